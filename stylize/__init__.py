@@ -1,0 +1,52 @@
+"""stylize: paint one picture in the style of another, by optimisation (Gatys et al. 2016).
+
+::
+
+    from stylize import Recipe, stylize
+
+    result = stylize("harbour.jpg", "wave.jpg", Recipe(size=512))
+    result.save("harbour-wave.png")
+
+Importing this package imports no torch; the first use of ``stylize`` does.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from stylize.errors import (
+    DivergedError,
+    InterruptedRender,
+    PictureError,
+    StylizeError,
+    WeightsError,
+)
+from stylize.recipe import Recipe
+
+if TYPE_CHECKING:
+    from stylize.loop import Result, stylize
+    from stylize.recorder import Step
+
+__all__ = [
+    "DivergedError",
+    "InterruptedRender",
+    "PictureError",
+    "Recipe",
+    "Result",
+    "Step",
+    "StylizeError",
+    "WeightsError",
+    "stylize",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("Result", "stylize"):
+        from stylize import loop
+
+        return getattr(loop, name)
+    if name == "Step":
+        from stylize.recorder import Step
+
+        return Step
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

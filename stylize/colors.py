@@ -1,0 +1,55 @@
+"""Painting in the content's colours instead of the style's.
+
+Two ways, both of Gatys, Bethge, Hertzmann, Shechtman, *Preserving Color in Neural Artistic Style
+Transfer*, 2016: give the style the content's colours before it is analysed (histogram matching, here of
+means and covariances), or paint as ever and put the content's chroma under the painting's luminance.
+
+All pictures are RGB in [0, 1], (B, 3, H, W).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from stylize.losses import matrix_root
+
+# NTSC's YIQ: luminance, and two axes of chroma.
+_YIQ = (
+    (0.299, 0.587, 0.114),
+    (0.595716, -0.274453, -0.321263),
+    (0.211456, -0.522591, 0.311135),
+)
+
+RIDGE = 1e-5
+"""Added to colour covariances: a flat or grey picture has no spread in some directions."""
+
+
+def match_colors(style_13HW: Tensor, content_13HW: Tensor) -> Tensor:
+    """The style with the content's mean colour and colour covariance, by the linear map that changes
+    it least (the paper's PCA version, A = S_c^1/2 S_s^-1/2). Clipped to [0, 1]."""
+    style_mean, style_covariance = color_statistics(style_13HW)
+    mean, covariance = color_statistics(content_13HW)
+    map_33 = matrix_root(covariance) @ torch.linalg.inv(matrix_root(style_covariance))
+    flat_3M = style_13HW[0].flatten(1) - style_mean[:, None]
+    matched_3M = map_33.to(flat_3M) @ flat_3M + mean[:, None]
+    matched_13HW: Tensor = matched_3M.view_as(style_13HW).clamp(0, 1)
+    return matched_13HW
+
+
+def keep_chroma(painted_B3HW: Tensor, content_B3HW: Tensor) -> Tensor:
+    """The painting's luminance over the content's chroma. Clipped to [0, 1]."""
+    to_yiq = torch.tensor(_YIQ, dtype=painted_B3HW.dtype, device=painted_B3HW.device)
+    painted = torch.einsum("ij,bjhw->bihw", to_yiq, painted_B3HW)
+    content = torch.einsum("ij,bjhw->bihw", to_yiq, content_B3HW)
+    mixed = torch.cat([painted[:, :1], content[:, 1:]], dim=1)
+    return torch.einsum("ij,bjhw->bihw", torch.linalg.inv(to_yiq), mixed).clamp(0, 1)
+
+
+def color_statistics(picture_13HW: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean colour (3,) and colour covariance (3, 3), RIDGE times the identity added."""
+    flat_3M = picture_13HW[0].flatten(1)
+    mean = flat_3M.mean(1)
+    centred_3M = flat_3M - mean[:, None]
+    identity = torch.eye(3, dtype=flat_3M.dtype, device=flat_3M.device)
+    return mean, centred_3M @ centred_3M.T / flat_3M.shape[1] + RIDGE * identity

@@ -1,0 +1,233 @@
+"""Pictures as bytes, and as float32 RGB in [0, 1]. The only place that knows Pillow.
+
+Whatever comes in (EXIF-rotated, CMYK, palette, 16 bit, with a colour profile or transparency) leaves
+as upright sRGB plus, where there was one, the alpha channel. Whatever goes out is tagged sRGB and has
+the same bytes for the same pixels.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from stylize.errors import PictureError
+
+PIXEL_LIMIT = 150_000_000
+"""More than cameras have, less than what fills a worker's memory, and below where Pillow gives up.
+Checked before decoding."""
+
+DECODERS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP")
+"""Only these: others would have Pillow start programs (EPS runs Ghostscript) on strangers' files."""
+
+# Pillow warns from 89 million pixels on; the limit above is the one that is told.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+Format = Literal["png", "jpeg", "webp", "tiff"]
+
+EXTENSIONS: dict[Format, str] = {"png": "png", "jpeg": "jpg", "webp": "webp", "tiff": "tif"}
+CONTENT_TYPES: dict[Format, str] = {
+    "png": "image/png",
+    "jpeg": "image/jpeg",
+    "webp": "image/webp",
+    "tiff": "image/tiff",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A decoded picture: ``rgb`` (1, 3, H, W) and ``alpha`` (1, 1, H, W) or None, float32 in [0, 1]."""
+
+    rgb: Tensor
+    alpha: Tensor | None = None
+
+
+def decode(data: bytes, name: str = "the picture") -> Picture:
+    """Decode JPEG, PNG, WebP, TIFF, BMP or the first frame of a GIF.
+
+    Transparent pixels are laid over white, so that what nobody sees does not colour the painting.
+    Raises PictureError, whose sentence begins with ``name``, for anything that is no usable picture.
+    """
+    if not data:
+        raise PictureError(f"{name} is empty (0 bytes)")
+    try:
+        with Image.open(io.BytesIO(data), formats=DECODERS) as image:
+            return _load(image, name)
+    except PictureError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise PictureError(_too_large(name, "far too many pixels")) from error
+    except UnidentifiedImageError as error:
+        raise PictureError(
+            f"{name} is not a picture that can be read (JPEG, PNG, WebP, TIFF, GIF or BMP)"
+        ) from error
+    except MemoryError:
+        raise
+    except Exception as error:  # Pillow's decoders raise a dozen types for damaged files
+        raise PictureError(_damaged(name, error)) from error
+
+
+def encode(picture: Picture, image_format: Format = "png", quality: int = 92) -> bytes:
+    """One picture as an 8-bit sRGB file; equal pixels give equal bytes.
+
+    Values are clipped to [0, 1]. ``quality`` (1-100) is for jpeg and webp; jpeg has no alpha and
+    drops it.
+    """
+    pixels = _to_uint8(picture.rgb)
+    if picture.alpha is not None and image_format != "jpeg":
+        pixels = np.concatenate([pixels, _to_uint8(picture.alpha)], axis=2)
+    image = Image.fromarray(pixels)
+    options: dict[Format, dict[str, object]] = {
+        # Level 6 is Pillow's default; painted texture hardly compresses further at 9.
+        "png": {"compress_level": 6},
+        "jpeg": {"quality": quality, "subsampling": 0, "optimize": True},
+        "webp": {"quality": quality, "method": 4},
+        "tiff": {"compression": "tiff_adobe_deflate"},
+    }
+    buffer = io.BytesIO()
+    image.save(buffer, image_format.upper(), icc_profile=_srgb_profile(), **options[image_format])
+    return buffer.getvalue()
+
+
+def read(source: Picture | Image.Image | Tensor | bytes | str | Path) -> Picture:
+    """A picture from whatever a notebook has: a path, bytes, a Pillow image, or a tensor.
+
+    A tensor is (3, H, W) or (1, 3, H, W), floating, RGB in [0, 1]. Raises PictureError.
+    """
+    if isinstance(source, Picture):
+        return source
+    if isinstance(source, Tensor):
+        return Picture(_checked(source).detach().to("cpu", torch.float32))
+    if isinstance(source, Image.Image):
+        try:
+            return _load(source, "the picture")
+        except (OSError, SyntaxError, ValueError) as error:  # it was opened but not yet read
+            raise PictureError(_damaged("the picture", error)) from error
+    if isinstance(source, bytes | bytearray):
+        return decode(bytes(source))
+    if not isinstance(source, str | Path):
+        raise PictureError(
+            f"a {type(source).__name__} is no picture: give a path, bytes, a Pillow image or a tensor"
+        )
+    try:
+        return decode(Path(source).read_bytes(), str(source))
+    except OSError as error:
+        raise PictureError(f"{source} cannot be read ({error.strerror})") from error
+    except ValueError as error:  # a NUL in the name
+        raise PictureError(f"{source!r} cannot be the name of a file") from error
+
+
+def to_pil(picture: Picture) -> Image.Image:
+    """For a notebook to show."""
+    return Image.open(io.BytesIO(encode(picture)))
+
+
+def _checked(tensor: Tensor) -> Tensor:
+    rgb = tensor if tensor.ndim == 4 else tensor[None]
+    if rgb.ndim != 4 or rgb.shape[:2] != (1, 3) or not rgb.is_floating_point() or not rgb.numel():
+        raise PictureError(
+            f"a tensor must be (3, H, W), floating, RGB in [0, 1]; this is "
+            f"{tuple(tensor.shape)}, {tensor.dtype}"
+        )
+    return rgb
+
+
+def _load(image: Image.Image, name: str) -> Picture:
+    width, height = image.size
+    if width * height > PIXEL_LIMIT:
+        raise PictureError(_too_large(name, f"{width} x {height} px"))
+    image.load()
+    return _to_picture(image)
+
+
+def _to_picture(image: Image.Image) -> Picture:
+    image = ImageOps.exif_transpose(image)
+    if image.mode in ("I;16", "I;16L", "I;16B", "I;16N", "I", "F"):
+        return _deep_grey(image)
+    alpha = None
+    if "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info:
+        straight = image.convert("RGBA")
+        alpha = _to_float(straight.getchannel("A"))
+        if bool((alpha == 1).all()):
+            alpha = None
+        # The profile belongs to the colours; convert() keeps it in info.
+        image = straight.convert("RGB")
+    rgb = _to_float(_to_srgb(image))
+    if alpha is not None:
+        rgb = rgb * alpha + (1 - alpha)
+    return Picture(rgb, alpha)
+
+
+def _to_srgb(image: Image.Image) -> Image.Image:
+    """RGB in sRGB, through the embedded profile where it has a usable one."""
+    icc = image.info.get("icc_profile")
+    if image.mode in ("P", "1", "PA", "LA", "La", "RGBa"):
+        image = image.convert("RGB")
+    if icc:
+        try:
+            source = ImageCms.ImageCmsProfile(io.BytesIO(icc))
+            converted = ImageCms.profileToProfile(
+                image, source, ImageCms.createProfile("sRGB"), outputMode="RGB"
+            )
+            if converted is not None:
+                return converted
+        except (ImageCms.PyCMSError, OSError, ValueError):
+            # A broken profile, or one for another mode (a CMYK profile left in an RGB file): the
+            # numbers as they stand are the better guess than no picture.
+            pass
+    return image.convert("RGB")
+
+
+def _deep_grey(image: Image.Image) -> Picture:
+    """Grey with more than 8 bits: integers span 16 bits, floats span [0, 1]."""
+    white = 1 if image.mode == "F" else 65535
+    values = np.asarray(image).astype(np.float32) / np.float32(white)
+    if not np.isfinite(values).all() or values.min() < 0 or values.max() > 1:
+        raise PictureError("the grey values of the picture are not within 0 to 1 (or 16 bits)")
+    grey = torch.from_numpy(values)[None, None]
+    clear = image.info.get("transparency")  # PNG: the one grey that is see-through
+    alpha = None
+    if isinstance(clear, int):
+        alpha = (grey * white).round().ne(clear).float()
+        grey = grey * alpha + (1 - alpha)
+    return Picture(grey.expand(1, 3, -1, -1).contiguous(), alpha)
+
+
+def _to_float(image: Image.Image) -> Tensor:
+    values = np.asarray(image, dtype=np.float32) / 255
+    if values.ndim == 2:
+        values = values[:, :, None]
+    return torch.from_numpy(values).permute(2, 0, 1)[None].contiguous()
+
+
+def _to_uint8(x_1CHW: Tensor) -> npt.NDArray[np.uint8]:
+    values = x_1CHW[0].detach().to("cpu", torch.float32).clamp(0, 1)
+    return (values * 255).round().to(torch.uint8).permute(1, 2, 0).numpy(force=True)
+
+
+@lru_cache(maxsize=1)
+def _srgb_profile() -> bytes:
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    # Bytes 24 to 35 of the header are the time it was made and 84 to 99 a digest over that: without
+    # them the same picture has the same bytes every time.
+    profile[24:36] = bytes(12)
+    profile[84:100] = bytes(16)
+    return bytes(profile)
+
+
+def _too_large(name: str, what: str) -> str:
+    return f"{name} has {what}; the limit is {PIXEL_LIMIT // 1_000_000} million pixels"
+
+
+def _damaged(name: str, error: Exception) -> str:
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return f"{name} is damaged or cut short ({reason})"

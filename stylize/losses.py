@@ -1,0 +1,155 @@
+"""The losses, as pure functions. Nothing here knows a network or a recipe.
+
+Every function keeps the B pictures apart: it returns one number per picture, so that pictures
+optimised together do not see one another.
+
+Shape suffixes: B pictures, N channels, H height, W width, M = H * W positions.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+
+def content_loss(features_BNHW: Tensor, target_BNHW: Tensor) -> Tensor:
+    """mean((F - P)^2) over channels and positions: (B,). Gatys et al. 2016, eq. 1, as a mean."""
+    return (features_BNHW - target_BNHW).square().flatten(1).mean(1)
+
+
+def gram_matrix(
+    features_BNHW: Tensor, divide_by: Literal["positions", "elements", "none"] = "none"
+) -> Tensor:
+    """G = F F^T, (B, N, N): which channels are active together, wherever. Gatys et al. 2016, eq. 3.
+
+    ``positions`` divides by M, ``elements`` by N M.
+    """
+    _, n, h, w = features_BNHW.shape
+    f_BNM = features_BNHW.flatten(2)
+    gram_BNN = f_BNM @ f_BNM.transpose(1, 2)
+    if divide_by == "positions":
+        return gram_BNN / (h * w)
+    if divide_by == "elements":
+        return gram_BNN / (n * h * w)
+    return gram_BNN
+
+
+def style_loss(
+    gram_BNN: Tensor,
+    target_BNN: Tensor,
+    positions: int,
+    norm: Literal["none", "channels", "elements", "paper"] = "none",
+) -> Tensor:
+    """c * mean((G - A)^2): (B,). Gatys et al. 2016, eq. 4, up to the factor c.
+
+    c is 1, 1/N^2 (channels), 1/(N M) (elements), or 1/(4 M^2) (paper: of unnormalised matrices this
+    is 1/(4 N^2 M^2) of the sum). ``positions`` is M.
+    """
+    n = gram_BNN.shape[1]
+    factor = {
+        "none": 1.0,
+        "channels": 1 / n**2,
+        "elements": 1 / (n * positions),
+        "paper": 1 / (4 * positions**2),
+    }[norm]
+    return factor * (gram_BNN - target_BNN).square().flatten(1).mean(1)
+
+
+RIDGE = 1e-4
+"""Times the identity, added to covariances, which have no full rank where positions are few."""
+
+
+def gaussian(features_BNHW: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean (B, N) and covariance (B, N, N) of the features over positions, the covariance plus RIDGE
+    times the identity."""
+    f_BNM = features_BNHW.flatten(2)
+    mean_BN = f_BNM.mean(2)
+    # Centred first: the difference of second moment and squared mean would lose most digits.
+    centred_BNM = f_BNM - mean_BN[:, :, None]
+    covariance_BNN = centred_BNM @ centred_BNM.transpose(1, 2) / f_BNM.shape[2]
+    identity_NN = torch.eye(mean_BN.shape[1], dtype=mean_BN.dtype, device=mean_BN.device)
+    return mean_BN, covariance_BNN + RIDGE * identity_NN
+
+
+def matrix_root(a_BNN: Tensor) -> Tensor:
+    """The symmetric square root of symmetric positive semidefinite matrices (..., N, N), in double
+    precision. Not differentiable."""
+    values_BN, vectors_BNN = torch.linalg.eigh(_precise(a_BNN))
+    roots_BN = values_BN.clamp(min=0).sqrt()
+    root_BNN: Tensor = (vectors_BNN * roots_BN.unsqueeze(-2)) @ vectors_BNN.mT
+    return root_BNN
+
+
+def _precise(a: Tensor) -> Tensor:
+    """In double precision, where the device has it: roots magnify what rounding does to eigenvalues
+    a million times smaller than the largest."""
+    return a if a.device.type == "mps" else a.double()
+
+
+def wasserstein_loss(
+    mean_BN: Tensor,
+    covariance_BNN: Tensor,
+    target_mean_BN: Tensor,
+    target_covariance_BNN: Tensor,
+    target_root_BNN: Tensor,
+) -> Tensor:
+    """The Wasserstein-2 distance of two Gaussians, each of its terms as a mean: (B,).
+
+    mean((m - m_t)^2) + mean(diag(S_t + S - 2 (S_t^1/2 S S_t^1/2)^1/2)), with means m and m_t and
+    covariances S and S_t; the target's root S_t^1/2 is given, for it never changes. Dowson and Landau,
+    *The Frechet distance between multivariate normal distributions*, 1982.
+    """
+    product_BNN = target_root_BNN @ covariance_BNN.to(target_root_BNN) @ target_root_BNN
+    trace_B = _RootTrace.apply(product_BNN).to(mean_BN)
+    variances_BN = (covariance_BNN + target_covariance_BNN).diagonal(dim1=1, dim2=2)
+    bures_B = variances_BN.mean(1) - 2 * trace_B / mean_BN.shape[1]
+    distance_B: Tensor = (mean_BN - target_mean_BN).square().mean(1) + bures_B
+    return distance_B
+
+
+class _RootTrace(torch.autograd.Function):
+    """trace(A^1/2) of symmetric positive definite (B, N, N) matrices: (B,).
+
+    Its gradient is A^-1/2 / 2. That of a general function of eigenvectors divides by differences of
+    eigenvalues, of which features of few positions have many that are equal.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, a_BNN: Tensor) -> Tensor:
+        values_BN, vectors_BNN = torch.linalg.eigh((a_BNN + a_BNN.transpose(1, 2)) / 2)
+        # Rounding may leave the smallest a little below zero; their true size is about this.
+        floor_B1 = values_BN.amax(1, keepdim=True) * torch.finfo(a_BNN.dtype).eps
+        values_BN = torch.maximum(values_BN, floor_B1)
+        ctx.save_for_backward(values_BN, vectors_BNN)
+        trace_B: Tensor = values_BN.sqrt().sum(1)
+        return trace_B
+
+    @staticmethod
+    def backward(ctx: Any, grad_B: Tensor) -> Tensor:
+        values_BN, vectors_BNN = ctx.saved_tensors
+        scaled_BNN = vectors_BNN * (0.5 / values_BN.sqrt())[:, None]
+        gradient_BNN: Tensor = grad_B[:, None, None] * (scaled_BNN @ vectors_BNN.transpose(1, 2))
+        return gradient_BNN
+
+
+def total_variation(x_B3HW: Tensor) -> Tensor:
+    """The sum of squared differences of vertical and horizontal neighbours: (B,)."""
+    down = (x_B3HW[:, :, 1:] - x_B3HW[:, :, :-1]).square().flatten(1).sum(1)
+    across = (x_B3HW[..., 1:] - x_B3HW[..., :-1]).square().flatten(1).sum(1)
+    return down + across
+
+
+def nine_point_variation(x_B3HW: Tensor) -> Tensor:
+    """2 (a / 3 + b / 3 + c / 12 + d / 12): (B,), where a and b are the mean squared differences of
+    horizontal and vertical neighbours, c and d of diagonal ones; edges are replicated."""
+    p = F.pad(x_B3HW, (1, 1, 1, 1), mode="replicate")
+    middle = p[..., 1:-1, 1:-1]
+    across = p[..., 1:-1, 2:] - middle
+    down = p[..., 2:, 1:-1] - middle
+    falling = p[..., 1:, 1:] - p[..., :-1, :-1]
+    rising = p[..., 1:, :-1] - p[..., :-1, 1:]
+    a, b, c, d = (diff.square().flatten(1).mean(1) for diff in (across, down, falling, rising))
+    return 2 * ((a + b) / 3 + (c + d) / 12)

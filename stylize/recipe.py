@@ -1,0 +1,424 @@
+"""Every knob of a render: its default, its range, its meaning; and the presets over them.
+
+A preset is a set of values over these knobs and nothing else, so any of them can be overridden and no
+preset has a code path of its own. This module imports no torch: job files are checked and planned with
+it in a fraction of a second.
+
+Sources of the presets:
+
+* ``gatys``: Gatys, Ecker, Bethge, *Image Style Transfer Using Convolutional Neural Networks*, CVPR
+  2016, as in the authors' PyTorch code (github.com/leongatys/PytorchNeuralStyleTransfer).
+* ``notebook``: the style transfer exercise of a widely taken PyTorch course.
+* ``neural-style``: J. Johnson, github.com/jcjohnson/neural-style, and its PyTorch port.
+* ``wasserstein``: K. Crowson, github.com/crowsonkb/style-transfer-pytorch.
+* ``studio``: ours, the default: neural-style's losses from the photo, coarse to fine.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+CONVS_PER_BLOCK = (2, 2, 4, 4, 4)
+LAYERS: tuple[str, ...] = tuple(
+    f"conv{block}_{conv}"
+    for block, convs in enumerate(CONVS_PER_BLOCK, start=1)
+    for conv in range(1, convs + 1)
+)
+"""VGG19's sixteen convolutions in order. A layer's output is taken after its ReLU."""
+
+SMALLEST_SIZE = 32
+LARGEST_SIZE = 16384
+
+
+def _layers_as_mapping(value: object) -> object:
+    """Accept ``[conv1_1, conv2_1]`` for ``{conv1_1: 1, conv2_1: 1}``."""
+    if isinstance(value, list | tuple) and all(isinstance(name, str) for name in value):
+        return dict.fromkeys(value, 1.0)
+    if not isinstance(value, dict):
+        raise PydanticCustomError("layers", "is neither a list of layers nor layers with weights")
+    return value
+
+
+def _known_layers(value: dict[str, float]) -> dict[str, float]:
+    if not value:
+        raise PydanticCustomError("layers", "names no layer; give at least one, e.g. conv4_2")
+    for name in value:
+        if name not in LAYERS:
+            near = difflib.get_close_matches(name, LAYERS, n=1, cutoff=0.8)
+            raise PydanticCustomError(
+                "layers",
+                "{name} is not a layer of VGG19{hint}; the layers are conv1_1 to conv5_4",
+                {"name": name, "hint": f" (did you mean {near[0]}?)" if near else ""},
+            )
+    return {name: float(value[name]) for name in LAYERS if name in value}
+
+
+Layers = Annotated[
+    dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]],
+    BeforeValidator(_layers_as_mapping),
+    AfterValidator(_known_layers),
+]
+
+Preset = Literal["studio", "gatys", "notebook", "neural-style", "wasserstein"]
+
+_STYLE_LAYERS = {"conv1_1": 1.0, "conv2_1": 1.0, "conv3_1": 1.0, "conv4_1": 1.0, "conv5_1": 1.0}
+
+PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        # The defaults of the fields below are studio's.
+        "studio": {},
+        "gatys": {
+            "steps": 500,
+            "start_size": 512,
+            "size_factor": None,
+            "refine_steps": 200,
+            "content_weight": 1.0,
+            "style_weight": 1e3,
+            "tv_weight": 0.0,
+            "gram": "positions",
+            "style_norm": "channels",
+            "optimizer": "lbfgs",
+            "history": 100,
+            "margin": 0,
+        },
+        "notebook": {
+            "steps": 2000,
+            "start_size": None,
+            "content_weight": 1.0,
+            "style_weight": 1e6,
+            "style_layers": {
+                "conv1_1": 1.0,
+                "conv2_1": 0.75,
+                "conv3_1": 0.2,
+                "conv4_1": 0.2,
+                "conv5_1": 0.2,
+            },
+            "tv_weight": 0.0,
+            "gram": "none",
+            "style_norm": "elements",
+            "style_fit": "squash",
+            "optimizer": "adam",
+            "learning_rate": 0.003,
+            "space": "imagenet",
+            "weights": "torchvision",
+            "margin": 0,
+        },
+        "neural-style": {
+            "content_weight": 5.0,
+            "style_weight": 100.0,
+            "tv_weight": 1e-3,
+            "gram": "elements",
+            "style_norm": "none",
+            "steps": 1000,
+            "start_size": None,
+            "optimizer": "lbfgs",
+            "history": 100,
+            "init": "noise",
+            "init_noise": 0.001 / 255,
+            "margin": 0,
+        },
+        "wasserstein": {
+            "steps": 1000,
+            "start_size": 128,
+            "size_factor": math.sqrt(2),
+            "refine_steps": 500,
+            "content_weight": 0.015,
+            "style_weight": 1.0,
+            "style_loss": "wasserstein",
+            "style_layers": {f"conv{block}_1": 4.0 ** (5 - block) / 341 for block in range(1, 6)},
+            "tv_weight": 2.0,
+            "tv": "nine-point",
+            "optimizer": "adam",
+            "learning_rate": 0.02,
+            "beta2": 0.99,
+            "carry_moments": True,
+            "average": 0.99,
+            "space": "rgb",
+            "clamp": True,
+            "padding": "replicate",
+            "margin": 0,
+        },
+    }
+)
+
+
+NEUTRAL: Mapping[str, Any] = MappingProxyType(
+    {
+        "style_loss": "gram",
+        "tv": "squares",
+        "padding": "zeros",
+        "beta2": 0.999,
+        "carry_moments": False,
+        "average": None,
+        "rescale_pooling": False,
+        "colors": "style",
+        "color_method": "luminance",
+    }
+)
+"""Knobs that came later, each with the value at which a render is what it was before them. At that
+value a knob is no part of a task's identity, so that a new knob makes no finished work start again."""
+
+
+class Recipe(BaseModel):
+    """How one picture is rendered. Immutable; every value is checked when it is made.
+
+    ``Recipe(preset="gatys", size=1024)`` takes the preset's values and replaces those given.
+
+    The loss of a picture with features F, of a content with features P and of a style with Gram
+    matrices A, where layer l has N channels and M = height x width positions, is::
+
+        content_weight * sum over content_layers of w_l * mean((F - P)^2)
+      + style_weight   * sum over style_layers   of w_l * c_l * mean((G - A)^2)
+      + tv_weight      * sum of squared differences of neighbouring pixels
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    preset: Preset = Field("studio", description="Which values the knobs not given here take.")
+    size: int = Field(
+        512,
+        ge=SMALLEST_SIZE,
+        le=LARGEST_SIZE,
+        description="Longest side of the finished picture, in pixels.",
+    )
+    steps: int = Field(
+        120, ge=1, le=10_000_000, description="Optimiser steps at the first (or only) size."
+    )
+    start_size: int | None = Field(
+        128,
+        ge=SMALLEST_SIZE,
+        le=LARGEST_SIZE,
+        description="Coarse to fine: paint first at about this longest side. null: one size only.",
+    )
+    size_factor: float | None = Field(
+        2.0,
+        ge=1.1,
+        le=16,
+        description="Each size is this much larger than the one before; null: from start_size "
+        "straight to size.",
+    )
+    refine_steps: int = Field(
+        50, ge=1, le=10_000_000, description="Optimiser steps at every size after the first."
+    )
+    optimizer: Literal["lbfgs", "adam"] = Field(
+        "lbfgs", description="L-BFGS without line search, or Adam."
+    )
+    learning_rate: float = Field(
+        1.0, gt=0, le=1e4, allow_inf_nan=False, description="Step length, in units of space."
+    )
+    beta2: float = Field(
+        0.999, gt=0, lt=1, description="Adam: decay of the mean of squared gradients."
+    )
+    carry_moments: bool = Field(
+        False, description="Adam: keep its two moments, resized, from one size to the next."
+    )
+    average: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="The picture is the mean of the iterates, each counting this much less than the "
+        "next; it also seeds the next size. null: the last iterate.",
+    )
+    history: int = Field(
+        20, ge=1, le=1000, description="L-BFGS: pairs remembered; each costs 24 B per pixel."
+    )
+    init: Literal["content", "noise", "style_stats", "image"] = Field(
+        "content",
+        description="What the optimisation starts from. style_stats: noise in the style's colours; "
+        "image: the one given as init in the pair.",
+    )
+    init_noise: float = Field(
+        1 / 255,
+        ge=0,
+        le=1,
+        description="init noise: standard deviation about the network's mean colour; white is 1.",
+    )
+    seed: int = Field(
+        0, ge=0, le=2**63 - 1, description="Seed of the noise; without noise it changes nothing."
+    )
+    content_weight: float = Field(
+        5.0, ge=0, allow_inf_nan=False, description="Factor of the content loss."
+    )
+    content_layers: Layers = Field(
+        default={"conv4_2": 1.0}, description="Layers, or layers with weights, of the content loss."
+    )
+    style_weight: float = Field(
+        200.0, ge=0, allow_inf_nan=False, description="Factor of the style loss."
+    )
+    style_layers: Layers = Field(
+        default=_STYLE_LAYERS, description="Layers, or layers with weights, of the style loss."
+    )
+    style_loss: Literal["gram", "wasserstein"] = Field(
+        "gram",
+        description="gram: squared differences of Gram matrices; wasserstein: the Wasserstein-2 "
+        "distance of the features' means and covariances, for which gram and style_norm mean nothing.",
+    )
+    gram: Literal["positions", "elements", "none"] = Field(
+        "elements",
+        description="Gram matrix F F^T divided by: positions M, elements N M, or none.",
+    )
+    style_norm: Literal["none", "channels", "elements", "paper"] = Field(
+        "none",
+        description="c_l, each layer's factor: none 1; channels 1/N^2; elements 1/(N M); "
+        "paper 1/(4 M^2), which with gram none is the 2016 paper's 1/(4 N^2 M^2) of the sum.",
+    )
+    style_fit: Literal["keep", "squash"] = Field(
+        "keep",
+        description="keep the style's proportions, longest side at size times style_scale; or "
+        "squash it to the content's shape.",
+    )
+    style_scale: float = Field(
+        1.0, ge=0.05, le=8, description="Larger makes the strokes larger. Not with squash."
+    )
+    colors: Literal["style", "content"] = Field(
+        "style", description="Whose colours the picture has."
+    )
+    color_method: Literal["luminance", "histogram"] = Field(
+        "luminance",
+        description="For colors content. luminance: the content's chroma under the painting's "
+        "luminance; histogram: the style is given the content's colours before it is analysed.",
+    )
+    tv_weight: float = Field(
+        1e-2, ge=0, allow_inf_nan=False, description="Factor of the total variation, which smooths."
+    )
+    tv: Literal["squares", "nine-point"] = Field(
+        "squares",
+        description="squares: the sum of squared differences of neighbours; nine-point: the mean, "
+        "diagonal neighbours included.",
+    )
+    space: Literal["caffe", "imagenet", "rgb"] = Field(
+        "caffe",
+        description="Units of the pixels optimised (step length and TV are in them): caffe BGR "
+        "0-255 less its mean; imagenet RGB normalised by mean and deviation; rgb 0-1.",
+    )
+    clamp: bool = Field(
+        False,
+        description="Clip the pixels to what can be shown after every step, not only at the end.",
+    )
+    margin: int = Field(
+        8,
+        ge=0,
+        le=256,
+        description="Paint on a canvas this many pixels wider on every side, mirrored, and cut it off "
+        "at the end: the network pads with zeros, which shows as a frame.",
+    )
+    padding: Literal["zeros", "replicate"] = Field(
+        "zeros", description="How the network's first convolution sees beyond the picture's edge."
+    )
+    pooling: Literal["max", "average", "l2"] = Field(
+        "max", description="How the network halves its maps."
+    )
+    rescale_pooling: bool = Field(
+        False,
+        description="Multiply average pooling by 2 and l2 by 0.78, which makes their maps about as "
+        "large as those of max pooling, for which the network was trained.",
+    )
+    weights: str = Field(
+        "caffe",
+        min_length=1,
+        description="caffe (the original VGG19), torchvision (downloaded once), or a path or URL of "
+        "a state dict, .safetensors or .pth.",
+    )
+    weights_input: Literal["caffe", "torchvision"] | None = Field(
+        None,
+        description="For a path or URL: which input the network wants; caffe BGR 0-255 less the "
+        "mean, or torchvision RGB normalised.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_from_preset(cls, data: Any) -> Any:
+        if not isinstance(data, Mapping):
+            return data
+        name = data.get("preset", "studio")
+        preset = PRESETS.get(name, {}) if isinstance(name, str) else {}
+        return {**preset, **data}
+
+    @model_validator(mode="after")
+    def _agree(self) -> Recipe:
+        if self.weights not in ("caffe", "torchvision") and self.weights_input is None:
+            raise PydanticCustomError(
+                "weights_input",
+                "weights is a file, so weights_input must say caffe or torchvision",
+            )
+        if self.style_fit == "squash" and self.style_scale != 1:
+            raise PydanticCustomError(
+                "style_scale", "style_scale has no meaning with style_fit squash; leave one out"
+            )
+        return self
+
+    def schedule(self) -> tuple[tuple[int, int], ...]:
+        """The sizes painted, coarse to fine, each with its steps: ``((128, 120), (256, 50), ...)``.
+
+        With a ``size_factor`` f the sizes are size / f^k, rounded, down to the last that is not
+        below ``start_size``; without one they are start_size and size.
+        """
+        sizes = [self.size]
+        if self.start_size is not None and self.start_size < self.size:
+            if self.size_factor is None:
+                sizes = [self.start_size, self.size]
+            else:
+                # A hair of tolerance, so that 512 / 2 / 2 reaches 128 in spite of rounding.
+                ratio = math.log(self.size / self.start_size) / math.log(self.size_factor)
+                levels = math.floor(ratio + 1e-9)
+                sizes = [round(self.size / self.size_factor**k) for k in range(levels, -1, -1)]
+        return tuple((s, self.steps if k == 0 else self.refine_steps) for k, s in enumerate(sizes))
+
+    def identity(self) -> dict[str, Any]:
+        """The values that say what is rendered, JSON-simple: equal for equal pictures.
+
+        Not the preset's name, for its values are all there; nor where the weights lie, which is to be
+        told by their digest.
+        """
+        values = self.model_dump(mode="json", exclude={"preset", "weights"})
+        return {k: v for k, v in values.items() if k not in NEUTRAL or v != NEUTRAL[k]}
+
+    @property
+    def total_steps(self) -> int:
+        """Steps over all sizes."""
+        return sum(steps for _, steps in self.schedule())
+
+    def work_at(self, step: int) -> int:
+        """What the first ``step`` steps cost, in steps times pixels of a square picture.
+
+        A step's time is in proportion to its pixels, so this, not steps, says how far a render is.
+        """
+        work = 0
+        for size, steps in self.schedule():
+            made = min(step, steps)
+            work += made * size**2
+            step -= made
+        return work
+
+    @property
+    def total_work(self) -> int:
+        """``work_at`` the last step."""
+        return self.work_at(self.total_steps)
+
+    @property
+    def smallest_side(self) -> int:
+        """The least height and width, in pixels, that reaches the deepest layer used."""
+        deepest = max(LAYERS.index(name) for name in (*self.content_layers, *self.style_layers))
+        match = re.match(r"conv(\d)", LAYERS[deepest])
+        assert match is not None
+        return 1 << (int(match.group(1)) - 1)
+
+
+def resolve(*patches: Mapping[str, Any]) -> Recipe:
+    """The recipe that several partial recipes make together, the later ones overriding.
+
+    A preset's values stand below everything given by hand, wherever the preset is named. Raises
+    ``pydantic.ValidationError``.
+    """
+    merged: dict[str, Any] = {}
+    for patch in patches:
+        merged.update(patch)
+    return Recipe.model_validate(merged)

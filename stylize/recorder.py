@@ -1,0 +1,100 @@
+"""The losses of a render on their way from the device to whoever watches."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from stylize.errors import DivergedError, InterruptedRender
+from stylize.guard import MOST_RESTARTS
+from stylize.objective import Losses
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The loss of one picture after ``step`` steps (0: before the first) at one size.
+
+    All terms are weighted; ``total`` is content + style + tv. ``step`` counts on from size to size, and
+    the last of a size is the first of the next, seen at two scales.
+    """
+
+    picture: int
+    scale: int
+    step: int
+    total: float
+    content: float
+    style: float
+    style_layers: tuple[float, ...]
+    tv: float
+    seconds: float
+    """Since the render began, when the step was handed to the device."""
+
+
+Observer = Callable[[Sequence[Step]], None]
+"""Called with every step in order, in batches, at least about every ``observe_seconds``."""
+
+
+@dataclass
+class Recorder:
+    """Counts steps, keeps their losses on the device, and hands them over now and then.
+
+    Fetching a number makes the host wait for the GPU; here it happens once a batch of steps. The same
+    moment finds a render that the guard could not save.
+    """
+
+    began: float
+    observer: Observer | None
+    observe_seconds: float
+    should_stop: Callable[[], bool] | None
+    step: int = 0
+    last: list[Step] = field(default_factory=list)
+    _rows: list[tuple[int, int, float, Tensor]] = field(default_factory=list)
+    _flushed: float = field(default_factory=time.perf_counter)
+
+    MOST_ROWS = 256  # bounds what a render of a million steps keeps on the device
+
+    def tick(self, size: int, losses: Losses, restarts_B: Tensor) -> None:
+        """Note the loss before a step, which is about to be made."""
+        if self.should_stop is not None and self.should_stop():
+            raise InterruptedRender("the render was asked to stop")
+        self._note(size, losses, restarts_B)
+        self.step += 1
+
+    def finish(self, size: int, losses: Losses, restarts_B: Tensor) -> None:
+        """Note the loss after the last step of a size."""
+        self._note(size, losses, restarts_B)
+        self._flush()
+
+    def _note(self, size: int, losses: Losses, restarts_B: Tensor) -> None:
+        now = time.perf_counter()
+        columns = torch.cat([losses.columns(), restarts_B[:, None].to(losses.total_B)], dim=1)
+        self._rows.append((size, self.step, now - self.began, columns))
+        if now - self._flushed >= self.observe_seconds or len(self._rows) >= self.MOST_ROWS:
+            self._flush()
+
+    def _flush(self) -> None:
+        if not self._rows:
+            return
+        numbers = torch.stack([columns for *_, columns in self._rows]).cpu().tolist()
+        batch = [
+            Step(picture, size, step, total, content, style, tuple(layers), tv, seconds)
+            for (size, step, seconds, _), row in zip(self._rows, numbers, strict=True)
+            for picture, (total, content, style, *layers, tv, _) in enumerate(row)
+        ]
+        self.last = batch[-len(numbers[-1]) :]
+        self._rows.clear()
+        self._flushed = time.perf_counter()
+        if self.observer is not None:
+            self.observer(batch)
+        if max(row[-1] for row in numbers[-1]) >= MOST_RESTARTS:
+            worst = max(batch, key=lambda s: s.total if math.isfinite(s.total) else math.inf)
+            raise DivergedError(
+                f"the loss became {worst.total:.3g} at step {worst.step} (size {worst.scale}) and did "
+                f"not recover in {MOST_RESTARTS} restarts; a smaller learning_rate or smaller weights "
+                "may keep it down"
+            )

@@ -1,0 +1,55 @@
+"""What an optimisation starts from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from stylize.colors import color_statistics
+from stylize.images import Picture
+from stylize.losses import matrix_root
+from stylize.objective import StyleMix
+from stylize.pyramid import resize
+from stylize.recipe import Recipe
+from stylize.spaces import Space
+
+
+def first_pictures(
+    recipe: Recipe,
+    content_B3HW: Tensor,
+    inits: Sequence[Picture],
+    styles: Sequence[StyleMix],
+    network_space: Space,
+) -> Tensor:
+    """The pictures at the first size, RGB, (B, 3, H, W); noise may leave [0, 1]."""
+    if recipe.init == "content":
+        return content_B3HW
+    if recipe.init == "image":
+        parts = [resize(picture.rgb, *content_B3HW.shape[2:]) for picture in inits]
+        return torch.cat(parts).to(content_B3HW).clamp(0, 1)
+    noise_B3HW = _noise(content_B3HW, recipe.seed)
+    if recipe.init == "style_stats":
+        painted = [_like(mix, noise) for mix, noise in zip(styles, noise_B3HW, strict=True)]
+        return torch.stack(painted).clamp(0, 1)
+    mean_colour = network_space.to_rgb(content_B3HW.new_zeros(1, 3, 1, 1))
+    return mean_colour + recipe.init_noise * noise_B3HW
+
+
+def _noise(like_B3HW: Tensor, seed: int) -> Tensor:
+    """Normal noise: drawn on the CPU, so that a seed means the same picture on every device, and in one
+    stream for each picture, so that it means the same in any batch."""
+    generators = [torch.Generator().manual_seed(seed) for _ in like_B3HW]
+    noise = [torch.randn(like_B3HW.shape[1:], generator=generator) for generator in generators]
+    return torch.stack(noise).to(like_B3HW)
+
+
+def _like(mix: StyleMix, noise_3HW: Tensor) -> Tensor:
+    """Noise with the mean colour and colour covariance of a style, or of a blend's mean."""
+    whole = sum(share for _, share in mix)
+    statistics = [(color_statistics(style), share / whole) for style, share in mix]
+    mean = torch.stack([share * mean for (mean, _), share in statistics]).sum(0)
+    covariance = torch.stack([share * spread for (_, spread), share in statistics]).sum(0)
+    root = matrix_root(covariance).to(noise_3HW)
+    return torch.einsum("ij,jhw->ihw", root, noise_3HW) + mean.to(noise_3HW)[:, None, None]

