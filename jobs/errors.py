@@ -1,0 +1,103 @@
+"""Every error a user can meet, drawn once.
+
+::
+
+    StylefarmError                      one sentence that says what to do
+    ├── JobFileError           exit 2   the job file is wrong: every problem with file, line, field
+    ├── UsageError             exit 2   the command line is wrong
+    ├── InputError                      a picture of one task cannot be used; others go on
+    │   └── InputNotFoundError
+    ├── StorageError           exit 3   the output (or an s3:// input) cannot be used
+    │   ├── ObjectNotFoundError         no object under this key
+    │   ├── StorageDeniedError          credentials are missing, wrong or not allowed
+    │   ├── StorageFullError            no room left
+    │   └── StorageUnreachableError     no such bucket, host or endpoint, or it does not answer
+    └── ClusterError           exit 3   Ray cannot be started or reached
+
+Foreign exceptions (OSError, botocore, Ray, Pillow) are translated where they enter, so that nothing
+above ever sees one. The painter has its own two, in ``stylize.errors``, because it does not know
+this package.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+def printable(text: str) -> str:
+    """``text`` on one line and fit for any terminal, log or JSON: names of files can hold anything."""
+    return "".join(c if c.isprintable() else " " if c.isspace() else "\ufffd" for c in text)
+
+
+class StylefarmError(Exception):
+    """Base of all errors that are somebody's news rather than a bug. ``str()`` is the sentence."""
+
+    exit_status = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong in a job file: where it is, and what to do about it."""
+
+    file: str
+    line: int | None
+    field: str
+    message: str
+
+    def __str__(self) -> str:
+        where = f"{self.field}: " if self.field else ""
+        place = self.file if self.line is None else f"{self.file}:{self.line}"
+        return printable(f"{place}: {where}{self.message}")
+
+
+class JobFileError(StylefarmError):
+    """The job file cannot be used. Carries every problem found, not only the first."""
+
+    exit_status = 2
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class UsageError(StylefarmError):
+    """The command line asks for something that cannot be."""
+
+    exit_status = 2
+
+
+class InputError(StylefarmError):
+    """A picture cannot be read or used. Fails its task; is never retried."""
+
+
+class InputNotFoundError(InputError):
+    """There is no picture at this address."""
+
+
+class StorageError(StylefarmError):
+    """The storage does not do what it is asked."""
+
+    exit_status = 3
+
+
+class ObjectNotFoundError(StorageError):
+    """There is no object under this key."""
+
+
+class StorageDeniedError(StorageError):
+    """The credentials are missing, wrong, expired, or do not allow this."""
+
+
+class StorageFullError(StorageError):
+    """There is no room left."""
+
+
+class StorageUnreachableError(StorageError):
+    """The bucket, host or endpoint does not exist or does not answer."""
+
+
+class ClusterError(StylefarmError):
+    """Ray cannot be started, reached, or has no machine that fits."""
+
+    exit_status = 3

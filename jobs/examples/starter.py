@@ -1,0 +1,77 @@
+"""A job to start from: a folder with photos, paintings and a commented job file."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+
+from jobs.errors import UsageError
+from jobs.examples.paintings import NAMES, draw
+
+JOB_FILE = "job.yaml"
+
+SAMPLE_PHOTOS = ("astronaut.png", "coffee.png")
+"""From scikit-image's wheel: NASA's portrait of Eileen Collins, and a cup of coffee."""
+
+PAINTING_WIDTH = 768
+
+
+def write_starter(folder: Path, photos: Sequence[Path] = ()) -> Path:
+    """Fill ``folder`` and return the path of its job file.
+
+    ``photos`` are copied; without any, scikit-image's are. Nothing that is there is overwritten.
+    Raises UsageError.
+    """
+    job_file = folder / JOB_FILE
+    if job_file.exists():
+        raise UsageError(f"{job_file} is there already; choose another folder, or remove it first")
+    copies = _copies(list(photos) or _sample_photos(), folder / "photos")
+    try:
+        for name in ("photos", "paintings"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        for target, source in copies.items():
+            shutil.copyfile(source, target)
+        for name in NAMES:
+            target = folder / "paintings" / f"{name}.png"
+            if not target.exists():
+                draw(name, PAINTING_WIDTH).save(target)
+        # Last, so that a folder with a job file is a whole one.
+        job_file.write_text(files(__package__).joinpath("starter.yaml").read_text("utf-8"), "utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot write to {folder} ({error.strerror or error})") from error
+    return job_file
+
+
+def _copies(sources: Sequence[Path], folder: Path) -> dict[Path, Path]:
+    """Which photo goes where; none over another, nor over one that is there."""
+    copies: dict[Path, Path] = {}
+    for source in sources:
+        target = folder / source.name
+        if not source.is_file():
+            raise UsageError(f"there is no photo {source}")
+        if target in copies:
+            raise UsageError(f"{copies[target]} and {source} have the same name; rename one")
+        if target.exists():
+            if target.samefile(source):
+                continue  # it is where it should be
+            raise UsageError(
+                f"{target} is there already; rename {source}, or choose another folder"
+            )
+        copies[target] = source
+    return copies
+
+
+def _sample_photos() -> list[Path]:
+    # find_spec runs none of scikit-image's code, which would import SciPy.
+    spec = importlib.util.find_spec("skimage")
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        photos = [Path(folder) / "data" / name for name in SAMPLE_PHOTOS]
+        if all(photo.is_file() for photo in photos):
+            return photos
+    raise UsageError(
+        "the sample photos come with scikit-image: pip install 'stylefarm[demo]', or give photos of "
+        "your own: stylefarm init DIR --photo a.jpg --photo b.jpg"
+    )

@@ -1,0 +1,199 @@
+"""A folder as storage: what an artist on one machine, or a farm on a shared disk, writes to."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NoReturn
+
+from jobs.errors import (
+    ObjectNotFoundError,
+    StorageDeniedError,
+    StorageError,
+    StorageFullError,
+)
+from jobs.storage import PART_PREFIX, ObjectStat, check_key, probe
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
+_ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR}
+_NO_FSYNC_HERE = {errno.EINVAL, errno.ENOTSUP, errno.EBADF}
+
+
+class FolderStorage:
+    """Objects are files below ``root``, written aside and moved into place.
+
+    Safe between threads, processes and, as far as the file system's rename is atomic, machines.
+    Folders that deletions leave empty stay: removing them would race with writers.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.absolute()
+        self.url = str(self.root)
+
+    def __repr__(self) -> str:
+        return f"FolderStorage({self.url!r})"
+
+    def check(self) -> None:
+        probe(self)
+
+    def put(self, key: str, data: bytes, *, content_type: str = "application/octet-stream") -> None:
+        path = self._path(key)
+        part = path.with_name(PART_PREFIX + secrets.token_hex(8))
+        try:
+            _make_folders(path.parent)
+            try:
+                _write_through(part, data)
+                part.replace(path)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    part.unlink()
+                raise
+            _sync_folder(path.parent)
+        except OSError as error:
+            _fail(error, "write", path)
+
+    def get(self, key: str) -> bytes:
+        path = self._path(key)
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            if error.errno in _ABSENT:
+                raise ObjectNotFoundError(f"There is no file {path}.") from None
+            _fail(error, "read", path)
+
+    def stat(self, key: str) -> ObjectStat | None:
+        path = self._path(key)
+        try:
+            found = path.stat()
+        except OSError as error:
+            if error.errno in _ABSENT:
+                return None
+            _fail(error, "read", path)
+        return _object_stat(key, found) if stat.S_ISREG(found.st_mode) else None
+
+    def list(self, prefix: str = "") -> Iterator[ObjectStat]:
+        folder, slash, start = prefix.rpartition("/")
+        if slash:
+            check_key(folder)
+        above = folder + slash
+        return self._walk(self.root / folder, above, start, ())
+
+    def delete(self, key: str) -> None:
+        path = self._path(key)
+        try:
+            path.unlink()
+            _sync_folder(path.parent)
+        except OSError as error:
+            if error.errno in _ABSENT:
+                return
+            _fail(error, "delete", path)
+
+    def _path(self, key: str) -> Path:
+        check_key(key)
+        return self.root / key
+
+    def _walk(
+        self, folder: Path, above: str, start: str, ancestors: tuple[tuple[int, int], ...]
+    ) -> Iterator[ObjectStat]:
+        """Files below ``folder`` in key order, one folder in memory at a time.
+
+        ``above`` is the folder's own key with its slash; ``start`` what names here begin with.
+        Links to folders are followed (a studio's ``images`` may live on another disk), unless they
+        lead back to an ancestor.
+        """
+        try:
+            here = folder.stat()
+            identity = (here.st_dev, here.st_ino)
+            if identity in ancestors:
+                return
+            with os.scandir(folder) as scan:
+                entries = [
+                    (entry.name + "/" * entry.is_dir(), entry)
+                    for entry in scan
+                    if entry.name.startswith(start) and not entry.name.startswith(PART_PREFIX)
+                ]
+        except OSError as error:
+            if error.errno in _ABSENT:
+                return
+            _fail(error, "list", folder)
+        # "a-b" < "a/b" < "ab" in S3's order: a folder sorts as its name with the slash
+        for name, entry in sorted(entries, key=lambda item: os.fsencode(item[0])):
+            if name.endswith("/"):
+                yield from self._walk(Path(entry.path), above + name, "", (*ancestors, identity))
+            elif (found := _stat_entry(entry)) is not None:
+                yield _object_stat(above + name, found)
+
+
+def _stat_entry(entry: os.DirEntry[str]) -> os.stat_result | None:
+    """None when it is no file, or was deleted since it was listed."""
+    try:
+        found = entry.stat()
+    except OSError as error:
+        if error.errno in _ABSENT or error.errno == errno.ELOOP:
+            return None
+        _fail(error, "read", Path(entry.path))
+    return found if stat.S_ISREG(found.st_mode) else None
+
+
+def _object_stat(key: str, found: os.stat_result) -> ObjectStat:
+    # A file has no ETag; its inode changes with every put, its time with every other edit.
+    etag = f"{found.st_ino:x}-{found.st_mtime_ns:x}-{found.st_size:x}"
+    return ObjectStat(key, found.st_size, found.st_mtime, etag)
+
+
+def _make_folders(folder: Path) -> None:
+    """``mkdir -p`` whose new names survive a power cut: each is synced in its parent."""
+    if folder.is_dir():
+        return
+    _make_folders(folder.parent)
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir()
+        _sync_folder(folder.parent)
+    if not folder.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
+
+
+def _write_through(path: Path, data: bytes) -> None:
+    """Create ``path`` with the user's usual permissions and wait until the disk has it."""
+    with path.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make renames in ``folder`` durable where the system can (Windows and some NFS cannot)."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_FSYNC_HERE:
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _fail(error: OSError, verb: str, path: Path) -> NoReturn:
+    """Say what the system refused, and what to do about it."""
+    kind: Callable[[str], StorageError] = StorageError
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    what_to_do = ""
+    if error.errno in _FULL:
+        kind, what_to_do = StorageFullError, " Make room there or choose another output."
+    elif error.errno in _DENIED:
+        kind = StorageDeniedError
+        what_to_do = " Give this user access to the folder or choose another output."
+    elif error.errno == errno.ENOTDIR:
+        reason = f"{error.filename or path.parent} is a file, not a folder"
+        what_to_do = " Move it away or choose another output."
+    elif error.errno == errno.ENAMETOOLONG:
+        what_to_do = " Shorten image.name in the job file."
+    raise kind(f"Cannot {verb} {path}: {reason}.{what_to_do}") from error

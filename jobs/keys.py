@@ -1,0 +1,66 @@
+"""Every storage key of an output, and nothing else knows one.
+
+::
+
+    job.json                         the resolved job, versions, weights digests
+    images/<name>-<id>.<ext>         the pictures
+    losses/<id[:2]>/<id>.csv         one loss log per task
+    tasks/<id[:2]>/<id>.json         the record: the commit marker, written last
+    summary.json                     what all the records come to
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+JOB = "job.json"
+SUMMARY = "summary.json"
+IMAGES = "images/"
+LOSSES = "losses/"
+RECORDS = "tasks/"
+
+ID_LENGTH = 16
+NAME_BYTES = 150
+"""Longest name in bytes: with id and extension it stays below the 255 of common file systems."""
+
+_KEPT = frozenset("_.,+=@ ()-")
+_DEVICES = frozenset(
+    ("con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10)))
+)
+
+_RECORD = re.compile(rf"tasks/[0-9a-f]{{2}}/([0-9a-f]{{{ID_LENGTH}}})\.json")
+
+
+def image(name: str, task_id: str, extension: str) -> str:
+    """Where a task's picture goes."""
+    return f"{IMAGES}{name}-{task_id}.{extension}"
+
+
+def losses(task_id: str) -> str:
+    """Where a task's loss log goes."""
+    return f"{LOSSES}{task_id[:2]}/{task_id}.csv"
+
+
+def record(task_id: str) -> str:
+    """Where a task's record goes."""
+    return f"{RECORDS}{task_id[:2]}/{task_id}.json"
+
+
+def record_id(key: str) -> str | None:
+    """The task id of a record's key, or None when it is no record's."""
+    match = _RECORD.fullmatch(key)
+    return match.group(1) if match else None
+
+
+def safe_name(text: str) -> str:
+    """``text`` as part of a file name on any system: no separators, controls or reserved names.
+
+    Letters of every script stay, with their marks; runs of everything else become one dash.
+    """
+    text = unicodedata.normalize("NFC", text[: 4 * NAME_BYTES])
+    kept = "".join(c if c in _KEPT or unicodedata.category(c)[0] in "LMN" else "-" for c in text)
+    kept = re.sub(r"-{2,}", "--", kept).strip(" .-")
+    name = kept.encode()[:NAME_BYTES].decode(errors="ignore").rstrip(" .-") or "picture"
+    # Windows takes nul.jpg, and nul.anything.jpg, for a device.
+    return f"_{name}"[:NAME_BYTES] if name.split(".")[0].lower() in _DEVICES else name

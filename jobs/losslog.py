@@ -1,0 +1,115 @@
+"""Loss rows <-> bytes: one CSV for each task, readable while the task still runs.
+
+Columns: ``scale`` (longest side, px), ``step`` (steps made), the weighted loss terms ``total``,
+``content``, ``style``, ``style_<layer>`` for each layer, ``tv``, and ``seconds`` since the render began.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import NamedTuple
+
+
+class LossRow(NamedTuple):
+    """The losses of one picture after ``step`` steps, at one size."""
+
+    scale: int
+    step: int
+    total: float
+    content: float
+    style: float
+    style_layers: tuple[float, ...]
+    tv: float
+    seconds: float
+
+
+class LossLog:
+    """Collects the rows worth keeping: every ``every`` steps, and the first and last of each size."""
+
+    def __init__(self, style_layers: Sequence[str], every: int) -> None:
+        self.columns = (
+            *("scale", "step", "total", "content", "style"),
+            *(f"style_{layer}" for layer in style_layers),
+            *("tv", "seconds"),
+        )
+        self._every = every
+        self._text = io.StringIO()
+        self._writer = csv.writer(self._text, lineterminator="\n")
+        self._writer.writerow(self.columns)
+        self._waiting: LossRow | None = None
+        self._scale: int | None = None
+        self.last: LossRow | None = None
+
+    def add(self, rows: Sequence[LossRow]) -> None:
+        """Rows in the order of their steps."""
+        for row in rows:
+            if row.scale != self._scale:
+                self._keep_waiting()
+                self._scale = row.scale
+                self._write(row)
+            elif row.step % self._every == 0:
+                self._waiting = None
+                self._write(row)
+            else:
+                self._waiting = row
+            self.last = row
+
+    def to_bytes(self) -> bytes:
+        """The log so far, the newest row included."""
+        text = self._text.getvalue()
+        if self._waiting is not None:
+            extra = io.StringIO()
+            csv.writer(extra, lineterminator="\n").writerow(_cells(self._waiting))
+            text += extra.getvalue()
+        return text.encode()
+
+    def final_losses(self) -> dict[str, float]:
+        """The terms of the newest row by column name; empty before the first."""
+        if self.last is None:
+            return {}
+        cells = (
+            self.last.total,
+            self.last.content,
+            self.last.style,
+            *self.last.style_layers,
+            self.last.tv,
+        )
+        return dict(zip(self.columns[2:-1], cells, strict=True))
+
+    def _keep_waiting(self) -> None:
+        if self._waiting is not None:
+            self._write(self._waiting)
+            self._waiting = None
+
+    def _write(self, row: LossRow) -> None:
+        self._writer.writerow(_cells(row))
+
+
+def parse(data: bytes) -> list[LossRow]:
+    """The rows of a log, for reports. Raises ValueError when it is none."""
+    reader = csv.reader(io.StringIO(data.decode()))
+    columns = next(reader, [])
+    if columns[:5] != ["scale", "step", "total", "content", "style"]:
+        raise ValueError("this is not a loss log")
+    rows = []
+    for scale, step, total, content, style, *layers, tv, seconds in reader:
+        rows.append(
+            LossRow(
+                int(scale),
+                int(step),
+                float(total),
+                float(content),
+                float(style),
+                tuple(float(layer) for layer in layers),
+                float(tv),
+                float(seconds),
+            )
+        )
+    return rows
+
+
+def _cells(row: LossRow) -> tuple[object, ...]:
+    numbers = (row.total, row.content, row.style, *row.style_layers, row.tv)
+    return (row.scale, row.step, *(f"{n:.7g}" for n in numbers), f"{row.seconds:.3f}")

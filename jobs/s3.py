@@ -1,0 +1,518 @@
+"""S3 as storage, on AWS or any server that speaks its language: the only import of boto3.
+
+S3 servers differ, so this leans on little: whole-object PUT with ``Content-MD5`` (the one checksum
+that every server verifies), multipart above a threshold, GET, HEAD, DELETE, ListObjectsV2.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import boto3.session
+import botocore.config
+import botocore.exceptions as boto
+import botocore.loaders
+import botocore.parsers
+import botocore.session
+
+from jobs.errors import (
+    ObjectNotFoundError,
+    StorageDeniedError,
+    StorageError,
+    StorageFullError,
+    StorageUnreachableError,
+)
+from jobs.storage import USER_AGENT, ObjectStat, StorageOptions, check_key, probe
+
+MIB = 1024 * 1024
+MAX_PARTS = 10_000
+READ_ATTEMPTS = 4
+
+_LOADER = botocore.loaders.create_loader()
+"""Shared, because reading S3's description takes ten times as long as building a client from it."""
+
+_FOREIGN = (
+    boto.BotoCoreError,
+    boto.ClientError,
+    botocore.parsers.ResponseParserError,
+    RecursionError,  # how botocore fails where every request is redirected
+)
+
+
+class S3Storage:
+    """Objects below ``s3://bucket/prefix``.
+
+    Holds its URL and options and builds its client on first use, so it can be pickled to a worker,
+    which then finds credentials of its own. ``attempts`` is how often botocore tries each request.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        options: StorageOptions | None = None,
+        *,
+        attempts: int = 6,
+        multipart_threshold: int = 64 * MIB,
+        part_size: int = 16 * MIB,
+    ) -> None:
+        self.bucket, self.prefix = split_url(url)
+        self.url = f"s3://{self.bucket}/{self.prefix}".rstrip("/")
+        self.options = options or StorageOptions()
+        self.attempts = attempts
+        self.multipart_threshold = multipart_threshold
+        self.part_size = part_size
+        self._lazy_client: Any = None
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"S3Storage({self.url!r})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_lazy_client": None, "_lock": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _lock=threading.Lock())
+
+    def check(self) -> None:
+        # Fewer attempts: a typing error in the endpoint should show in seconds, not in a minute.
+        probe(S3Storage(self.url, self.options, attempts=min(3, self.attempts)))
+
+    def put(self, key: str, data: bytes, *, content_type: str = "application/octet-stream") -> None:
+        check_key(key)
+        with self._translated("write", key):
+            if len(data) > self.multipart_threshold:
+                self._put_in_parts(key, data, content_type)
+                return
+            self._client.put_object(
+                Bucket=self.bucket,
+                Key=self.prefix + key,
+                Body=data,
+                ContentMD5=_content_md5(data),
+                ContentType=content_type,
+            )
+
+    def get(self, key: str) -> bytes:
+        _, data = self.fetch(key)
+        assert data is not None  # fetch leaves it out only above a limit
+        return data
+
+    def fetch(self, key: str, *, at_most: int | None = None) -> tuple[ObjectStat, bytes | None]:
+        """An object with its stat, in one request; no bytes where it is larger than ``at_most``.
+
+        Raises ObjectNotFoundError. A connection that breaks halfway is tried again, which botocore
+        does only for the reply's head.
+        """
+        for attempt in range(READ_ATTEMPTS):
+            with self._translated("read", key):
+                reply = self._client.get_object(Bucket=self.bucket, Key=self.prefix + key)
+                found = _object_stat(key, reply)
+                with closing(reply["Body"]) as body:
+                    if at_most is not None and found.size > at_most:
+                        return found, None
+                    try:
+                        return found, body.read()
+                    except (boto.HTTPClientError, boto.IncompleteReadError):
+                        if attempt == READ_ATTEMPTS - 1:
+                            raise
+            time.sleep(0.25 * 2**attempt)
+        raise AssertionError("the last attempt returns or raises")
+
+    def stat(self, key: str) -> ObjectStat | None:
+        with self._translated("read", key):
+            try:
+                reply = self._client.head_object(Bucket=self.bucket, Key=self.prefix + key)
+            except boto.ClientError:
+                # HEAD replies have no body: a bare 403 or 404 may be a missing bucket, a wrong
+                # signature or a missing object. A GET of one byte says which.
+                return self._stat_by_get(key)
+            return _object_stat(key, reply)
+
+    def _stat_by_get(self, key: str) -> ObjectStat | None:
+        try:
+            reply = self._client.get_object(
+                Bucket=self.bucket, Key=self.prefix + key, Range="bytes=0-0"
+            )
+        except boto.ClientError as error:
+            if _code(error) == "NoSuchKey":
+                return None
+            raise
+        reply["Body"].close()
+        total = reply.get("ContentRange", "").rpartition("/")[2]
+        return _object_stat(key, {**reply, "ContentLength": total} if total.isdigit() else reply)
+
+    def list(self, prefix: str = "", *, deep: bool = True) -> Iterator[ObjectStat]:
+        """As the protocol says; with ``deep=False`` only keys without a ``/`` after the prefix."""
+        request = {"Bucket": self.bucket, "Prefix": self.prefix + prefix}
+        if not deep:
+            request["Delimiter"] = "/"
+        with self._translated("list", prefix):
+            for page in self._client.get_paginator("list_objects_v2").paginate(**request):
+                for entry in page.get("Contents", ()):
+                    key = entry["Key"][len(self.prefix) :]
+                    if key and not key.endswith("/"):  # markers that consoles leave for folders
+                        yield _object_stat(key, entry)
+
+    def delete(self, key: str) -> None:
+        with self._translated("delete", key):
+            self._client.delete_object(Bucket=self.bucket, Key=self.prefix + key)
+
+    def _put_in_parts(self, key: str, data: bytes, content_type: str) -> None:
+        """Multipart upload. The object appears whole when completed, or not at all."""
+        client = self._client
+        where = {"Bucket": self.bucket, "Key": self.prefix + key}
+        upload = client.create_multipart_upload(**where, ContentType=content_type).get("UploadId")
+        try:
+            parts = [
+                self._put_part({**where, "UploadId": upload, "PartNumber": number}, chunk)
+                for number, chunk in enumerate(_chunks(data, self.part_size), start=1)
+            ]
+            client.complete_multipart_upload(
+                **where, UploadId=upload, MultipartUpload={"Parts": parts}
+            )
+        except BaseException as error:
+            if _code(error) == "NoSuchUpload" and self._is_complete(where, data):
+                return  # completed before, but that reply was lost and botocore asked again
+            with suppress(boto.BotoCoreError, boto.ClientError):
+                client.abort_multipart_upload(**where, UploadId=upload)
+            raise
+
+    def _put_part(self, where: dict[str, Any], chunk: memoryview) -> dict[str, Any]:
+        body = bytes(chunk)
+        reply = self._client.upload_part(**where, Body=body, ContentMD5=_content_md5(body))
+        return {"PartNumber": where["PartNumber"], "ETag": reply.get("ETag", "")}
+
+    def _is_complete(self, where: dict[str, str], data: bytes) -> bool:
+        digests = [_md5(chunk) for chunk in _chunks(data, self.part_size)]
+        expected = f"{_md5(b''.join(digests)).hex()}-{len(digests)}"
+        with suppress(boto.BotoCoreError, boto.ClientError):
+            return _etag(self._client.head_object(**where)) == expected
+        return False
+
+    @property
+    def _client(self) -> Any:
+        with self._lock:
+            if self._lazy_client is None:
+                self._lazy_client = _build_client(self.options, self.attempts)
+            return self._lazy_client
+
+    @contextmanager
+    def _translated(self, verb: str, key: str) -> Iterator[None]:
+        """Turn whatever botocore raises inside into one sentence of ours."""
+        try:
+            yield
+        except _FOREIGN as error:
+            # "from None": botocore's own text may quote a request, and a chained one gets logged
+            raise self._explain(error, verb, key) from None
+
+    def _explain(self, error: Exception, verb: str, key: str) -> StorageError:
+        task = f"Cannot {verb} s3://{self.bucket}/{self.prefix}{key}"
+        if isinstance(error, boto.ClientError):
+            return _explain_reply(error, task, self.bucket, _place(self.options))
+        return _explain_exchange(error, task, self.options)
+
+
+def split_url(url: str) -> tuple[str, str]:
+    """``s3://bucket/a/b`` -> ``("bucket", "a/b/")``. Raises StorageError.
+
+    Not ``urlsplit``, since keys may hold ``?`` and ``#``. What stands in the bucket's place is not
+    quoted, for some people write ``s3://key:secret@bucket``.
+    """
+    bucket, _, prefix = url.removeprefix("s3://").partition("/")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}", bucket):
+        raise StorageError(
+            "An s3:// URL must read s3://bucket/prefix, where the bucket is made of letters, "
+            "digits, '.', '_' and '-'; credentials do not belong in it."
+        )
+    prefix = prefix.strip("/")
+    return bucket, prefix + "/" if prefix else ""
+
+
+def _build_client(options: StorageOptions, attempts: int) -> Any:
+    """A client of its own session: sessions are not thread safe, clients are."""
+    if options.ca_bundle is not None and not Path(options.ca_bundle).is_file():
+        raise StorageError(
+            f"storage.ca_bundle: there is no file {options.ca_bundle} on this machine."
+        )
+    path_style = options.addressing == "auto" and options.endpoint_url is not None
+    config = botocore.config.Config(
+        retries={"mode": "adaptive", "total_max_attempts": attempts},
+        connect_timeout=10,
+        read_timeout=60,
+        max_pool_connections=32,
+        signature_version="s3v4",
+        s3={"addressing_style": "path" if path_style else options.addressing},
+        # boto3 adds checksums of its own by default, over https as trailers, which older servers
+        # refuse with 411 MissingContentLength; Content-MD5 is sent instead.
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+        user_agent_extra=USER_AGENT,
+    )
+    try:
+        session = botocore.session.Session(profile=options.profile)
+        session.register_component("data_loader", _LOADER)
+        region = options.region or session.get_config_variable("region")
+        return boto3.session.Session(botocore_session=session).client(
+            "s3",
+            endpoint_url=options.endpoint_url,
+            region_name=region or ("us-east-1" if options.endpoint_url else None),
+            verify=options.ca_bundle,
+            config=config,
+        )
+    except ValueError:
+        raise StorageUnreachableError(
+            f"storage.endpoint_url: {_place(options)} is no address that can be reached; write "
+            "http://host:port or https://host."
+        ) from None
+
+
+def _explain_reply(error: Any, task: str, bucket: str, place: str) -> StorageError:
+    """The sentence for an error that a server answered."""
+    code, status = _code(error), _status(error)
+    for codes, kind, sentence in _REPLIES:
+        if code in codes:
+            return kind(f"{task}: {sentence.format(bucket=bucket, place=place)}")
+    if status == 507:
+        return StorageFullError(f"{task}: {place} has no room left (HTTP 507).")
+    # A number is the HTTP status: botocore found no S3 error in the reply. Proxies say these four
+    # themselves while S3 behind them is down.
+    if code.isdigit() and status not in (429, 502, 503, 504):
+        return StorageUnreachableError(f"{task}: {_NOT_S3.format(place=place)}")
+    if status == 429 or status >= 500:
+        return StorageUnreachableError(
+            f"{task}: {place} keeps answering {_answer(code, status)}; try again later."
+        )
+    return StorageError(f"{task}: {place} answered {_answer(code, status)}.")
+
+
+_NO_CREDENTIALS = (
+    "no credentials were found. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name a profile "
+    "of ~/.aws/credentials in storage.profile or AWS_PROFILE, or run on a machine with an IAM role."
+)
+_EXPIRED = "the credentials have expired; get new ones (for a profile with SSO: aws sso login)."
+_NOT_S3 = (
+    "{place} answers, but not as S3 does; is this the S3 endpoint (MinIO's, say, is on port 9000, "
+    "its web console on another)? See storage.endpoint_url."
+)
+_REPLIES: tuple[tuple[frozenset[str], type[StorageError], str], ...] = (
+    (frozenset({"NoSuchKey"}), ObjectNotFoundError, "there is no such object."),
+    (
+        frozenset({"NoSuchBucket"}),
+        StorageUnreachableError,
+        "there is no bucket {bucket!r} on {place}; create it or correct its name.",
+    ),
+    (
+        frozenset({"AccessDenied", "AllAccessDisabled", "AccountProblem", "Forbidden", "403"}),
+        StorageDeniedError,
+        "access denied by {place}. The credentials need s3:GetObject, s3:PutObject, "
+        "s3:DeleteObject and s3:ListBucket on bucket {bucket!r}.",
+    ),
+    (
+        frozenset({"InvalidAccessKeyId"}),
+        StorageDeniedError,
+        "{place} does not know the access key; check AWS_ACCESS_KEY_ID or the profile.",
+    ),
+    (
+        frozenset({"SignatureDoesNotMatch"}),
+        StorageDeniedError,
+        "{place} rejects the signature: the secret key is wrong (check AWS_SECRET_ACCESS_KEY or "
+        "the profile), or a proxy in between changes requests.",
+    ),
+    (
+        frozenset({"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"}),
+        StorageDeniedError,
+        _EXPIRED,
+    ),
+    (
+        frozenset({"InvalidToken", "InvalidSecurity"}),
+        StorageDeniedError,
+        "{place} rejects the session token; check AWS_SESSION_TOKEN, or unset it if the keys are "
+        "permanent ones.",
+    ),
+    (
+        frozenset({"RequestTimeTooSkewed", "RequestExpired"}),
+        StorageDeniedError,
+        "this machine's clock and that of {place} are more than 15 minutes apart; set the clock "
+        "(NTP) and try again.",
+    ),
+    (
+        frozenset(
+            {
+                "AuthorizationHeaderMalformed",
+                "IllegalLocationConstraintException",
+                "PermanentRedirect",
+                "TemporaryRedirect",
+                "301",
+                "307",
+                "308",
+            }
+        ),
+        StorageUnreachableError,
+        "bucket {bucket!r} is served elsewhere than {place}; set storage.region (or AWS_REGION) "
+        "and storage.endpoint_url to the bucket's own.",
+    ),
+    (
+        frozenset({"InvalidBucketName"}),
+        StorageUnreachableError,
+        "{place} says that {bucket!r} cannot be a bucket's name.",
+    ),
+    (
+        frozenset(
+            {
+                "InsufficientCapacity",
+                "QuotaExceeded",
+                "XMinioAdminBucketQuotaExceeded",
+                "XMinioStorageFull",
+            }
+        ),
+        StorageFullError,
+        "{place} has no room left, or the quota is used up.",
+    ),
+    (
+        frozenset({"EntityTooLarge"}),
+        StorageFullError,
+        "{place} does not take objects of this size.",
+    ),
+    (
+        frozenset({"BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch"}),
+        StorageUnreachableError,
+        "the data was damaged on its way to {place}; try again.",
+    ),
+    (
+        frozenset({"ObjectLocked", "InvalidObjectState"}),
+        StorageError,
+        "{place} keeps the object locked or archived.",
+    ),
+)
+
+
+def _explain_exchange(error: Exception, task: str, options: StorageOptions) -> StorageError:
+    """The sentence for an error on this side: no credentials, no connection, no sense."""
+    place = _place(options)
+    if isinstance(error, boto.NoCredentialsError):
+        return StorageDeniedError(f"{task}: {_NO_CREDENTIALS}")
+    if isinstance(error, boto.PartialCredentialsError):
+        missing = error.kwargs.get("cred_var", "a part")
+        return StorageDeniedError(f"{task}: the credentials are incomplete: {missing} is missing.")
+    if isinstance(error, boto.ProfileNotFound):
+        name = options.profile or "of AWS_PROFILE"
+        return StorageDeniedError(
+            f"{task}: there is no profile {name} in ~/.aws/config or ~/.aws/credentials."
+        )
+    if isinstance(error, _EXPIRED_LOGINS):
+        return StorageDeniedError(f"{task}: {_EXPIRED}")
+    if isinstance(error, _BAD_CREDENTIALS):
+        return StorageDeniedError(
+            f"{task}: the AWS configuration gives no usable credentials ({type(error).__name__}); "
+            "see ~/.aws/config, or what your instance's role says."
+        )
+    if isinstance(error, boto.SSLError):
+        return StorageUnreachableError(
+            f"{task}: no trusted TLS connection to {place}; if its certificate is your own, name "
+            "its authority in storage.ca_bundle, and if it speaks plain http, write http://."
+        )
+    if isinstance(error, boto.ProxyConnectionError):
+        return StorageUnreachableError(
+            f"{task}: the proxy of HTTP_PROXY or HTTPS_PROXY does not answer; correct it, or add "
+            "the endpoint to NO_PROXY."
+        )
+    if isinstance(error, (boto.ConnectTimeoutError, boto.ReadTimeoutError)):
+        return StorageUnreachableError(
+            f"{task}: {place} does not answer in time; is it up, and is no firewall in between?"
+        )
+    if isinstance(error, boto.EndpointConnectionError):
+        return StorageUnreachableError(
+            f"{task}: cannot connect to {place}; is it up, and is storage.endpoint_url right?"
+        )
+    if isinstance(error, (boto.EndpointProviderError, boto.InvalidRegionError)):
+        return StorageUnreachableError(
+            f"{task}: storage.endpoint_url or storage.region is no address of an S3 server; write "
+            "http://host:port or https://host, and a region such as eu-west-1."
+        )
+    if isinstance(error, RecursionError):
+        return StorageUnreachableError(
+            f"{task}: {place} redirects every request; set storage.endpoint_url to where S3 itself "
+            "answers (https:// instead of http://, perhaps)."
+        )
+    if isinstance(error, botocore.parsers.ResponseParserError):
+        return StorageUnreachableError(f"{task}: {_NOT_S3.format(place=place)}")
+    if isinstance(error, (boto.HTTPClientError, boto.IncompleteReadError)):
+        return StorageUnreachableError(
+            f"{task}: {place} breaks the connection off; try again later."
+        )
+    return StorageError(f"{task}: botocore refuses the request ({type(error).__name__}).")
+
+
+_EXPIRED_LOGINS: tuple[type[Exception], ...] = (
+    boto.SSOError,
+    getattr(boto, "LoginError", boto.SSOError),  # newer than the oldest boto3 that will do
+    boto.TokenRetrievalError,
+    boto.RefreshWithMFAUnsupportedError,
+)
+_BAD_CREDENTIALS: tuple[type[Exception], ...] = (
+    boto.CredentialRetrievalError,
+    boto.ConfigParseError,
+    boto.ConfigNotFound,
+    boto.InvalidConfigError,
+    boto.MetadataRetrievalError,
+    boto.NoAuthTokenError,
+    boto.UnknownCredentialError,
+)
+
+
+def _place(options: StorageOptions) -> str:
+    """The endpoint as people know it, without any ``user:password@`` or path."""
+    if options.endpoint_url is None:
+        return "AWS S3"
+    scheme, _, rest = options.endpoint_url.partition("://")
+    return f"{scheme}://{rest.partition('/')[0].rpartition('@')[2]}"
+
+
+def _answer(code: str, status: int) -> str:
+    return f"HTTP {status}" if code.isdigit() or not code else f"{code} (HTTP {status})"
+
+
+def _code(error: BaseException) -> str:
+    """S3's error code; for a reply without a body, the HTTP status. Letters and digits only."""
+    if not isinstance(error, boto.ClientError):
+        return ""
+    response: dict[str, Any] = error.response
+    return re.sub(r"[^A-Za-z0-9.]", "", str(response.get("Error", {}).get("Code", "")))[:80]
+
+
+def _status(error: Any) -> int:
+    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+def _object_stat(key: str, reply: dict[str, Any]) -> ObjectStat:
+    """From an entry of a listing, or the head of a GET or HEAD reply."""
+    size = reply.get("Size", reply.get("ContentLength"))
+    modified = reply.get("LastModified")
+    if size is None or modified is None:  # a web server, say, that answers 200 to everything
+        raise botocore.parsers.ResponseParserError("no size or no time in the reply")
+    return ObjectStat(key, int(size), modified.timestamp(), _etag(reply))
+
+
+def _etag(reply: dict[str, Any]) -> str:
+    return str(reply.get("ETag", "")).strip('"')
+
+
+def _chunks(data: bytes, size: int) -> list[memoryview]:
+    size = max(size, -(-len(data) // MAX_PARTS))
+    view = memoryview(data)
+    return [view[start : start + size] for start in range(0, len(data), size)]
+
+
+def _md5(data: bytes | memoryview) -> bytes:
+    return hashlib.md5(data, usedforsecurity=False).digest()
+
+
+def _content_md5(data: bytes) -> str:
+    return base64.b64encode(_md5(data)).decode("ascii")

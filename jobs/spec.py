@@ -1,0 +1,367 @@
+"""The job file's models. Reading it, and turning what is wrong into sentences, is ``jobs.load``.
+
+The recipe is kept as the partial mapping the user wrote: it becomes a ``stylize.recipe.Recipe`` only
+when job, pair and sweep are laid over one another.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from string import Formatter
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    InstanceOf,
+    PlainSerializer,
+)
+from pydantic_core import PydanticCustomError
+
+from jobs.storage import StorageOptions
+from stylize.recipe import LAYERS, Recipe
+
+NAME_FIELDS = ("content", "style")
+"""What ``image.name`` can hold besides the recipe's knobs."""
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+StyleMix = tuple[tuple[str, float], ...]
+"""One style as it is rendered: the pictures it is blended from, with their shares."""
+
+MOST_SHARE = 1e9
+
+
+class StylePattern(NamedTuple):
+    """One style as it is written: patterns with shares. Blended, all they match make one style."""
+
+    parts: StyleMix
+    blended: bool
+
+
+def _as_list(value: object) -> list[object]:
+    return value if isinstance(value, list) else [value]
+
+
+def _pattern(item: object) -> object:
+    if not isinstance(item, str) or not item.strip():
+        raise PydanticCustomError(
+            "pictures", "{given} is not a path, glob, folder or URL", {"given": shown(item)}
+        )
+    return item
+
+
+def _style(item: object) -> object:
+    if isinstance(item, StylePattern):
+        return item
+    if isinstance(item, str) and item.strip():
+        return StylePattern(((item, 1.0),), blended=False)
+    if isinstance(item, dict) and set(item) == {"blend"} and isinstance(item["blend"], dict):
+        shares = item["blend"]
+        for uri, share in shares.items():
+            number = isinstance(share, int | float) and not isinstance(share, bool)
+            if not number or not 0 < share <= MOST_SHARE or not uri.strip():
+                raise PydanticCustomError(
+                    "blend",
+                    "in a blend every picture has a share above 0; {uri} has {share}",
+                    {"uri": uri, "share": shown(share)},
+                )
+        if shares:
+            return StylePattern(tuple((u, float(s)) for u, s in shares.items()), blended=True)
+    raise PydanticCustomError(
+        "style",
+        "{given} is not a style: give a path, glob, folder or URL, or blend: with pictures and shares",
+        {"given": shown(item)},
+    )
+
+
+def _style_as_written(style: StylePattern) -> object:
+    return {"blend": dict(style.parts)} if style.blended else style.parts[0][0]
+
+
+def shown(value: object) -> str:
+    """A value as the user would write it, not too long."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _some(value: list[Any]) -> list[Any]:
+    if not value:
+        raise PydanticCustomError("empty", "is empty; give at least one picture")
+    return value
+
+
+_STYLE_SCHEMA: dict[str, Any] = {
+    "anyOf": [
+        {"type": "string", "minLength": 1},
+        {
+            "type": "object",
+            "additionalProperties": False,
+            "required": ["blend"],
+            "properties": {
+                "blend": {
+                    "type": "object",
+                    "additionalProperties": {"type": "number", "exclusiveMinimum": 0},
+                    "minProperties": 1,
+                }
+            },
+        },
+    ]
+}
+
+
+def one_or_more(schema: dict[str, Any]) -> dict[str, Any]:
+    """JSON Schema: one such thing, or a list of them."""
+    return {"anyOf": [schema, {"type": "array", "minItems": 1, "items": schema}]}
+
+
+Patterns = Annotated[
+    list[Annotated[str, BeforeValidator(_pattern)]],
+    BeforeValidator(_as_list),
+    AfterValidator(_some),
+]
+Styles = Annotated[
+    list[
+        Annotated[
+            InstanceOf[StylePattern], BeforeValidator(_style), PlainSerializer(_style_as_written)
+        ]
+    ],
+    BeforeValidator(_as_list),
+    AfterValidator(_some),
+]
+
+
+class PairSet(_Model):
+    """One entry of ``pairs``: pictures, the styles to paint them in, and how they combine."""
+
+    content: Patterns = Field(
+        description="Photos: path, glob, folder, s3:// prefix or glob, https:// URL, or a list.",
+        json_schema_extra=lambda s: _replace(s, one_or_more({"type": "string", "minLength": 1})),
+    )
+    style: Styles = Field(
+        description="Paintings: the same, or blend: {picture: share, ...} of several.",
+        json_schema_extra=lambda s: _replace(s, one_or_more(_STYLE_SCHEMA)),
+    )
+    combine: Literal["product", "zip"] = Field(
+        "product",
+        description="product: every content in every style; zip: first with first, and so on.",
+    )
+    init: str | None = Field(
+        None, min_length=1, description="The picture to start from; sets recipe.init to image."
+    )
+    recipe: dict[str, Any] = Field(default={}, description="Knobs for this entry, over the job's.")
+    sweep: dict[str, Any] = Field(
+        default={}, description="Knob: [values]; every combination is rendered."
+    )
+
+
+class Workers(_Model):
+    """How many workers, and what each holds."""
+
+    max: Literal["auto"] | Annotated[int, Field(ge=1, le=100_000)] = Field(
+        "auto", description="Most workers at once; auto: what the cluster has."
+    )
+    gpus: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="GPUs of each worker: 1, or a share such as 0.5. Without any GPU, workers use CPUs.",
+    )
+    threads: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)] = Field(
+        "auto", description="CPU threads of each worker; auto: what there is, shared out."
+    )
+
+
+def _known_fields(template: str) -> str:
+    try:
+        parsed = [part for part in Formatter().parse(template) if part[1] is not None]
+    except ValueError as error:
+        raise PydanticCustomError(
+            "name", "is not a name with {fields} ({reason})", {"reason": str(error)}
+        ) from error
+    for _, name, width, conversion in parsed:
+        if name not in (*NAME_FIELDS, *Recipe.model_fields) or width or conversion:
+            raise PydanticCustomError(
+                "name",
+                "knows no {field}; it takes {content}, {style} and any knob of the recipe",
+                {"field": f"{{{name}}}"},
+            )
+    return template
+
+
+class ImageOptions(_Model):
+    """How pictures are written."""
+
+    format: Literal["png", "jpeg", "webp", "tiff"] = Field("png", description="File format.")
+    quality: int = Field(92, ge=1, le=100, description="Of jpeg and webp.")
+    alpha: Literal["keep", "drop"] = Field(
+        "keep", description="Whether the content's transparency is kept (not in jpeg)."
+    )
+    name: Annotated[str, AfterValidator(_known_fields)] = Field(
+        "{content}--{style}",
+        min_length=1,
+        max_length=500,
+        description="Name of the picture before -<id>; {content}, {style} and any knob, as {size}.",
+    )
+
+
+class InputOptions(_Model):
+    """Where pictures may come from."""
+
+    allow_private: bool = Field(
+        False,
+        description="Fetch https:// pictures also from private addresses, which a job file could "
+        "otherwise use to look into the farm's own network.",
+    )
+
+
+class LossOptions(_Model):
+    """The loss log."""
+
+    every: int = Field(10, ge=1, description="Log every so many steps (and the ends of each size).")
+
+
+class Retries(_Model):
+    """What happens when a machine fails."""
+
+    attempts: int = Field(
+        3, ge=1, le=100, description="Most attempts at a task. A bad picture is never tried twice."
+    )
+
+
+class Stop(_Model):
+    """When to stop before everything is done."""
+
+    max_failures: int | None = Field(
+        None, ge=1, description="Stop when so many tasks have failed in this run."
+    )
+
+
+def _known_version(version: int) -> int:
+    if version != 1:
+        raise PydanticCustomError(
+            "version",
+            "{version} is not known; this stylefarm reads version 1",
+            {"version": version},
+        )
+    return version
+
+
+def _known_place(output: str) -> str:
+    scheme, mark, rest = output.partition("://")
+    if mark and scheme not in ("s3", "file"):
+        raise PydanticCustomError(
+            "output", "{scheme}:// cannot be written to; give a folder or s3://", {"scheme": scheme}
+        )
+    if scheme == "s3" and mark and not re.fullmatch(r"[\w.-]{3,255}", rest.partition("/")[0]):
+        raise PydanticCustomError(
+            "output",
+            "must read s3://bucket/prefix, where the bucket has at least three letters, digits, "
+            "'.', '_' or '-'; credentials do not belong in it",
+        )
+    return output
+
+
+class JobSpec(_Model):
+    """A job: what to render, how, and where it goes."""
+
+    version: Annotated[int, AfterValidator(_known_version)] = Field(
+        1, description="Version of this format: 1.", json_schema_extra={"const": 1}
+    )
+    name: str = Field("job", min_length=1, max_length=200, description="What to call it.")
+    output: Annotated[str, AfterValidator(_known_place)] = Field(
+        min_length=1, description="Where it goes: a folder or s3://bucket/prefix."
+    )
+    storage: StorageOptions = Field(
+        default_factory=lambda: StorageOptions.model_validate({}),
+        description="How to reach S3. Credentials come from the standard AWS chain, never from here.",
+    )
+    recipe: dict[str, Any] = Field(default={}, description="How each picture is rendered.")
+    pairs: list[PairSet] = Field(description="What is rendered.", json_schema_extra={"minItems": 1})
+    inputs: InputOptions = Field(default_factory=lambda: InputOptions.model_validate({}))
+    workers: Workers = Field(default_factory=lambda: Workers.model_validate({}))
+    image: ImageOptions = Field(default_factory=lambda: ImageOptions.model_validate({}))
+    losses: LossOptions = Field(default_factory=lambda: LossOptions.model_validate({}))
+    retries: Retries = Field(default_factory=lambda: Retries.model_validate({}))
+    stop: Stop = Field(default_factory=lambda: Stop.model_validate({}))
+
+
+SECTIONS: Mapping[str, type[BaseModel]] = {
+    "": JobSpec,
+    "storage": StorageOptions,
+    "recipe": Recipe,
+    "pairs[]": PairSet,
+    "pairs[].recipe": Recipe,
+    "inputs": InputOptions,
+    "workers": Workers,
+    "image": ImageOptions,
+    "losses": LossOptions,
+    "retries": Retries,
+    "stop": Stop,
+}
+"""Which model stands at which field, ``[]`` for any index: for suggestions and the documentation."""
+
+
+def section_of(field: str) -> type[BaseModel] | None:
+    """The model at a field such as ``pairs[3].recipe``."""
+    return SECTIONS.get(re.sub(r"\[\d+\]", "[]", field))
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of a job file, for editors."""
+    schema = JobSpec.model_json_schema()
+    recipe = _recipe_schema()
+    schema.setdefault("$defs", {})["Recipe"] = recipe
+    reference = {"$ref": "#/$defs/Recipe"}
+    schema["properties"]["recipe"] = reference
+    pair = schema["$defs"]["PairSet"]["properties"]
+    pair["recipe"] = reference
+    pair["sweep"] = {
+        "type": "object",
+        "additionalProperties": False,
+        "description": pair["sweep"]["description"],
+        "properties": {
+            knob: {"type": "array", "minItems": 1, "items": value}
+            for knob, value in recipe["properties"].items()
+        },
+    }
+    for definition in schema["$defs"].values():
+        # The docstrings are written for those who read the code.
+        first, _, _ = definition.get("description", "").partition(". ")
+        definition["description"] = first.replace("`", "").rstrip(".") + "."
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "stylefarm job",
+        **{key: value for key, value in schema.items() if key != "title"},
+    }
+
+
+def _recipe_schema() -> dict[str, Any]:
+    schema = Recipe.model_json_schema()
+    for name, knob in schema["properties"].items():
+        # What is not given comes from the preset, so no single default is true for all of them.
+        if name != "preset":
+            knob.pop("default", None)
+        if name.endswith("_layers"):
+            mapping = {
+                key: knob.pop(key) for key in list(knob) if key not in ("title", "description")
+            }
+            names = {"enum": list(LAYERS)}
+            mapping |= {"propertyNames": names, "minProperties": 1}
+            knob["anyOf"] = [mapping, {"type": "array", "minItems": 1, "items": names}]
+    return schema
+
+
+def _replace(schema: dict[str, Any], by: dict[str, Any]) -> None:
+    kept = {key: schema[key] for key in ("title", "description") if key in schema}
+    schema.clear()
+    schema.update(kept | by)
