@@ -1,0 +1,199 @@
+"""The run as a person sees it: a bar and a line for each picture; on a pipe, lines alone."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from datetime import timedelta
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
+
+from cluster.events import (
+    Beat,
+    Draining,
+    Event,
+    Finished,
+    Started,
+    TaskDone,
+    TaskFailed,
+    TaskRetried,
+)
+
+RATE_WINDOW = 30.0
+"""Seconds over which steps per second are averaged."""
+
+LINE_SECONDS = 30.0
+"""Without a terminal, how often to say that the run is alive."""
+
+
+class Meter:
+    """Steps made, how fast, and how long the rest takes.
+
+    Speed is told in steps a second; the time to go is reckoned in work, for a step at a large size
+    takes longer.
+    """
+
+    def __init__(self, work_left: int) -> None:
+        self._work_left = work_left
+        self._ended_work = 0
+        self._rendered = (0, 0)
+        self._running = (0, 0)
+        self._marks: deque[tuple[float, int, int]] = deque()
+
+    def end(self, work: int, steps: int | None = None) -> None:
+        """A task ended: its work need not be done any more; ``steps`` of it were made, if any."""
+        self._ended_work += work
+        if steps is not None:
+            self._rendered = (self._rendered[0] + steps, self._rendered[1] + work)
+
+    def beat(self, steps: int, work: int, now: float) -> None:
+        """So many steps, and so much work, has been done in tasks that have not ended."""
+        self._running = (steps, work)
+        self._marks.append((now, self._rendered[0] + steps, self._rendered[1] + work))
+        while len(self._marks) > 2 and now - self._marks[0][0] > RATE_WINDOW:
+            self._marks.popleft()
+
+    @property
+    def steps_per_second(self) -> float:
+        """Of late; 0 when unknown."""
+        return self._rate(1)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """None when unknown."""
+        rate = self._rate(2)
+        left = max(0, self._work_left - self._ended_work - self._running[1])
+        return left / rate if rate else None
+
+    def _rate(self, column: int) -> float:
+        if len(self._marks) < 2:
+            return 0.0
+        first, last = self._marks[0], self._marks[-1]
+        seconds = last[0] - first[0]
+        return max(0.0, (last[column] - first[column]) / seconds) if seconds > 0 else 0.0
+
+
+class ConsoleView:
+    """A listener that shows a run on ``console``."""
+
+    def __init__(self, console: Console, quiet: bool = False, overwrite: bool = False) -> None:
+        self._console = console
+        self._quiet = quiet
+        self._overwrite = overwrite
+        self._meter = Meter(0)
+        self._left = 0
+        self._failed_before = 0
+        self._line_at = time.monotonic()
+        self._bar: TaskID | None = None
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("[bold]{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[state]}"),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+            disable=quiet or not console.is_terminal,
+        )
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, Started):
+            self._started(event)
+        elif isinstance(event, Beat):
+            self._beat(event)
+        elif isinstance(event, TaskDone):
+            self._meter.end(event.work, event.steps)
+            decimals = 0 if event.seconds >= 10 else 1
+            loss = "" if event.total is None else f", loss {event.total:.4g}"
+            self._say(
+                f"[green]done[/] {escape(event.image)} "
+                f"[dim]({event.steps} steps in {event.seconds:.{decimals}f} s{loss})[/]"
+            )
+        elif isinstance(event, TaskFailed):
+            self._meter.end(event.work)
+            failed = f"[red]failed[/] {escape(event.name)}-{event.id}: {escape(event.error)}"
+            self._say(failed, even_if_quiet=True)
+        elif isinstance(event, TaskRetried):
+            self._say(f"[yellow]again[/] {escape(event.name)}-{event.id}: {escape(event.error)}")
+        elif isinstance(event, Draining):
+            self._say(
+                "[yellow]stopping[/] when what is painting is committed; Ctrl-C once more stops now"
+            )
+        else:
+            self._finished(event)
+
+    def starting(self, what: str) -> None:
+        """Something takes seconds before the first picture begins."""
+        self._say(f"[dim]{escape(what)}[/]")
+
+    def close(self) -> None:
+        """Take the bar away, whatever happened."""
+        self._progress.stop()
+
+    def _started(self, event: Started) -> None:
+        self._meter = Meter(event.work_left)
+        self._left = event.tasks - event.done - event.failed
+        self._failed_before = event.failed
+        parts = [plural(event.tasks, "task"), f"{event.done} done already"]
+        if event.failed:
+            parts.append(f"{event.failed} failed earlier (--retry-failed takes them again)")
+        self._say(f"[bold]{escape(event.job)}[/] -> {escape(event.output)}: {', '.join(parts)}")
+        if self._left:
+            self._bar = self._progress.add_task("rendering", total=self._left, state="")
+            self._progress.start()
+
+    def _beat(self, event: Beat) -> None:
+        now = time.monotonic()
+        running = event.running
+        self._meter.beat(sum(p.step for p in running), sum(p.work for p in running), now)
+        left = self._left - event.done - event.failed
+        state = f"{event.done} done, {event.failed} failed, {left} left, {plural(event.workers, 'worker')}"
+        if self._meter.steps_per_second:
+            state += f", {self._meter.steps_per_second:.1f} steps/s"
+        if self._meter.seconds_left is not None:
+            state += f", ETA {timedelta(seconds=round(self._meter.seconds_left))}"
+        if self._bar is not None:
+            self._progress.update(self._bar, completed=event.done + event.failed, state=state)
+        if not self._console.is_terminal and now - self._line_at > LINE_SECONDS:
+            self._line_at = now
+            self._say(state)
+
+    def _finished(self, event: Finished) -> None:
+        self._progress.stop()
+        took = timedelta(seconds=round(event.seconds))
+        if event.reason == "complete" and not event.done and not event.failed and not event.left:
+            rest = (
+                "nothing is left to render" if self._failed_before else "everything is already done"
+            )
+            self._say(f"[green]{rest}[/] [dim]({took})[/]")
+            return
+        text = f"{event.done} done, {event.failed} failed, {event.left} left in {took}"
+        if event.reason == "interrupted":
+            text += "; run the same command again to go on" + (
+                ", without --overwrite" if self._overwrite else ""
+            )
+        elif event.reason == "max_failures":
+            text += "; stopped by stop.max_failures"
+        elif event.reason == "limit":
+            text += "; stopped by --limit"
+        self._say(text)
+
+    def _say(self, text: str, even_if_quiet: bool = False) -> None:
+        if even_if_quiet or not self._quiet:
+            self._console.print(text, highlight=False, soft_wrap=True)
+
+
+def plural(count: int, word: str) -> str:
+    """``1 task``, ``2 tasks``."""
+    return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"

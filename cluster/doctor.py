@@ -1,0 +1,88 @@
+"""Check that this machine can render, part by part."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+from jobs.errors import StylefarmError
+from jobs.load import Job
+from stylize.errors import StylizeError
+from stylize.recipe import Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One part: what was looked at, whether it is well, what was found or what to do."""
+
+    name: str
+    ok: bool
+    text: str
+
+
+def examine(job: Job | None, address: str | None) -> Iterator[Check]:
+    """The checks, one by one as they end; with a job, its output and its weights too."""
+    yield Check("python", True, f"{platform.python_version()}, {os.cpu_count()} cores")
+    yield _checked("torch", _torch)
+    recipes = [Recipe()]
+    if job is not None:
+        recipes = list({r.weights: r for r in _recipes(job)}.values())
+    for recipe in recipes:
+        yield _checked(f"weights {recipe.weights}", partial(_weights, recipe, job))
+    if job is not None:
+        yield _checked("output", lambda: _storage(job))
+    yield _checked("ray", lambda: _ray(address))
+
+
+def _checked(name: str, look: Callable[[], str]) -> Check:
+    try:
+        return Check(name, True, look())
+    except (StylefarmError, StylizeError, ImportError) as error:
+        return Check(name, False, str(error))
+
+
+def _torch() -> str:
+    import torch
+
+    if torch.cuda.is_available():
+        names = [torch.cuda.get_device_name(k) for k in range(torch.cuda.device_count())]
+        return f"{torch.__version__}, {len(names)} GPU: {', '.join(names)}"
+    if torch.backends.mps.is_available():
+        return f"{torch.__version__}, Apple GPU"
+    return f"{torch.__version__}, no GPU: renders on the CPU, which is slow but works"
+
+
+def _recipes(job: Job) -> Iterator[Recipe]:
+    from cluster.run import open_agenda
+
+    for pictures in open_agenda(job).sets:
+        yield from pictures.recipes
+
+
+def _weights(recipe: Recipe, job: Job | None) -> str:
+    from stylize.weights import identify, load
+
+    weights = identify(recipe, job.base if job else None)
+    load(weights)
+    return f"sixteen layers, {weights.digest[:23]}"
+
+
+def _storage(job: Job) -> str:
+    from jobs.storage import open_storage
+
+    storage = open_storage(job.spec.output, job.spec.storage, base=job.base)
+    storage.check()
+    return f"{storage.url} can be written, read and listed"
+
+
+def _ray(address: str | None) -> str:
+    from cluster import ray_pool
+
+    ray_pool.connect(address)
+    try:
+        return ray_pool.describe()
+    finally:
+        ray_pool.disconnect()

@@ -1,0 +1,124 @@
+"""What happens during a run, told to whoever listens: the progress bar, ``--json``, a test."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from typing import ClassVar, Protocol
+
+from cluster.messages import Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The run begins: what there is to do."""
+
+    event: ClassVar[str] = "started"
+    job: str
+    output: str
+    tasks: int
+    """Of the whole job."""
+    done: int
+    """Before this run."""
+    failed: int
+    work_left: int
+    """In ``Recipe.work_at`` units."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskDone:
+    """A picture is committed."""
+
+    event: ClassVar[str] = "done"
+    id: str
+    name: str
+    image: str
+    steps: int
+    work: int
+    seconds: float
+    total: float | None
+    worker: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFailed:
+    """A task is given up and recorded as failed."""
+
+    event: ClassVar[str] = "failed"
+    id: str
+    name: str
+    error: str
+    work: int
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRetried:
+    """An attempt failed and the task is tried again."""
+
+    event: ClassVar[str] = "retry"
+    id: str
+    name: str
+    error: str
+    attempt: int
+    delay: float
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """Twice a second: what is running."""
+
+    event: ClassVar[str] = "progress"
+    done: int
+    failed: int
+    workers: int
+    running: tuple[Progress, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Draining:
+    """The run was asked to end; running tasks finish."""
+
+    event: ClassVar[str] = "draining"
+    running: int
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The run is over."""
+
+    event: ClassVar[str] = "finished"
+    done: int
+    """In this run."""
+    failed: int
+    left: int
+    seconds: float
+    reason: str
+    """"complete", "interrupted", "limit", or "max_failures"."""
+
+
+Event = Started | TaskDone | TaskFailed | TaskRetried | Beat | Draining | Finished
+
+
+class Listener(Protocol):
+    """Hears every event, in order, on the driver's thread."""
+
+    def __call__(self, event: Event) -> None:
+        """Take an event."""
+
+
+def to_json(event: Event) -> str:
+    """One line of JSON; numbers that JSON does not have become null."""
+    fields = {"event": event.event, **asdict(event)}
+    return json.dumps(_finite(fields), ensure_ascii=False)
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,149 @@
+"""What a job would render, before a second of GPU time is spent on it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from jobs.agenda import Agenda
+from jobs.records import Records
+from stylize.memory import predict_bytes
+from stylize.recipe import Recipe
+
+MISSING_SHOWN = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Tasks that are alike in what they cost."""
+
+    preset: str
+    sizes: tuple[int, ...]
+    steps: int
+    tasks: int
+    left: int
+    memory_bytes: int
+    """Most that one such render takes, for a square picture."""
+    seconds_each: float | None
+    """From earlier renders of this kind in the same output; None when there are none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run would do now."""
+
+    name: str
+    output: str
+    tasks: int
+    done: int
+    failed: int
+    groups: tuple[Group, ...]
+
+    @property
+    def left(self) -> int:
+        return self.tasks - self.done - self.failed
+
+    @property
+    def device_seconds(self) -> float | None:
+        """Device time of what is left, when every group has been rendered before."""
+        times = [g.seconds_each for g in self.groups if g.left]
+        if any(t is None for t in times):
+            return None
+        return sum((g.seconds_each or 0.0) * g.left for g in self.groups)
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "left": self.left, "device_seconds": self.device_seconds}
+
+
+def make_plan(agenda: Agenda, records: Records | None, output: str) -> Plan:
+    """Plan a job; ``records`` None means that the output does not exist yet."""
+    known = {record.id: record for record in records.all()} if records else {}
+    seconds: dict[object, list[float]] = {}
+    tasks: Counter[object] = Counter()
+    left: Counter[object] = Counter()
+    examples: dict[object, Recipe] = {}
+    failed = 0
+    for task in agenda.tasks():
+        kind = _kind(task.recipe)
+        examples.setdefault(kind, task.recipe)
+        tasks[kind] += 1
+        record = known.get(task.id)
+        if record is None:
+            left[kind] += 1
+        elif record.status == "failed":
+            failed += 1
+        elif record.status == "done" and "render" in record.seconds:
+            seconds.setdefault(kind, []).append(record.seconds["render"])
+    return Plan(
+        name=agenda.job.spec.name,
+        output=output,
+        tasks=tasks.total(),
+        done=tasks.total() - left.total() - failed,
+        failed=failed,
+        groups=tuple(
+            _group(recipe, tasks[kind], left[kind], seconds.get(kind))
+            for kind, recipe in examples.items()
+        ),
+    )
+
+
+def _kind(recipe: Recipe) -> object:
+    return (recipe.preset, recipe.schedule(), recipe.optimizer, recipe.history)
+
+
+def _group(recipe: Recipe, tasks: int, left: int, seconds: list[float] | None) -> Group:
+    return Group(
+        preset=recipe.preset,
+        sizes=tuple(size for size, _ in recipe.schedule()),
+        steps=recipe.total_steps,
+        tasks=tasks,
+        left=left,
+        memory_bytes=predict_bytes(recipe, recipe.size, recipe.size),
+        seconds_each=sum(seconds) / len(seconds) if seconds else None,
+    )
+
+
+def to_text(plan: Plan, missing: Mapping[str, str]) -> str:
+    """The plan for a person; ``missing`` are pictures that are not there, with the reason."""
+    lines = [
+        f"{plan.name} -> {plan.output}",
+        f"  {plan.tasks:,} tasks: {plan.done:,} done, {plan.failed:,} failed, {plan.left:,} to render",
+    ]
+    for group in plan.groups:
+        sizes = " > ".join(str(size) for size in group.sizes)
+        each = f", {group.seconds_each:.0f} s each" if group.seconds_each is not None else ""
+        lines.append(
+            f"  {group.tasks:,} x {group.preset} at {sizes} px, {group.steps:,} steps{each}, "
+            f"up to {group.memory_bytes / 2**30:.1f} GiB"
+        )
+    if plan.left and plan.device_seconds is not None:
+        lines.append(f"  about {plan.device_seconds / 60:,.0f} min of device time are left")
+    elif plan.left:
+        lines.append("  how long it takes shows after a first picture: stylefarm run JOB --limit 1")
+    for reason in list(missing.values())[:MISSING_SHOWN]:
+        lines.append(f"  will fail: {reason}")
+    if len(missing) > MISSING_SHOWN:
+        lines.append(f"  and {len(missing) - MISSING_SHOWN} more pictures that are not there")
+    return "\n".join(lines)
+
+
+def missing_pictures(agenda: Agenda, most: int = 1000) -> dict[str, str]:
+    """Pictures named one by one that are not on this disk, with the sentence each task would fail with.
+
+    Looks at no more than ``most`` local files; what lies elsewhere shows when it is fetched.
+    """
+    names: dict[str, None] = {}
+    for pictures in agenda.sets:
+        candidates = (*pictures.contents, *(uri for mix in pictures.styles for uri, _ in mix))
+        for uri in candidates:
+            if "://" not in uri and len(names) < most:
+                names[uri] = None
+    base = agenda.job.base
+    return {
+        name: f"{name}: there is no such picture in {base.absolute()}"
+        for name in names
+        if not (base / Path(name).expanduser()).is_file()
+    }

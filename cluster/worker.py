@@ -1,0 +1,252 @@
+"""One worker: fetch -> paint -> store, and say how it went. Knows no Ray, so it runs anywhere.
+
+Several attempts may be in here at once, in threads. They take turns at the device, so while one paints
+the next fetches its pictures and the last stores its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import socket
+import threading
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cluster.loss_stream import LossStream
+from cluster.messages import Failure, FailureKind, Outcome, Progress, WorkerSetup
+from cluster.renderer import make_renderer
+from jobs import keys
+from jobs.errors import InputError, StorageError, printable
+from jobs.inputs import InputData, Inputs
+from jobs.losslog import LossLog, LossRow
+from jobs.storage import open_storage
+from jobs.tasks import AttemptRecord, InputRecord, OutputRecord, Task, TaskRecord
+from jobs.web import display, without_secrets
+from stylize.errors import DivergedError, InterruptedRender, PictureError, WeightsError
+
+log = logging.getLogger(__name__)
+
+
+class Worker:
+    """Renders tasks of one job on one device. Safe to call from several threads."""
+
+    def __init__(self, setup: WorkerSetup, name: str) -> None:
+        self.name = name
+        self.node = socket.gethostname()
+        self._setup = setup
+        self._storage = open_storage(setup.output, setup.storage, base=Path(setup.base))
+        self._inputs = Inputs(
+            Path(setup.base), setup.storage, allow_private=setup.inputs.allow_private
+        )
+        self._renderer = make_renderer(setup.renderer, setup.base, setup.threads)
+        self._device = threading.Lock()
+        self._draining = threading.Event()
+        self._stopping = threading.Event()
+        self._progress: dict[str, Progress] = {}
+        self.device = self._renderer.device
+
+    def run(self, task: Task, attempt: str) -> Outcome:
+        """Make one attempt at a task. Raises nothing: whatever happens is in the outcome."""
+        started = time.time()
+        failure, record = None, None
+        try:
+            record = self._render(task, attempt)
+        except Exception as error:
+            failure = _explain(error)
+            if failure.kind == "bug":
+                log.error("task %s attempt %s\n%s", task.id, attempt, traceback.format_exc())
+        finally:
+            self._progress.pop(attempt, None)
+        made = AttemptRecord(
+            id=attempt,
+            worker=self.name,
+            node=self.node,
+            device=self.device,
+            started=started,
+            seconds=round(time.time() - started, 3),
+            error=failure.message if failure else None,
+        )
+        if record is not None:
+            record = record.model_copy(update={"attempts": [made]})
+        return Outcome(task, made, record, failure)
+
+    def progress(self) -> list[Progress]:
+        """Where the attempts stand that are painting now."""
+        return list(self._progress.values())
+
+    def drain(self) -> None:
+        """Let what is painting finish; what waits for the device comes back as stopped."""
+        self._draining.set()
+
+    def stop(self) -> None:
+        """Break off what is painting, too, at its next step."""
+        self._draining.set()
+        self._stopping.set()
+
+    def _render(self, task: Task, attempt: str) -> TaskRecord:
+        timer = _Timer()
+        with timer("fetch"):
+            content, styles, init = self._fetch(task)
+            pictures = [
+                self._renderer.decode(got.data, _label(what, got.uri))
+                for what, got in (
+                    ("content", content),
+                    *(("style", style) for style in styles),
+                    *((("init", init),) if init else ()),
+                )
+            ]
+        content_picture, *rest = pictures
+        mix = [
+            (picture, share)
+            for picture, (_, share) in zip(rest[: len(styles)], task.styles, strict=True)
+        ]
+        stream = LossStream(
+            self._storage,
+            task.id,
+            LossLog(tuple(task.recipe.style_layers), self._setup.losses_every),
+        )
+        with timer("wait"):
+            self._device.acquire()
+        try:
+            if self._draining.is_set():
+                raise InterruptedRender("the run was asked to stop before this task began")
+            with timer("render"):
+                painted = self._paint(
+                    task, attempt, content_picture, mix, rest[-1] if init else None, stream
+                )
+        finally:
+            self._device.release()
+        with timer("store"):
+            encoded = self._renderer.encode(painted, self._setup.image)
+            key = keys.image(task.name, task.id, encoded.extension)
+            self._storage.put(key, encoded.data, content_type=encoded.content_type)
+            losses = stream.close()
+        shares = (1.0, *(share for _, share in task.styles), 1.0)
+        inputs = (content, *styles, *((init,) if init else ()))
+        return TaskRecord(
+            id=task.id,
+            name=task.name,
+            status="done",
+            content=display(task.content),
+            styles=[(display(uri), share) for uri, share in task.styles],
+            init=display(task.init) if task.init else None,
+            inputs=[_input_record(got, share) for got, share in zip(inputs, shares, strict=False)],
+            output=OutputRecord(
+                key=key,
+                sha256=hashlib.sha256(encoded.data).hexdigest(),
+                size=len(encoded.data),
+                width=encoded.width,
+                height=encoded.height,
+            ),
+            losses=losses,
+            losses_key=stream.key,
+            recipe=without_secrets(task.recipe.model_dump(mode="json")),
+            weights_digest=task.weights_digest,
+            steps=task.recipe.total_steps,
+            seconds=timer.seconds,
+            versions=self._renderer.versions,
+            finished=time.time(),
+        )
+
+    def _fetch(self, task: Task) -> tuple[InputData, list[InputData], InputData | None]:
+        try:
+            return (
+                self._inputs.read(task.content),
+                [self._inputs.read(uri) for uri, _ in task.styles],
+                self._inputs.read(task.init) if task.init else None,
+            )
+        except StorageError as error:
+            raise _FetchError(str(error)) from error
+
+    def _paint(
+        self,
+        task: Task,
+        attempt: str,
+        content: Any,
+        styles: Sequence[tuple[Any, float]],
+        init: Any | None,
+        stream: LossStream,
+    ) -> Any:
+        steps = task.recipe.total_steps
+
+        def note(scale: int, step: int, total: float) -> None:
+            self._progress[attempt] = Progress(
+                task.id, attempt, self.name, scale, step, steps, task.recipe.work_at(step), total
+            )
+
+        def observe(rows: Sequence[LossRow]) -> None:
+            stream.add(rows)
+            note(rows[-1].scale, rows[-1].step, rows[-1].total)
+
+        note(task.recipe.schedule()[0][0], 0, float("nan"))
+        return self._renderer.paint(
+            task, content, styles, init, observe, should_stop=self._stopping.is_set
+        )
+
+
+class _FetchError(Exception):
+    """An input's storage or server did not answer."""
+
+
+@dataclass
+class _Timer:
+    """Seconds of each named phase."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def __call__(self, phase: str) -> Iterator[None]:
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[phase] = round(time.perf_counter() - began, 3)
+
+
+_KINDS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], FailureKind], ...] = (
+    ((InputError, PictureError, DivergedError), "picture"),
+    (_FetchError, "fetch"),
+    (StorageError, "storage"),
+    (InterruptedRender, "stopped"),
+    (MemoryError, "memory"),
+    (WeightsError, "weights"),
+)
+
+
+def _explain(error: Exception) -> Failure:
+    """What an exception means for the task."""
+    for types, kind in _KINDS:
+        if isinstance(error, types):
+            return Failure(kind, printable(str(error)) or "out of memory")
+    # torch's OutOfMemoryError is a RuntimeError, and importing torch to name it would cost seconds.
+    if type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error):
+        return Failure("memory", "out of memory on the device; use a smaller size")
+    first = str(error).splitlines()[0] if str(error) else ""
+    return Failure("bug", printable(f"unexpected {type(error).__name__}: {first}"))
+
+
+def _label(what: str, uri: str) -> str:
+    return f"{what} {display(uri)}"
+
+
+def _input_record(got: InputData, share: float) -> InputRecord:
+    return InputRecord(
+        uri=display(got.uri),
+        sha256=got.sha256,
+        size=got.size,
+        etag=got.etag,
+        modified=got.modified,
+        share=share,
+    )
+
+
+def worker_name(role: str) -> str:
+    """A name that tells workers apart in records and logs: role, host and process."""
+    return f"{role}@{socket.gethostname()}:{os.getpid()}"
