@@ -1,0 +1,189 @@
+"""One worker, in this process: what comes back from each kind of attempt."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+import time
+
+import pytest
+
+from cluster.messages import WorkerSetup
+from cluster.run import open_agenda
+from cluster.worker import Worker
+from jobs import keys, losslog
+from jobs.storage import open_storage
+from tests.farm import STAND_IN, wait_for, write_stand_in_job
+
+
+def make_worker(job, renderer=STAND_IN):
+    setup = WorkerSetup(
+        output=job.spec.output,
+        storage=job.spec.storage,
+        base=str(job.base),
+        inputs=job.spec.inputs,
+        image=job.spec.image,
+        losses_every=job.spec.losses.every,
+        renderer=renderer,
+    )
+    return Worker(setup, "w0")
+
+
+@pytest.fixture
+def farm(tmp_path):
+    """directives -> (worker, tasks, storage)"""
+
+    def make(*directives):
+        job = write_stand_in_job(tmp_path, directives)
+        storage = open_storage(job.spec.output, base=job.base)
+        return make_worker(job), list(open_agenda(job).tasks()), storage
+
+    return make
+
+
+def test_a_finished_attempt_has_stored_picture_and_log_but_no_record(farm):
+    worker, (task,), storage = farm({"seconds": 0})
+
+    outcome = worker.run(task, "1-aa")
+
+    record = outcome.record
+    stored = storage.get(record.output.key)
+    assert record.status == "done"
+    assert record.output.key == keys.image("c000--style", task.id, "png")
+    assert record.output.sha256 == hashlib.sha256(stored).hexdigest()
+    assert losslog.parse(storage.get(keys.losses(task.id)))[-1].total == 9.0
+    assert record.losses["total"] == 9.0
+    # The record is the commit, and committing is the driver's.
+    assert storage.stat(keys.record(task.id)) is None
+
+
+def test_the_record_says_what_went_in_and_who_did_it(farm, tmp_path):
+    worker, (task,), _ = farm({"seconds": 0})
+
+    record = worker.run(task, "1-aa").record
+
+    data = (tmp_path / "c000.png").read_bytes()
+    assert record.inputs[0].sha256 == hashlib.sha256(data).hexdigest()
+    assert record.inputs[0].size == len(data)
+    assert [i.uri for i in record.inputs] == ["c000.png", "style.png"]
+    assert [a.id for a in record.attempts] == ["1-aa"]
+    assert record.attempts[0].worker == "w0"
+    assert set(record.seconds) == {"fetch", "wait", "render", "store"}
+    assert record.recipe["size"] == 32
+
+
+@pytest.mark.parametrize(
+    ("directive", "kind", "sentence"),
+    [
+        ({"fail": "diverged"}, "picture", "the loss became nan"),
+        ({"fail": "memory"}, "memory", "out of memory"),
+        ({"fail": "bug"}, "bug", "unexpected KeyError: 'nobody foresaw this'"),
+    ],
+)
+def test_a_failing_render_comes_back_as_its_kind(farm, directive, kind, sentence):
+    worker, (task,), storage = farm(directive)
+
+    outcome = worker.run(task, "1-aa")
+
+    assert outcome.record is None
+    assert (outcome.failure.kind, outcome.failure.message) == (kind, sentence)
+    assert outcome.attempt.error == sentence
+    assert not list(storage.list(keys.IMAGES))
+
+
+def test_a_missing_picture_is_the_users_mistake(farm, tmp_path):
+    worker, (task,), _ = farm({})
+    (tmp_path / "c000.png").unlink()
+
+    failure = worker.run(task, "1-aa").failure
+
+    assert failure.kind == "picture"
+    assert "c000.png" in failure.message
+
+
+def test_output_that_takes_nothing_is_storage_trouble(farm, tmp_path):
+    worker, (task,), _ = farm({})
+    (tmp_path / "out").write_text("a file where the folder should be")
+
+    assert worker.run(task, "1-aa").failure.kind == "storage"
+
+
+def test_attempts_take_turns_at_the_device(farm):
+    # The stand-in fails, as a bug, when two paint at once.
+    worker, tasks, _ = farm(*[{"seconds": 0.2, "n": k} for k in range(3)])
+    outcomes = []
+    threads = [
+        threading.Thread(target=lambda t=task: outcomes.append(worker.run(t, t.id)))
+        for task in tasks
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert [o.failure for o in outcomes] == [None] * 3
+    assert max(o.record.seconds["wait"] for o in outcomes) >= 0.3
+
+
+def test_the_loss_log_can_be_read_while_the_task_runs(farm, monkeypatch):
+    monkeypatch.setattr("cluster.loss_stream.EVERY_SECONDS", 0.1)
+    worker, (task,), storage = farm({"seconds": 30})
+    thread = threading.Thread(target=worker.run, args=(task, "1-aa"))
+    thread.start()
+    try:
+        wait_for(lambda: storage.stat(keys.losses(task.id)), 5)
+        early = losslog.parse(storage.get(keys.losses(task.id)))
+        wait_for(lambda: len(losslog.parse(storage.get(keys.losses(task.id)))) > len(early), 5)
+        assert thread.is_alive()
+    finally:
+        worker.stop()
+        thread.join(5)
+
+
+def test_the_promise_of_ten_seconds_is_kept_with_room():
+    from cluster import loss_stream
+
+    assert loss_stream.EVERY_SECONDS <= 5
+
+
+def test_progress_tells_the_step(farm):
+    worker, (task,), _ = farm({"seconds": 30})
+    thread = threading.Thread(target=worker.run, args=(task, "1-aa"))
+    thread.start()
+    try:
+        progress = wait_for(lambda: [p for p in worker.progress() if p.step > 2], 5)[0]
+        assert (progress.task_id, progress.attempt) == (task.id, "1-aa")
+    finally:
+        worker.stop()
+        thread.join(5)
+    assert worker.progress() == []
+
+
+def test_draining_finishes_what_paints_and_drops_what_waits(farm):
+    worker, (first, second), _ = farm({"seconds": 0.5, "n": 0}, {"seconds": 0.5, "n": 1})
+    outcomes = {}
+    run = lambda t: outcomes.update({t.id: worker.run(t, t.id)})  # noqa: E731
+    one = threading.Thread(target=run, args=(first,))
+    one.start()
+    wait_for(worker.progress, 5)
+    two = threading.Thread(target=run, args=(second,))
+    two.start()
+    time.sleep(0.1)
+
+    worker.drain()
+    one.join(5)
+    two.join(5)
+
+    assert outcomes[first.id].record is not None
+    assert outcomes[second.id].failure.kind == "stopped"
+
+
+def test_messages_survive_a_trip_between_processes(farm):
+    import pickle
+
+    worker, (task,), _ = farm({})
+    outcome = worker.run(task, "1-aa")
+
+    assert pickle.loads(pickle.dumps(outcome)) == outcome
+    assert json.loads(outcome.record.model_dump_json())["id"] == task.id

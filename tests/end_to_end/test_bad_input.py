@@ -1,0 +1,205 @@
+"""Bad pictures fail by name and the others are rendered; bad job files are refused in sentences."""
+
+from __future__ import annotations
+
+import io
+import re
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from tests.farm import picture, records_of, stylefarm, write_job
+
+
+def as_bytes(image: Image.Image, image_format: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, image_format, **options)
+    return buffer.getvalue()
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG that promises so many pixels and holds none."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        crc = zlib.crc32(kind + data)
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", crc)
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
+
+
+def rotated() -> bytes:
+    """A photo taken upright: stored 48 x 40, to be shown 40 x 48."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return as_bytes(picture(1), "JPEG", exif=exif.tobytes())
+
+
+def deep_grey() -> bytes:
+    ramp = np.linspace(0, 65535, 48 * 40).reshape(40, 48).astype(np.uint16)
+    return as_bytes(Image.fromarray(ramp), "PNG")
+
+
+def see_through() -> bytes:
+    image = picture(2).convert("RGBA")
+    image.putalpha(Image.linear_gradient("L").resize(image.size))
+    return as_bytes(image, "PNG")
+
+
+BAD = {
+    "empty.jpg": (b"", "empty.jpg is empty"),
+    "text.jpg": (b"this is a shopping list", "text.jpg is not a picture"),
+    "truncated.jpg": (as_bytes(picture(3), "JPEG")[:400], "truncated.jpg is damaged or cut short"),
+    "huge.png": (png_header(40_000, 40_000), "huge.png has"),
+    "sliver.png": (as_bytes(picture(4, 5, 200), "PNG"), "5 x 200 px"),
+}
+GOOD = {
+    "cmyk.jpg": (as_bytes(picture(5).convert("CMYK"), "JPEG"), (32, 27)),
+    "deep.png": (deep_grey(), (32, 27)),
+    "rgba.png": (see_through(), (32, 27)),
+    "rotated.jpg": (rotated(), (27, 32)),
+    "photo.webp": (as_bytes(picture(6), "WEBP"), (32, 27)),
+}
+
+
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory):
+    """One job with every picture, good and bad, and one that is not there."""
+    folder = tmp_path_factory.mktemp("bad")
+    names = [*BAD, *GOOD, "missing.jpg"]
+    pairs = [{"content": names, "style": "styles/s0.png"}]
+    job = write_job(folder, styles=1, pairs=pairs)
+    for name, (data, _) in {**BAD, **GOOD}.items():
+        (folder / name).write_bytes(data)
+    ran = stylefarm("run", job, "--pool", "inline")
+    records = {key.split("|")[0]: record for key, record in records_of(job).items()}
+    return folder, ran, records
+
+
+def test_the_run_ends_with_status_1_and_no_traceback(rendered):
+    _, ran, records = rendered
+    assert ran.returncode == 1
+    assert "Traceback" not in ran.stdout + ran.stderr
+    assert len(records) == len(BAD) + len(GOOD) + 1
+
+
+@pytest.mark.parametrize("name", [*BAD, "missing.jpg"])
+def test_a_bad_picture_fails_with_one_clear_sentence(rendered, name):
+    _, ran, records = rendered
+    sentence = BAD[name][1] if name in BAD else "missing.jpg"
+    record = records[name]
+
+    assert record.status == "failed"
+    assert sentence in record.error
+    assert "\n" not in record.error
+    assert len(record.attempts) == 1
+    assert record.error in ran.stderr
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_an_unusual_picture_is_rendered_upright_and_whole(rendered, name):
+    folder, _, records = rendered
+    record = records[name]
+
+    assert record.status == "done", record.error
+    image = Image.open(folder / "out" / record.output.key)
+    assert image.size == GOOD[name][1]
+    assert image.mode == ("RGBA" if name == "rgba.png" else "RGB")
+
+
+BAD_JOBS = {
+    "unknown key": ({"recipe": {"sise": 64}}, r"job\.yaml:\d+: recipe\.sise: .*did you mean size"),
+    "wrong type": (
+        {"workers": {"max": "many"}},
+        r"job\.yaml:\d+: workers\.max: 'many' is neither a whole number nor 'auto'",
+    ),
+    "too small": ({"recipe": {"size": 8}}, r"job\.yaml:\d+: recipe\.size: 8 is below 32"),
+    "no pairs": ({"pairs": []}, r"job\.yaml:\d+: pairs: is empty"),
+    "glob that matches nothing": (
+        {"pairs": [{"content": "nowhere/*.jpg", "style": "styles/"}]},
+        r"job\.yaml:\d+: pairs\[0\]\.content.*: nowhere/\*\.jpg matches no picture",
+    ),
+    "weights that are not there": (
+        {"recipe": {"weights": "no.pth", "weights_input": "caffe"}},
+        r"job\.yaml:\d+: recipe\.weights: no weights at .*no\.pth",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD_JOBS)
+@pytest.mark.parametrize("command", ["run", "plan"])
+def test_a_bad_job_file_is_refused_with_its_line(tmp_path, name, command):
+    changes, sentence = BAD_JOBS[name]
+    job = write_job(tmp_path, **changes)
+
+    refused = stylefarm(command, job)
+
+    assert refused.returncode == 2
+    assert re.search(sentence, refused.stderr), refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert not (tmp_path / "out").exists()
+
+
+RAW_JOBS = {
+    "duplicate key": ("output: a\noutput: b\npairs: []\n", r"x\.yaml:2: output: is given twice"),
+    "alias bomb": (
+        "a: &a [x,x,x,x,x,x,x,x,x]\n"
+        + "".join(
+            f"{c}: &{c} [{','.join(['*' + p] * 9)}]\n"
+            for p, c in zip("abcdefgh", "bcdefghi", strict=True)
+        ),
+        r"x\.yaml: expands to more than",
+    ),
+    "not YAML": ("output: [\n", r"x\.yaml:\d+: is not valid YAML"),
+    "not there": (None, r"x\.yaml: cannot be read \(No such file"),
+}
+
+
+@pytest.mark.parametrize("name", RAW_JOBS)
+def test_a_file_that_is_no_job_is_refused(tmp_path, name):
+    text, sentence = RAW_JOBS[name]
+    if text is not None:
+        (tmp_path / "x.yaml").write_text(text)
+
+    refused = stylefarm("run", tmp_path / "x.yaml")
+
+    assert refused.returncode == 2
+    assert re.search(sentence, refused.stderr), refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_all_problems_are_told_at_once(tmp_path):
+    job = write_job(tmp_path, recipe={"size": 8, "seed": -1}, workers={"max": 0})
+
+    refused = stylefarm("run", job)
+
+    assert len(refused.stderr.splitlines()) == 3
+
+
+def test_output_that_cannot_be_written_is_status_3(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    job = write_job(tmp_path, output="file/out")
+
+    refused = stylefarm("run", job)
+
+    assert refused.returncode == 3
+    assert len(refused.stderr.strip().splitlines()) == 1
+    assert "Traceback" not in refused.stderr
+
+
+def test_a_wrong_command_line_is_status_2(tmp_path):
+    assert stylefarm("run").returncode == 2
+    assert stylefarm("run", write_job(tmp_path), "--pool", "cloud").returncode == 2
+    assert stylefarm("paint").returncode == 2
+
+
+def test_the_job_that_was_refused_is_valid_but_for_that(tmp_path: Path):
+    # Otherwise the tests above could pass for the wrong reason.
+    job = write_job(tmp_path)
+    assert yaml.safe_load(job.read_text())["pairs"]
+    assert stylefarm("plan", job).returncode == 0

@@ -1,0 +1,229 @@
+"""Whole jobs through Ray: a killed worker, the same bytes everywhere, a cluster of eight GPUs."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from jobs.load import load_job
+from jobs.records import Records
+from jobs.storage import open_storage
+from tests.farm import command, records_of, stylefarm, wait_for, write_job
+
+
+def children(pid: int) -> list[int]:
+    """Every process below ``pid``."""
+    table = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True)
+    parents: dict[int, list[int]] = {}
+    for line in table.stdout.splitlines():
+        child, parent = map(int, line.split())
+        parents.setdefault(parent, []).append(child)
+    found, queue = [], [pid]
+    while queue:
+        below = parents.get(queue.pop(), [])
+        found += below
+        queue += below
+    return found
+
+
+def workers(pid: int) -> list[int]:
+    """The rendering processes of a run."""
+    return [p for p in children(pid) if "RayWorker" in _command_line(p)]
+
+
+def alive(pids: list[int]) -> list[int]:
+    """Those that still run; a zombie does not."""
+    return [p for p in pids if _command_line(p)]
+
+
+def _command_line(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode().replace("\0", " ")
+    except OSError:
+        return ""
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="finds the workers in /proc")
+def test_kill_9_on_a_worker_in_the_middle_of_a_job(tmp_path):
+    job = write_job(tmp_path, recipe={"steps": 400, "optimizer": "adam"})
+    undisturbed = write_job(tmp_path / "undisturbed", recipe={"steps": 400, "optimizer": "adam"})
+    stylefarm("run", undisturbed, "--pool", "inline")
+    process = subprocess.Popen(
+        command("run", job, "--workers", "1", "--json"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert process.stdout is not None
+    # In the middle: a picture is committed, another paints.
+    wait_for(lambda: '"event": "done"' in process.stdout.readline())
+    wait_for(lambda: json.loads(process.stdout.readline()).get("running"))
+
+    (worker,) = workers(process.pid)
+    family = children(process.pid)
+    os.kill(worker, signal.SIGKILL)
+    out, err = process.communicate(timeout=120)
+
+    assert process.returncode == 0, err
+    # Ray says that a worker died, but not among the events.
+    assert [json.loads(line)["event"] for line in out.splitlines()][-1] == "finished"
+    records = records_of(job)
+    assert [r.status for r in records.values()] == ["done"] * 4
+    retried = [r for r in records.values() if len(r.attempts) > 1]
+    assert retried
+    assert all("died" in r.attempts[0].error for r in retried)
+    assert pictures(tmp_path) == pictures(tmp_path / "undisturbed")
+    assert len(family) > 3  # Ray's own processes
+    wait_for(lambda: not alive(family), 30)
+
+
+def pictures(folder: Path) -> dict[str, bytes]:
+    return {p.name: p.read_bytes() for p in (folder / "out" / "images").iterdir()}
+
+
+def test_folder_and_s3_hold_the_same_pictures_byte_for_byte(tmp_path, s3):
+    here = write_job(tmp_path / "here", image={"format": "png"})
+    there = write_job(
+        tmp_path / "there", output=s3.url, storage=s3.options.model_dump(exclude_none=True)
+    )
+
+    on_folder = stylefarm("run", here)
+    on_s3 = stylefarm("run", there)
+    again = stylefarm("run", there)
+
+    assert (on_folder.returncode, on_s3.returncode) == (0, 0), on_folder.stderr + on_s3.stderr
+    storage = open_storage(s3.url, s3.options)
+    stored = {
+        stat.key.removeprefix("images/"): storage.get(stat.key) for stat in storage.list("images/")
+    }
+    assert len(stored) == 4
+    assert stored == pictures(tmp_path / "here")
+    assert {r.id for r in Records(storage).all()} == {r.id for r in records_of(here).values()}
+    assert "already done" in again.stderr
+
+
+def test_inputs_from_s3_are_rendered(tmp_path, s3):
+    job = write_job(tmp_path, photos=1, styles=1)
+    storage = open_storage(s3.url, s3.options)
+    for name in ("photos/p0.png", "styles/s0.png"):
+        storage.put(name, (tmp_path / name).read_bytes())
+    remote = write_job(
+        tmp_path / "remote",
+        storage=s3.options.model_dump(exclude_none=True),
+        pairs=[{"content": f"{s3.url}/photos/", "style": f"{s3.url}/styles/*.png"}],
+    )
+
+    stylefarm("run", job, "--pool", "inline")
+    ran = stylefarm("run", remote, "--pool", "inline")
+
+    assert ran.returncode == 0, ran.stderr
+    assert list(pictures(tmp_path / "remote").values()) == list(pictures(tmp_path).values())
+
+
+@pytest.mark.parametrize(
+    ("environment", "sentence"),
+    [
+        ({"AWS_SECRET_ACCESS_KEY": "wrong-secret-0123456789"}, "s3://"),
+        ({"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}, "redentials"),
+    ],
+)
+def test_storage_that_refuses_is_status_3_before_anything_renders(
+    tmp_path, s3, environment, sentence
+):
+    job = write_job(tmp_path, output=s3.url, storage=s3.options.model_dump(exclude_none=True))
+
+    refused = stylefarm("run", job, AWS_EC2_METADATA_DISABLED="true", **environment)
+
+    assert refused.returncode == 3
+    assert sentence in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert "wrong-secret" not in refused.stderr
+
+
+def test_a_cluster_that_is_not_there_is_status_3(tmp_path):
+    refused = stylefarm("run", write_job(tmp_path), "--address", "127.0.0.1:1")
+
+    assert refused.returncode == 3
+    assert "Ray cannot be reached at 127.0.0.1:1" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    """A Ray cluster that was started before, with eight logical GPUs."""
+    from tests.rigs import free_port
+
+    address = f"127.0.0.1:{free_port()}"
+    start = [
+        *("ray", "start", "--head", f"--port={address.split(':')[1]}", "--num-gpus=8"),
+        *("--num-cpus=2", "--include-dashboard=false", "--object-store-memory=100000000"),
+        *("--disable-usage-stats", f"--temp-dir={tmp_path.parent / 'r'}"),
+    ]
+    env = {**os.environ, "RAY_AUTH_MODE": "disabled", "OMP_NUM_THREADS": "1"}
+    ray = [str(Path(sys.executable).with_name("ray"))]
+    subprocess.run([*ray, *start[1:]], check=True, capture_output=True, env=env, timeout=60)
+    yield address, env
+    subprocess.run([*ray, "stop", "--force"], capture_output=True, env=env, timeout=60, check=False)
+
+
+def test_a_job_joins_a_running_cluster_and_uses_its_gpus(tmp_path, cluster):
+    address, env = cluster
+    job = write_job(tmp_path, photos=4, styles=1, workers={"max": 2})
+
+    ran = stylefarm("run", job, "--address", address, **{k: env[k] for k in ("RAY_AUTH_MODE",)})
+
+    assert ran.returncode == 0, ran.stderr
+    names = {r.attempts[0].worker for r in records_of(job).values()}
+    assert all("(gpu " in name for name in names)
+    assert load_job(job).spec.workers.max == 2
+
+
+def test_ctrl_c_in_a_terminal_reaches_ray_too_and_still_behaves(tmp_path):
+    job = write_job(tmp_path, recipe={"steps": 600, "optimizer": "adam"})
+    process = subprocess.Popen(
+        command("run", job, "--workers", "1", "--json"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    wait_for(lambda: json.loads(process.stdout.readline()).get("running"))
+
+    family = children(process.pid)
+    os.killpg(process.pid, signal.SIGINT)  # what a terminal does: everyone in the group gets it
+    _, err = process.communicate(timeout=120)
+
+    assert process.returncode == 130, err
+    assert [r.status for r in records_of(job).values()] == ["done"]
+    assert "run the same command again" in err
+    assert "Traceback" not in err
+    wait_for(lambda: not alive(family), 30)
+
+
+def test_folders_named_like_ours_where_the_command_runs_do_no_harm(tmp_path):
+    job = write_job(tmp_path / "job", photos=1, styles=1)
+    elsewhere = tmp_path / "elsewhere"
+    for name in ("jobs", "cluster", "stylize"):
+        (elsewhere / name).mkdir(parents=True)
+        (elsewhere / name / "__init__.py").write_text("raise SystemExit('hijacked')")
+
+    ran = subprocess.run(
+        [Path(sys.executable).with_name("stylefarm"), "run", job],
+        cwd=elsewhere,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    assert ran.returncode == 0, ran.stderr
+    assert len(pictures(tmp_path / "job")) == 1

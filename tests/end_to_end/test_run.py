@@ -1,0 +1,363 @@
+"""The command, as a user runs it, on the inline pool: what it leaves, says and returns."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from jobs.load import load_job
+from jobs.records import Records
+from jobs.storage import open_storage
+from tests.farm import command, records_of, stylefarm, wait_for, write_job
+
+INLINE = ("--pool", "inline")
+
+
+def images(folder: Path) -> dict[str, bytes]:
+    return {p.name: p.read_bytes() for p in (folder / "out" / "images").iterdir()}
+
+
+def test_a_job_ends_with_pictures_logs_and_records(tmp_path):
+    job = write_job(tmp_path, losses={"every": 1})
+
+    ran = stylefarm("run", job, *INLINE)
+
+    assert (ran.returncode, ran.stderr.count("Traceback")) == (0, 0)
+    records = Records(open_storage("out", base=tmp_path)).all()
+    for record in records:
+        picture = Image.open(tmp_path / "out" / record.output.key)
+        assert picture.size == (32, 27)  # 48 x 40 at longest side 32
+        assert record.name.split("--")[0] in ("p0", "p1")
+        log = (tmp_path / "out" / record.losses_key).read_text().splitlines()
+        assert log[0].startswith("scale,step,total,content,style,style_conv1_1")
+        assert len(log) == 1 + 6  # before the first of 5 steps, and after each
+    assert len(images(tmp_path)) == 4
+    assert json.loads((tmp_path / "out" / "job.json").read_text())["job"]["name"] == "test"
+    assert json.loads((tmp_path / "out" / "summary.json").read_text())["done"] == 4
+
+
+def test_run_again_renders_nothing_and_says_so(tmp_path):
+    job = write_job(tmp_path)
+    stylefarm("run", job, *INLINE)
+    times = {p: p.stat().st_mtime_ns for p in (tmp_path / "out").rglob("*.png")}
+
+    again = stylefarm("run", job, *INLINE)
+
+    assert again.returncode == 0
+    assert "already done" in again.stderr
+    assert {p: p.stat().st_mtime_ns for p in (tmp_path / "out").rglob("*.png")} == times
+
+
+def test_more_pictures_render_only_what_is_new(tmp_path):
+    stylefarm("run", write_job(tmp_path, photos=1), *INLINE)
+    job = write_job(tmp_path, photos=2)
+
+    ran = stylefarm("run", job, *INLINE, "--json")
+
+    events = [json.loads(line) for line in ran.stdout.splitlines()]
+    assert events[0]["event"] == "started"
+    assert (events[0]["tasks"], events[0]["done"]) == (4, 2)
+    assert [e["event"] for e in events].count("done") == 2
+    assert events[-1]["event"] == "finished"
+
+
+def test_overwrite_renders_everything_to_the_same_bytes(tmp_path):
+    job = write_job(tmp_path)
+    stylefarm("run", job, *INLINE)
+    before = images(tmp_path)
+
+    ran = stylefarm("run", job, *INLINE, "--overwrite", "--json")
+
+    assert ran.stdout.count('"event": "done"') == 4
+    assert images(tmp_path) == before
+
+
+def test_limit_stops_early_and_the_next_run_goes_on(tmp_path):
+    job = write_job(tmp_path)
+
+    assert stylefarm("run", job, *INLINE, "--limit", "3").returncode == 0
+    assert len(images(tmp_path)) == 3
+    assert stylefarm("run", job, *INLINE).returncode == 0
+    assert len(images(tmp_path)) == 4
+
+
+def test_failed_tasks_stay_failed_until_asked_for(tmp_path):
+    job = write_job(tmp_path, photos=2, styles=1)
+    good = (tmp_path / "photos" / "p0.png").read_bytes()
+    (tmp_path / "photos" / "p0.png").write_text("not a picture")
+
+    first = stylefarm("run", job, *INLINE)
+    (tmp_path / "photos" / "p0.png").write_bytes(good)
+    second = stylefarm("run", job, *INLINE)
+    third = stylefarm("run", job, *INLINE, "--retry-failed")
+
+    assert (first.returncode, second.returncode, third.returncode) == (1, 1, 0)
+    assert "p0.png" in first.stderr
+    assert "--retry-failed" in second.stderr
+    assert {r.status for r in records_of(job).values()} == {"done"}
+
+
+def test_quiet_says_nothing(tmp_path):
+    ran = stylefarm("run", write_job(tmp_path, photos=1, styles=1), *INLINE, "--quiet")
+
+    assert (ran.stdout, ran.stderr, ran.returncode) == ("", "", 0)
+
+
+def test_sweeps_blends_and_zips_render(tmp_path):
+    job = write_job(
+        tmp_path,
+        pairs=[
+            {
+                "content": "photos/p0.png",
+                "style": "styles/s0.png",
+                "sweep": {"style_weight": [50, 100]},
+            },
+            {
+                "content": "photos/p1.png",
+                "style": {"blend": {"styles/s0.png": 0.7, "styles/s1.png": 0.3}},
+            },
+            {
+                "content": ["photos/p0.png", "photos/p1.png"],
+                "style": ["styles/s1.png", "styles/s0.png"],
+                "combine": "zip",
+                "init": "styles/s0.png",
+            },
+        ],
+    )
+
+    assert stylefarm("run", job, *INLINE).returncode == 0
+    names = sorted(r.name for r in records_of(job).values())
+    assert names == ["p0--s0", "p0--s0", "p0--s1", "p1--s0", "p1--s0+s1"]
+
+
+@pytest.mark.parametrize(
+    ("image", "magic"),
+    [
+        ({"format": "jpeg", "quality": 80}, b"\xff\xd8"),
+        ({"format": "webp"}, b"RIFF"),
+        ({"format": "tiff"}, b"II*\0"),
+    ],
+)
+def test_other_formats(tmp_path, image, magic):
+    job = write_job(tmp_path, photos=1, styles=1, image={**image, "name": "{style}@{size}"})
+
+    stylefarm("run", job, *INLINE)
+
+    ((name, data),) = images(tmp_path).items()
+    assert data.startswith(magic)
+    assert name.startswith("s0@32-")
+
+
+def test_the_moved_folder_keeps_its_ids(tmp_path):
+    write_job(tmp_path / "here")
+    stylefarm("run", tmp_path / "here" / "job.yaml", *INLINE)
+    (tmp_path / "here").rename(tmp_path / "there")
+
+    again = stylefarm("run", tmp_path / "there" / "job.yaml", *INLINE)
+
+    assert "already done" in again.stderr
+
+
+def test_plan_renders_and_writes_nothing(tmp_path):
+    job = write_job(tmp_path)
+    (tmp_path / "photos" / "p1.png").unlink()
+    pairs = load_job(write_job(tmp_path)).spec.pairs
+    assert pairs
+    before = sorted(tmp_path.rglob("*"))
+
+    planned = stylefarm("plan", job)
+    as_json = json.loads(stylefarm("plan", job, "--json").stdout)
+
+    assert planned.returncode == 0
+    assert "4 tasks: 0 done, 0 failed, 4 to render" in planned.stdout
+    assert as_json["groups"][0]["steps"] == 5
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_plan_names_pictures_that_are_not_there(tmp_path):
+    job = write_job(tmp_path, pairs=[{"content": "photos/nosuch.jpg", "style": "styles/"}])
+
+    assert "will fail: photos/nosuch.jpg" in stylefarm("plan", job).stdout
+
+
+def test_plan_knows_the_time_from_earlier_renders(tmp_path):
+    job = write_job(tmp_path)
+    assert "--limit 1" in stylefarm("plan", job).stdout
+    stylefarm("run", job, *INLINE, "--limit", "1")
+
+    plan = json.loads(stylefarm("plan", job, "--json").stdout)
+
+    assert (plan["done"], plan["left"]) == (1, 3)
+    assert plan["device_seconds"] == pytest.approx(3 * plan["groups"][0]["seconds_each"])
+
+
+def test_report_sums_up(tmp_path):
+    job = write_job(tmp_path, photos=2, styles=1)
+    (tmp_path / "photos" / "p1.png").write_text("not a picture")
+    stylefarm("run", job, *INLINE)
+
+    for target in (tmp_path / "out", job):
+        reported = stylefarm("report", target)
+        assert reported.returncode == 1
+        assert "1 done, 1 failed" in reported.stdout
+        assert "p1--s0" in reported.stdout
+    assert json.loads(stylefarm("report", tmp_path / "out", "--json").stdout)["failed"] == 1
+
+
+def test_doctor_is_well_here(tmp_path):
+    job = write_job(tmp_path)
+
+    seen = stylefarm("doctor", job, "--json")
+
+    checks = {c["name"]: c for c in map(json.loads, seen.stdout.splitlines())}
+    assert seen.returncode == 0, seen.stdout
+    assert set(checks) == {"python", "torch", "weights tiny.safetensors", "output", "ray"}
+
+
+def test_doctor_says_what_is_wrong(tmp_path):
+    job = write_job(
+        tmp_path, output="s3://bucket/x", storage={"endpoint_url": "http://127.0.0.1:9"}
+    )
+    (tmp_path / "tiny.safetensors").write_text("not weights")
+
+    seen = stylefarm("doctor", job, AWS_ACCESS_KEY_ID="a", AWS_SECRET_ACCESS_KEY="b")
+
+    assert seen.returncode == 1
+    assert "FAIL weights" in seen.stdout
+    assert "FAIL output" in seen.stdout
+    assert "Traceback" not in seen.stdout + seen.stderr
+
+
+def test_ctrl_c_once_commits_what_runs_and_says_how_to_go_on(tmp_path):
+    job = write_job(tmp_path, recipe={"steps": 1500, "optimizer": "adam"})
+    process = start(job)
+    wait_for(lambda: running(process))
+
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+
+    assert process.returncode == 130
+    assert "run the same command again" in err
+    assert "Traceback" not in err
+    done = [r for r in records_of(job).values() if r.status == "done"]
+    assert len(done) == 1  # what was painting; what waited was not begun
+
+
+def test_ctrl_c_twice_stops_at_once_and_keeps_what_was_committed(tmp_path):
+    job = write_job(tmp_path, recipe={"steps": 1_000_000, "optimizer": "adam"})
+    process = start(job)
+    wait_for(lambda: running(process))
+
+    process.send_signal(signal.SIGINT)
+    wait_for(lambda: "draining" in process.stdout.readline())
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert records_of(job) == {}
+
+
+def test_sigterm_behaves_like_ctrl_c(tmp_path):
+    job = write_job(tmp_path, recipe={"steps": 1500, "optimizer": "adam"})
+    process = start(job)
+    wait_for(lambda: running(process))
+
+    process.terminate()
+    process.communicate(timeout=60)
+
+    assert process.returncode == 130
+    assert len(records_of(job)) == 1
+
+
+def start(job: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        command("run", job, *INLINE, "--json"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+def running(process: subprocess.Popen[str]) -> bool:
+    """Whether the next event says that something paints."""
+    assert process.stdout is not None
+    return bool(json.loads(process.stdout.readline()).get("running"))
+
+
+def test_an_overwrite_that_is_killed_is_gone_on_with(tmp_path):
+    job = write_job(tmp_path, recipe={"steps": 300, "optimizer": "adam"}, losses={"every": 1})
+    stylefarm("run", job, *INLINE)
+    before = images(tmp_path)
+    process = subprocess.Popen(
+        [*command("run", job, *INLINE, "--json"), "--overwrite"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert process.stdout is not None
+    wait_for(lambda: '"event": "done"' in process.stdout.readline())
+    process.kill()
+    process.wait()
+
+    # What has a record is whole; what was to be done again has none until it is.
+    done = records_of(job)
+    assert 1 <= len(done) < 4
+    for record in done.values():
+        log = (tmp_path / "out" / record.losses_key).read_text().splitlines()
+        assert len(log) == 1 + 301
+    assert stylefarm("run", job, *INLINE).returncode == 0
+    assert len(records_of(job)) == 4
+    assert images(tmp_path) == before
+
+
+def test_weights_that_cannot_be_loaded_end_the_run_and_fail_no_task(tmp_path):
+    job = write_job(tmp_path)
+    (tmp_path / "tiny.safetensors").write_bytes(b"\xff\xd8 a picture, by mistake")
+
+    ran = stylefarm("run", job, *INLINE)
+
+    assert ran.returncode == 3
+    assert "tiny.safetensors" in ran.stderr
+    assert "Traceback" not in ran.stderr
+    assert records_of(job) == {}
+
+
+def test_no_secret_of_an_address_reaches_the_output(tmp_path):
+    secret = "https://user:hunter2@127.0.0.1:9/{}.png?X-Amz-Signature=topsecret"
+    job = write_job(
+        tmp_path,
+        retries={"attempts": 1},
+        pairs=[{"content": [secret.format("a"), "photos/p0.png"], "style": "styles/s0.png"}],
+    )
+
+    ran = stylefarm("run", job, *INLINE, "--json", AWS_SECRET_ACCESS_KEY="aws-secret-key")
+
+    assert ran.returncode == 1
+    said = ran.stdout + ran.stderr
+    written = b"".join(p.read_bytes() for p in (tmp_path / "out").rglob("*") if p.is_file())
+    for word in ("hunter2", "topsecret", "aws-secret-key"):
+        assert word not in said
+        assert word.encode() not in written
+
+
+def test_report_on_nothing_is_an_error(tmp_path):
+    reported = stylefarm("report", tmp_path / "nowhere")
+    assert reported.returncode == 2
+    assert "nothing has been rendered" in reported.stderr
+
+
+def test_quiet_still_tells_what_failed(tmp_path):
+    job = write_job(tmp_path, photos=1, styles=1)
+    (tmp_path / "photos" / "p0.png").write_text("not a picture")
+    ran = stylefarm("run", job, *INLINE, "--quiet")
+    assert len(ran.stderr.splitlines()) == 1
+    assert "p0.png is not a picture" in ran.stderr

@@ -1,0 +1,466 @@
+"""Where pictures come from: the disk, S3 and the web, and whose fault it is when they do not."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from jobs.errors import (
+    InputError,
+    InputNotFoundError,
+    StorageDeniedError,
+    StorageError,
+    StorageUnreachableError,
+)
+from jobs.inputs import Inputs, _matches
+from jobs.s3 import S3Storage
+from jobs.storage import StorageOptions
+from jobs.web import _is_public, display
+from tests.rigs import Answer, Rig, clean_aws, free_port, make_certificate, no_root, web_server
+
+
+@pytest.fixture
+def inputs(tmp_path: Path) -> Inputs:
+    return Inputs(tmp_path)
+
+
+def touch(base: Path, *names: str) -> None:
+    for name in names:
+        path = base / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"picture")
+
+
+# Reading files
+
+
+def test_a_file(inputs: Inputs, tmp_path: Path) -> None:
+    touch(tmp_path, "photos/a b.jpg")
+    path = tmp_path / "photos/a b.jpg"
+    for uri in ("photos/a b.jpg", str(path), path.as_uri()):
+        found = inputs.read(uri)
+        assert (found.uri, found.data, found.size) == (uri, b"picture", 7)
+        assert found.sha256 == hashlib.sha256(b"picture").hexdigest()
+        assert (found.etag, found.modified) == (None, path.stat().st_mtime)
+        assert "picture" not in repr(found)  # it may have 256 MiB
+
+
+def test_files_that_cannot_be_read(inputs: Inputs, tmp_path: Path) -> None:
+    touch(tmp_path, "a.jpg")
+    (tmp_path / "folder.jpg").mkdir()
+    (tmp_path / "empty.jpg").touch()
+    (tmp_path / "loop.jpg").symlink_to("loop.jpg")
+    os.mkfifo(tmp_path / "pipe.jpg")  # opening it would wait for ever
+    for uri, message in {
+        "folder.jpg": r"folder\.jpg is a folder; name a picture in it\.",
+        "empty.jpg": r"empty\.jpg is empty \(0 bytes\)\.",
+        "pipe.jpg": r"pipe\.jpg is no regular file\.",
+        "loop.jpg": r"loop\.jpg cannot be opened",
+        "a\0.jpg": "cannot be the name of a file",
+        "x" * 300: "cannot be opened: File name too long",
+        "gs://bucket/a.jpg": "Pictures cannot be read from gs://",
+        "file://server/a.jpg": "three slashes",
+        "": "An empty path",
+    }.items():
+        with pytest.raises(InputError, match=message):
+            inputs.read(uri)
+    for uri in ("no.jpg", "a.jpg/b.jpg"):
+        with pytest.raises(InputNotFoundError, match=rf"There is no file {uri} \(looked for /"):
+            inputs.read(uri)
+
+
+def test_a_forbidden_file(inputs: Inputs, tmp_path: Path) -> None:
+    touch(tmp_path, "a.jpg")
+    (tmp_path / "a.jpg").chmod(0)
+    with no_root(), pytest.raises(InputError, match=r"Permission denied: a\.jpg"):
+        inputs.read("a.jpg")
+    with no_root(), pytest.raises(InputError, match="Permission denied: cannot look into"):
+        inputs.expand("folder")
+
+
+def test_a_file_above_the_limit(tmp_path: Path) -> None:
+    touch(tmp_path, "a.jpg")
+    assert Inputs(tmp_path, max_bytes=7).read("a.jpg").size == 7
+    with pytest.raises(InputError, match=r"a\.jpg has 7 bytes, more than the limit of 6 bytes"):
+        Inputs(tmp_path, max_bytes=6).read("a.jpg")
+
+
+def test_inputs_can_be_pickled_to_a_worker(inputs: Inputs, tmp_path: Path) -> None:
+    touch(tmp_path, "a.jpg")
+    assert pickle.loads(pickle.dumps(inputs)).read("a.jpg").data == b"picture"
+
+
+# Expanding paths, folders and globs
+
+
+def test_a_plain_name_is_taken_at_its_word(inputs: Inputs) -> None:
+    for name in ("no/such.jpg", "../up.PNG", "https://host/x.jpg?a=*", "s3://bucket/x.jpg", "no"):
+        assert inputs.expand(name) == [name]
+
+
+def test_one_file_has_one_spelling(inputs: Inputs, tmp_path: Path) -> None:
+    for name in ("./a.jpg", ".//a.jpg", str(tmp_path / "a.jpg"), (tmp_path / "a.jpg").as_uri()):
+        assert inputs.expand(name) == ["a.jpg"]
+    assert inputs.expand("b/../a.jpg") == ["b/../a.jpg"]  # b may be a link to elsewhere
+    assert inputs.expand("/else/where.jpg") == ["/else/where.jpg"]
+
+
+def test_home(inputs: Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/somebody")
+    assert inputs.expand("~/a.jpg") == ["/home/somebody/a.jpg"]
+    touch(tmp_path, "~a.jpg")
+    assert inputs.expand("~a.jpg") == ["~a.jpg"]
+    assert inputs.read("~a.jpg").size == 7
+
+
+def test_a_folder_means_its_pictures(inputs: Inputs, tmp_path: Path) -> None:
+    good = ["1.JPG", "a.jpeg", "b.png", "c.webp", "d.tif", "e.tiff", "f.GIF", "g.bmp"]
+    touch(tmp_path, *(f"p/{name}" for name in [*good, ".hidden.jpg", "notes.txt", "deep/h.jpg"]))
+    (tmp_path / "p/folder.jpg").mkdir()
+    expected = [f"p/{name}" for name in good]
+    for pattern in ("p", "p/", "./p", str(tmp_path / "p"), (tmp_path / "p").as_uri()):
+        assert inputs.expand(pattern) == expected
+    assert inputs.expand("p/deep/") == ["p/deep/h.jpg"]
+    assert Inputs(tmp_path / "p").expand(".") == good
+    (tmp_path / "q").mkdir()
+    assert Inputs(tmp_path / "q").expand("../p/deep") == ["../p/deep/h.jpg"]
+    assert Inputs(tmp_path / "q").expand(str(tmp_path / "p/deep")) == [f"{tmp_path}/p/deep/h.jpg"]
+    (tmp_path / "bare").mkdir()
+    assert inputs.expand("bare") == []
+
+
+def test_globs(inputs: Inputs, tmp_path: Path) -> None:
+    touch(tmp_path, "p/a.jpg", "p/b.jpg", "p/c.png", "p/c.txt", "p/.h.jpg", "p/q/d.jpg", "e.jpg")
+    (tmp_path / "p/folder.jpg").mkdir()
+    for pattern, expected in {
+        "p/*.jpg": ["p/a.jpg", "p/b.jpg"],
+        "p/*": ["p/a.jpg", "p/b.jpg", "p/c.png"],
+        "p/[ac].*": ["p/a.jpg", "p/c.png"],
+        "./p/?.jpg": ["p/a.jpg", "p/b.jpg"],
+        "**/*.jpg": ["e.jpg", "p/a.jpg", "p/b.jpg", "p/q/d.jpg"],
+        "*/q/*.jpg": ["p/q/d.jpg"],
+        str(tmp_path / "p/?.png"): ["p/c.png"],
+        "no/*.jpg": [],
+        "*.gif": [],
+    }.items():
+        assert inputs.expand(pattern) == expected, pattern
+    elsewhere = Inputs(tmp_path / "p/q")
+    assert elsewhere.expand("../*.png") == ["../c.png"]
+    assert elsewhere.expand(f"{tmp_path}/p/*.png") == [f"{tmp_path}/p/c.png"]
+
+
+def test_names_that_look_like_globs(inputs: Inputs, tmp_path: Path) -> None:
+    touch(tmp_path, "a[1].jpg", "a1.jpg", "Trip [24]/b.jpg", "Trip 2/c.jpg")
+    assert inputs.expand("a[1].jpg") == ["a[1].jpg"]
+    assert inputs.expand("a[12].jpg") == ["a1.jpg"]
+    assert inputs.expand("Trip [24]") == ["Trip [24]/b.jpg"]
+    assert inputs.expand("Trip [24]/*.jpg") == ["Trip [24]/b.jpg"]
+    assert inputs.expand("Trip [2]/*.jpg") == ["Trip 2/c.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("name", "pattern", "expected"),
+    [
+        ("a.jpg", "*.jpg", True),
+        ("p/a.jpg", "*.jpg", False),
+        ("p/a.jpg", "*/?.jpg", True),
+        ("a.jpg", "**/*.jpg", True),
+        ("p/q/r/a.jpg", "**/*.jpg", True),
+        ("p/q/r/a.jpg", "p/**/a.jpg", True),
+        ("p/a.jpg", "p/**", True),
+        ("q/a.jpg", "p/**", False),
+        ("p/.h/a.jpg", "**/*.jpg", False),
+        (".a.jpg", "*.jpg", False),
+        (".a.jpg", ".*.jpg", True),
+        ("a1.jpg", "a[!2-9].jpg", True),
+        ("a1.jpg", "a[2-9].jpg", False),
+        ("a[.jpg", "a[.jpg", True),
+        ("A.jpg", "a.jpg", False),
+    ],
+)
+def test_globs_over_keys(name: str, pattern: str, expected: bool) -> None:
+    assert _matches(name.split("/"), pattern.split("/")) is expected
+
+
+# S3
+
+
+@pytest.fixture
+def bucket(s3_rig: Rig) -> str:
+    """A bucket with pictures; returns ``s3://bucket/prefix``."""
+    storage = s3_rig.open()
+    for key in ("a.jpg", "b c.jpg", "p/d.png", "p/q/e[1].png", "p/.h.png", "p/notes.txt"):
+        storage.put(key, b"picture")
+    storage.put("empty.jpg", b"")
+    return s3_rig.url
+
+
+def test_reading_from_s3(bucket: str, s3_rig: Rig, tmp_path: Path) -> None:
+    inputs = Inputs(tmp_path, s3_rig.options)
+    found = inputs.read(f"{bucket}/b c.jpg")
+    stat = S3Storage(bucket, s3_rig.options).stat("b c.jpg")
+    assert stat is not None
+    assert (found.data, found.etag or "", found.modified) == (b"picture", stat.etag, stat.modified)
+    with pytest.raises(InputNotFoundError, match=r"There is no object s3://.*/no\.jpg"):
+        inputs.read(f"{bucket}/no.jpg")
+    with pytest.raises(InputError, match=r"s3://.*/empty\.jpg is empty"):
+        inputs.read(f"{bucket}/empty.jpg")
+    with pytest.raises(InputError, match="is a folder"):
+        inputs.read(f"{bucket}/p/")
+    with pytest.raises(InputError, match="must read s3://bucket"):
+        inputs.read("s3:///a.jpg")
+    with pytest.raises(InputError, match="has 7 bytes, more than the limit of 6"):
+        Inputs(tmp_path, s3_rig.options, max_bytes=6).read(f"{bucket}/a.jpg")
+
+
+def test_expanding_on_s3(bucket: str, s3_rig: Rig, tmp_path: Path) -> None:
+    inputs = Inputs(tmp_path, s3_rig.options)
+
+    def expand(pattern: str) -> list[str]:
+        return [uri.removeprefix(bucket + "/") for uri in inputs.expand(f"{bucket}/{pattern}")]
+
+    assert expand("") == ["a.jpg", "b c.jpg", "empty.jpg"]
+    assert expand("p/") == ["p/d.png"]
+    assert expand("*.jpg") == ["a.jpg", "b c.jpg", "empty.jpg"]
+    assert expand("**/*.png") == ["p/d.png", "p/q/e[1].png"]
+    assert expand("p/*/e*") == ["p/q/e[1].png"]
+    assert expand("p/q/e[1].png") == ["p/q/e[1].png"]
+    assert expand("no/*") == expand("no/") == []
+    assert inputs.expand("s3://" + bucket.split("/")[2]) == []
+    assert inputs.read(inputs.expand(f"{bucket}/p/q/*")[0]).data == b"picture"
+
+
+def test_s3_trouble_is_the_machines_fault(
+    bucket: str, s3_rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(StorageUnreachableError, match="no bucket"):
+        Inputs(tmp_path, s3_rig.options).read("s3://no-such-bucket/a.jpg")
+    clean_aws(monkeypatch)
+    with pytest.raises(StorageDeniedError, match="no credentials"):
+        Inputs(tmp_path, s3_rig.options).read(f"{bucket}/a.jpg")
+    with pytest.raises(StorageError):
+        Inputs(tmp_path, StorageOptions(profile="none")).expand("s3://bucket/*.jpg")
+
+
+# The web
+
+
+PICTURE = {"ETag": '"e1"', "Last-Modified": "Wed, 01 Jan 2025 00:00:00 GMT"}
+
+
+def serve(answers: dict[str, Answer]) -> Callable[[str, str, dict[str, str]], Answer]:
+    def answer(method: str, path: str, headers: dict[str, str]) -> Answer:
+        return answers.get(path.partition("?")[0], (404, {}, b"not here"))
+
+    return answer
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> Inputs:
+    return Inputs(tmp_path, allow_private=True, max_bytes=100_000)
+
+
+def test_a_web_picture(web: Inputs) -> None:
+    with web_server(serve({"/a%20%C3%A9.jpg": (200, PICTURE, b"picture")})) as server:
+        uri = f"{server.url}/a%20é.jpg?size=big&sig=s3cret#part"
+        found = web.read(uri)
+    assert (found.uri, found.data, found.etag) == (uri, b"picture", '"e1"')
+    assert found.modified == 1735689600.0
+    [(method, path, headers)] = server.seen
+    assert (method, path) == ("GET", "/a%20%C3%A9.jpg?size=big&sig=s3cret")
+    assert headers["User-Agent"].startswith("stylefarm")
+    assert headers["Host"] == f"127.0.0.1:{server.port}"
+
+
+def test_names_are_looked_up(web: Inputs) -> None:
+    with web_server(serve({"/a.jpg": (200, {"Last-Modified": "soon"}, b"picture")})) as server:
+        found = web.read(f"HTTP://LOCALHOST:{server.port}/a.jpg")
+    assert (found.data, found.etag, found.modified) == (b"picture", None, None)
+    assert server.seen[0][2]["Host"] == f"localhost:{server.port}"
+
+
+def test_private_addresses_are_refused(inputs: Inputs) -> None:
+    with web_server(serve({"/a.jpg": (200, PICTURE, b"picture")})) as server:
+        for host in ("127.0.0.1", "localhost", "[::1]", "2130706433", "[::ffff:127.0.0.1]"):
+            with pytest.raises(InputError, match="leads to a private address"):
+                inputs.read(f"http://{host}:{server.port}/a.jpg?sig=s3cret")
+        for uri in ("http://169.254.169.254/latest/meta-data", "http://10.0.0.1/", "http://0/"):
+            with pytest.raises(InputError, match="leads to a private address"):
+                inputs.read(uri)
+    assert server.seen == []
+
+
+def test_every_hop_is_looked_at(
+    inputs: Inputs, web: Inputs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A public server that redirects to a private one. "Public" is its port here."""
+    with (
+        web_server(serve({"/a.jpg": (200, PICTURE, b"secret")})) as private,
+        web_server(serve({"/": (302, {"Location": f"{private.url}/a.jpg"}, b"")})) as public,
+    ):
+        assert web.read(f"{public.url}/").data == b"secret"
+        private.seen.clear()
+        hops: list[str] = []
+
+        def is_public(address: str) -> bool:
+            hops.append(address)
+            return len(hops) == 1
+
+        monkeypatch.setattr("jobs.web._is_public", is_public)
+        with pytest.raises(InputError, match="leads to a private address"):
+            inputs.read(f"{public.url}/")
+        assert len(hops) == 2
+        assert private.seen == []
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("93.184.216.34", True),
+        ("2606:2800:220:1::1", True),
+        ("127.0.0.1", False),
+        ("10.1.2.3", False),
+        ("172.16.0.1", False),
+        ("192.168.1.1", False),
+        ("100.64.0.1", False),
+        ("169.254.169.254", False),
+        ("0.0.0.0", False),
+        ("224.0.0.1", False),
+        ("255.255.255.255", False),
+        ("::", False),
+        ("::1", False),
+        ("fe80::1%eth0", False),
+        ("fd00::1", False),
+        ("::ffff:10.0.0.1", False),
+        ("2002:0a00:0001::", False),
+        ("64:ff9b::10.0.0.1", False),
+        ("64:ff9b::93.184.216.34", True),
+    ],
+)
+def test_which_addresses_are_public(address: str, expected: bool) -> None:
+    assert _is_public(address) is expected
+
+
+def test_redirects(web: Inputs) -> None:
+    hops: dict[str, Answer] = {
+        f"/{n}": (status, {"Location": f"{n + 1}"}, b"")
+        for n, status in enumerate((301, 302, 303, 307, 308, 302))
+    }
+    with web_server(serve({**hops, "/6": (200, PICTURE, b"picture")})) as server:
+        assert web.read(f"{server.url}/1").data == b"picture"
+        with pytest.raises(InputError, match="redirects more than 5 times"):
+            web.read(f"{server.url}/0")
+
+
+@pytest.mark.parametrize("location", ["file:///etc/passwd", "ftp://host/x", "http://[", "http://"])
+def test_redirects_to_what_is_no_web_address(web: Inputs, location: str) -> None:
+    with (
+        web_server(serve({"/": (302, {"Location": location}, b"")})) as server,
+        pytest.raises(InputError),
+    ):
+        web.read(f"{server.url}/")
+
+
+def test_passwords_go_to_their_own_server_only(web: Inputs) -> None:
+    with (
+        web_server(serve({"/a.jpg": (200, PICTURE, b"picture")})) as other,
+        web_server(serve({"/": (302, {"Location": f"{other.url}/a.jpg"}, b"")})) as server,
+    ):
+        web.read(f"http://me:pa%40ss@127.0.0.1:{server.port}/")
+    expected = "Basic " + base64.b64encode(b"me:pa@ss").decode()
+    assert {k.lower(): v for k, v in server.seen[0][2].items()}["authorization"] == expected
+    assert "authorization" not in {name.lower() for name in other.seen[0][2]}
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "message"),
+    [
+        ((404, {}, b""), InputNotFoundError, "There is no picture at"),
+        ((410, {}, b""), InputNotFoundError, "HTTP 410"),
+        ((403, {}, b""), InputError, r"refuses it \(HTTP 403\)"),
+        ((304, {}, b""), InputError, r"refuses it \(HTTP 304\)"),
+        ((429, {}, b""), StorageUnreachableError, "answers HTTP 429; try again"),
+        ((500, {}, b""), StorageUnreachableError, "answers HTTP 500; try again"),
+        ((503, {}, b""), StorageUnreachableError, "answers HTTP 503; try again"),
+        ((200, {}, b""), InputError, "is empty"),
+        ((200, {}, bytes(100_001)), InputError, "is larger than the limit of 100,000 bytes"),
+        ((200, {"Content-Length": "50"}, b"half"), StorageUnreachableError, "broke; try again"),
+        ((200, {"Content-Encoding": "gzip"}, b"no gzip"), StorageUnreachableError, "broke"),
+    ],
+)
+def test_what_web_servers_do_wrong(
+    web: Inputs, answer: Answer, kind: type[Exception], message: str
+) -> None:
+    with web_server(lambda *_: answer) as server, pytest.raises(kind, match=message) as caught:
+        web.read(f"http://me:s3cret@127.0.0.1:{server.port}/dir/a.jpg?sig=s3cret#s3cret")
+    assert type(caught.value) is kind
+    assert f"http://127.0.0.1:{server.port}/dir/a.jpg" in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+
+
+def test_web_servers_that_are_not_there(web: Inputs) -> None:
+    with pytest.raises(StorageUnreachableError, match="Cannot connect to the server of http://127"):
+        web.read(f"http://127.0.0.1:{free_port()}/a.jpg?sig=s3cret")
+    with pytest.raises(StorageUnreachableError, match=r"host of http://nowhere\.invalid/a\.jpg"):
+        web.read("http://nowhere.invalid/a.jpg?sig=s3cret")
+    with (
+        web_server(lambda *_: (200, {}, b"x")) as server,
+        pytest.raises(StorageUnreachableError, match="No trusted TLS connection"),
+    ):
+        web.read(server.url.replace("http:", "https:"))
+
+
+def test_https_checks_the_name_and_not_the_address(
+    web: Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection goes to the address that was checked; the certificate is the name's."""
+    certificate = make_certificate(tmp_path / "tls.pem")
+    with web_server(serve({"/a.jpg": (200, PICTURE, b"picture")}), certificate) as server:
+        with pytest.raises(StorageUnreachableError, match="No trusted TLS connection"):
+            web.read(f"{server.url}/a.jpg")
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        assert web.read(f"{server.url}/a.jpg").data == b"picture"
+        with pytest.raises(StorageUnreachableError, match="No trusted TLS connection"):
+            web.read(f"https://127.0.0.1:{server.port}/a.jpg")
+
+
+@pytest.mark.parametrize("uri", ["http://", "https:///a.jpg", "http://[x/a.jpg", "http://h:99999/"])
+def test_what_is_no_web_address(web: Inputs, uri: str) -> None:
+    with pytest.raises(InputError, match=r"is no web address|names no host"):
+        web.read(uri)
+
+
+def test_display_hides_what_may_be_secret() -> None:
+    assert display("https://me:pw@host:1/a/b.jpg?sig=x#y") == "https://host:1/a/b.jpg"
+    assert display("https://me:p@ss@host?x@y") == "https://host"
+    assert display("s3://bucket/a?b") == "s3://bucket/a?b"
+    assert display("photos/a#1.jpg") == "photos/a#1.jpg"
+
+
+def test_reading_files_needs_no_boto3(tmp_path: Path) -> None:
+    touch(tmp_path, "a.jpg")
+    code = (
+        "import sys; from pathlib import Path; from jobs.inputs import Inputs\n"
+        "Inputs(Path(sys.argv[1])).read('a.jpg'); sys.exit('botocore' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
+
+
+def test_a_link_to_itself_hides_no_other_picture(inputs: Inputs, tmp_path: Path) -> None:
+    folder = inputs.base / "linked"
+    folder.mkdir()
+    (folder / "a.png").write_bytes(b"a")
+    (folder / "loop.png").symlink_to("loop.png")
+    assert inputs.expand("linked/") == ["linked/a.png", "linked/loop.png"]
+
+
+def test_a_folder_that_is_not_there_matches_nothing(inputs: Inputs) -> None:
+    assert inputs.expand("nofolder/") == []

@@ -1,0 +1,717 @@
+"""A job file is read whole, or every problem in it is told at once with its line and field."""
+
+from __future__ import annotations
+
+import re
+import time
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from jobs.errors import JobFileError
+from jobs.load import load_job, parse_job
+from jobs.spec import SECTIONS, StylePattern
+from stylize.recipe import Recipe
+from tests.jobs.support import FILE, MINIMAL, read, refusal
+from tests.rigs import no_root
+
+# What is read
+
+
+def test_the_least_job() -> None:
+    spec = read(MINIMAL).spec
+    assert (spec.output, spec.pairs[0].content) == ("out", ["a.jpg"])
+    assert spec.pairs[0].style == [StylePattern((("b.jpg", 1.0),), blended=False)]
+
+
+def test_the_file_names_the_job_and_its_folder_is_the_base(tmp_path: Path) -> None:
+    file = tmp_path / "harbour.yaml"
+    file.write_text(MINIMAL)
+    job = load_job(file)
+    assert (job.spec.name, job.base, job.file) == ("harbour", tmp_path, str(file))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(b"\xef\xbb\xbf" + MINIMAL.encode(), id="BOM"),
+        pytest.param(MINIMAL.replace("\n", "\r\n").encode(), id="CRLF"),
+    ],
+)
+def test_what_windows_editors_write(data: bytes) -> None:
+    assert parse_job(data, FILE, Path()).spec.output == "out"
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("no", "no"),
+        ("on", "on"),
+        ("2024-01-01", "2024-01-01"),
+        ("12:30:45", "12:30:45"),
+        ("1_000", "1_000"),
+        ('"true"', "true"),
+    ],
+)
+def test_words_of_yaml_1_1_are_text(written: str, meant: str) -> None:
+    assert read(f"{MINIMAL}name: {written}").spec.name == meant
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("seed: 010", 10),
+        ("seed: 0o17", 15),
+        ("seed: 0x1F", 31),
+        ("style_weight: 1e6", 1e6),
+        ("style_weight: 1E+2", 100.0),
+        ("style_weight: .5", 0.5),
+        ("start_size: ~", None),
+        ("clamp: True", True),
+    ],
+)
+def test_scalars_are_those_of_yaml_1_2(written: str, meant: object) -> None:
+    knob = written.partition(":")[0]
+    value = read(f"{MINIMAL}recipe: {{{written}}}").spec.recipe[knob]
+    assert (value, type(value)) == (meant, type(meant))
+
+
+def test_merge_keys_lie_under_what_is_written_beside_them() -> None:
+    job = read(
+        """\
+        output: out
+        pairs:
+        - &first
+          content: a.jpg
+          style: b.jpg
+          recipe: &small {size: 64, steps: 5}
+        - <<: *first
+          combine: zip
+          recipe: {<<: [{seed: 1}, {seed: 2, history: 3}, *small], steps: 6}
+        """
+    )
+    second = job.spec.pairs[1]
+    assert (second.content, second.combine) == (["a.jpg"], "zip")
+    assert second.recipe == {"size": 64, "steps": 6, "seed": 1, "history": 3}
+
+
+# One problem, in a line added to a job that is right
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("nmae: x", "nmae: is not a key; did you mean name?"),
+        ("recipe: {sise: 64}", "recipe.sise: is not a key; did you mean size?"),
+        ("workers: {thread: 2}", "workers.thread: is not a key; did you mean threads?"),
+        ("losses: {x: 1}", "losses.x: is not a key; known here: every"),
+    ],
+)
+def test_unknown_keys_come_with_a_suggestion(line: str, problem: str) -> None:
+    assert refusal(MINIMAL + line) == [f"job.yaml:3: {problem}"]
+
+
+@pytest.mark.parametrize("key", ["int", "str", "float", "a[b]", "constrained", "list[int]"])
+@pytest.mark.parametrize("section", ["{}: 1", "recipe: {{{}: 1}}"])
+def test_unknown_keys_may_look_like_types(key: str, section: str) -> None:
+    assert [line.partition(";")[0] for line in refusal(MINIMAL + section.format(f'"{key}"'))] == [
+        f"job.yaml:3: {'recipe.' if 'recipe' in section else ''}{key}: is not a key"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("name: 3", "name: 3 is not text"),
+        ('name: ""', "name: is empty"),
+        ("version: 2", "version: 2 is not known; this stylefarm reads version 1"),
+        ("version: true", "version: true is not a whole number"),
+        ("storage: x", "storage: 'x' is not a mapping"),
+        (
+            "storage: {endpoint_url: minio:9000}",
+            "storage.endpoint_url: 'minio:9000' does not begin with http:// or https://",
+        ),
+        (
+            "storage: {addressing: x}",
+            "storage.addressing: 'x' is not one of 'auto', 'path', 'virtual'",
+        ),
+        ("recipe: 3", "recipe: 3 is not a mapping"),
+        ("recipe: {size: 8}", "recipe.size: 8 is below 32"),
+        ("recipe: {size: 20000}", "recipe.size: 20000 is above 16384"),
+        ("recipe: {size: 1.5}", "recipe.size: 1.5 is not a whole number"),
+        ("recipe: {size: '64'}", "recipe.size: '64' is not a whole number"),
+        ("recipe: {steps: true}", "recipe.steps: true is not a whole number"),
+        ("recipe: {style_weight: x}", "recipe.style_weight: 'x' is not a number"),
+        ("recipe: {style_weight: .inf}", "recipe.style_weight: inf is not a finite number"),
+        ("recipe: {learning_rate: 0}", "recipe.learning_rate: 0 is not above 0.0"),
+        ("recipe: {clamp: yes}", "recipe.clamp: 'yes' is not true or false"),
+        ("recipe: {gram: x}", "recipe.gram: 'x' is not one of 'positions', 'elements', 'none'"),
+        ("recipe: {style_layers: {conv1_1: -1}}", "recipe.style_layers.conv1_1: -1 is below 0.0"),
+        (
+            "recipe: {style_layers: [conf4_2]}",
+            "recipe.style_layers: conf4_2 is not a layer of VGG19 (did you mean conv4_2?); "
+            "the layers are conv1_1 to conv5_4",
+        ),
+        (
+            "recipe: {style_layers: []}",
+            "recipe.style_layers: names no layer; give at least one, e.g. conv4_2",
+        ),
+        ("workers: {max: 0}", "workers.max: 0 is below 1"),
+        ("workers: {gpus: 2}", "workers.gpus: 2 is above 1.0"),
+        ("workers: {gpus: 0}", "workers.gpus: 0 is not above 0.0"),
+        ("image: {quality: 101}", "image.quality: 101 is above 100"),
+        (
+            'image: {name: "{place}"}',
+            "image.name: knows no {place}; it takes {content}, {style} and any knob of the recipe",
+        ),
+        ("losses: {every: 0}", "losses.every: 0 is below 1"),
+        ("retries: [3]", "retries: [3] is not a mapping"),
+        ("retries: {attempts: 0}", "retries.attempts: 0 is below 1"),
+        ("stop: {max_failures: x}", "stop.max_failures: 'x' is not a whole number"),
+        (
+            "recipe: {style_fit: squash, style_scale: 2}",
+            "recipe: style_scale has no meaning with style_fit squash; leave one out",
+        ),
+        (
+            "recipe: {weights: vgg.pth}",
+            "recipe: weights is a file, so weights_input must say caffe or torchvision",
+        ),
+        ("name: !!python/name:os.system x", None),
+        ("name: !secret x", None),
+    ],
+)
+def test_a_wrong_value_is_one_problem(line: str, problem: str | None) -> None:
+    found = refusal(MINIMAL + line)
+    if problem is None:
+        assert len(found) == 1
+        assert re.match(r"job\.yaml:3: name: the tag .* is not used in job files$", found[0])
+    else:
+        assert found == [f"job.yaml:3: {problem}"]
+
+
+@pytest.mark.parametrize("section", ["workers: {max: x}", "workers: {threads: x}"])
+def test_auto_or_a_number_is_one_problem_that_says_both(section: str) -> None:
+    (problem,) = refusal(MINIMAL + section)
+    assert "'x'" in problem
+    assert "auto" in problem
+    assert "number" in problem
+
+
+@pytest.mark.parametrize("name", ["{size:04}", "{size!r}", "{}", "{0}", "{content.x}", "{"])
+def test_picture_names_take_plain_fields_only(name: str) -> None:
+    (problem,) = refusal(f'{MINIMAL}image: {{name: "{name}"}}')
+    assert problem.startswith("job.yaml:3: image.name: ")
+
+
+def test_every_value_of_the_wrong_type_is_told_at_its_line() -> None:
+    """A list fits no knob and no option, so that every key of every section can be tried with it."""
+    for section in ("", "storage", "recipe", "workers", "image", "losses", "retries", "stop"):
+        for key in SECTIONS[section].model_fields:
+            if key in ("output", "pairs"):
+                continue
+            text = f"{section}:\n  {key}: [[]]" if section else f"\n{key}: [[]]"
+            field = f"{section}.{key}" if section else key
+            found = refusal(MINIMAL + text)
+            assert found, field
+            assert {line.split(": ")[0] for line in found} == {"job.yaml:4"}, field
+            assert {line.split(": ")[1] for line in found} == {field}
+
+
+# What is required, and lists that are empty
+
+
+@pytest.mark.parametrize("text", ["", "\n \n", "# only a comment\n"])
+def test_nothing_in_it(text: str) -> None:
+    assert refusal(text) == ["job.yaml: is empty; `stylefarm init DIR` writes one to start from"]
+
+
+@pytest.mark.parametrize("text", ["- a\n", "word\n", "~\n", "3\n"])
+def test_a_job_file_is_a_mapping(text: str) -> None:
+    assert refusal(text) == ["job.yaml:1: a job file is a mapping: name:, output:, pairs: ..."]
+
+
+def test_what_is_missing_is_all_told() -> None:
+    assert refusal("name: x\n") == [
+        "job.yaml:1: output: is required",
+        "job.yaml:1: pairs: is required",
+    ]
+    assert refusal("output: out\n\npairs:\n- combine: zip\n") == [
+        "job.yaml:4: pairs[0].content: is required",
+        "job.yaml:4: pairs[0].style: is required",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("pairs", "problem"),
+    [
+        ("[]", "pairs: is empty; name at least one content and style"),
+        ("x", "pairs: 'x' is not a list"),
+        ("[3]", "pairs[0]: 3 is not a mapping"),
+        ("[{content: [], style: b.jpg}]", "pairs[0].content: is empty; give at least one picture"),
+        ("[{content: a.jpg, style: []}]", "pairs[0].style: is empty; give at least one picture"),
+        ("[{content: a.jpg, style: b.jpg, init: ''}]", "pairs[0].init: is empty"),
+        ("[{content: a.jpg, style: b.jpg, recipe: 3}]", "pairs[0].recipe: 3 is not a mapping"),
+        ("[{content: a.jpg, style: b.jpg, sweep: 3}]", "pairs[0].sweep: 3 is not a mapping"),
+        (
+            "[{content: a.jpg, style: b.jpg, combine: x}]",
+            "pairs[0].combine: 'x' is not one of 'product', 'zip'",
+        ),
+        (
+            "[{content: a.jpg, style: {blend: {b.jpg: 0}}}]",
+            "pairs[0].style: in a blend every picture has a share above 0; b.jpg has 0",
+        ),
+        (
+            "[{content: a.jpg, style: b.jpg, stile: 1}]",
+            "pairs[0].stile: is not a key; did you mean style?",
+        ),
+    ],
+)
+def test_pairs_that_are_wrong(pairs: str, problem: str) -> None:
+    assert refusal(f"output: out\npairs: {pairs}\n") == [f"job.yaml:2: {problem}"]
+
+
+@pytest.mark.parametrize(
+    "style",
+    [
+        *("{}", "3", "''", "[[b]]", "{blend: {}}", "{blend: b.jpg}", "{bland: {b.jpg: 1}}"),
+        *("{blend: {b: -1}}", "{blend: {b: true}}", "{blend: {b: x}}", "{blend: {b: .inf}}"),
+        *("{blend: {b: .nan}}", "{blend: {b: }}", "{blend: {b: 1}, c: 2}"),
+    ],
+)
+def test_what_is_no_style(style: str) -> None:
+    (problem,) = refusal(f"output: out\npairs:\n- content: a.jpg\n  style: {style}\n")
+    assert problem.startswith("job.yaml:4: pairs[0].style")
+
+
+def test_each_bad_picture_of_a_list_has_its_own_line() -> None:
+    found = refusal(
+        """\
+        output: out
+        pairs:
+        - content:
+          - a.jpg
+          - 3
+          style:
+          - blend: {b.jpg: 0}
+          - b.jpg
+          - {bland: {b.jpg: 1}}
+        """
+    )
+    assert [line.split(": ")[:2] for line in found] == [
+        ["job.yaml:5", "pairs[0].content[1]"],
+        ["job.yaml:7", "pairs[0].style[0]"],
+        ["job.yaml:9", "pairs[0].style[2]"],
+    ]
+
+
+# Recipes of job, pair and sweep over one another
+
+
+def test_sweep_problems_have_a_line_each() -> None:
+    assert refusal(
+        """\
+        output: out
+        pairs:
+        - content: a.jpg
+          style: b.jpg
+          sweep:
+            size:
+            - 64
+            - 8
+            - x
+            seeed: [1]
+            steps: 5
+            seed: []
+            gram: [none, foo]
+        """
+    ) == [
+        "job.yaml:8: pairs[0].sweep.size[1]: 8 is below 32",
+        "job.yaml:9: pairs[0].sweep.size[2]: 'x' is not a whole number",
+        "job.yaml:10: pairs[0].sweep.seeed: is not a key; did you mean seed?",
+        "job.yaml:11: pairs[0].sweep.steps: takes a list of values, e.g. [1, 10]",
+        "job.yaml:12: pairs[0].sweep.seed: takes a list of values, e.g. [1, 10]",
+        "job.yaml:13: pairs[0].sweep.gram[1]: 'foo' is not one of 'positions', 'elements', 'none'",
+    ]
+
+
+def test_a_sweep_has_a_limit() -> None:
+    thousand = ", ".join(map(str, range(1, 1001)))
+    text = f"{{content: a, style: b, sweep: {{seed: [{thousand}], steps: [{thousand}]}}}}"
+    (problem,) = refusal(f"output: out\npairs: [{text}]\n")
+    assert problem == "job.yaml:2: pairs[0].sweep: has 1,000,000 combinations; at most 100,000"
+
+
+def test_knobs_that_disagree_in_one_combination_of_a_sweep() -> None:
+    (problem,) = refusal(
+        """\
+        output: out
+        pairs:
+        - content: a.jpg
+          style: b.jpg
+          sweep: {style_fit: [keep, squash], style_scale: [1, 2]}
+        """
+    )
+    assert problem.startswith("job.yaml:5: pairs[0].sweep: with ")
+    assert "squash" in problem
+    assert "2" in problem
+    assert problem.endswith("style_scale has no meaning with style_fit squash; leave one out")
+
+
+def test_knobs_that_disagree_between_job_and_pair() -> None:
+    text = """\
+        output: out
+        recipe: {style_fit: squash}
+        pairs:
+        - {content: a.jpg, style: b.jpg}
+        - content: a.jpg
+          style: b.jpg
+          recipe: {style_scale: 2}
+        """
+    assert refusal(text) == [
+        "job.yaml:7: pairs[1].recipe: style_scale has no meaning with style_fit squash; "
+        "leave one out"
+    ]
+
+
+def test_a_problem_of_the_job_is_not_told_again_for_every_pair() -> None:
+    pairs = "- {content: a.jpg, style: b.jpg}\n" * 3
+    for recipe in ("{style_fit: squash, style_scale: 2}", "{size: 8}"):
+        assert len(refusal(f"output: out\nrecipe: {recipe}\npairs:\n{pairs}")) == 1
+
+
+@pytest.mark.parametrize(
+    "rest", ["recipe: {weights_input: caffe}", "sweep: {weights_input: [caffe]}"]
+)
+def test_only_whole_recipes_are_judged(rest: str) -> None:
+    """What the job leaves open, its pairs may fill in."""
+    pair = f"{{content: a.jpg, style: b.jpg, {rest}}}"
+    assert read(f"output: out\nrecipe: {{weights: vgg.pth}}\npairs: [{pair}]\n")
+
+
+def test_a_start_from_a_picture_needs_the_picture() -> None:
+    pair = "- content: a.jpg\n  style: b.jpg\n  recipe:\n    init: image\n"
+    assert refusal(f"output: out\npairs:\n{pair}") == [
+        "job.yaml:6: pairs[0].recipe.init: image needs init: PICTURE beside content and style"
+    ]
+    assert read(f"output: out\npairs:\n{pair}  init: c.jpg\n")
+    (problem,) = refusal("output: out\nrecipe: {init: image}\npairs: [{content: a, style: b}]")
+    assert problem.endswith("image needs init: PICTURE beside content and style")
+
+
+def test_a_picture_to_start_from_allows_no_other_start() -> None:
+    for recipe in ("recipe: {init: noise}", "sweep: {init: [image, content]}"):
+        pair = f"- content: a.jpg\n  style: b.jpg\n  init: c.jpg\n  {recipe}\n"
+        assert refusal(f"output: out\npairs:\n{pair}") == [
+            "job.yaml:5: pairs[0].init: is a picture, but recipe.init asks for another start"
+        ]
+
+
+# All at once
+
+
+def test_everything_wrong_is_told_at_once_in_the_order_of_the_file() -> None:
+    assert refusal(
+        """\
+        version: 2
+        output: ''
+        # a comment
+        recipe:
+          size: 8
+          sice: 9
+        pairs:
+        - content: a.jpg
+          style: b.jpg
+          recipe:
+            gram: x
+
+        - content: []
+          style: b.jpg
+          combine: both
+        workers:
+          gpus: 2
+          gpus: 1
+        """
+    ) == [
+        "job.yaml:1: version: 2 is not known; this stylefarm reads version 1",
+        "job.yaml:2: output: is empty",
+        "job.yaml:5: recipe.size: 8 is below 32",
+        "job.yaml:6: recipe.sice: is not a key; did you mean size?",
+        "job.yaml:11: pairs[0].recipe.gram: 'x' is not one of 'positions', 'elements', 'none'",
+        "job.yaml:13: pairs[1].content: is empty; give at least one picture",
+        "job.yaml:15: pairs[1].combine: 'both' is not one of 'product', 'zip'",
+        "job.yaml:17: workers.gpus: 2 is above 1.0",
+        "job.yaml:18: workers.gpus: is given twice; the first is on line 17",
+    ]
+
+
+def test_one_wrong_section_hides_no_problem_of_another() -> None:
+    pair = "- content: a.jpg\n  style: b.jpg\n  recipe: {size: 8}\n"
+    assert refusal(f"output: out\nrecipe: x\npairs:\n{pair}") == [
+        "job.yaml:2: recipe: 'x' is not a mapping",
+        "job.yaml:6: pairs[0].recipe.size: 8 is below 32",
+    ]
+
+
+def test_a_problem_stands_where_its_key_stands() -> None:
+    assert refusal(MINIMAL + "recipe:\n  size:\n\n    8\n") == [
+        "job.yaml:4: recipe.size: 8 is below 32"
+    ]
+
+
+def test_duplicate_keys_wherever_they_are() -> None:
+    assert refusal(
+        """\
+        output: out
+        output: elsewhere
+        pairs:
+        - content: a.jpg
+          style:
+            blend:
+              b.jpg: 1
+              b.jpg: 2
+          content: c.jpg
+        """
+    ) == [
+        "job.yaml:2: output: is given twice; the first is on line 1",
+        "job.yaml:8: pairs[0].style.blend.b.jpg: is given twice; the first is on line 7",
+        "job.yaml:9: pairs[0].content: is given twice; the first is on line 4",
+    ]
+
+
+def test_a_problem_in_what_was_merged_is_told_too() -> None:
+    found = refusal(
+        """\
+        output: out
+        pairs:
+        - &first {content: a.jpg, style: b.jpg, recipe: {size: 8}}
+        - {<<: *first, combine: zip}
+        """
+    )
+    assert found == [
+        "job.yaml:3: pairs[0].recipe.size: 8 is below 32",
+        "job.yaml:4: pairs[1].recipe.size: 8 is below 32",
+    ]
+
+
+# Files that are no job files at all
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("output: out\n\tpairs: []\n", 2),
+        ("output: out\npairs: ]\n", 2),
+        ("output: out\npairs: *nowhere\n", 2),
+        ("output: out\nname: 'x\n", 2),
+        (MINIMAL + "---\noutput: out\n", 3),
+        ('output: out\nname: "\\ud800"\n', 2),
+    ],
+)
+def test_invalid_yaml_has_a_line(text: str, line: int) -> None:
+    (problem,) = refusal(text)
+    assert problem.startswith(f"job.yaml:{line}: is not valid YAML: ")
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        (b"output: caf\xe9\n", "job.yaml: is not UTF-8 text (byte 11)"),
+        (MINIMAL.encode("utf-16"), "job.yaml: is not UTF-8 text (byte 0)"),
+        (
+            b"#" * 10_000_001,
+            "job.yaml: is larger than 10 MB; name pictures by glob or folder instead of one by one",
+        ),
+        (b"output: \0\n", "job.yaml: is not valid YAML: unacceptable character #x0000"),
+    ],
+    ids=["latin-1", "utf-16", "large", "nul"],
+)
+def test_bytes_that_are_no_yaml(data: bytes, problem: str) -> None:
+    (found,) = refusal(data)
+    assert found.startswith(problem)
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    secret = tmp_path / "secret.yaml"
+    secret.write_text(MINIMAL)
+    secret.chmod(0)
+    large = tmp_path / "large.yaml"
+    large.write_bytes(b"#" * 10_000_001)
+    for path, reason in {
+        tmp_path / "none.yaml": "cannot be read (No such file or directory)",
+        tmp_path: "cannot be read (Is a directory)",
+        secret: "cannot be read (Permission denied)",
+        large: "is larger than 10 MB; ",
+    }.items():
+        with no_root() if path == secret else nullcontext(), pytest.raises(JobFileError) as caught:
+            load_job(path)
+        assert str(caught.value).startswith(f"{path}: {reason}")
+        assert caught.value.exit_status == 2
+
+
+def nested(levels: int) -> str:
+    return "[" * levels + "]" * levels
+
+
+def aliases(levels: int, each: int) -> str:
+    """Lists of ``each`` references to the list before."""
+    lines = ["x0: &x0 [1]"]
+    for level in range(1, levels):
+        lines.append(f"x{level}: &x{level} [{', '.join([f'*x{level - 1}'] * each)}]")
+    return "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(aliases(20, 10), id="bomb"),
+        pytest.param(aliases(1100, 2), id="deep bomb"),
+        pytest.param("x: &x [*x]\n", id="holds itself"),
+        pytest.param("x: &x {y: {<<: *x}}\n", id="merges itself"),
+        pytest.param(aliases(1100, 2) + "y: &y [*y, *x1099]\n", id="bomb that holds itself"),
+        pytest.param(aliases(600, 1), id="chain"),
+        pytest.param("x: " + nested(60) + "\n", id="deep"),
+        pytest.param("x: " + nested(200_000) + "\n", id="very deep"),
+        pytest.param("? " * 100_000 + "\n", id="deep keys"),
+    ],
+)
+def test_bombs_are_refused_at_once(text: str) -> None:
+    start = time.perf_counter()
+    assert refusal(MINIMAL + text)
+    assert time.perf_counter() - start < 2
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "name: !!python/object/apply:os.mkdir [{}]",
+        "recipe: !!python/object/apply:os.mkdir [{}]",
+        "recipe: !!python/object/new:os.mkdir {{args: [{}]}}",
+        "recipe: !!python/object:jobs.load.Job {{size: 64}}",
+        "recipe: {{style_layers: !!python/tuple [conv1_1]}}",
+        "recipe: !!set {{}}",
+    ],
+)
+def test_tags_are_refused_and_nothing_is_executed(line: str, tmp_path: Path) -> None:
+    made = tmp_path / "made"
+    found = refusal(MINIMAL + line.format(made))
+    assert not made.exists()
+    assert any("tag" in problem and problem.startswith("job.yaml:3: ") for problem in found)
+
+
+# Anything at all
+
+
+def lines_in(data: bytes) -> int:
+    return len(re.split("\r\n|[\n\r\x85\u2028\u2029]", data.decode("utf-8", "replace")))
+
+
+def check_anything(data: bytes) -> None:
+    """A job, or problems at lines that the file has."""
+    try:
+        job = parse_job(data, FILE, Path())
+    except JobFileError as error:
+        problems = error.problems
+    else:
+        assert job.spec.pairs
+        return
+    assert problems
+    for problem in problems:
+        assert problem.message
+        assert problem.line is None or 1 <= problem.line <= lines_in(data)
+        str(problem).encode()
+
+
+fuzzing = settings(
+    deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow], database=None
+)
+
+
+@fuzzing
+@given(st.binary())
+def test_any_bytes(data: bytes) -> None:
+    check_anything(data)
+    check_anything(MINIMAL.encode() + data)
+
+
+@fuzzing
+@given(st.text(alphabet=" \n\t-:?,[]{}#&*!|>'\"%@`<~.0x1eaéoutp\r\x85\0", max_size=60))
+def test_any_punctuation(text: str) -> None:
+    check_anything(text.encode())
+    check_anything(f"{MINIMAL}recipe: {text}".encode())
+
+
+KEYS = sorted(
+    {key for model in SECTIONS.values() for key in model.model_fields}
+    | {"blend", "<<", "int", "conv1_1", "x"}
+)
+WORDS = ["a.jpg", "b/*.jpg", "image", "squash", "gatys", "auto", "zip", "{content}", "", "conv1_1"]
+SCALARS: st.SearchStrategy[Any] = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.sampled_from([8, 64, 2**63, 10**400]),
+    st.floats(),
+    st.sampled_from(WORDS),
+    st.text(max_size=5),
+)
+VALUES: st.SearchStrategy[Any] = st.recursive(
+    SCALARS,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(st.sampled_from(KEYS) | st.text(max_size=3), inner, max_size=4),
+    ),
+    max_leaves=12,
+)
+
+
+def mapping_of(keys: Any, **known: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    """Each key with anything, or with something that may be right."""
+    return st.fixed_dictionaries(
+        {}, optional={**dict.fromkeys(keys, VALUES), **{k: v | VALUES for k, v in known.items()}}
+    )
+
+
+RECIPES = mapping_of(Recipe.model_fields)
+JOBS = mapping_of(
+    SECTIONS[""].model_fields,
+    output=st.just("out"),
+    recipe=RECIPES,
+    pairs=st.lists(
+        mapping_of(
+            SECTIONS["pairs[]"].model_fields,
+            content=st.just("a.jpg"),
+            style=st.just("b.jpg"),
+            recipe=RECIPES,
+            sweep=st.dictionaries(st.sampled_from(KEYS), st.lists(VALUES, max_size=3), max_size=3),
+        ),
+        max_size=2,
+    ),
+)
+
+
+@fuzzing
+@given(VALUES | JOBS)
+def test_any_structure(value: object) -> None:
+    check_anything(yaml.safe_dump(value, allow_unicode=True).encode())
+
+
+@pytest.mark.parametrize(
+    "number", ["1" + "0" * 400, "1" + "0" * 5000, "0x" + "f" * 4000, "1e999", "-1e999"]
+)
+def test_numbers_of_any_length(number: str) -> None:
+    for line in (
+        f"zzz: {number}",
+        f"recipe: {{size: {number}}}",
+        f"recipe: {{style_weight: {number}}}",
+        f"recipe: {{style_layers: {{conv1_1: {number}}}}}",
+        f"workers: {{gpus: {number}}}",
+    ):
+        assert {problem.split(": ")[0] for problem in refusal(MINIMAL + line)} == {"job.yaml:3"}
+    check_anything(
+        f"output: o\npairs: [{{content: a, style: {{blend: {{b: {number}}}}}}}]".encode()
+    )

@@ -1,0 +1,157 @@
+"""What was committed is read back, on every storage; what is damaged counts as not done."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from jobs import keys
+from jobs.folder import FolderStorage
+from jobs.records import Records, write_json
+from jobs.tasks import AttemptRecord, InputRecord, OutputRecord, TaskRecord
+from tests.jobs.support import a_record, tasks_of, touch
+from tests.rigs import Rig
+
+FULL = a_record(
+    0xFF,
+    name="海 & Bär",
+    content="photos/海.jpg",
+    styles=[("b.jpg", 0.25), ("c.jpg", 0.75)],
+    init="d.png",
+    inputs=[
+        InputRecord(uri="photos/海.jpg", sha256="0" * 64, size=7, etag='"e"', modified=1.25),
+        InputRecord(uri="b.jpg", sha256="1" * 64, size=8, share=0.25),
+    ],
+    output=OutputRecord(key="images/x.png", sha256="2" * 64, size=9, width=64, height=48),
+    losses={"total": 1 / 3, "tv": 1e-300},
+    losses_key="losses/00/x.csv",
+    recipe={"size": 64, "start_size": None, "style_layers": {"conv1_1": 1.0}},
+    steps=210,
+    seconds={"fetch": 0.1, "render": 12.0},
+    versions={"torch": "2.9"},
+    attempts=[
+        AttemptRecord(
+            id="1", worker="w", node="n", device="cpu", started=1.0, seconds=2.0, error="killed"
+        ),
+        AttemptRecord(id="2", worker="w", node="n", device="cpu", started=4.0, seconds=2.0),
+    ],
+)
+
+
+def test_what_was_committed_is_read_back(rig: Rig) -> None:
+    records = Records(rig.open())
+    records.commit(FULL)
+    for reader in (records, Records(rig.open())):
+        assert reader.read(FULL.id) == FULL
+        assert list(reader.all()) == [FULL]
+
+
+def test_a_record_lies_where_it_is_documented(rig: Rig) -> None:
+    storage = rig.open()
+    Records(storage).commit(FULL)
+    (found,) = storage.list()
+    assert found.key == "tasks/00/00000000000000ff.json"
+    assert json.loads(storage.get(found.key))["name"] == "海 & Bär"
+
+
+def test_the_last_commit_counts(rig: Rig) -> None:
+    records = Records(rig.open())
+    records.commit(a_record(1, status="failed", error="no such picture"))
+    records.commit(a_record(1))
+    assert records.read(a_record(1).id) == a_record(1)
+    assert records.statuses() == {a_record(1).id: "done"}
+
+
+def test_an_output_without_records(rig: Rig) -> None:
+    records = Records(rig.open())
+    assert records.read("0" * 16) is None
+    assert (list(records.ids()), records.statuses()) == ([], {})
+
+
+def test_statuses_are_those_of_all_tasks(rig: Rig) -> None:
+    records = Records(rig.open())
+    made = [
+        a_record(k << 56, status="failed" if k % 3 == 0 else "done", error=None) for k in range(20)
+    ]
+    for record in made:
+        records.commit(record)
+    assert records.statuses() == {record.id: record.status for record in made}
+    assert sorted(records.ids()) == sorted(record.id for record in made)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(b"", id="empty"),
+        pytest.param(FULL.model_dump_json().encode()[:200], id="cut"),
+        pytest.param(b"\xff\x00\xfe", id="binary"),
+        pytest.param(b"[]", id="no mapping"),
+        pytest.param(b"{}", id="nothing in it"),
+        pytest.param(b"[" * 100_000, id="deep"),
+        pytest.param(FULL.model_dump_json().replace('"version":1', '"version":2').encode(), id="2"),
+        pytest.param(FULL.model_dump_json().replace('"done"', '"maybe"').encode(), id="status"),
+    ],
+)
+def test_a_damaged_record_is_none(data: bytes, tmp_path: Path) -> None:
+    storage = FolderStorage(tmp_path)
+    records = Records(storage)
+    records.commit(a_record(1))
+    storage.put(keys.record(FULL.id), data)
+    assert records.read(FULL.id) is None
+    assert records.statuses() == {a_record(1).id: "done"}
+    records.commit(FULL)
+    assert records.read(FULL.id) == FULL
+
+
+def test_a_damaged_record_is_none_everywhere(rig: Rig) -> None:
+    storage = rig.open()
+    storage.put(keys.record(FULL.id), b"half of a")
+    assert Records(storage).statuses() == {}
+
+
+def test_foreign_objects_are_no_records(rig: Rig) -> None:
+    storage = rig.open()
+    records = Records(storage)
+    records.commit(FULL)
+    for key in (
+        "job.json",
+        "images/a.png",
+        "tasks.json",
+        "tasks/readme.txt",
+        "tasks/00/00000000000000ff.json.bak",
+        "tasks/00/00000000000000FF.json",
+        "tasks/00/ff.json",
+        "tasks/00/old/00000000000000ff.json",
+        "tasks/zz/00000000000000ff.json",
+        "tasks/00000000000000ff.json",
+    ):
+        storage.put(key, b"{}")
+    assert list(records.ids()) == [FULL.id]
+
+
+def test_losses_that_are_no_numbers_are_kept(tmp_path: Path) -> None:
+    """Or a task that ended so would be rendered again in every run."""
+    records = Records(FolderStorage(tmp_path))
+    records.commit(a_record(1, losses={"total": float("inf"), "tv": float("nan")}))
+    found = records.read(a_record(1).id)
+    assert found is not None
+    assert found.losses["total"] == float("inf")
+
+
+def test_a_picture_whose_name_is_not_utf_8_has_a_record(tmp_path: Path) -> None:
+    """Linux allows any bytes; Python shows those that are no text as lone surrogates."""
+    touch(tmp_path, "photos/caf\udce9.jpg")
+    (task,) = tasks_of("output: o\npairs: [{content: photos/, style: b.jpg}]", tmp_path)
+    records = Records(FolderStorage(tmp_path / "out"))
+    record: TaskRecord = a_record(1, id=task.id, content=task.content, name=task.name)
+    records.commit(record)
+    assert records.read(task.id) == record
+
+
+def test_json_for_people(rig: Rig) -> None:
+    storage = rig.open()
+    write_json(storage, keys.JOB, {"name": "Bär", "digests": [1, None]})
+    assert json.loads(storage.get("job.json")) == {"name": "Bär", "digests": [1, None]}
+    assert "Bär".encode() in storage.get("job.json")

@@ -1,0 +1,196 @@
+"""The JSON Schema that editors complete and check job files with agrees with the loader."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.resources import files
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from jobs.errors import JobFileError
+from jobs.source import read_yaml
+from jobs.spec import SECTIONS, json_schema
+from stylize.recipe import Recipe
+from tests.jobs.support import FILE, FULL_RECIPE, MINIMAL, read
+
+SCHEMA = json_schema()
+VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
+
+EVERYTHING: dict[str, Any] = {
+    "version": 1,
+    "name": "everything",
+    "output": "s3://renders/harbour",
+    "storage": {
+        "endpoint_url": "http://minio:9000",
+        "region": "eu-south-1",
+        "profile": "studio",
+        "addressing": "path",
+        "ca_bundle": "ca.pem",
+    },
+    "recipe": FULL_RECIPE,
+    "pairs": [
+        {
+            "content": ["photos/*.jpg", "s3://b/photos/", "https://example.org/a.jpg"],
+            "style": ["wave.jpg", {"blend": {"wave.jpg": 0.7, "scream.jpg": 1}}],
+            "combine": "zip",
+            "init": "draft.png",
+            "recipe": FULL_RECIPE,
+            "sweep": {knob: [value] for knob, value in FULL_RECIPE.items()},
+        },
+        {"content": "a.jpg", "style": {"blend": {"b.jpg": 1}}, "init": "draft.png"},
+    ],
+    "workers": {"max": 4, "gpus": 0.5, "threads": "auto"},
+    "image": {"format": "webp", "quality": 80, "alpha": "drop", "name": "{content}-{seed}"},
+    "losses": {"every": 5},
+    "inputs": {"allow_private": True},
+    "retries": {"attempts": 2},
+    "stop": {"max_failures": 20},
+}
+
+
+def values(text: str) -> Any:
+    return read_yaml(text.encode(), FILE).values
+
+
+def accepts(text: str) -> bool:
+    return bool(VALIDATOR.is_valid(values(text)))
+
+
+def test_it_is_a_json_schema() -> None:
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+
+
+def test_the_example_has_every_key() -> None:
+    """Or the tests below would not see a key that is new."""
+    for section, model in SECTIONS.items():
+        at: Any = EVERYTHING
+        for part in section.split(".") if section else ():
+            at = at[part.removesuffix("[]")]
+            at = at[0] if part.endswith("[]") else at
+        assert set(at) == set(model.model_fields), section
+    assert set(FULL_RECIPE) == set(Recipe.model_fields)
+
+
+def test_a_job_with_every_key_is_right_for_both() -> None:
+    text = yaml.safe_dump(EVERYTHING)
+    assert list(VALIDATOR.iter_errors(values(text))) == []
+    assert read(text).spec.name == "everything"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(
+            files("jobs.examples").joinpath("starter.yaml").read_text("utf-8"), id="starter"
+        ),
+        MINIMAL,
+        MINIMAL + "recipe: {start_size: ~, style_layers: [conv1_1], content_layers: {conv4_2: 2}}",
+        MINIMAL + "workers: {max: auto, threads: 8}",
+        MINIMAL + "storage: {endpoint_url: ~}",
+        MINIMAL + "stop: {max_failures: ~}",
+    ],
+)
+def test_right_for_both(text: str) -> None:
+    assert accepts(text)
+    assert read(text)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "nmae: x",
+        "version: 2",
+        "name: 3",
+        'name: ""',
+        "storage: {secret_key: x}",
+        "storage: {endpoint_url: minio:9000}",
+        "storage: {addressing: x}",
+        "recipe: x",
+        "recipe: {sise: 64}",
+        "recipe: {size: 8}",
+        "recipe: {size: '64'}",
+        "recipe: {preset: x}",
+        "recipe: {learning_rate: 0}",
+        "recipe: {size_factor: 1}",
+        "recipe: {style_layers: []}",
+        "recipe: {style_layers: {}}",
+        "recipe: {style_layers: {conv9_1: 1}}",
+        "recipe: {style_layers: [conv9_1]}",
+        "recipe: {style_layers: {conv1_1: -1}}",
+        "recipe: {weights_input: x}",
+        "workers: {max: 0}",
+        "workers: {max: x}",
+        "workers: {gpus: 0}",
+        "workers: {min: 1}",
+        "image: {format: bmp}",
+        "image: {quality: 101}",
+        "losses: {every: 0}",
+        "retries: {attempts: 0}",
+        "stop: {max_failures: 0}",
+    ],
+)
+def test_wrong_for_both(line: str) -> None:
+    with pytest.raises(JobFileError):
+        read(MINIMAL + line)
+    assert not accepts(MINIMAL + line)
+
+
+@pytest.mark.parametrize(
+    "pairs",
+    [
+        "",
+        "pairs: []",
+        "pairs: {}",
+        "pairs: [{content: a.jpg}]",
+        "pairs: [{content: [], style: b.jpg}]",
+        "pairs: [{content: 3, style: b.jpg}]",
+        "pairs: [{content: '', style: b.jpg}]",
+        "pairs: [{content: a.jpg, style: {blend: {}}}]",
+        "pairs: [{content: a.jpg, style: {blend: {b.jpg: 0}}}]",
+        "pairs: [{content: a.jpg, style: {bland: {b.jpg: 1}}}]",
+        "pairs: [{content: a.jpg, style: b.jpg, stile: 1}]",
+        "pairs: [{content: a.jpg, style: b.jpg, combine: both}]",
+        "pairs: [{content: a.jpg, style: b.jpg, init: ''}]",
+        "pairs: [{content: a.jpg, style: b.jpg, recipe: {sise: 64}}]",
+        "pairs: [{content: a.jpg, style: b.jpg, sweep: {size: 64}}]",
+        "pairs: [{content: a.jpg, style: b.jpg, sweep: {size: []}}]",
+        "pairs: [{content: a.jpg, style: b.jpg, sweep: {size: [8]}}]",
+        "pairs: [{content: a.jpg, style: b.jpg, sweep: {sise: [64]}}]",
+    ],
+)
+def test_pairs_wrong_for_both(pairs: str) -> None:
+    text = f"output: out\n{pairs}\n"
+    with pytest.raises(JobFileError):
+        read(text)
+    assert not accepts(text)
+
+
+def test_every_key_is_described() -> None:
+    def keys(schema: Any, path: str) -> Iterator[tuple[str, Any]]:
+        if isinstance(schema, list):
+            for item in schema:
+                yield from keys(item, path)
+        elif isinstance(schema, dict):
+            for name, value in schema.get("properties", {}).items():
+                yield f"{path}.{name}", value
+            for name, value in schema.items():
+                yield from keys(value, f"{path}.{name}")
+
+    found = dict(keys(SCHEMA, ""))
+    assert len(found) > 60
+    for path, schema in found.items():
+        if path.endswith(".blend") or ".sweep." in path:
+            continue  # described by the key above, or where the knob itself is
+        while "description" not in schema and "$ref" in schema:
+            schema = SCHEMA["$defs"][schema["$ref"].rpartition("/")[2]]
+        assert schema.get("description", "").strip(), path
+
+
+def test_descriptions_are_for_users() -> None:
+    """A reader of YAML in an editor knows neither Python nor reStructuredText."""
+    for name, section in {"job": SCHEMA, **SCHEMA["$defs"]}.items():
+        for text in ("``", "__", "pydantic", "Immutable"):
+            assert text not in section["description"], name

@@ -1,0 +1,81 @@
+"""What the painter's tests share: VGG19s of a few channels, and small pictures."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - the name everyone knows
+from torch import Tensor
+
+from stylize import Recipe
+from stylize.spaces import CAFFE, Space
+from stylize.vgg import VGG19
+
+BLOCKS = (2, 2, 4, 4, 4)
+"""Convolutions in each block of VGG19."""
+
+TORCHVISION_CONVS = (0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28, 30, 32, 34)
+"""Where torchvision's ``vgg19().features`` has its convolutions."""
+
+WIDTHS = (4, 5, 6, 7, 8)
+"""Channels of each block. All different, so that no mix-up of layers goes unseen."""
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def tiny_convs(
+    widths: Sequence[int] = WIDTHS, seed: int = 0, dtype: torch.dtype = torch.float32
+) -> list[tuple[Tensor, Tensor]]:
+    """Sixteen random (kernel, bias) pairs that keep the size of what passes through them."""
+    convs, channels = [], 3
+    for width, repeats in zip(widths, BLOCKS, strict=True):
+        for _ in range(repeats):
+            generator = seeded(1000 * seed + len(convs))
+            shape = (width, channels, 3, 3)
+            weight = torch.randn(shape, generator=generator, dtype=torch.float64)
+            bias = torch.randn(width, generator=generator, dtype=torch.float64)
+            weight = weight * (2 / (9 * channels)) ** 0.5
+            convs.append((weight.to(dtype), (0.1 * bias).to(dtype)))
+            channels = width
+    return convs
+
+
+@lru_cache
+def tiny_network(
+    space: Space = CAFFE,
+    widths: Sequence[int] = WIDTHS,
+    dtype: torch.dtype = torch.float32,
+    seed: int = 0,
+) -> VGG19:
+    return VGG19(tiny_convs(widths, seed, dtype), space)
+
+
+def noise(seed: int, height: int, width: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """(1, 3, H, W): every pixel of its own colour, in [0, 1]."""
+    values = torch.rand((1, 3, height, width), generator=seeded(seed), dtype=torch.float64)
+    return values.to(dtype)
+
+
+def photo(seed: int, height: int, width: int) -> Tensor:
+    """(1, 3, H, W): soft patches of colour well within [0, 1]."""
+    patches = noise(seed, 4, 4) * 0.6 + 0.2
+    return F.interpolate(patches, (height, width), mode="bilinear")
+
+
+def recipe(**knobs: object) -> Recipe:
+    """Studio's recipe at 32 px, one size, a few steps and no margin; with these knobs."""
+    plain = {"size": 32, "start_size": None, "steps": 5, "margin": 0}
+    return Recipe.model_validate({**plain, **knobs})
+
+
+def imported_by(code: str) -> set[str]:
+    """The modules that a fresh Python has imported after running ``code``."""
+    code += "\nimport sys; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())

@@ -1,0 +1,172 @@
+"""Batched L-BFGS takes torch's steps, one picture at a time, and keeps the pictures apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from stylize import Recipe
+from stylize.lbfgs import BatchedLBFGS
+from stylize.objective import Objective
+from stylize.spaces import IMAGENET
+from tests.stylize.support import noise, seeded, tiny_network
+
+Function = Callable[[Tensor], Tensor]
+"""(B, ...) -> (B,), each number from its own row."""
+
+
+def ours(function: Function, start: Tensor, steps: int, rate: float, history: int) -> list[Tensor]:
+    """Every iterate, (B, ...)."""
+    x = start.clone().requires_grad_()
+    optimizer = BatchedLBFGS(x, rate, history)
+    iterates = []
+    for _ in range(steps):
+        (gradient,) = torch.autograd.grad(function(x).sum(), x)
+        optimizer.step(gradient)
+        iterates.append(x.detach().clone())
+    return iterates
+
+
+def torchs(
+    function: Function, start: Tensor, steps: int, rate: float, history: int
+) -> list[Tensor]:
+    x = start.clone().requires_grad_()
+    optimizer = torch.optim.LBFGS(
+        [x], rate, max_iter=1, tolerance_grad=-1, tolerance_change=-1, history_size=history
+    )
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss = function(x).sum()
+        loss.backward()
+        return loss
+
+    iterates = []
+    for _ in range(steps):
+        optimizer.step(closure)
+        iterates.append(x.detach().clone())
+    return iterates
+
+
+def random(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=seeded(seed), dtype=torch.float64)
+
+
+def quadratic(x: Tensor) -> Tensor:
+    """A bowl 1,000 times steeper one way than another."""
+    scale = torch.logspace(0, 3, x[0].numel(), dtype=x.dtype)
+    return 0.5 * (scale * (x.flatten(1) - 1) ** 2).sum(1)
+
+
+def rosenbrock(x: Tensor) -> Tensor:
+    """The bent valley, in several dimensions; softened, as there is no line search."""
+    x = x.flatten(1)
+    return (10 * (x[:, 1:] - x[:, :-1] ** 2) ** 2 + (1 - x[:, :-1]) ** 2).sum(1)
+
+
+def wells(x: Tensor) -> Tensor:
+    """Many minima and maxima: steps often see a negative curvature."""
+    x = x.flatten(1)
+    return (torch.cos(3 * x) + 0.05 * x**2 + 0.1 * torch.sin(x * x.roll(1, 1))).sum(1)
+
+
+def painting(x: Tensor) -> Tensor:
+    objective = Objective(
+        tiny_network(IMAGENET, dtype=torch.float64),
+        Recipe(),
+        noise(1, 32, 32, torch.float64).expand(len(x), -1, -1, -1),
+        [[(noise(2, 32, 32, torch.float64), 1.0)]] * len(x),
+    )
+    return objective(x).total_B
+
+
+CASES: dict[str, tuple[Function, tuple[int, ...], float]] = {
+    "quadratic": (quadratic, (12,), 1.0),
+    "rosenbrock": (rosenbrock, (6,), 0.3),
+    "painting": (painting, (3, 32, 32), 1.0),
+}
+
+
+@pytest.mark.parametrize("history", [3, 100])
+@pytest.mark.parametrize("name", CASES)
+def test_the_iterates_are_torchs(name: str, history: int) -> None:
+    function, shape, rate = CASES[name]
+    start = random(1, *shape) * (10 if name == "painting" else 0.5)
+    found = ours(function, start, 40, rate, history)
+    expected = torchs(function, start, 40, rate, history)
+    assert function(found[-1]).item() < function(start).item()
+    for step, (x, y) in enumerate(zip(found, expected, strict=True)):
+        torch.testing.assert_close(x, y, rtol=1e-6, atol=1e-8, msg=lambda m, s=step: f"{s}: {m}")
+
+
+def test_the_iterates_are_torchs_where_the_curvature_is_negative() -> None:
+    """A step of no use is not remembered, nor does it push a useful one out of the memory.
+
+    From this start the third step is the only one of no use, and the memory is full before it counts.
+    """
+    start = random(1, 4, seed=2) * 2
+    found, expected = (run(wells, start, 12, 0.5, 3) for run in (ours, torchs))
+    torch.testing.assert_close(torch.stack(found), torch.stack(expected))
+
+
+@pytest.mark.parametrize("name", [*CASES, "wells"])
+def test_a_batch_takes_the_steps_that_each_takes_alone(name: str) -> None:
+    function, shape, rate = CASES.get(name, (wells, (5,), 0.5))
+    start = torch.cat([random(1, *shape, seed=i) * (0.2 + 0.3 * i) for i in range(3)])
+    together = ours(function, start, 30, rate, 10)
+    for i in range(3):
+        alone = ours(function, start[i : i + 1], 30, rate, 10)
+        for x, y in zip(together, alone, strict=True):
+            torch.testing.assert_close(x[i : i + 1], y, rtol=1e-6, atol=1e-8)
+
+
+def test_a_quadratic_is_solved() -> None:
+    (*_, last) = ours(quadratic, random(4, 8), 120, 1.0, 100)
+    torch.testing.assert_close(last, torch.ones_like(last), rtol=0, atol=1e-5)
+
+
+def test_where_there_is_no_slope_nothing_moves() -> None:
+    start = torch.ones(2, 3)
+    for x in ours(lambda x: quadratic(x) * torch.tensor([0.0, 1.0]), start, 5, 1.0, 10):
+        assert torch.equal(x[0], start[0])
+        assert x.isfinite().all()
+
+
+def test_reaching_the_minimum_exactly_stays_there() -> None:
+    last = ours(lambda x: (x**2 / 2).sum(1), torch.tensor([[0.5, 0.25]]), 8, 1.0, 10)[-1]
+    assert torch.equal(last, torch.zeros(1, 2))
+
+
+@pytest.mark.parametrize("spoilt", ["negative curvature", "no slope", "not a number"])
+def test_a_picture_in_trouble_does_not_disturb_its_neighbour(spoilt: str) -> None:
+    def function(x: Tensor) -> Tensor:
+        trouble = {
+            "negative curvature": -(x[:1] ** 2).sum(1),
+            "no slope": 0 * x[:1].sum(1),
+            "not a number": (x[:1] * torch.nan).sum(1),
+        }[spoilt]
+        return torch.cat([trouble, rosenbrock(x[1:])])
+
+    start = random(2, 4) * 0.5
+    together = ours(function, start, 30, 0.3, 5)
+    alone = ours(rosenbrock, start[1:], 30, 0.3, 5)
+    for x, y in zip(together, alone, strict=True):
+        torch.testing.assert_close(x[1:], y)
+
+
+def test_the_first_step_is_no_longer_than_the_learning_rate() -> None:
+    start = torch.full((1, 100), 50.0, dtype=torch.float64)
+    (first,) = ours(quadratic, start, 1, 0.5, 10)
+    assert (first - start).abs().sum().item() == pytest.approx(0.5)
+
+
+def test_pictures_of_any_memory_layout_step_alike() -> None:
+    """Networks on a GPU want channels last."""
+    start = random(2, 3, 8, 8)
+    last = start.to(memory_format=torch.channels_last)
+    plain, strided = ours(quadratic, start, 10, 1.0, 5), ours(quadratic, last, 10, 1.0, 5)
+    for x, y in zip(plain, strided, strict=True):
+        torch.testing.assert_close(x, y)

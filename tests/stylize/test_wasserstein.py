@@ -1,0 +1,155 @@
+"""The wasserstein recipe: its loss against plain numpy, its gradient, its pyramid and averages."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from stylize import Recipe
+from stylize.averaging import IterateAverage
+from stylize.losses import gaussian, matrix_root, nine_point_variation, wasserstein_loss
+from stylize.objective import Objective
+from stylize.optimisers import BatchedAdam
+from stylize.spaces import IMAGENET
+from tests.stylize.support import noise, tiny_convs, tiny_network
+from tests.stylize.test_golden import (
+    CONTENT_LAYER,
+    CONVS_PER_BLOCK,
+    STYLE_LAYERS,
+    Array,
+    conv3x3,
+    in_space,
+    pool2x2,
+)
+
+SHAPE = (1, 3, 32, 48)
+
+
+def features_of(rgb: Array) -> dict[str, Array]:
+    """VGG19 whose first convolution sees the edge pixels repeated."""
+    convs = iter([(w.double().numpy(), b.double().numpy()) for w, b in tiny_convs()])
+    x = np.pad(in_space(rgb, "imagenet"), ((0, 0), (1, 1), (1, 1)), mode="edge")
+    features = {}
+    for block, repeats in enumerate(CONVS_PER_BLOCK, start=1):
+        for number in range(1, repeats + 1):
+            x = conv3x3(x, *next(convs))
+            if (block, number) == (1, 1):
+                x = x[:, 1:-1, 1:-1]  # what zeros were added to is cut off again
+            x = np.maximum(x, 0)
+            features[f"conv{block}_{number}"] = x
+        x = pool2x2(x, average=False)
+    return features
+
+
+def distance(features: Array, target: Array) -> float:
+    """Wasserstein-2 between Gaussians, by the eigenvalues of the product of their covariances."""
+    a, b = (maps.reshape(len(maps), -1) for maps in (features, target))
+    s, t = (np.cov(rows, bias=True) + 1e-4 * np.eye(len(rows)) for rows in (a, b))
+    roots = np.sqrt(np.clip(np.linalg.eigvals(t @ s).real, 0, None))
+    mean = ((a.mean(1) - b.mean(1)) ** 2).mean()
+    return float(mean + (np.trace(s) + np.trace(t) - 2 * roots.sum()) / len(s))
+
+
+def variation(x: Array) -> float:
+    """The nine-point stencil, pixel by pixel."""
+    p = np.pad(x, ((0, 0), (1, 1), (1, 1)), mode="edge")
+    across = p[:, 1:-1, 2:] - p[:, 1:-1, 1:-1]
+    down = p[:, 2:, 1:-1] - p[:, 1:-1, 1:-1]
+    falling, rising = p[:, 1:, 1:] - p[:, :-1, :-1], p[:, 1:, :-1] - p[:, :-1, 1:]
+    return float(
+        2 * ((across**2).mean() / 3 + (down**2).mean() / 3)
+        + 2 * ((falling**2).mean() / 12 + (rising**2).mean() / 12)
+    )
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-6), (torch.float32, 1e-4)])
+def test_every_term_equals_the_formula(dtype: torch.dtype, tolerance: float) -> None:
+    recipe = Recipe(preset="wasserstein")
+    painted, content, style = (noise(seed, *SHAPE[2:], torch.float64) for seed in (1, 2, 3))
+    network = tiny_network(IMAGENET, dtype=dtype)
+
+    found = Objective(network, recipe, content.to(dtype), [[(style.to(dtype), 1.0)]])(
+        painted.to(dtype)
+    )
+
+    f, p, a = (features_of(rgb[0].numpy()) for rgb in (painted, content, style))
+    content_loss = 0.015 * ((f[CONTENT_LAYER] - p[CONTENT_LAYER]) ** 2).mean()
+    weights = np.array([256, 64, 16, 4, 1]) / 341
+    layers = [w * distance(f[n], a[n]) for w, n in zip(weights, STYLE_LAYERS, strict=True)]
+    tv = 2 * variation(painted[0].numpy())
+    assert found.content_B.item() == pytest.approx(content_loss, rel=tolerance)
+    assert found.style_BL[0].tolist() == pytest.approx(layers, rel=tolerance)
+    assert found.tv_B.item() == pytest.approx(tv, rel=tolerance)
+    assert found.total_B.item() == pytest.approx(content_loss + sum(layers) + tv, rel=tolerance)
+
+
+def test_the_gradient_agrees_with_finite_differences() -> None:
+    mean, covariance = gaussian(noise(5, 6, 7, torch.float64) * 3)
+    root = matrix_root(covariance)
+
+    def loss(features: torch.Tensor) -> torch.Tensor:
+        return wasserstein_loss(*gaussian(features), mean, covariance, root)
+
+    assert torch.autograd.gradcheck(loss, noise(4, 5, 8, torch.float64).requires_grad_())
+    assert torch.autograd.gradcheck(
+        nine_point_variation, noise(4, 5, 8, torch.float64).requires_grad_()
+    )
+
+
+def test_equal_styles_are_at_no_distance_and_others_are() -> None:
+    mean, s = gaussian(noise(1, 9, 9, torch.float64))
+    same = wasserstein_loss(mean, s, mean, s, matrix_root(s))
+    moved = wasserstein_loss(mean + 1, s, mean, s, matrix_root(s))
+    assert same.item() == pytest.approx(0, abs=1e-9)
+    assert moved.item() == pytest.approx(1)  # a shift by 1 in every channel
+
+
+def test_its_sizes_go_down_by_the_root_of_two_to_128() -> None:
+    schedule = Recipe(preset="wasserstein", size=512).schedule()
+    assert schedule == ((128, 1000), (181, 500), (256, 500), (362, 500), (512, 500))
+
+
+def test_the_average_is_corrected_for_its_beginning() -> None:
+    average = IterateAverage(0.99)
+    average.add(torch.tensor([3.0]))
+    assert average.mean().item() == pytest.approx(3)
+    average.add(torch.tensor([5.0]))
+    assert average.mean().item() == pytest.approx((0.99 * 3 + 5) / 1.99)
+
+
+def test_adam_goes_on_with_the_moments_it_is_given() -> None:
+    gradients = [noise(seed, 4, 4) - 0.5 for seed in range(6)]
+    whole = noise(9, 4, 4).requires_grad_()
+    adam = BatchedAdam(whole, 0.02, 0.99)
+    for gradient in gradients:
+        adam.step(gradient)
+
+    parts = noise(9, 4, 4).requires_grad_()
+    first = BatchedAdam(parts, 0.02, 0.99)
+    for gradient in gradients[:3]:
+        first.step(gradient)
+    second = BatchedAdam(parts, 0.02, 0.99, first.moments())
+    for gradient in gradients[3:]:
+        second.step(gradient)
+
+    torch.testing.assert_close(parts, whole)
+
+
+def test_it_paints() -> None:
+    from stylize import stylize
+
+    made = Recipe(preset="wasserstein", size=64, start_size=32, steps=30, refine_steps=20)
+    losses: list[float] = []
+    result = stylize(
+        noise(1, 40, 64),
+        noise(2, 40, 40),
+        made,
+        network=tiny_network(IMAGENET),
+        observer=lambda steps: losses.extend(step.total for step in steps),
+    )
+    assert losses[-1] < losses[0] / 2
+    assert math.isfinite(losses[-1])
+    assert result.picture.rgb.shape == (1, 3, 40, 64)

@@ -1,0 +1,62 @@
+"""The fences between the rooms hold, statically and when the code runs."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def modules_after(statement: str) -> set[str]:
+    """What a fresh Python has imported after a statement."""
+    code = f"{statement}\nimport sys; print('\\n'.join(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    return set(done.stdout.split())
+
+
+def test_the_contracts_are_kept():
+    tool = Path(sys.executable).with_name("lint-imports")
+    if not tool.exists():
+        pytest.skip("import-linter is not installed")
+    checked = subprocess.run([tool], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert checked.returncode == 0, checked.stdout
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import jobs.agenda, jobs.load, jobs.records, jobs.report.summary, jobs.storage, jobs.inputs",
+        "import stylize; from stylize.recipe import Recipe; import stylize.weights",
+        "import cluster.cli, cluster.plan, cluster.run, cluster.driver, cluster.worker",
+    ],
+)
+def test_planning_needs_no_torch_and_no_ray(statement):
+    heavy = {"torch", "torchvision", "ray", "boto3", "botocore", "PIL", "numpy"}
+    assert modules_after(statement) & heavy == set()
+
+
+@pytest.mark.parametrize(
+    ("module", "rooms"),
+    [
+        ("boto3", {"jobs/s3.py"}),
+        ("ray", {"cluster/ray_pool.py"}),
+        ("yaml", {"jobs/source.py"}),
+        ("PIL", {"stylize/images.py", "stylize/loop.py"}),
+    ],
+)
+def test_each_outside_library_has_one_door(module, rooms):
+    pattern = re.compile(rf"^\s*(import|from) {module}\b", re.MULTILINE)
+    found = {
+        str(path.relative_to(ROOT))
+        for room in ("stylize", "jobs", "cluster")
+        for path in (ROOT / room).rglob("*.py")
+        if "examples" not in path.parts and pattern.search(path.read_text())
+    }
+    assert found == rooms
