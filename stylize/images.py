@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,7 @@ import torch
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from stylize import deep
 from stylize.errors import PictureError
 
 PIXEL_LIMIT = 150_000_000
@@ -33,6 +35,8 @@ DECODERS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP")
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 Format = Literal["png", "jpeg", "webp", "tiff"]
+BitDepth = Literal[8, 16]
+"""Bits per channel."""
 
 EXTENSIONS: dict[Format, str] = {"png": "png", "jpeg": "jpg", "webp": "webp", "tiff": "tif"}
 CONTENT_TYPES: dict[Format, str] = {
@@ -41,6 +45,11 @@ CONTENT_TYPES: dict[Format, str] = {
     "webp": "image/webp",
     "tiff": "image/tiff",
 }
+DEEP_WRITERS: dict[Format, Callable[[deep.Deep, bytes], bytes]] = {
+    "png": deep.png,
+    "tiff": deep.tiff,
+}
+"""The formats that can have 16 bits per channel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +85,23 @@ def decode(data: bytes, name: str = "the picture") -> Picture:
         raise PictureError(_damaged(name, error)) from error
 
 
-def encode(picture: Picture, image_format: Format = "png", quality: int = 92) -> bytes:
-    """One picture as an 8-bit sRGB file; equal pixels give equal bytes.
+def encode(
+    picture: Picture, image_format: Format = "png", quality: int = 92, bit_depth: BitDepth = 8
+) -> bytes:
+    """One picture as an sRGB file; equal pixels give equal bytes.
 
     Values are clipped to [0, 1]. ``quality`` (1-100) is for jpeg and webp; jpeg has no alpha and
-    drops it.
+    drops it. ``bit_depth`` is bits per channel; raises PictureError for one the format does not have.
     """
-    pixels = _to_uint8(picture.rgb)
+    depths = (8, 16) if image_format in DEEP_WRITERS else (8,)
+    if bit_depth not in depths:
+        known = " or ".join(map(str, depths))
+        raise PictureError(f"{image_format} has {known} bits per channel, not {bit_depth}")
+    pixels = _to_integers(picture.rgb, bit_depth)
     if picture.alpha is not None and image_format != "jpeg":
-        pixels = np.concatenate([pixels, _to_uint8(picture.alpha)], axis=2)
+        pixels = np.concatenate([pixels, _to_integers(picture.alpha, bit_depth)], axis=2)
+    if bit_depth == 16:
+        return DEEP_WRITERS[image_format](pixels, _srgb_profile())
     image = Image.fromarray(pixels)
     options: dict[Format, dict[str, object]] = {
         # Level 6 is Pillow's default; painted texture hardly compresses further at 9.
@@ -209,9 +226,12 @@ def _to_float(image: Image.Image) -> Tensor:
     return torch.from_numpy(values).permute(2, 0, 1)[None].contiguous()
 
 
-def _to_uint8(x_1CHW: Tensor) -> npt.NDArray[np.uint8]:
+def _to_integers(x_1CHW: Tensor, bit_depth: BitDepth) -> npt.NDArray[Any]:
+    """[0, 1] -> (H, W, C), uint8 or uint16, the nearest of their levels."""
+    most, dtype = (255, torch.uint8) if bit_depth == 8 else (65535, torch.uint16)
+    # In place behind the first step, whose result is new: the largest pictures have gigabytes.
     values = x_1CHW[0].detach().to("cpu", torch.float32).clamp(0, 1)
-    return (values * 255).round().to(torch.uint8).permute(1, 2, 0).numpy(force=True)
+    return values.mul_(most).round_().to(dtype).permute(1, 2, 0).numpy(force=True)
 
 
 @lru_cache(maxsize=1)

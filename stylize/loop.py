@@ -21,7 +21,7 @@ from stylize.averaging import IterateAverage
 from stylize.colors import keep_chroma, match_colors
 from stylize.errors import PictureError
 from stylize.guard import SLOWER, Guard
-from stylize.images import EXTENSIONS, Picture, encode, read, to_pil
+from stylize.images import EXTENSIONS, BitDepth, Picture, encode, read, to_pil
 from stylize.objective import Objective
 from stylize.optimisers import Moments, make_optimiser, resized
 from stylize.pyramid import add_margin, check_shape, cut_margin, resize, shape_at, style_shape
@@ -59,14 +59,18 @@ class Result:
         """The picture as a Pillow image, which a notebook displays."""
         return to_pil(self.picture)
 
-    def save(self, path: str | Path, quality: int = 92) -> None:
-        """Write the picture; the extension (.png, .jpg, .webp, .tif) says the format."""
+    def save(self, path: str | Path, quality: int = 92, bit_depth: BitDepth = 8) -> None:
+        """Write the picture; the extension (.png, .jpg, .webp, .tif) says the format.
+
+        ``quality`` (1-100) is for jpeg and webp; ``bit_depth``, bits per channel, can be 16 for png
+        and tiff. Raises PictureError.
+        """
         suffix = Path(path).suffix.lower().lstrip(".")
         formats = {extension: name for name, extension in EXTENSIONS.items()}
         formats |= {"jpeg": "jpeg", "tiff": "tiff"}
         if suffix not in formats:
             raise PictureError(f"{path}: the name must end in {', '.join(sorted(formats))}")
-        Path(path).write_bytes(encode(self.picture, formats[suffix], quality))
+        Path(path).write_bytes(encode(self.picture, formats[suffix], quality, bit_depth))
 
 
 def stylize(

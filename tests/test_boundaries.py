@@ -38,7 +38,7 @@ def test_the_contracts_are_kept():
     ],
 )
 def test_planning_needs_no_torch_and_no_ray(statement):
-    heavy = {"torch", "torchvision", "ray", "boto3", "botocore", "PIL", "numpy"}
+    heavy = {"torch", "torchvision", "ray", "boto3", "botocore", "PIL", "numpy", "tifffile"}
     assert modules_after(statement) & heavy == set()
 
 
@@ -49,6 +49,7 @@ def test_planning_needs_no_torch_and_no_ray(statement):
         ("ray", {"cluster/ray_pool.py"}),
         ("yaml", {"jobs/source.py"}),
         ("PIL", {"stylize/images.py", "stylize/loop.py"}),
+        ("tifffile", {"stylize/deep.py"}),
     ],
 )
 def test_each_outside_library_has_one_door(module, rooms):

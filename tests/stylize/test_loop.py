@@ -475,6 +475,17 @@ def test_the_name_says_the_format(tmp_path: Path, name: str, image_format: str) 
         assert (image.format, image.size) == (image_format, (32, 24))
 
 
+def test_a_result_can_be_saved_with_16_bits(tmp_path: Path) -> None:
+    result = paint(made=recipe(steps=1))
+    for name in ("a.png", "a.tif"):
+        result.save(tmp_path / name, bit_depth=16)
+        suffix = name[2:].replace("tif", "tiff")
+        assert (tmp_path / name).read_bytes() == encode(result.picture, suffix, bit_depth=16)
+    with pytest.raises(PictureError, match="jpeg has 8 bits"):
+        result.save(tmp_path / "a.jpg", bit_depth=16)
+    assert not (tmp_path / "a.jpg").exists()
+
+
 @pytest.mark.parametrize("name", ["a", "a.gif", "a.png.txt"])
 def test_a_name_that_says_no_format_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(PictureError, match="must end in"):
