@@ -127,7 +127,7 @@ class Painter:
 
         if image.alpha == "drop":
             painted = Picture(painted.rgb)
-        data = encode(painted, image.format, image.quality)
+        data = encode(painted, image.format, image.quality, image.bit_depth)
         height, width = painted.rgb.shape[2:]
         return Encoded(data, EXTENSIONS[image.format], CONTENT_TYPES[image.format], width, height)
 

@@ -18,7 +18,9 @@ from pydantic import (
     ConfigDict,
     Field,
     InstanceOf,
+    JsonValue,
     PlainSerializer,
+    ValidationInfo,
 )
 from pydantic_core import PydanticCustomError
 
@@ -27,6 +29,9 @@ from stylize.recipe import LAYERS, Recipe
 
 NAME_FIELDS = ("content", "style")
 """What ``image.name`` can hold besides the recipe's knobs."""
+
+SHALLOW_FORMATS: list[JsonValue] = ["jpeg", "webp"]
+"""Which have no 16 bits per channel."""
 
 
 class _Model(BaseModel):
@@ -198,11 +203,32 @@ def _known_fields(template: str) -> str:
     return template
 
 
+def _depth_of_format(bit_depth: int, others: ValidationInfo) -> int:
+    image_format = others.data.get("format")  # not there when it is wrong itself
+    if bit_depth == 16 and image_format in SHALLOW_FORMATS:
+        raise PydanticCustomError(
+            "bit_depth",
+            "16 is for png and tiff; {format} has 8 bits per channel",
+            {"format": image_format},
+        )
+    return bit_depth
+
+
 class ImageOptions(_Model):
     """How pictures are written."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "if": {"properties": {"format": {"enum": SHALLOW_FORMATS}}, "required": ["format"]},
+            "then": {"properties": {"bit_depth": {"const": 8}}},
+        }
+    )
+
     format: Literal["png", "jpeg", "webp", "tiff"] = Field("png", description="File format.")
     quality: int = Field(92, ge=1, le=100, description="Of jpeg and webp.")
+    bit_depth: Annotated[Literal[8, 16], AfterValidator(_depth_of_format)] = Field(
+        8, description="Bits per channel: 8, or 16 in png and tiff."
+    )
     alpha: Literal["keep", "drop"] = Field(
         "keep", description="Whether the content's transparency is kept (not in jpeg)."
     )

@@ -119,6 +119,10 @@ BAD_JOBS = {
         r"job\.yaml:\d+: workers\.max: 'many' is neither a whole number nor 'auto'",
     ),
     "too small": ({"recipe": {"size": 8}}, r"job\.yaml:\d+: recipe\.size: 8 is below 32"),
+    "16 bits of jpeg": (
+        {"image": {"format": "jpeg", "bit_depth": 16}},
+        r"job\.yaml:\d+: image\.bit_depth: 16 is for png and tiff; jpeg has 8 bits per channel\n",
+    ),
     "no pairs": ({"pairs": []}, r"job\.yaml:\d+: pairs: is empty"),
     "glob that matches nothing": (
         {"pairs": [{"content": "nowhere/*.jpg", "style": "styles/"}]},

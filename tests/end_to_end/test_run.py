@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
+import struct
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from jobs.load import load_job
@@ -152,6 +156,37 @@ def test_other_formats(tmp_path, image, magic):
     ((name, data),) = images(tmp_path).items()
     assert data.startswith(magic)
     assert name.startswith("s0@32-")
+
+
+@pytest.mark.parametrize("image_format", ["png", "tiff"])
+def test_16_bits_per_channel(tmp_path, image_format):
+    image = {"format": image_format, "bit_depth": 16}
+    job = write_job(tmp_path, photos=1, styles=1, image=image)
+
+    stylefarm("run", job, *INLINE)
+
+    ((_, data),) = images(tmp_path).items()
+    if image_format == "png":
+        assert struct.unpack(">BB", data[24:26]) == (16, 2)  # of the header: bits, RGB
+    else:
+        pixels = tifffile.imread(io.BytesIO(data))
+        assert (pixels.dtype, pixels.shape) == (np.uint16, (27, 32, 3))
+        assert len(np.unique(pixels)) > 256
+
+
+def test_another_bit_depth_is_for_what_is_rendered_from_then_on(tmp_path):
+    """As another format is: what is committed is not rendered again, unless it is asked for."""
+    stylefarm("run", write_job(tmp_path, photos=1, styles=1), *INLINE)
+    ((name, before),) = images(tmp_path).items()
+    job = write_job(tmp_path, photos=1, styles=1, image={"bit_depth": 16})
+
+    again = stylefarm("run", job, *INLINE)
+    assert "already done" in again.stderr
+    assert images(tmp_path) == {name: before}
+
+    stylefarm("run", job, *INLINE, "--overwrite")
+    assert images(tmp_path)[name][24] == 16
+    assert len(images(tmp_path)) == 1
 
 
 def test_the_moved_folder_keeps_its_ids(tmp_path):

@@ -165,6 +165,19 @@ def test_unknown_keys_may_look_like_types(key: str, section: str) -> None:
         ("workers: {gpus: 2}", "workers.gpus: 2 is above 1.0"),
         ("workers: {gpus: 0}", "workers.gpus: 0 is not above 0.0"),
         ("image: {quality: 101}", "image.quality: 101 is above 100"),
+        ("image: {bit_depth: 12}", "image.bit_depth: 12 is not one of 8, 16"),
+        (
+            "image: {bit_depth: 16, format: jpeg}",
+            "image.bit_depth: 16 is for png and tiff; jpeg has 8 bits per channel",
+        ),
+        (
+            "image: {format: webp, bit_depth: 16}",
+            "image.bit_depth: 16 is for png and tiff; webp has 8 bits per channel",
+        ),
+        (
+            "image: {format: bmp, bit_depth: 16}",
+            "image.format: 'bmp' is not one of 'png', 'jpeg', 'webp', 'tiff'",
+        ),
         (
             'image: {name: "{place}"}',
             "image.name: knows no {place}; it takes {content}, {style} and any knob of the recipe",

@@ -43,7 +43,13 @@ EVERYTHING: dict[str, Any] = {
         {"content": "a.jpg", "style": {"blend": {"b.jpg": 1}}, "init": "draft.png"},
     ],
     "workers": {"max": 4, "gpus": 0.5, "threads": "auto"},
-    "image": {"format": "webp", "quality": 80, "alpha": "drop", "name": "{content}-{seed}"},
+    "image": {
+        "format": "webp",
+        "quality": 80,
+        "bit_depth": 8,
+        "alpha": "drop",
+        "name": "{content}-{seed}",
+    },
     "losses": {"every": 5},
     "inputs": {"allow_private": True},
     "retries": {"attempts": 2},
@@ -90,6 +96,8 @@ def test_a_job_with_every_key_is_right_for_both() -> None:
         MINIMAL + "recipe: {start_size: ~, style_layers: [conv1_1], content_layers: {conv4_2: 2}}",
         MINIMAL + "workers: {max: auto, threads: 8}",
         MINIMAL + "storage: {endpoint_url: ~}",
+        MINIMAL + "image: {bit_depth: 16}",
+        MINIMAL + "image: {bit_depth: 16, format: tiff}",
         MINIMAL + "stop: {max_failures: ~}",
     ],
 )
@@ -127,6 +135,9 @@ def test_right_for_both(text: str) -> None:
         "workers: {min: 1}",
         "image: {format: bmp}",
         "image: {quality: 101}",
+        "image: {bit_depth: 12}",
+        "image: {bit_depth: 16, format: jpeg}",
+        "image: {bit_depth: 16, format: webp}",
         "losses: {every: 0}",
         "retries: {attempts: 0}",
         "stop: {max_failures: 0}",
@@ -182,8 +193,8 @@ def test_every_key_is_described() -> None:
     found = dict(keys(SCHEMA, ""))
     assert len(found) > 60
     for path, schema in found.items():
-        if path.endswith(".blend") or ".sweep." in path:
-            continue  # described by the key above, or where the knob itself is
+        if path.endswith(".blend") or ".sweep." in path or ".if." in path or ".then." in path:
+            continue  # described by the key above, or where the key itself is
         while "description" not in schema and "$ref" in schema:
             schema = SCHEMA["$defs"][schema["$ref"].rpartition("/")[2]]
         assert schema.get("description", "").strip(), path

@@ -280,6 +280,12 @@ def test_the_same_work_has_the_same_id(one: dict[str, Any], other: dict[str, Any
     assert the_id(pair(**one)) == the_id(pair(**other))
 
 
+def test_an_id_is_not_about_the_file() -> None:
+    """So a job whose pictures are to be written otherwise is done already."""
+    options = ("{}", "{bit_depth: 16}", "{format: jpeg, quality: 50}", "{alpha: drop}")
+    assert len({the_id(f"{pair()}\nimage: {image}") for image in options}) == 1
+
+
 @pytest.mark.parametrize("preset", sorted(PRESETS))
 def test_a_preset_is_its_values(preset: str) -> None:
     spelled_out = pair(recipe=json.loads(json.dumps(dict(PRESETS[preset]))))

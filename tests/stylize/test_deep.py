@@ -14,8 +14,9 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from jobs.spec import SHALLOW_FORMATS
 from stylize import PictureError, deep
-from stylize.images import Format, Picture, decode, encode
+from stylize.images import DEEP_WRITERS, EXTENSIONS, Format, Picture, decode, encode
 from tests.stylize.support import noise, photo
 
 Pixels = NDArray[Any]
@@ -209,3 +210,7 @@ def test_a_format_without_16_bits_is_refused(image_format: Format) -> None:
 def test_a_depth_there_is_not_is_refused() -> None:
     with pytest.raises(PictureError, match="8 or 16 bits per channel, not 12"):
         encode(with_alpha(), "png", bit_depth=12)  # type: ignore[arg-type]
+
+
+def test_job_files_and_files_agree_on_who_has_16_bits() -> None:
+    assert set(EXTENSIONS) - set(DEEP_WRITERS) == set(SHALLOW_FORMATS)
