@@ -37,7 +37,7 @@ class Guard:
     def __init__(self, x: Tensor) -> None:
         self._good = x.detach().clone()
         self._good_gradient = torch.zeros_like(self._good)
-        self._best = self._good.clone()
+        self.best = self._good.clone()
         self._lowest_B = x.new_full((len(x),), torch.inf)
         self._high_steps_B = torch.zeros(len(x), dtype=torch.long, device=x.device)
         self.restarts_B = torch.zeros(len(x), dtype=torch.long, device=x.device)
@@ -57,7 +57,7 @@ class Guard:
         x.copy_(torch.where(bad, self._good, x))
         gradient = torch.where(bad, self._good_gradient, gradient)
         better_B = ~bad_B & (total_B < self._lowest_B)
-        self._best = torch.where(better_B.view(-1, 1, 1, 1), x, self._best)
+        self.best = torch.where(better_B.view(-1, 1, 1, 1), x, self.best)
         self._lowest_B = torch.where(better_B, total_B, self._lowest_B)
         good = (~high_B | bad_B).view(-1, 1, 1, 1)
         self._good = torch.where(good, x, self._good)
@@ -70,5 +70,5 @@ class Guard:
         """The pictures to keep, given those at ``x`` and their losses: where these are not good, the
         best ones. Which were replaced is (B,) boolean."""
         worse_B = ~(total_B <= RISEN * self._lowest_B)
-        x.copy_(torch.where(worse_B.view(-1, 1, 1, 1), self._best, x))
+        x.copy_(torch.where(worse_B.view(-1, 1, 1, 1), self.best, x))
         return worse_B

@@ -1,4 +1,4 @@
-"""The losses, as pure functions. Nothing here knows a network or a recipe.
+"""The losses, as pure functions of statistics and pixels. Nothing here knows a network or a recipe.
 
 Every function keeps the B pictures apart: it returns one number per picture, so that pictures
 optimised together do not see one another.
@@ -13,28 +13,6 @@ from typing import Any, Literal
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
-
-
-def content_loss(features_BNHW: Tensor, target_BNHW: Tensor) -> Tensor:
-    """mean((F - P)^2) over channels and positions: (B,). Gatys et al. 2016, eq. 1, as a mean."""
-    return (features_BNHW - target_BNHW).square().flatten(1).mean(1)
-
-
-def gram_matrix(
-    features_BNHW: Tensor, divide_by: Literal["positions", "elements", "none"] = "none"
-) -> Tensor:
-    """G = F F^T, (B, N, N): which channels are active together, wherever. Gatys et al. 2016, eq. 3.
-
-    ``positions`` divides by M, ``elements`` by N M.
-    """
-    _, n, h, w = features_BNHW.shape
-    f_BNM = features_BNHW.flatten(2)
-    gram_BNN = f_BNM @ f_BNM.transpose(1, 2)
-    if divide_by == "positions":
-        return gram_BNN / (h * w)
-    if divide_by == "elements":
-        return gram_BNN / (n * h * w)
-    return gram_BNN
 
 
 def style_loss(
@@ -56,22 +34,6 @@ def style_loss(
         "paper": 1 / (4 * positions**2),
     }[norm]
     return factor * (gram_BNN - target_BNN).square().flatten(1).mean(1)
-
-
-RIDGE = 1e-4
-"""Times the identity, added to covariances, which have no full rank where positions are few."""
-
-
-def gaussian(features_BNHW: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean (B, N) and covariance (B, N, N) of the features over positions, the covariance plus RIDGE
-    times the identity."""
-    f_BNM = features_BNHW.flatten(2)
-    mean_BN = f_BNM.mean(2)
-    # Centred first: the difference of second moment and squared mean would lose most digits.
-    centred_BNM = f_BNM - mean_BN[:, :, None]
-    covariance_BNN = centred_BNM @ centred_BNM.transpose(1, 2) / f_BNM.shape[2]
-    identity_NN = torch.eye(mean_BN.shape[1], dtype=mean_BN.dtype, device=mean_BN.device)
-    return mean_BN, covariance_BNN + RIDGE * identity_NN
 
 
 def matrix_root(a_BNN: Tensor) -> Tensor:
@@ -139,6 +101,13 @@ def total_variation(x_B3HW: Tensor) -> Tensor:
     """The sum of squared differences of vertical and horizontal neighbours: (B,)."""
     down = (x_B3HW[:, :, 1:] - x_B3HW[:, :, :-1]).square().flatten(1).sum(1)
     across = (x_B3HW[..., 1:] - x_B3HW[..., :-1]).square().flatten(1).sum(1)
+    return down + across
+
+
+def absolute_variation(x_B3HW: Tensor) -> Tensor:
+    """The sum of absolute differences of vertical and horizontal neighbours: (B,)."""
+    down = (x_B3HW[:, :, 1:] - x_B3HW[:, :, :-1]).abs().flatten(1).sum(1)
+    across = (x_B3HW[..., 1:] - x_B3HW[..., :-1]).abs().flatten(1).sum(1)
     return down + across
 
 

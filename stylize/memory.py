@@ -1,22 +1,63 @@
-"""How much memory a render takes, before it is begun. Imports no torch."""
+"""How much memory a render takes, before it is begun. Imports torch only to look at a device."""
 
 from __future__ import annotations
 
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 from stylize.recipe import Recipe
 
+if TYPE_CHECKING:
+    import torch
+
 PROCESS_BYTES = 850 * 2**20
-"""Python, torch and the network's weights, measured as peak resident size on the CPU."""
-
 BYTES_PER_PIXEL = 2800
-"""Activations and their gradients up to conv5_1 in float32: the slope of the peak resident size from
-512 to 1024 px on the CPU."""
-
+BYTES_PER_PIXEL_IN_STRIPS = 700
 BYTES_PER_REMEMBERED_PAIR = 24
 """L-BFGS keeps two float32 pictures of three channels for every pair in its history."""
 
 
-def predict_bytes(recipe: Recipe, height: int, width: int) -> int:
-    """Peak memory of one picture of ``height`` x ``width`` px, the process included, in bytes."""
-    pixels = height * width
+def predict_bytes(
+    recipe: Recipe,
+    height: int,
+    width: int,
+    *,
+    pictures: int = 1,
+    strips: bool = False,
+    process: bool = True,
+) -> int:
+    """Peak memory of pictures of ``height`` x ``width`` px, in bytes, with or without the process."""
+    pixels = height * width * pictures
     pairs = recipe.history if recipe.optimizer == "lbfgs" else 1  # Adam's two moments
-    return PROCESS_BYTES + pixels * (BYTES_PER_PIXEL + pairs * BYTES_PER_REMEMBERED_PAIR)
+    per_pixel = BYTES_PER_PIXEL_IN_STRIPS if strips else BYTES_PER_PIXEL
+    return PROCESS_BYTES * process + pixels * (per_pixel + pairs * BYTES_PER_REMEMBERED_PAIR)
+
+
+def available_bytes(device: torch.device) -> int | None:
+    """What is free on a device now; None where that cannot be asked."""
+    if device.type == "cuda":
+        import torch
+
+        free, _ = torch.cuda.mem_get_info(device)
+        return free
+    if device.type == "cpu":
+        import psutil
+
+        return int(min(psutil.virtual_memory().available, _left_to_container()))
+    return None
+
+
+def _left_to_container() -> float:
+    """What a container's limit leaves, which the machine's own figures do not know of."""
+    folder = Path("/sys/fs/cgroup")
+    try:
+        limit = int((folder / "memory.max").read_text())
+        return limit - int((folder / "memory.current").read_text())
+    except (OSError, ValueError):  # no container, or no limit ("max")
+        return math.inf
+
+
+def gigabytes(count: float) -> str:
+    """1,500,000,000 -> "1.5 GB"."""
+    return f"{count / 1e9:.1f} GB"

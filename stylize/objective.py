@@ -1,27 +1,31 @@
 """A recipe and its pictures become a function of the picture being painted.
 
-The targets (content features, style Gram matrices) are computed once, here. Shape suffixes as in
-``stylize.losses``; L is the number of style layers.
+The targets (content features, style statistics) are computed once, here. Shape suffixes: B pictures,
+R regions of each, L style layers, H height, W width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from stylize.losses import content_loss, nine_point_variation, total_variation
+from stylize.losses import absolute_variation, nine_point_variation, total_variation
+from stylize.probes import Content, Part, Probe
 from stylize.recipe import Recipe
+from stylize.regions import Region, StylePart, at_block, extent_at, make_guides, regions
 from stylize.spaces import RGB, SPACES, convert
 from stylize.style_terms import Statistics, blend, make_term
+from stylize.survey import Survey, Way, features
 from stylize.vgg import VGG19
 
-_TV = {"squares": total_variation, "nine-point": nine_point_variation}
-
-StyleMix = Sequence[tuple[Tensor, float]]
-"""Style pictures, each (1, 3, H, W) RGB in [0, 1], and their shares."""
+_TV = {
+    "squares": total_variation,
+    "nine-point": nine_point_variation,
+    "absolute": absolute_variation,
+}
 
 
 class Losses(NamedTuple):
@@ -43,42 +47,50 @@ class Losses(NamedTuple):
 class Objective:
     """image -> Losses.
 
-    ``content_B3HW`` is RGB in [0, 1]; ``styles`` has one mix for every picture of it. Everything must
-    be on one device and in one floating dtype, which may be float64.
+    ``content_B3HW`` is RGB in [0, 1]; ``styles`` has one mix for every picture of it, of
+    ``StylePart`` or plain (picture, share) or (picture, share, mask). Everything must be on one device
+    and in one floating dtype, which may be float64; losses and statistics are computed in it, whatever
+    the recipe lets the convolutions compute in. ``strip_pixels`` as in ``survey.Way``.
     """
 
     def __init__(
-        self, network: VGG19, recipe: Recipe, content_B3HW: Tensor, styles: Sequence[StyleMix]
+        self,
+        network: VGG19,
+        recipe: Recipe,
+        content_B3HW: Tensor,
+        styles: Sequence[Sequence[tuple[Any, ...]]],
+        *,
+        strip_pixels: int | None = None,
     ) -> None:
         if len(styles) != len(content_B3HW):
             raise ValueError(f"{len(content_B3HW)} contents but {len(styles)} styles")
         self.network = network
         self.recipe = recipe
         self.space = SPACES[recipe.space]
-        self._taps = (*recipe.content_layers, *recipe.style_layers)
+        self._precision = content_B3HW.dtype
+        computed = torch.bfloat16 if recipe.precision == "bfloat16" else self._precision
+        self._way = Way(
+            recipe.pooling, recipe.padding, recipe.rescale_pooling, computed, strip_pixels
+        )
+        self._terms = {name: make_term(recipe) for name in recipe.style_layers}
         with torch.no_grad():
-            content = self._features(content_B3HW, recipe.content_layers, rgb=True)
-            self._content_targets = {name: content[name] for name in recipe.content_layers}
-            self._terms = {name: make_term(recipe) for name in recipe.style_layers}
-            measured = [self._measure(mix) for mix in styles]
-            for name, term in self._terms.items():
-                columns = zip(*(statistics[name] for statistics in measured), strict=True)
-                term.aim(tuple(torch.cat(column) for column in columns))
+            looks: dict[str, list[Probe]] = {}
+            self._take_content(content_B3HW, looks)
+            self._take_styles(content_B3HW, styles, looks)
+        self._survey = Survey(network, self._way, looks)
 
     def __call__(self, x_B3HW: Tensor) -> Losses:
-        """The losses of pictures given in the recipe's space. Differentiable."""
+        """The losses of pictures given in the recipe's space. Differentiable, once."""
         recipe = self.recipe
-        features = self._features(x_B3HW, self._taps)
-        content_B = recipe.content_weight * sum(
-            (
-                weight * content_loss(features[name], self._content_targets[name])
-                for name, weight in recipe.content_layers.items()
-            ),
-            start=x_B3HW.new_zeros(()),
-        )
+        found = self._survey(convert(x_B3HW, self.space, self.network.space))
+        content_B = x_B3HW.new_zeros(len(x_B3HW))
+        for name, weight in recipe.content_layers.items():
+            squares_B = sum((part[0] for part in found[name][0]), start=torch.zeros_like(content_B))
+            content_B = content_B + weight * squares_B / self._sizes[name]
+        content_B = recipe.content_weight * content_B
         style_BL = recipe.style_weight * torch.stack(
             [
-                weight * self._terms[name].distance(features[name])
+                weight * self._style_loss(name, found[name][-1])
                 for name, weight in recipe.style_layers.items()
             ],
             dim=1,
@@ -88,26 +100,62 @@ class Objective:
             tv_B = recipe.tv_weight * _TV[recipe.tv](x_B3HW)
         return Losses(content_B + style_BL.sum(1) + tv_B, content_B, style_BL, tv_B)
 
-    def _measure(self, mix: StyleMix) -> dict[str, Statistics]:
-        """The statistics of one picture's style at every style layer."""
-        parts = [
-            (self._features(style_13HW, self.recipe.style_layers, rgb=True), share)
-            for style_13HW, share in mix
-        ]
+    def _style_loss(self, name: str, parts: Sequence[Part]) -> Tensor:
+        term, extent = self._terms[name], self._extents[name]
+        distance_BR = term.distance(term.gather(parts, extent), extent)
+        return (distance_BR * extent.counted_BR / extent.positions).sum(1)
+
+    def _take_content(self, content_B3HW: Tensor, looks: dict[str, list[Probe]]) -> None:
+        z_B3HW = convert(content_B3HW, RGB, self.network.space)
+        found = features(self.network, z_B3HW, self.recipe.content_layers, self._way)
+        self._sizes = {name: target[0].numel() for name, target in found.items()}
+        for name, target in found.items():
+            looks[name] = [Content(target.to(self._precision))]
+
+    def _take_styles(
+        self,
+        content_B3HW: Tensor,
+        styles: Sequence[Sequence[tuple[Any, ...]]],
+        looks: dict[str, list[Probe]],
+    ) -> None:
+        pictures = [regions([StylePart(*part) for part in mix]) for mix in styles]
+        guides_BRHW = make_guides(pictures, content_B3HW)
+        self._extents = {}
+        for name, term in self._terms.items():
+            block = int(name[len("conv")])
+            self._extents[name] = extent_at(guides_BRHW, block, content_B3HW)
+            probe = term.probe(at_block(guides_BRHW, block), self._precision)
+            looks.setdefault(name, []).append(probe)
+        most = max(len(found) for found in pictures)
+        measured = [self._measure_picture(found, most) for found in pictures]
+        for name, term in self._terms.items():
+            columns = zip(*(statistics[name] for statistics in measured), strict=True)
+            term.aim(tuple(torch.cat(column) for column in columns))
+
+    def _measure_picture(self, found: Sequence[Region], most: int) -> dict[str, Statistics]:
+        """Of one picture: at every style layer (1, R, ...) statistics."""
+        blended = []
+        for region in found:
+            parts = [(self._measure(style), share) for style, share in region.styles]
+            blended.append(
+                {
+                    name: blend([(statistics[name], share) for statistics, share in parts])
+                    for name in self._terms
+                }
+            )
+        # An empty region weighs nothing, but what it is compared with must be possible.
+        blended += [blended[0]] * (most - len(blended))
         return {
-            name: blend([(term.measure(features[name]), share) for features, share in parts])
-            for name, term in self._terms.items()
+            name: tuple(torch.cat(c, 1) for c in zip(*(s[name] for s in blended), strict=True))
+            for name in self._terms
         }
 
-    def _features(
-        self, x_B3HW: Tensor, taps: Iterable[str], *, rgb: bool = False
-    ) -> dict[str, Tensor]:
-        x = convert(x_B3HW, RGB if rgb else self.space, self.network.space)
-        features: dict[str, Tensor] = self.network(
-            x,
-            taps,
-            self.recipe.pooling,
-            self.recipe.padding,
-            self.recipe.rescale_pooling,
-        )
-        return features
+    def _measure(self, style_13HW: Tensor) -> dict[str, Statistics]:
+        """Of one style: at every style layer (1, 1, ...) statistics."""
+        probes = {name: [term.probe(None, self._precision)] for name, term in self._terms.items()}
+        survey = Survey(self.network, self._way, probes)
+        found = survey(convert(style_13HW, RGB, self.network.space))
+        return {
+            name: term.gather(found[name][0], extent_at(None, int(name[len("conv")]), style_13HW))
+            for name, term in self._terms.items()
+        }

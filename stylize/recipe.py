@@ -17,11 +17,12 @@ Sources of the presets:
 from __future__ import annotations
 
 import difflib
+import itertools
 import math
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -159,12 +160,23 @@ NEUTRAL: Mapping[str, Any] = MappingProxyType(
         "carry_moments": False,
         "average": None,
         "rescale_pooling": False,
+        "precision": "float32",
+        "segment": None,
         "colors": "style",
         "color_method": "luminance",
     }
 )
 """Knobs that came later, each with the value at which a render is what it was before them. At that
 value a knob is no part of a task's identity, so that a new knob makes no finished work start again."""
+
+
+class Segment(NamedTuple):
+    """So many steps at one size, the first or last of that size or not."""
+
+    size: int
+    steps: int
+    first: bool
+    last: bool
 
 
 class Recipe(BaseModel):
@@ -207,6 +219,13 @@ class Recipe(BaseModel):
     )
     refine_steps: int = Field(
         50, ge=1, le=10_000_000, description="Optimiser steps at every size after the first."
+    )
+    segment: int | None = Field(
+        None,
+        ge=1,
+        le=10_000_000,
+        description="Cut the steps of each size into stretches of about so many: at a cut the optimiser "
+        "forgets what it learnt, so that a render can be continued from there. null: only between sizes.",
     )
     optimizer: Literal["lbfgs", "adam"] = Field(
         "lbfgs", description="L-BFGS without line search, or Adam."
@@ -289,10 +308,10 @@ class Recipe(BaseModel):
     tv_weight: float = Field(
         1e-2, ge=0, allow_inf_nan=False, description="Factor of the total variation, which smooths."
     )
-    tv: Literal["squares", "nine-point"] = Field(
+    tv: Literal["squares", "absolute", "nine-point"] = Field(
         "squares",
-        description="squares: the sum of squared differences of neighbours; nine-point: the mean, "
-        "diagonal neighbours included.",
+        description="squares, absolute: the sum of squared or absolute differences of neighbours; "
+        "nine-point: the mean of squared ones, diagonal neighbours included.",
     )
     space: Literal["caffe", "imagenet", "rgb"] = Field(
         "caffe",
@@ -320,6 +339,16 @@ class Recipe(BaseModel):
         False,
         description="Multiply average pooling by 2 and l2 by 0.78, which makes their maps about as "
         "large as those of max pooling, for which the network was trained.",
+    )
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32",
+        description="What the network computes in; statistics and losses are always float32. bfloat16 "
+        "halves the memory and is faster on the GPUs that have it.",
+    )
+    strips: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="Run the network's first two blocks strip by strip: the same picture in a third of "
+        "the memory, a little slower. auto: where the memory would not do otherwise.",
     )
     weights: str = Field(
         "caffe",
@@ -372,13 +401,26 @@ class Recipe(BaseModel):
                 sizes = [round(self.size / self.size_factor**k) for k in range(levels, -1, -1)]
         return tuple((s, self.steps if k == 0 else self.refine_steps) for k, s in enumerate(sizes))
 
+    def segments(self) -> tuple[Segment, ...]:
+        """The schedule, cut into the stretches after each of which a render can be continued."""
+        found = []
+        for size, steps in self.schedule():
+            count = 1 if self.segment is None else max(1, round(steps / self.segment))
+            # As equal as can be: a short one would have no time to learn anything.
+            cuts = [steps * k // count for k in range(count + 1)]
+            found += [
+                Segment(size, end - begin, first=begin == 0, last=end == steps)
+                for begin, end in itertools.pairwise(cuts)
+            ]
+        return tuple(found)
+
     def identity(self) -> dict[str, Any]:
         """The values that say what is rendered, JSON-simple: equal for equal pictures.
 
         Not the preset's name, for its values are all there; nor where the weights lie, which is to be
-        told by their digest.
+        told by their digest; nor strips, which change no picture.
         """
-        values = self.model_dump(mode="json", exclude={"preset", "weights"})
+        values = self.model_dump(mode="json", exclude={"preset", "weights", "strips"})
         return {k: v for k, v in values.items() if k not in NEUTRAL or v != NEUTRAL[k]}
 
     @property

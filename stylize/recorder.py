@@ -52,6 +52,9 @@ class Recorder:
     observe_seconds: float
     should_stop: Callable[[], bool] | None
     step: int = 0
+    """So many are made, counting those before a checkpoint."""
+    first_picture: int = 0
+    """The number of the first of these pictures, where they are some of a batch."""
     last: list[Step] = field(default_factory=list)
     _rows: list[tuple[int, int, float, Tensor]] = field(default_factory=list)
     _flushed: float = field(default_factory=time.perf_counter)
@@ -68,21 +71,32 @@ class Recorder:
     def finish(self, size: int, losses: Losses, restarts_B: Tensor) -> None:
         """Note the loss after the last step of a size."""
         self._note(size, losses, restarts_B)
-        self._flush()
+        self.flush()
 
     def _note(self, size: int, losses: Losses, restarts_B: Tensor) -> None:
         now = time.perf_counter()
         columns = torch.cat([losses.columns(), restarts_B[:, None].to(losses.total_B)], dim=1)
         self._rows.append((size, self.step, now - self.began, columns))
         if now - self._flushed >= self.observe_seconds or len(self._rows) >= self.MOST_ROWS:
-            self._flush()
+            self.flush()
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Hand over what was noted. Raises DivergedError when a picture was restarted too often."""
         if not self._rows:
             return
         numbers = torch.stack([columns for *_, columns in self._rows]).cpu().tolist()
         batch = [
-            Step(picture, size, step, total, content, style, tuple(layers), tv, seconds)
+            Step(
+                self.first_picture + picture,
+                size,
+                step,
+                total,
+                content,
+                style,
+                tuple(layers),
+                tv,
+                seconds,
+            )
             for (size, step, seconds, _), row in zip(self._rows, numbers, strict=True)
             for picture, (total, content, style, *layers, tv, _) in enumerate(row)
         ]

@@ -10,9 +10,9 @@ from torch import Tensor
 from stylize.colors import color_statistics
 from stylize.images import Picture
 from stylize.losses import matrix_root
-from stylize.objective import StyleMix
 from stylize.pyramid import resize
 from stylize.recipe import Recipe
+from stylize.regions import StyleMix
 from stylize.spaces import Space
 
 
@@ -47,8 +47,8 @@ def _noise(like_B3HW: Tensor, seed: int) -> Tensor:
 
 def _like(mix: StyleMix, noise_3HW: Tensor) -> Tensor:
     """Noise with the mean colour and colour covariance of a style, or of a blend's mean."""
-    whole = sum(share for _, share in mix)
-    statistics = [(color_statistics(style), share / whole) for style, share in mix]
+    whole = sum(part.share for part in mix)
+    statistics = [(color_statistics(part.picture), part.share / whole) for part in mix]
     mean = torch.stack([share * mean for (mean, _), share in statistics]).sum(0)
     covariance = torch.stack([share * spread for (_, spread), share in statistics]).sum(0)
     root = matrix_root(covariance).to(noise_3HW)

@@ -61,6 +61,9 @@ FULL_RECIPE: dict[str, Any] = {
     "rescale_pooling": False,
     "colors": "style",
     "color_method": "luminance",
+    "precision": "float32",
+    "segment": None,
+    "strips": "auto",
 }
 """Every knob, so that a test which needs to know them all depends on no default."""
 

@@ -6,13 +6,17 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everyone knows
 from torch import Tensor
 
 from stylize import Recipe
+from stylize.layers import channels_last
+from stylize.probes import Part, Probe
 from stylize.spaces import CAFFE, Space
+from stylize.style_terms import Extent, Statistics, StyleTerm
 from stylize.vgg import VGG19
 
 BLOCKS = (2, 2, 4, 4, 4)
@@ -72,6 +76,34 @@ def recipe(**knobs: object) -> Recipe:
     """Studio's recipe at 32 px, one size, a few steps and no margin; with these knobs."""
     plain = {"size": 32, "start_size": None, "steps": 5, "margin": 0}
     return Recipe.model_validate({**plain, **knobs})
+
+
+class _Look(torch.autograd.Function):
+    """A probe's part of some features, whose gradient is what the probe pulls."""
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, probe: Probe, top: int) -> tuple[Tensor, ...]:
+        ctx.features, ctx.probe, ctx.top = channels_last(features), probe, top
+        return probe.part(ctx.features, top)
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Tensor) -> Any:
+        gradient = torch.zeros_like(ctx.features)
+        ctx.probe.pull(ctx.features, ctx.top, slopes, gradient)
+        return gradient, None, None
+
+
+def look(probe: Probe, features: Tensor, top: int = 0) -> Part:
+    """What a probe finds in features (B, N, H, W), to autograd."""
+    part: Part = _Look.apply(features, probe, top)
+    return part
+
+
+def measure(term: StyleTerm, features: Tensor) -> Statistics:
+    """A style term's statistics of features seen at once and in full."""
+    counted = features.new_full((len(features), 1), features[0, 0].numel())
+    part = look(term.probe(None, features.dtype), features)
+    return term.gather([part], Extent(features[0, 0].numel(), counted))
 
 
 def imported_by(code: str) -> set[str]:

@@ -10,6 +10,7 @@ import torch
 
 from stylize import stylize
 from stylize.colors import keep_chroma, match_colors
+from stylize.regions import StylePart
 from stylize.spaces import CAFFE
 from stylize.start import first_pictures
 from tests.stylize.support import noise, photo, recipe, tiny_network
@@ -80,13 +81,17 @@ def test_style_stats_starts_from_noise_in_the_styles_colours() -> None:
     made = recipe(init="style_stats", size=128, seed=3)
     content = torch.cat([photo(2, 128, 128)] * 2)
 
-    first = first_pictures(made, content, [], [[(style, 1.0)]] * 2, CAFFE)
+    first = first_pictures(made, content, [], [[StylePart(style, 1.0)]] * 2, CAFFE)
 
     assert first.shape == content.shape
     assert first[0].mean((1, 2)).tolist() == pytest.approx(style.mean((0, 2, 3)).tolist(), abs=0.01)
     np.testing.assert_allclose(spread(first[:1]), spread(style), atol=1e-3)
     assert torch.equal(first[0], first[1])  # a seed means the same in any batch
     other = first_pictures(
-        recipe(init="style_stats", size=128, seed=4), content[:1], [], [[(style, 1.0)]], CAFFE
+        recipe(init="style_stats", size=128, seed=4),
+        content[:1],
+        [],
+        [[StylePart(style, 1.0)]],
+        CAFFE,
     )
     assert not torch.equal(first[:1], other)

@@ -10,10 +10,12 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from stylize import Recipe
+from stylize.averaging import IterateAverage
+from stylize.descent import descend
 from stylize.guard import SLOWER, Guard
-from stylize.loop import _optimise
 from stylize.objective import Objective
 from stylize.optimisers import make_optimiser
+from stylize.recipe import Segment
 from stylize.recorder import Recorder
 from stylize.spaces import CAFFE, RGB, SPACES, convert
 from stylize.vgg import VGG19
@@ -75,9 +77,10 @@ def test_no_step_waits_for_the_device(knobs: dict[str, Any], monkeypatch: Any) -
         return at_the_end(self, x, total_B)
 
     monkeypatch.setattr(Guard, "finish", finish)
-    start = convert(content, RGB, SPACES[recipe.space])
+    x = convert(content, RGB, SPACES[recipe.space]).clone().requires_grad_()
+    average = IterateAverage(recipe.average) if recipe.average is not None else None
     with watchman:
-        _optimise(start, objective, 32, 12, recorder, None)
+        descend(x, objective, Segment(32, 12, True, True), Guard(x), recorder, average=average)
     assert recorder.step == 12
 
 

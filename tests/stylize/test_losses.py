@@ -11,10 +11,12 @@ from torch import Tensor
 from torch.autograd import gradcheck
 
 from stylize import Recipe
-from stylize.losses import content_loss, gram_matrix, style_loss, total_variation
+from stylize.losses import absolute_variation, style_loss, total_variation
 from stylize.objective import Objective
+from stylize.probes import Content
 from stylize.spaces import RGB, SPACES
-from tests.stylize.support import noise, recipe, seeded, tiny_network
+from stylize.style_terms import GramTerm
+from tests.stylize.support import look, measure, noise, recipe, seeded, tiny_network
 
 GRAMS = ["positions", "elements", "none"]
 NORMS = ["none", "channels", "elements", "paper"]
@@ -30,12 +32,26 @@ def central_difference(function: Callable[[Tensor], Tensor], at: Tensor, along: 
     return ((function(at + h * along) - function(at - h * along)) / (2 * h)).item()
 
 
+def squares(features: Tensor, target: Tensor) -> Tensor:
+    return look(Content(target), features)[0]
+
+
+def gram_matrix(features: Tensor, divide_by: Any = "none") -> Tensor:
+    """(B, N, N), as the recipe's term of that name has it."""
+    return measure(GramTerm(recipe(gram=divide_by)), features)[0][:, 0]
+
+
 # -- values on examples small enough for a pencil ----------------------------------------------------
 
 
-def test_content_loss_is_a_mean_square() -> None:
+def test_content_is_the_sum_of_squared_differences() -> None:
     ones, threes = torch.ones(2, 3, 4, 5), torch.full((2, 3, 4, 5), 3.0)
-    assert content_loss(ones, threes).tolist() == [4, 4]
+    assert squares(ones, threes).tolist() == [4 * 60, 4 * 60]
+
+
+def test_absolute_variation_sums_differences_of_neighbours() -> None:
+    picture = torch.tensor([[[[0.0, 1.0], [3.0, 3.0]]]])
+    assert absolute_variation(picture).tolist() == [3 + 2 + 1 + 0]
 
 
 @pytest.mark.parametrize(("divide_by", "divisor"), [("none", 1), ("positions", 2), ("elements", 4)])
@@ -67,7 +83,7 @@ def test_a_flat_picture_has_no_variation() -> None:
 
 def test_the_gradient_of_content_is_right() -> None:
     target = random(2, 3, 4, 5, seed=1)
-    assert gradcheck(lambda f: content_loss(f, target), random(2, 3, 4, 5).requires_grad_())
+    assert gradcheck(lambda f: squares(f, target), random(2, 3, 4, 5).requires_grad_())
 
 
 @pytest.mark.parametrize("divide_by", GRAMS)
@@ -139,7 +155,7 @@ def test_a_term_of_weight_nought_adds_nothing(term: str) -> None:
 # -- batches -----------------------------------------------------------------------------------------
 
 LOSSES: dict[str, Callable[[Tensor], Tensor]] = {
-    "content": lambda f: content_loss(f, torch.zeros_like(f)),
+    "content": lambda f: squares(f, torch.zeros_like(f)),
     "gram": lambda f: gram_matrix(f, "elements").square().flatten(1).sum(1),
     "style": lambda f: style_loss(gram_matrix(f), torch.zeros(len(f), 3, 3).to(f), 20),
     "variation": total_variation,

@@ -224,6 +224,10 @@ RANGES: dict[str, tuple[list[Any], list[Any]]] = {
     "pooling": (["max", "average", "l2"], ["min"]),
     "margin": ([0, 256], [-1, 257]),
     "clamp": ([True, False], [1, "yes"]),
+    "tv": (["squares", "absolute", "nine-point"], ["l1"]),
+    "precision": (["float32", "bfloat16"], ["float16"]),
+    "segment": ([None, 1, 10_000_000], [0, -5]),
+    "strips": (["auto", "on", "off"], [True, "yes"]),
     "weights": (["caffe", "torchvision"], ["", 5]),
     "preset": (list(EXPECTED), ["gaty", None, ["gatys"]]),
 }

@@ -9,10 +9,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from stylize.objective import Objective
 from stylize.recipe import LAYERS
 from stylize.spaces import CAFFE, IMAGENET, RGB, SPACES, convert
+from stylize.survey import Way, features
 from stylize.vgg import VGG19
-from tests.stylize.support import TORCHVISION_CONVS, noise, tiny_convs, tiny_network
+from tests.stylize.support import TORCHVISION_CONVS, noise, recipe, tiny_convs, tiny_network
 
 SECTION_3 = {
     "conv1_1": 1,
@@ -30,10 +32,10 @@ def torchvision_features() -> nn.Sequential:
     """torchvision's architecture around the weights of our tiny network."""
     models = pytest.importorskip("torchvision.models")
     with torch.device("meta"):  # its own weights are 500 MB that nobody looks at
-        features: nn.Sequential = models.vgg19().features
+        layers: nn.Sequential = models.vgg19().features
     for index, (weight, bias) in zip(TORCHVISION_CONVS, tiny_convs(), strict=True):
-        features[index].weight, features[index].bias = nn.Parameter(weight), nn.Parameter(bias)
-    return features
+        layers[index].weight, layers[index].bias = nn.Parameter(weight), nn.Parameter(bias)
+    return layers
 
 
 @torch.no_grad()
@@ -52,7 +54,7 @@ def test_every_tap_is_torchvisions_output_after_the_relu(layer: str) -> None:
     index = SECTION_3.get(layer, TORCHVISION_CONVS[LAYERS.index(layer)] + 1)
     relu = torchvision_features()[index]
     assert isinstance(relu, nn.ReLU)
-    found = tiny_network()(x, [layer])
+    found = features(tiny_network(), x, [layer])
     assert set(found) == {layer}
     assert found[layer].min() >= 0
     torch.testing.assert_close(found[layer], torchvision_outputs(x)[index])
@@ -61,15 +63,15 @@ def test_every_tap_is_torchvisions_output_after_the_relu(layer: str) -> None:
 def test_taps_taken_together_equal_taps_taken_alone() -> None:
     """A later layer must not overwrite what an earlier tap has handed out."""
     x = noise(2, 33, 32)
-    together = tiny_network()(x, LAYERS)
+    together = features(tiny_network(), x, LAYERS)
     for layer in LAYERS:
-        torch.testing.assert_close(together[layer], tiny_network()(x, [layer])[layer])
+        torch.testing.assert_close(together[layer], features(tiny_network(), x, [layer])[layer])
 
 
 def test_the_picture_is_left_as_it_was() -> None:
     x = noise(3, 32, 32)
     before = x.clone()
-    tiny_network()(x, LAYERS)
+    features(tiny_network(), x, LAYERS)
     assert torch.equal(x, before)
 
 
@@ -80,13 +82,13 @@ def test_it_stops_at_the_last_tap(last: str) -> None:
     for index in range(LAYERS.index(last) + 1, len(LAYERS)):
         convs[index] = (torch.zeros(1, 999, 3, 3), torch.zeros(1))
     x = noise(4, 32, 32)
-    found = VGG19(convs, RGB)(x, ["conv1_1", last])[last]
-    torch.testing.assert_close(found, tiny_network()(x, [last])[last])
+    found = features(VGG19(convs, RGB), x, ["conv1_1", last])[last]
+    torch.testing.assert_close(found, features(tiny_network(), x, [last])[last])
 
 
 @pytest.mark.parametrize(("layer", "side"), [("conv1_2", 1), ("conv3_1", 4), ("conv5_4", 16)])
 def test_the_smallest_picture_still_has_features(layer: str, side: int) -> None:
-    assert tiny_network()(noise(5, side, side), [layer])[layer].shape[2:] == (1, 1)
+    assert features(tiny_network(), noise(5, side, side), [layer])[layer].shape[2:] == (1, 1)
 
 
 def test_average_pooling_takes_means_of_four() -> None:
@@ -96,14 +98,15 @@ def test_average_pooling_takes_means_of_four() -> None:
     identity[range(4), range(4), 1, 1] = 1
     convs[2] = (identity, torch.zeros_like(convs[2][1]))
     network = VGG19(convs, RGB)
-    features = {
-        pooling: network(x, ["conv1_2", "conv2_1"], pooling) for pooling in ("average", "max")
+    found = {
+        pooling: features(network, x, ["conv1_2", "conv2_1"], Way(pooling=pooling))
+        for pooling in ("average", "max")
     }
-    before = features["max"]["conv1_2"][:, :, :4]  # the fifth row is left out
+    before = found["max"]["conv1_2"][:, :, :4]  # the fifth row is left out
     quarters = [before[..., i::2, j::2] for i in (0, 1) for j in (0, 1)]
     mean, largest = torch.stack(quarters).mean(0), torch.stack(quarters).amax(0)
-    torch.testing.assert_close(features["average"]["conv2_1"][:, :4], mean)
-    torch.testing.assert_close(features["max"]["conv2_1"][:, :4], largest)
+    torch.testing.assert_close(found["average"]["conv2_1"][:, :4], mean)
+    torch.testing.assert_close(found["max"]["conv2_1"][:, :4], largest)
 
 
 def test_the_weights_take_no_part_in_the_optimisation() -> None:
@@ -170,20 +173,20 @@ def test_limits_are_black_and_white(name: str) -> None:
 def test_poolings_and_their_scales(pooling: str, scale: float, window: Any) -> None:
     network = tiny_network(CAFFE)
     x = CAFFE.from_rgb(noise(1, 8, 8))
-    before = network(x, ["conv1_2"])["conv1_2"]
+    before = features(network, x, ["conv1_2"])["conv1_2"]
     cells = before.unfold(2, 2, 2).unfold(3, 2, 2).flatten(-2)
     weight, bias = network.conv2_1_weight, network.conv2_1_bias
 
     for rescale in (False, True):
         pooled = window(cells) * (scale if rescale else 1.0)
         expected = torch.relu(torch.nn.functional.conv2d(pooled, weight, bias, padding=1))
-        found = network(x, ["conv2_1"], pooling, rescale_pooling=rescale)["conv2_1"]
+        found = features(network, x, ["conv2_1"], Way(pooling, rescale_pooling=rescale))["conv2_1"]
         torch.testing.assert_close(found, expected)
 
 
 def test_l2_pooling_has_a_gradient_where_everything_is_zero() -> None:
-    x = torch.full((1, 3, 8, 8), -1e4, requires_grad=True)  # no ReLU lets anything through
-    network = tiny_network(CAFFE)
-    network(x, ["conv2_1"], "l2")["conv2_1"].sum().backward()
-    assert x.grad is not None
-    assert bool(torch.isfinite(x.grad).all())
+    made = recipe(pooling="l2", content_layers=["conv2_1"])
+    objective = Objective(tiny_network(CAFFE), made, noise(1, 32, 32), [[(noise(2, 32, 32), 1.0)]])
+    x = torch.full((1, 3, 32, 32), -1e4, requires_grad=True)  # no ReLU lets anything through
+    (gradient,) = torch.autograd.grad(objective(x).total_B.sum(), x)
+    assert bool(torch.isfinite(gradient).all())

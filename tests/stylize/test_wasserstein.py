@@ -10,11 +10,12 @@ import torch
 
 from stylize import Recipe
 from stylize.averaging import IterateAverage
-from stylize.losses import gaussian, matrix_root, nine_point_variation, wasserstein_loss
+from stylize.losses import matrix_root, nine_point_variation, wasserstein_loss
 from stylize.objective import Objective
 from stylize.optimisers import BatchedAdam
 from stylize.spaces import IMAGENET
-from tests.stylize.support import noise, tiny_convs, tiny_network
+from stylize.style_terms import WassersteinTerm
+from tests.stylize.support import measure, noise, tiny_convs, tiny_network
 from tests.stylize.test_golden import (
     CONTENT_LAYER,
     CONVS_PER_BLOCK,
@@ -84,6 +85,11 @@ def test_every_term_equals_the_formula(dtype: torch.dtype, tolerance: float) -> 
     assert found.style_BL[0].tolist() == pytest.approx(layers, rel=tolerance)
     assert found.tv_B.item() == pytest.approx(tv, rel=tolerance)
     assert found.total_B.item() == pytest.approx(content_loss + sum(layers) + tv, rel=tolerance)
+
+
+def gaussian(features: torch.Tensor) -> list[torch.Tensor]:
+    """Mean (B, N) and covariance (B, N, N)."""
+    return [values[:, 0] for values in measure(WassersteinTerm(), features)]
 
 
 def test_the_gradient_agrees_with_finite_differences() -> None:

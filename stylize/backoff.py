@@ -1,0 +1,173 @@
+"""Renders that make do with the memory there is.
+
+What a render needs is predicted before it begins; where that is too much, the shallow blocks are run in
+strips from the start. A prediction can be wrong and a device shared, so an out-of-memory error has the
+work done again from the last cut in a smaller way: half the pictures at a time, then in strips. Nothing
+smaller is left then, and the render fails by name.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+
+from stylize.checkpoint import Checkpoint
+from stylize.errors import MemoryLimitError
+from stylize.images import Picture
+from stylize.inputs import Inputs
+from stylize.memory import available_bytes, gigabytes, predict_bytes
+from stylize.pyramid import shape_at
+from stylize.recipe import Recipe
+from stylize.recorder import Recorder, Step
+from stylize.render import Render
+from stylize.vgg import VGG19
+
+Painted = tuple[tuple[Picture, ...], tuple[Step, ...]]
+
+COMFORT = 0.9
+"""A render is begun without strips when it is predicted to take no more of the memory there is."""
+
+
+class Attempts:
+    """A render, in as many attempts as memory asks for; ``concessions`` says what had to be done."""
+
+    def __init__(
+        self,
+        inputs: Inputs,
+        recipe: Recipe,
+        network: VGG19,
+        device: torch.device,
+        recorder: Callable[[int, Checkpoint | None], Recorder],
+        on_checkpoint: Callable[[Checkpoint], None] | None,
+        fingerprint: str,
+    ) -> None:
+        self._inputs = inputs
+        self._recipe = recipe
+        self._network = network
+        self._device = device
+        self._recorder = recorder
+        self._on_checkpoint = on_checkpoint
+        self._fingerprint = fingerprint
+        self.concessions: list[str] = []
+
+    def run(self, at: Checkpoint | None) -> Painted:
+        """The pictures and their final losses, in order. Raises what ``stylize`` raises."""
+        strips = at.strips if at is not None else self._begins_in_strips()
+        if strips and self._recipe.strips == "auto":
+            self.concessions.append("painted in strips")
+        return self._some(slice(0, len(self._inputs)), at, strips)
+
+    def _some(self, pictures: slice, at: Checkpoint | None, strips: bool) -> Painted:
+        last = at
+        try:
+            return self._attempt(pictures, at, strips)
+        except _OutOfMemory as error:
+            last, reason = error.last, error.reason
+        # Outside the handler, whose traceback would keep the tensors of what failed.
+        _give_back(self._device)
+        count = pictures.stop - pictures.start
+        if count > 1:
+            half = pictures.start + count // 2
+            self.concessions.append(f"out of memory with {count} pictures at once: halved")
+            parts = [
+                self._some(
+                    part,
+                    None
+                    if last is None
+                    else last.of(slice(part.start - pictures.start, part.stop - pictures.start)),
+                    strips,
+                )
+                for part in (slice(pictures.start, half), slice(half, pictures.stop))
+            ]
+            return tuple(p for found, _ in parts for p in found), tuple(
+                step for _, steps in parts for step in steps
+            )
+        if not strips and self._recipe.strips != "off":
+            self.concessions.append("out of memory: painted in strips")
+            return self._some(pictures, last and replace(last, strips=True), True)
+        raise MemoryLimitError(self._limit(strips, reason))
+
+    def _attempt(self, pictures: slice, at: Checkpoint | None, strips: bool) -> Painted:
+        last = at
+
+        def on_cut(checkpoint: Checkpoint) -> None:
+            nonlocal last
+            last = checkpoint
+            # That of some of a batch would be taken for the whole batch's.
+            if self._on_checkpoint is not None and count == len(self._inputs):
+                self._on_checkpoint(checkpoint)
+
+        count = pictures.stop - pictures.start
+        recorder = self._recorder(pictures.start, at)
+        try:
+            render = Render(
+                self._inputs.of(pictures),
+                self._recipe,
+                self._network,
+                self._device,
+                recorder=recorder,
+                on_cut=on_cut,
+                strips=strips,
+                fingerprint=self._fingerprint,
+                at=at,
+            )
+            return render.run(), tuple(recorder.last)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise _OutOfMemory(last, str(error).splitlines()[0] if str(error) else "") from None
+
+    def _begins_in_strips(self) -> bool:
+        if self._recipe.strips != "auto":
+            return self._recipe.strips == "on"
+        height, width = self._shape()
+        needed = predict_bytes(
+            self._recipe, height, width, pictures=len(self._inputs), strips=False, process=False
+        )
+        available = available_bytes(self._device)
+        return available is not None and needed > COMFORT * available
+
+    def _shape(self) -> tuple[int, int]:
+        height, width = self._inputs.contents[0].rgb.shape[2:]
+        return shape_at(height, width, self._recipe.size)
+
+    def _limit(self, strips: bool, reason: str) -> str:
+        height, width = self._shape()
+        needed = predict_bytes(self._recipe, height, width, strips=strips, process=False)
+        available = available_bytes(self._device)
+        free = "" if available is None else f", and {gigabytes(available)} are free"
+        how = "use a smaller size" + ("" if strips else ", or leave strips to auto")
+        if self._recipe.optimizer == "lbfgs":
+            how += f", or a history below {self._recipe.history}"
+        return (
+            f"out of memory: {width} x {height} px {'in strips ' if strips else ''}take about "
+            f"{gigabytes(needed)}{free}; {how}" + (f" ({reason})" if reason else "")
+        )
+
+
+class _OutOfMemory(Exception):  # noqa: N818 - a signal between two methods
+    """There was no memory; ``last`` is the last cut before."""
+
+    def __init__(self, last: Checkpoint | None, reason: str) -> None:
+        super().__init__(reason)
+        self.last = last
+        self.reason = reason
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an allocation failed: CUDA and MPS have errors of their own, the CPU's says it in words."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    words = ("not enough memory", "can't allocate memory", "out of memory")
+    return isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+
+
+def _give_back(device: torch.device) -> None:
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()

@@ -1,0 +1,142 @@
+"""What a caller of ``stylize`` gives, read and checked: pictures to paint, their styles, their starts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from stylize.errors import PictureError
+from stylize.images import Picture, read
+from stylize.pyramid import check_shape
+from stylize.recipe import Recipe
+
+PictureLike = Picture | Image.Image | Tensor | bytes | str | Path
+StylePartLike = tuple[PictureLike, float] | tuple[PictureLike, float, PictureLike | None]
+Style = PictureLike | Sequence[StylePartLike]
+"""One picture, or several as (picture, share) or (picture, share, mask). Shares are relative, among
+those with the same mask. A mask is grey, of the content's proportions: white where the style applies."""
+
+MASK_TOLERANCE = 0.02
+"""By so much a mask's proportions may differ from the content's: rounding, at some other size."""
+
+
+class StyleInput(NamedTuple):
+    """One picture of a style, as it was read."""
+
+    picture: Picture
+    share: float
+    mask: Tensor | None
+    """(1, 1, H, W) in [0, 1], of a size of its own."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """B contents of one shape, with a style for each, and starts: as many, or none."""
+
+    contents: list[Picture]
+    styles: list[list[StyleInput]]
+    starts: list[Picture]
+
+    def __len__(self) -> int:
+        return len(self.contents)
+
+    def of(self, pictures: slice) -> Inputs:
+        """Some of them."""
+        return Inputs(self.contents[pictures], self.styles[pictures], self.starts[pictures])
+
+    def tensors(self) -> Iterator[Tensor]:
+        """All pixels, in order."""
+        for picture in (*self.contents, *self.starts):
+            yield picture.rgb
+        for mix in self.styles:
+            for part in mix:
+                yield part.picture.rgb
+                if part.mask is not None:
+                    yield part.mask
+
+    def shares(self) -> list[list[tuple[float, bool]]]:
+        """What is not pixels: of every style picture the share, and whether it has a mask."""
+        return [[(part.share, part.mask is not None) for part in mix] for mix in self.styles]
+
+
+def read_inputs(
+    content: PictureLike | Sequence[PictureLike],
+    style: Style | Sequence[Style],
+    init: PictureLike | Sequence[PictureLike] | None,
+    recipe: Recipe,
+) -> Inputs:
+    """Read what ``stylize`` is given. Raises PictureError."""
+    together = isinstance(content, list | tuple)
+    contents = [read(picture) for picture in _listed(content, together)]
+    styles = [_read_mix(mix) for mix in _listed(style, together)]
+    starts = [] if init is None else [read(picture) for picture in _listed(init, together)]
+    if not contents:
+        raise PictureError("there is no content picture")
+    if len(styles) != len(contents):
+        raise PictureError(f"there are {len(contents)} contents but {len(styles)} styles")
+    if len({tuple(picture.rgb.shape) for picture in contents}) > 1:
+        raise PictureError("contents rendered together must have one shape")
+    if (recipe.init == "image") != bool(starts) or (starts and len(starts) != len(contents)):
+        raise PictureError(
+            "a picture to start from goes with init image, and one with every content"
+        )
+    height, width = contents[0].rgb.shape[2:]
+    check_shape(height, width, recipe)
+    for mix in styles:
+        for part in mix:
+            _check_mask(part.mask, height, width)
+    return Inputs(contents, styles, starts)
+
+
+def _listed(value: Any, together: bool) -> list[Any]:
+    if not together:
+        return [value]
+    if not isinstance(value, list | tuple):
+        raise PictureError("with a list of contents, styles (and inits) are lists as long")
+    return list(value)
+
+
+def _read_mix(style: Any) -> list[StyleInput]:
+    if not isinstance(style, list | tuple):
+        return [StyleInput(read(style), 1.0, None)]
+    if not all(isinstance(part, tuple | list) and len(part) in (2, 3) for part in style):
+        raise PictureError(
+            "a blend of styles is a list of (picture, share) or (picture, share, mask)"
+        )
+    mix = [
+        StyleInput(read(picture), float(share), _read_mask(mask[0] if mask else None))
+        for picture, share, *mask in style
+    ]
+    shares = [part.share for part in mix]
+    if not mix or not all(0 <= share < math.inf for share in shares) or sum(shares) <= 0:
+        raise PictureError("the shares of blended styles must be finite, from 0, not all 0")
+    return mix
+
+
+def _read_mask(mask: PictureLike | None) -> Tensor | None:
+    """Grey by Rec. 601's luma, which leaves what is grey as it is."""
+    if mask is None:
+        return None
+    weights = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
+    grey: Tensor = (read(mask).rgb * weights).sum(1, keepdim=True)
+    return grey
+
+
+def _check_mask(mask: Tensor | None, height: int, width: int) -> None:
+    if mask is None:
+        return
+    h, w = mask.shape[2:]
+    # One pixel more or less is rounding, however small the mask is.
+    slack = max(MASK_TOLERANCE, 1 / h + 1 / w)
+    if abs(w * height / (h * width) - 1) > slack:
+        raise PictureError(
+            f"a mask is {w} x {h} px and the content {width} x {height} px: a mask has the content's "
+            "proportions"
+        )

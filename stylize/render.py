@@ -1,0 +1,241 @@
+"""A render from its first picture to its last, segment by segment.
+
+Shape suffixes: B pictures rendered together, H height, W width.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from stylize.averaging import IterateAverage
+from stylize.checkpoint import Checkpoint
+from stylize.colors import keep_chroma, match_colors
+from stylize.descent import descend
+from stylize.errors import DivergedError
+from stylize.guard import Guard
+from stylize.images import Picture
+from stylize.inputs import Inputs
+from stylize.objective import Objective
+from stylize.optimisers import Moments, resized
+from stylize.pyramid import add_margin, cut_margin, mirrored, resize, shape_at, style_shape
+from stylize.recipe import Recipe, Segment
+from stylize.recorder import Recorder
+from stylize.regions import StylePart
+from stylize.spaces import RGB, SPACES, convert
+from stylize.start import first_pictures
+from stylize.strips import STRIP_PIXELS
+from stylize.vgg import VGG19
+
+
+class Render:
+    """One render of B pictures on one device.
+
+    ``at``: where to go on from; its tensors are on the device. ``on_cut`` gets every checkpoint between
+    two segments, with tensors that stay as they are.
+    """
+
+    def __init__(
+        self,
+        inputs: Inputs,
+        recipe: Recipe,
+        network: VGG19,
+        device: torch.device,
+        *,
+        recorder: Recorder,
+        on_cut: Callable[[Checkpoint], None],
+        strips: bool,
+        fingerprint: str,
+        at: Checkpoint | None = None,
+    ) -> None:
+        if recipe.colors == "content" and recipe.color_method == "histogram":
+            inputs = _in_content_colors(inputs)
+        self._inputs = inputs
+        self._recipe = recipe
+        self._network = network
+        self._device = device
+        self._recorder = recorder
+        self._on_cut = on_cut
+        self._strips = strips
+        self._fingerprint = fingerprint
+        self._done = at.segments if at is not None else 0
+        self._x: Tensor | None = at.tensors["x"] if at is not None else None
+        self._moments = _moments_of(at)
+        self._average = _average_of(at, recipe)
+
+    def run(self) -> tuple[Picture, ...]:
+        """Make the segments that are left. Raises what ``stylize`` raises."""
+        segments = self._recipe.segments()
+        objective: Objective | None = None
+        for number, segment in enumerate(segments[self._done :], start=self._done + 1):
+            if segment.first:
+                objective = None  # before the next is made: there is room for one
+                objective = self._begin(segment.size)
+            elif objective is None:
+                objective = self._objective(segment.size)
+            self._paint(segment, objective)
+            if number < len(segments):
+                self._cut(number)
+        assert self._x is not None  # a schedule is never empty
+        return self._finished(self._x, segments[-1].size)
+
+    # -- one size ------------------------------------------------------------------------------------
+
+    def _begin(self, size: int) -> Objective:
+        """Bring the picture to a size, on its canvas."""
+        shape = self._shape(size)
+        if self._x is None:
+            self._x = self._first(size)
+        x_B3HW = add_margin(resize(self._x, *shape), self._recipe.margin)
+        h, w = x_B3HW.shape[2:]
+        self._moments = resized(self._moments, partial(resize, height=h, width=w))
+        decay = self._recipe.average
+        self._average = IterateAverage(decay) if decay is not None else None
+        self._x = x_B3HW
+        return self._objective(size)
+
+    def _objective(self, size: int) -> Objective:
+        """The loss at a size, on a canvas with a margin, which is cut off again in the end."""
+        margin = self._recipe.margin
+        content_B3HW = self._content(size)
+        styles = [
+            [
+                StylePart(
+                    self._style(part.picture, content_B3HW[b : b + 1]),
+                    part.share,
+                    None if part.mask is None else self._mask(part.mask, content_B3HW),
+                )
+                for part in mix
+            ]
+            for b, mix in enumerate(self._inputs.styles)
+        ]
+        return Objective(
+            self._network,
+            self._recipe,
+            add_margin(content_B3HW, margin),
+            styles,
+            strip_pixels=STRIP_PIXELS if self._strips else None,
+        )
+
+    def _paint(self, segment: Segment, objective: Objective) -> None:
+        """The steps of a segment."""
+        assert self._x is not None
+        shape = self._shape(segment.size)
+        x_B3HW = self._x.detach().clone().requires_grad_(True)
+        guard = Guard(x_B3HW)
+        try:
+            moments = descend(
+                x_B3HW, objective, segment, guard, self._recorder, self._moments, self._average
+            )
+        except DivergedError as error:
+            error.pictures = self._finished(cut_margin(guard.best, *shape), segment.size)
+            raise
+        self._moments = moments if self._recipe.carry_moments else None
+        x_B3HW = x_B3HW.detach()
+        self._x = cut_margin(x_B3HW, *shape) if segment.last else x_B3HW
+
+    def _cut(self, segments: int) -> None:
+        """Tell where the render stands."""
+        assert self._x is not None
+        tensors = {"x": self._x}
+        if self._moments is not None:
+            tensors |= {
+                "first": self._moments.first,
+                "second": self._moments.second,
+                "adam_steps": self._moments.steps,
+            }
+        weight = 0.0
+        if self._average is not None and self._average.total is not None:
+            tensors["average"], weight = self._average.total, self._average.weight
+        self._on_cut(
+            Checkpoint(
+                self._fingerprint,
+                segments,
+                self._recorder.step,
+                time.perf_counter() - self._recorder.began,
+                {name: tensor.detach().clone() for name, tensor in tensors.items()},
+                weight,
+                self._strips,
+            )
+        )
+
+    # -- pictures at a size --------------------------------------------------------------------------
+
+    def _shape(self, size: int) -> tuple[int, int]:
+        height, width = self._inputs.contents[0].rgb.shape[2:]
+        return shape_at(height, width, size)
+
+    def _content(self, size: int) -> Tensor:
+        """(B, 3, H, W), RGB. Resized where the files were read, for those can be larger than the
+        device's memory."""
+        shape = self._shape(size)
+        parts = [resize(picture.rgb, *shape).clamp(0, 1) for picture in self._inputs.contents]
+        return torch.cat(parts).to(self._device)
+
+    def _style(self, style: Picture, content_13HW: Tensor) -> Tensor:
+        """One style as it is analysed, (1, 3, h, w), for a content at the size painted."""
+        height, width = content_13HW.shape[2:]
+        frame = 2 * mirrored(height, width, self._recipe.margin)
+        canvas = (height + frame, width + frame)
+        shape = style_shape(style.rgb.shape[2], style.rgb.shape[3], canvas, self._recipe)
+        return resize(style.rgb, *shape).clamp(0, 1).to(self._device)
+
+    def _mask(self, mask: Tensor, content_B3HW: Tensor) -> Tensor:
+        """A mask on the canvas, (1, 1, H, W)."""
+        at_size = resize(mask, *content_B3HW.shape[2:]).clamp(0, 1)
+        return add_margin(at_size, self._recipe.margin).to(self._device)
+
+    def _first(self, size: int) -> Tensor:
+        """What the render starts from, in the recipe's space."""
+        content_B3HW = self._content(size)
+        mixes = [
+            [
+                StylePart(self._style(part.picture, content_B3HW[b : b + 1]), part.share)
+                for part in mix
+            ]
+            for b, mix in enumerate(self._inputs.styles)
+        ]
+        rgb = first_pictures(
+            self._recipe, content_B3HW, self._inputs.starts, mixes, self._network.space
+        )
+        return convert(rgb, RGB, SPACES[self._recipe.space])
+
+    def _finished(self, x_B3HW: Tensor, size: int) -> tuple[Picture, ...]:
+        """As pictures, on the host."""
+        rgb_B3HW = SPACES[self._recipe.space].to_rgb(x_B3HW.detach()).clamp(0, 1)
+        if self._recipe.colors == "content" and self._recipe.color_method == "luminance":
+            rgb_B3HW = keep_chroma(rgb_B3HW, self._content(size))
+        shape = self._shape(size)
+        return tuple(
+            Picture(rgb, None if p.alpha is None else resize(p.alpha, *shape).clamp(0, 1))
+            for rgb, p in zip(rgb_B3HW.cpu().unsqueeze(1), self._inputs.contents, strict=True)
+        )
+
+
+def _in_content_colors(inputs: Inputs) -> Inputs:
+    """With styles that have the colours of what is painted in them."""
+    styles = [
+        [
+            part._replace(picture=Picture(match_colors(part.picture.rgb, content.rgb)))
+            for part in mix
+        ]
+        for mix, content in zip(inputs.styles, inputs.contents, strict=True)
+    ]
+    return replace(inputs, styles=styles)
+
+
+def _moments_of(at: Checkpoint | None) -> Moments | None:
+    if at is None or "first" not in at.tensors:
+        return None
+    return Moments(at.tensors["first"], at.tensors["second"], at.tensors["adam_steps"])
+
+
+def _average_of(at: Checkpoint | None, recipe: Recipe) -> IterateAverage | None:
+    if at is None or recipe.average is None or "average" not in at.tensors:
+        return None
+    return IterateAverage(recipe.average, at.tensors["average"], at.average_weight)
