@@ -21,7 +21,7 @@ from cluster.pool import Lost, Pool
 from cluster.retry import decide
 from jobs.errors import ClusterError, StorageError
 from jobs.records import Records
-from jobs.tasks import AttemptRecord, Task, TaskRecord
+from jobs.tasks import AttemptRecord, Task, TaskRecord, style_records
 from jobs.web import display, without_secrets
 
 POLL_SECONDS = 0.25
@@ -243,7 +243,7 @@ def _failed_record(effort: _Effort, failure: Failure) -> TaskRecord:
         status="failed",
         error=failure.message,
         content=display(task.content),
-        styles=[(display(uri), share) for uri, share in task.styles],
+        styles=style_records(task.styles),
         init=display(task.init) if task.init else None,
         recipe=without_secrets(task.recipe.model_dump(mode="json")),
         weights_digest=task.weights_digest,

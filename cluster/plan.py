@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -10,6 +11,7 @@ from typing import Any
 
 from jobs.agenda import Agenda
 from jobs.records import Records
+from jobs.source import FieldPath
 from stylize.memory import predict_bytes
 from stylize.recipe import Recipe
 
@@ -133,17 +135,28 @@ def to_text(plan: Plan, missing: Mapping[str, str]) -> str:
 def missing_pictures(agenda: Agenda, most: int = 1000) -> dict[str, str]:
     """Pictures named one by one that are not on this disk, with the sentence each task would fail with.
 
-    Looks at no more than ``most`` local files; what lies elsewhere shows when it is fetched.
+    Looks at no more than ``most`` local files, and as many masks; what lies elsewhere shows when it is
+    fetched. Of a mask the sentence names the field, since its file's name may not stand in the job.
     """
     names: dict[str, None] = {}
+    masks: dict[str, FieldPath] = {}
     for pictures in agenda.sets:
-        candidates = (*pictures.contents, *(uri for mix in pictures.styles for uri, _ in mix))
+        candidates = (*pictures.contents, *(part.uri for mix in pictures.styles for part in mix))
         for uri in candidates:
             if "://" not in uri and len(names) < most:
                 names[uri] = None
+        # There can be one for every pair, so not even their names are all gone through.
+        for place, mask in itertools.islice(pictures.masks(), most):
+            if "://" not in mask and len(masks) < most:
+                masks.setdefault(mask, place)
     base = agenda.job.base
-    return {
-        name: f"{name}: there is no such picture in {base.absolute()}"
-        for name in names
-        if not (base / Path(name).expanduser()).is_file()
-    }
+    where = f"there is no such picture in {base.absolute()}"
+
+    def is_missing(name: str) -> bool:
+        return not (base / Path(name).expanduser()).is_file()
+
+    missing = {name: f"{name}: {where}" for name in names if is_missing(name)}
+    for mask, place in masks.items():
+        if is_missing(mask):
+            missing[mask] = str(agenda.job.problem(place, f"{mask}: {where}"))
+    return missing

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 Observe = Callable[[Sequence[LossRow]], None]
 ShouldStop = Callable[[], bool]
+StyleParts = Sequence[tuple[Any, float, Any | None]]
+"""A style as it was decoded: (picture, share, mask or None)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ class Renderer(Protocol):
         self,
         task: Task,
         content: Any,
-        styles: Sequence[tuple[Any, float]],
+        styles: StyleParts,
         init: Any | None,
         observe: Observe,
         should_stop: ShouldStop,
@@ -101,7 +103,7 @@ class Painter:
         self,
         task: Task,
         content: Any,
-        styles: Sequence[tuple[Any, float]],
+        styles: StyleParts,
         init: Any | None,
         observe: Observe,
         should_stop: ShouldStop,

@@ -13,7 +13,7 @@ import socket
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,13 +21,20 @@ from typing import Any
 
 from cluster.loss_stream import LossStream
 from cluster.messages import Failure, FailureKind, Outcome, Progress, WorkerSetup
-from cluster.renderer import make_renderer
+from cluster.renderer import StyleParts, make_renderer
 from jobs import keys
 from jobs.errors import InputError, StorageError, printable
 from jobs.inputs import InputData, Inputs
 from jobs.losslog import LossLog, LossRow
 from jobs.storage import open_storage
-from jobs.tasks import AttemptRecord, InputRecord, OutputRecord, Task, TaskRecord
+from jobs.tasks import (
+    AttemptRecord,
+    InputRecord,
+    OutputRecord,
+    Task,
+    TaskRecord,
+    style_records,
+)
 from jobs.web import display, without_secrets
 from stylize.errors import DivergedError, InterruptedRender, PictureError, WeightsError
 
@@ -93,19 +100,14 @@ class Worker:
     def _render(self, task: Task, attempt: str) -> TaskRecord:
         timer = _Timer()
         with timer("fetch"):
-            content, styles, init = self._fetch(task)
-            pictures = [
-                self._renderer.decode(got.data, _label(what, got.uri))
-                for what, got in (
-                    ("content", content),
-                    *(("style", style) for style in styles),
-                    *((("init", init),) if init else ()),
-                )
-            ]
-        content_picture, *rest = pictures
+            fetched = self._fetch(task)
+            content = self._decode("content", fetched.content)
+            pictures = [self._decode("style", style) for style in fetched.styles]
+            masks = {uri: self._decode("mask", mask) for uri, mask in fetched.masks.items()}
+            init = self._decode("init", fetched.init) if fetched.init else None
         mix = [
-            (picture, share)
-            for picture, (_, share) in zip(rest[: len(styles)], task.styles, strict=True)
+            (picture, share, None if mask is None else masks[mask])
+            for picture, (_, share, mask) in zip(pictures, task.styles, strict=True)
         ]
         stream = LossStream(
             self._storage,
@@ -118,9 +120,7 @@ class Worker:
             if self._draining.is_set():
                 raise InterruptedRender("the run was asked to stop before this task began")
             with timer("render"):
-                painted = self._paint(
-                    task, attempt, content_picture, mix, rest[-1] if init else None, stream
-                )
+                painted = self._paint(task, attempt, content, mix, init, stream)
         finally:
             self._device.release()
         with timer("store"):
@@ -128,16 +128,14 @@ class Worker:
             key = keys.image(task.name, task.id, encoded.extension)
             self._storage.put(key, encoded.data, content_type=encoded.content_type)
             losses = stream.close()
-        shares = (1.0, *(share for _, share in task.styles), 1.0)
-        inputs = (content, *styles, *((init,) if init else ()))
         return TaskRecord(
             id=task.id,
             name=task.name,
             status="done",
             content=display(task.content),
-            styles=[(display(uri), share) for uri, share in task.styles],
+            styles=style_records(task.styles),
             init=display(task.init) if task.init else None,
-            inputs=[_input_record(got, share) for got, share in zip(inputs, shares, strict=False)],
+            inputs=_input_records(task, fetched),
             output=OutputRecord(
                 key=key,
                 sha256=hashlib.sha256(encoded.data).hexdigest(),
@@ -155,22 +153,29 @@ class Worker:
             finished=time.time(),
         )
 
-    def _fetch(self, task: Task) -> tuple[InputData, list[InputData], InputData | None]:
+    def _fetch(self, task: Task) -> _Fetched:
+        read = self._inputs.read
+        # Parts of one style often share a mask.
+        masks = dict.fromkeys(part.mask for part in task.styles if part.mask is not None)
         try:
-            return (
-                self._inputs.read(task.content),
-                [self._inputs.read(uri) for uri, _ in task.styles],
-                self._inputs.read(task.init) if task.init else None,
+            return _Fetched(
+                content=read(task.content),
+                styles=[read(part.uri) for part in task.styles],
+                masks={uri: read(uri) for uri in masks},
+                init=read(task.init) if task.init else None,
             )
         except StorageError as error:
             raise _FetchError(str(error)) from error
+
+    def _decode(self, what: str, got: InputData) -> Any:
+        return self._renderer.decode(got.data, f"{what} {display(got.uri)}")
 
     def _paint(
         self,
         task: Task,
         attempt: str,
         content: Any,
-        styles: Sequence[tuple[Any, float]],
+        styles: StyleParts,
         init: Any | None,
         stream: LossStream,
     ) -> Any:
@@ -189,6 +194,17 @@ class Worker:
         return self._renderer.paint(
             task, content, styles, init, observe, should_stop=self._stopping.is_set
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Fetched:
+    """A task's pictures, as files."""
+
+    content: InputData
+    styles: Sequence[InputData]
+    masks: Mapping[str, InputData]
+    """By address."""
+    init: InputData | None
 
 
 class _FetchError(Exception):
@@ -232,11 +248,19 @@ def _explain(error: Exception) -> Failure:
     return Failure("bug", printable(f"unexpected {type(error).__name__}: {first}"))
 
 
-def _label(what: str, uri: str) -> str:
-    return f"{what} {display(uri)}"
+def _input_records(task: Task, fetched: _Fetched) -> list[InputRecord]:
+    return [
+        _input_record(fetched.content),
+        *(
+            _input_record(got, part.share, part.mask)
+            for got, part in zip(fetched.styles, task.styles, strict=True)
+        ),
+        *(_input_record(mask) for mask in fetched.masks.values()),
+        *([_input_record(fetched.init)] if fetched.init else []),
+    ]
 
 
-def _input_record(got: InputData, share: float) -> InputRecord:
+def _input_record(got: InputData, share: float = 1.0, mask: str | None = None) -> InputRecord:
     return InputRecord(
         uri=display(got.uri),
         sha256=got.sha256,
@@ -244,6 +268,7 @@ def _input_record(got: InputData, share: float) -> InputRecord:
         etag=got.etag,
         modified=got.modified,
         share=share,
+        mask=None if mask is None else display(mask),
     )
 
 

@@ -92,6 +92,13 @@ class Inputs:
             return [pattern]
         return self._expand_local(pattern)
 
+    def spelling(self, uri: str) -> str:
+        """One picture's address, or a pattern for some, as ``expand`` would spell it: no look at the disk.
+
+        Raises InputError for what cannot be read from.
+        """
+        return uri if uri.startswith("s3://") or is_web(uri) else self._relative(uri)
+
     # Files
 
     def _read_file(self, uri: str) -> InputData:

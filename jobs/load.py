@@ -221,8 +221,12 @@ def _one_for_each_field(error: ValidationError) -> list[dict[str, Any]]:
 
 
 def _is_union_tag(part: str | int) -> bool:
-    """pydantic names the member of a union it tried: ``int``, ``literal['auto']``, ``constrained-int``."""
-    return isinstance(part, str) and bool(re.search(r"^(int|str|float)$|\[.*\]|constrained", part))
+    """pydantic names the member of a union it tried: ``int``, ``literal['auto']``, ``constrained-int``.
+
+    Nothing that a user may have written: in a blend, a part can be a glob such as ``[ab].jpg``.
+    """
+    tags = r"int|str|float|literal\[.*\]|constrained-\w+"
+    return isinstance(part, str) and re.fullmatch(tags, part) is not None
 
 
 def _message(detail: Mapping[str, Any], parent: str) -> str:

@@ -38,14 +38,27 @@ class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-StyleMix = tuple[tuple[str, float], ...]
+class StylePart(NamedTuple):
+    """One picture of a style."""
+
+    uri: str
+    share: float
+    """Relative, among those with the same mask."""
+    mask: str | None = None
+    """A grey picture, white where the style applies; None: everywhere."""
+
+
+StyleMix = tuple[StylePart, ...]
 """One style as it is rendered: the pictures it is blended from, with their shares."""
 
 MOST_SHARE = 1e9
 
+MASK_FIELD = "{content}"
+"""What in a mask stands for the content's name, so that one entry serves a folder of photos."""
+
 
 class StylePattern(NamedTuple):
-    """One style as it is written: patterns with shares. Blended, all they match make one style."""
+    """One style as it is written: patterns for uris. Blended, all they match make one style."""
 
     parts: StyleMix
     blended: bool
@@ -63,32 +76,102 @@ def _pattern(item: object) -> object:
     return item
 
 
+def _mask(value: object) -> object:
+    if not isinstance(value, str) or not value.strip():
+        raise PydanticCustomError(
+            "mask", "{given} is not a path or URL of a picture", {"given": shown(value)}
+        )
+    if re.search("[{}]", value.replace(MASK_FIELD, "")):
+        raise PydanticCustomError(
+            "mask",
+            "{given} has other braces than {content}, which stands for the content's name",
+            {"given": shown(value)},
+        )
+    return value
+
+
+def _share(value: object) -> object:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not 0 < value <= MOST_SHARE:  # type: ignore[operator]
+        raise PydanticCustomError(
+            "share",
+            "{given} is not a share: give a number above 0, at most {most}",
+            {"given": shown(value), "most": f"{MOST_SHARE:,.0f}"},
+        )
+    return value
+
+
+def _blend_part(value: object) -> object:
+    return value if isinstance(value, dict | BlendPart) else {"share": _share(value)}
+
+
+def _all_named(parts: dict[str, BlendPart]) -> dict[str, BlendPart]:
+    if not parts or not all(picture.strip() for picture in parts):
+        raise PydanticCustomError("blend", "takes pictures, each with its share: {wave.jpg: 0.7}")
+    return parts
+
+
+Mask = Annotated[str, BeforeValidator(_mask)]
+
+
+class StylePicture(_Model):
+    """A style that is one picture (or each that a pattern matches), with a mask."""
+
+    picture: Annotated[str, BeforeValidator(_pattern)]
+    mask: Mask | None = None
+
+
+class BlendPart(_Model):
+    """What a blend says of one of its pictures."""
+
+    share: Annotated[float, BeforeValidator(_share)] = 1.0
+    mask: Mask | None = None
+
+
+class _Blend(_Model):
+    blend: Annotated[
+        dict[str, Annotated[BlendPart, BeforeValidator(_blend_part)]], AfterValidator(_all_named)
+    ]
+
+
 def _style(item: object) -> object:
+    """A style as written -> StylePattern. Errors of the parts keep their places below the style's."""
     if isinstance(item, StylePattern):
         return item
     if isinstance(item, str) and item.strip():
-        return StylePattern(((item, 1.0),), blended=False)
-    if isinstance(item, dict) and set(item) == {"blend"} and isinstance(item["blend"], dict):
-        shares = item["blend"]
-        for uri, share in shares.items():
-            number = isinstance(share, int | float) and not isinstance(share, bool)
-            if not number or not 0 < share <= MOST_SHARE or not uri.strip():
-                raise PydanticCustomError(
-                    "blend",
-                    "in a blend every picture has a share above 0; {uri} has {share}",
-                    {"uri": uri, "share": shown(share)},
-                )
-        if shares:
-            return StylePattern(tuple((u, float(s)) for u, s in shares.items()), blended=True)
+        return StylePattern((StylePart(item, 1.0),), blended=False)
+    if isinstance(item, dict) and "blend" in item:
+        if len(item) > 1:
+            beside = ", ".join(f"{key}:" for key in item if key != "blend")
+            raise PydanticCustomError(
+                "blend",
+                "blend: takes nothing beside it, but here is {beside}; a mask: goes with its picture",
+                {"beside": beside},
+            )
+        parts = _Blend.model_validate(item).blend.items()
+        mix = tuple(StylePart(picture, part.share, part.mask) for picture, part in parts)
+        return StylePattern(mix, blended=True)
+    if isinstance(item, dict) and not set(item).isdisjoint(StylePicture.model_fields):
+        one = StylePicture.model_validate(item)
+        return StylePattern((StylePart(one.picture, 1.0, one.mask),), blended=False)
     raise PydanticCustomError(
         "style",
-        "{given} is not a style: give a path, glob, folder or URL, or blend: with pictures and shares",
+        "{given} is not a style: give a path, glob, folder or URL, picture: with mask:, or blend: "
+        "with pictures and shares",
         {"given": shown(item)},
     )
 
 
 def _style_as_written(style: StylePattern) -> object:
-    return {"blend": dict(style.parts)} if style.blended else style.parts[0][0]
+    if style.blended:
+        return {
+            "blend": {
+                uri: share if mask is None else {"share": share, "mask": mask}
+                for uri, share, mask in style.parts
+            }
+        }
+    ((uri, _, mask),) = style.parts
+    return uri if mask is None else {"picture": uri, "mask": mask}
 
 
 def shown(value: object) -> str:
@@ -105,21 +188,54 @@ def _some(value: list[Any]) -> list[Any]:
     return value
 
 
+_MASK_SCHEMA: dict[str, Any] = {
+    "type": ["string", "null"],
+    "pattern": r"^([^{}]|\{content\})+$",
+    "description": "A grey picture, white where this style applies, of the content's proportions: path "
+    "or URL; {content} stands for the content's name.",
+}
+_SHARE_SCHEMA: dict[str, Any] = {
+    "type": "number",
+    "exclusiveMinimum": 0,
+    "maximum": MOST_SHARE,
+    "description": "How much of it, among the pictures with the same mask.",
+}
+
+
+def _object_schema(properties: dict[str, Any], *required: str) -> dict[str, Any]:
+    schema = {"type": "object", "additionalProperties": False, "properties": properties}
+    return schema | ({"required": list(required)} if required else {})
+
+
 _STYLE_SCHEMA: dict[str, Any] = {
     "anyOf": [
         {"type": "string", "minLength": 1},
-        {
-            "type": "object",
-            "additionalProperties": False,
-            "required": ["blend"],
-            "properties": {
+        _object_schema(
+            {
+                "picture": {
+                    "type": "string",
+                    "minLength": 1,
+                    "description": "The painting: path, glob, folder or URL.",
+                },
+                "mask": _MASK_SCHEMA,
+            },
+            "picture",
+        ),
+        _object_schema(
+            {
                 "blend": {
                     "type": "object",
-                    "additionalProperties": {"type": "number", "exclusiveMinimum": 0},
+                    "additionalProperties": {
+                        "anyOf": [
+                            _SHARE_SCHEMA,
+                            _object_schema({"share": _SHARE_SCHEMA, "mask": _MASK_SCHEMA}),
+                        ]
+                    },
                     "minProperties": 1,
                 }
             },
-        },
+            "blend",
+        ),
     ]
 }
 
@@ -153,7 +269,8 @@ class PairSet(_Model):
         json_schema_extra=lambda s: _replace(s, one_or_more({"type": "string", "minLength": 1})),
     )
     style: Styles = Field(
-        description="Paintings: the same, or blend: {picture: share, ...} of several.",
+        description="Paintings: the same, {picture: ..., mask: ...} for a part of the content, or "
+        "blend: {picture: share, ...} of several.",
         json_schema_extra=lambda s: _replace(s, one_or_more(_STYLE_SCHEMA)),
     )
     combine: Literal["product", "zip"] = Field(
@@ -326,6 +443,7 @@ SECTIONS: Mapping[str, type[BaseModel]] = {
     "storage": StorageOptions,
     "recipe": Recipe,
     "pairs[]": PairSet,
+    "pairs[].style[]": StylePicture,
     "pairs[].recipe": Recipe,
     "inputs": InputOptions,
     "workers": Workers,
@@ -339,7 +457,9 @@ SECTIONS: Mapping[str, type[BaseModel]] = {
 
 def section_of(field: str) -> type[BaseModel] | None:
     """The model at a field such as ``pairs[3].recipe``."""
-    return SECTIONS.get(re.sub(r"\[\d+\]", "[]", field))
+    field = re.sub(r"\[\d+\]", "[]", field)
+    # Below a blend, the field's last part is a picture of the user's.
+    return BlendPart if field.startswith("pairs[].style[].blend.") else SECTIONS.get(field)
 
 
 def json_schema() -> dict[str, Any]:

@@ -11,17 +11,20 @@ import itertools
 import json
 import posixpath
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, Protocol
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from jobs.errors import InputError, JobFileError, Problem, printable
 from jobs.keys import ID_LENGTH, safe_name
 from jobs.load import Job, sweep_combinations
-from jobs.spec import PairSet, StyleMix
+from jobs.source import FieldPath
+from jobs.spec import MASK_FIELD, PairSet, StyleMix, StylePart
+from jobs.web import display, is_web
 from stylize.recipe import Recipe, resolve
 
 
@@ -58,6 +61,8 @@ class InputRecord(BaseModel):
     etag: str | None = None
     modified: float | None = None
     share: float = 1.0
+    mask: Line | None = None
+    """Of a style: the mask it applies through, which is an input, too."""
 
 
 class OutputRecord(BaseModel):
@@ -87,6 +92,10 @@ class AttemptRecord(BaseModel):
     error: Line | None = None
 
 
+StyleRecord = tuple[Line, float] | tuple[Line, float, Line]
+"""A picture of a style, its share and, where it has one, its mask."""
+
+
 class TaskRecord(BaseModel):
     """What became of a task. Its being there is what makes the task done: it is written last."""
 
@@ -98,7 +107,7 @@ class TaskRecord(BaseModel):
     status: Literal["done", "failed"]
     error: Line | None = None
     content: Line
-    styles: list[tuple[Line, float]]
+    styles: list[StyleRecord]
     init: Line | None = None
     inputs: list[InputRecord] = []
     output: OutputRecord | None = None
@@ -122,6 +131,9 @@ class PictureFinder(Protocol):
     def expand(self, pattern: str) -> list[str]:
         """The pictures it names, in order; none when it matches nothing."""
 
+    def spelling(self, uri: str) -> str:
+        """An address as ``expand`` would spell it, without looking whether it is there."""
+
 
 @dataclass(frozen=True)
 class PictureSet:
@@ -133,6 +145,8 @@ class PictureSet:
     init: str | None
     recipes: Sequence[Recipe]
     """One for each combination of its sweep."""
+    mask_fields: Mapping[str, FieldPath] = field(default_factory=dict)
+    """Where in the job file each mask of the styles is named first."""
 
     def __len__(self) -> int:
         pairs = len(self.contents) * (len(self.styles) if self.combine == "product" else 1)
@@ -140,7 +154,18 @@ class PictureSet:
 
     def pairs(self) -> Iterator[tuple[str, StyleMix]]:
         """(content, style) in rendering order: all contents of a style together, because workers keep
-        what they know about a style."""
+        what they know about a style. Masks are those of the content."""
+        for content, style in self._written_pairs():
+            yield content, _for_content(style, content)
+
+    def masks(self) -> Iterator[tuple[FieldPath, str]]:
+        """Every mask of every pair, with the field that names it."""
+        for content, style in self._written_pairs():
+            for part in style:
+                if part.mask is not None:
+                    yield self.mask_fields.get(part.mask, ()), _mask_of(part.mask, content)
+
+    def _written_pairs(self) -> Iterator[tuple[str, StyleMix]]:
         if self.combine == "zip":
             yield from zip(self.contents, self.styles, strict=True)
         else:
@@ -156,7 +181,8 @@ def look_up(job: Job, finder: PictureFinder) -> list[PictureSet]:
         contents: list[str] = []
         for n, pattern in enumerate(pair.content):
             contents += _found(job, finder, pattern, ("pairs", k, "content", n), problems)
-        styles = _look_up_styles(job, finder, pair, k, problems)
+        mask_fields: dict[str, FieldPath] = {}
+        styles = _look_up_styles(job, finder, pair, k, mask_fields, problems)
         if pair.combine == "zip" and len(contents) != len(styles) and contents and styles:
             message = (
                 f"zip needs as many contents as styles, but there are {len(contents)} contents and "
@@ -167,7 +193,7 @@ def look_up(job: Job, finder: PictureFinder) -> list[PictureSet]:
         if pair.init is not None:
             base["init"] = "image"
         recipes = [resolve(base, combination) for combination in sweep_combinations(pair.sweep)]
-        sets.append(PictureSet(contents, styles, pair.combine, pair.init, recipes))
+        sets.append(PictureSet(contents, styles, pair.combine, pair.init, recipes, mask_fields))
     if problems:
         raise JobFileError(problems)
     return sets
@@ -199,11 +225,16 @@ def task_id(
     content: str, styles: StyleMix, init: str | None, recipe: Mapping[str, Any], digest: str
 ) -> str:
     """16 hex digits that are the same for the same work, in every job and on every machine."""
-    whole = sum(share for _, share in styles)
+    wholes: defaultdict[str | None, float] = defaultdict(float)
+    for _, share, mask in styles:
+        wholes[mask] += share
     identity: dict[str, Any] = {
         "content": content,
         # Shares are relative; {a: 1, b: 1} is {a: 0.5, b: 0.5} in any order.
-        "styles": sorted([uri, round(share / whole, 9)] for uri, share in styles),
+        "styles": sorted(
+            [uri, round(share / wholes[mask], 9), *(() if mask is None else (mask,))]
+            for uri, share, mask in styles
+        ),
         "recipe": recipe,
         "weights": digest,
     }
@@ -217,7 +248,7 @@ def _found(
     job: Job,
     finder: PictureFinder,
     pattern: str,
-    path: tuple[str | int, ...],
+    path: FieldPath,
     problems: list[Problem],
 ) -> list[str]:
     try:
@@ -231,24 +262,75 @@ def _found(
 
 
 def _look_up_styles(
-    job: Job, finder: PictureFinder, pair: PairSet, k: int, problems: list[Problem]
+    job: Job,
+    finder: PictureFinder,
+    pair: PairSet,
+    k: int,
+    mask_fields: dict[str, FieldPath],
+    problems: list[Problem],
 ) -> list[StyleMix]:
     styles: list[StyleMix] = []
     for n, style in enumerate(pair.style):
-        path = ("pairs", k, "style", n)
-        found = [(_found(job, finder, pattern, path, problems), s) for pattern, s in style.parts]
-        if not style.blended:
-            styles += [((uri, 1.0),) for uris, _ in found for uri in uris]
-        else:
+        path: FieldPath = ("pairs", k, "style", n)
+        found: list[StylePart] = []
+        for pattern, share, written in style.parts:
+            uris = _found(job, finder, pattern, path, problems)
+            mask = None
+            if written is not None:
+                place = (*path, *(("blend", pattern) if style.blended else ()), "mask")
+                mask = _found_mask(job, finder, written, place, problems)
+                mask_fields.setdefault(mask, place)
             # A glob inside a blend: its pictures divide the share among them.
-            styles.append(tuple((uri, share / len(uris)) for uris, share in found for uri in uris))
+            each = share / len(uris) if style.blended and uris else share
+            found += [StylePart(uri, each, mask) for uri in uris]
+        styles += [tuple(found)] if style.blended else [(part,) for part in found]
     return styles
+
+
+def _found_mask(
+    job: Job, finder: PictureFinder, written: str, path: FieldPath, problems: list[Problem]
+) -> str:
+    """A mask in the one spelling that is hashed; that of each content is known only with it."""
+    if MASK_FIELD not in written:
+        pictures = _found(job, finder, written, path, problems)
+        if len(pictures) > 1:
+            message = f"{written} matches {len(pictures)} pictures; a mask is one"
+            problems.append(job.problem(path, message))
+        return pictures[0] if pictures else written
+    try:
+        return finder.spelling(written)
+    except InputError as error:
+        problems.append(job.problem(path, str(error)))
+        return written
+
+
+def _for_content(style: StyleMix, content: str) -> StyleMix:
+    """The style with the content's masks."""
+    if not any(part.mask is not None and MASK_FIELD in part.mask for part in style):
+        return style
+    return tuple(
+        part if part.mask is None else part._replace(mask=_mask_of(part.mask, content))
+        for part in style
+    )
+
+
+def _mask_of(mask: str, content: str) -> str:
+    stem = _stem(content)
+    return mask.replace(MASK_FIELD, quote(stem, safe="") if is_web(mask) else stem)
+
+
+def style_records(styles: StyleMix) -> list[StyleRecord]:
+    """A task's styles as its record has them: addresses without secrets."""
+    return [
+        (display(uri), share) if mask is None else (display(uri), share, display(mask))
+        for uri, share, mask in styles
+    ]
 
 
 def _name(template: str, content: str, styles: StyleMix, recipe: Recipe) -> str:
     fields = {name: getattr(recipe, name) for name in Recipe.model_fields}
     fields["weights"] = _stem(recipe.weights)
-    style = "+".join(_stem(uri) for uri, _ in itertools.islice(styles, SHOWN_STYLES))
+    style = "+".join(_stem(part.uri) for part in itertools.islice(styles, SHOWN_STYLES))
     return safe_name(template.format_map({**fields, "content": _stem(content), "style": style}))
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from cluster.renderer import Encoded, Observe, ShouldStop
+from cluster.renderer import Encoded, Observe, ShouldStop, StyleParts
 from jobs.load import Job, load_job
 from jobs.losslog import LossRow
 from jobs.records import Records
@@ -108,7 +108,7 @@ class StandIn:
         self,
         task: Task,
         content: Any,
-        styles: Sequence[tuple[Any, float]],
+        styles: StyleParts,
         init: Any | None,
         observe: Observe,
         should_stop: ShouldStop,

@@ -73,6 +73,44 @@ def test_the_record_says_what_went_in_and_who_did_it(farm, tmp_path):
     assert record.recipe["size"] == 32
 
 
+def test_masks_are_fetched_once_each_and_the_record_says_which(tmp_path):
+    blend = {
+        "other.png": {"share": 3, "mask": "masks/c000.png"},
+        "style.png": {"mask": "masks/{content}.png"},
+        "third.png": 2,
+    }
+    pairs = [{"content": "c000.png", "style": {"blend": blend}}]
+    job = write_stand_in_job(tmp_path, [{"seconds": 0}], pairs=pairs)
+    (tmp_path / "masks").mkdir()
+    for name in ("other.png", "third.png", "masks/c000.png"):
+        (tmp_path / name).write_text(json.dumps({"name": name}))
+    (task,) = open_agenda(job).tasks()
+    worker = make_worker(job)
+    worker._renderer.paint = lambda task, content, styles, *_, **__: list(styles)
+
+    record = worker.run(task, "1-aa").record
+
+    mask = {"name": "masks/c000.png"}
+    painted = json.loads((tmp_path / "out" / record.output.key).read_text())
+    assert painted == [
+        [{"name": "other.png"}, 3.0, mask],
+        [{}, 1.0, mask],
+        [{"name": "third.png"}, 2.0, None],
+    ]
+    assert record.styles == [
+        ("other.png", 3.0, "masks/c000.png"),
+        ("style.png", 1.0, "masks/c000.png"),
+        ("third.png", 2.0),
+    ]
+    assert [(i.uri, i.share, i.mask) for i in record.inputs] == [
+        ("c000.png", 1.0, None),
+        ("other.png", 3.0, "masks/c000.png"),
+        ("style.png", 1.0, "masks/c000.png"),
+        ("third.png", 2.0, None),
+        ("masks/c000.png", 1.0, None),
+    ]
+
+
 @pytest.mark.parametrize(
     ("directive", "kind", "sentence"),
     [

@@ -112,6 +112,28 @@ def test_an_unusual_picture_is_rendered_upright_and_whole(rendered, name):
     assert image.mode == ("RGBA" if name == "rgba.png" else "RGB")
 
 
+def test_a_bad_mask_fails_its_photo_with_one_clear_sentence(tmp_path):
+    style = {"picture": "styles/s0.png", "mask": "masks/{content}.png"}
+    job = write_job(tmp_path, photos=4, pairs=[{"content": "photos/", "style": style}])
+    (tmp_path / "masks").mkdir()
+    Image.linear_gradient("L").resize((24, 20)).save(tmp_path / "masks" / "p0.png")
+    Image.linear_gradient("L").save(tmp_path / "masks" / "p1.png")
+    (tmp_path / "masks" / "p2.png").write_text("no picture")
+
+    ran = stylefarm("run", job, "--pool", "inline")
+
+    assert ran.returncode == 1
+    assert "Traceback" not in ran.stderr
+    errors = {key.split("|")[0]: record.error for key, record in records_of(job).items()}
+    assert errors == {
+        "p0.png": None,
+        "p1.png": "a mask is 256 x 256 px and the content 48 x 40 px: a mask has the content's "
+        "proportions",
+        "p2.png": "mask masks/p2.png is not a picture that can be read (JPEG, PNG, WebP, TIFF, GIF or BMP)",
+        "p3.png": f"There is no file masks/p3.png (looked for {tmp_path}/masks/p3.png).",
+    }
+
+
 BAD_JOBS = {
     "unknown key": ({"recipe": {"sise": 64}}, r"job\.yaml:\d+: recipe\.sise: .*did you mean size"),
     "wrong type": (
@@ -127,6 +149,10 @@ BAD_JOBS = {
     "glob that matches nothing": (
         {"pairs": [{"content": "nowhere/*.jpg", "style": "styles/"}]},
         r"job\.yaml:\d+: pairs\[0\]\.content.*: nowhere/\*\.jpg matches no picture",
+    ),
+    "a mask with other braces": (
+        {"pairs": [{"content": "photos/", "style": {"picture": "styles/", "mask": "{style}.png"}}]},
+        r"job\.yaml:\d+: pairs\[0\]\.style\.mask: '\{style\}\.png' has other braces than \{content\}",
     ),
     "weights that are not there": (
         {"recipe": {"weights": "no.pth", "weights_input": "caffe"}},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import signal
 import struct
 import subprocess
@@ -18,7 +19,7 @@ from PIL import Image
 from jobs.load import load_job
 from jobs.records import Records
 from jobs.storage import open_storage
-from tests.farm import command, records_of, stylefarm, wait_for, write_job
+from tests.farm import command, picture, records_of, stylefarm, wait_for, write_job
 
 INLINE = ("--pool", "inline")
 
@@ -140,6 +141,39 @@ def test_sweeps_blends_and_zips_render(tmp_path):
     assert names == ["p0--s0", "p0--s0", "p0--s1", "p1--s0", "p1--s0+s1"]
 
 
+def test_a_masked_style_is_seen_where_its_mask_is_white(tmp_path):
+    """Flat paintings, so that one can tell by its colour which is where."""
+    mix = {f"{name}.png": {"mask": "masks/{content}-" + f"{name}.png"} for name in ("red", "blue")}
+    job = write_job(
+        tmp_path,
+        photos=2,
+        recipe={"content_weight": 0.0, "init": "style_stats", "steps": 30, "tv_weight": 0.0},
+        pairs=[{"content": "photos/", "style": {"blend": mix}}],
+    )
+    Image.new("RGB", (48, 40), (200, 30, 30)).save(tmp_path / "red.png")
+    Image.new("RGB", (48, 40), (30, 30, 200)).save(tmp_path / "blue.png")
+    (tmp_path / "masks").mkdir()
+    left = np.zeros((10, 12), np.uint8)
+    left[:, :6] = 255
+    for photo, red in (("p0", left), ("p1", 255 - left)):
+        Image.fromarray(red).save(tmp_path / "masks" / f"{photo}-red.png")
+        Image.fromarray(255 - red).save(tmp_path / "masks" / f"{photo}-blue.png")
+
+    ran = stylefarm("run", job, *INLINE)
+
+    assert ran.returncode == 0, ran.stderr
+    found = {key.split(".")[0]: record for key, record in records_of(job).items()}
+    for photo, redder in (("p0", 0), ("p1", 1)):
+        record = found[photo]
+        mask = f"masks/{photo}-red.png"
+        assert ("red.png", 1.0, mask) in record.styles
+        assert mask in [i.uri for i in record.inputs]
+        pixels = np.asarray(Image.open(tmp_path / "out" / record.output.key)).astype(float)
+        more_red = pixels[..., 0] - pixels[..., 2]
+        halves = more_red[:, :12].mean(), more_red[:, -12:].mean()
+        assert halves[redder] > halves[1 - redder] + 40
+
+
 @pytest.mark.parametrize(
     ("image", "magic"),
     [
@@ -219,6 +253,22 @@ def test_plan_names_pictures_that_are_not_there(tmp_path):
     job = write_job(tmp_path, pairs=[{"content": "photos/nosuch.jpg", "style": "styles/"}])
 
     assert "will fail: photos/nosuch.jpg" in stylefarm("plan", job).stdout
+
+
+def test_plan_names_masks_that_are_not_there_with_their_field(tmp_path):
+    blend = {"styles/s0.png": 1, "styles/s1.png": {"mask": "masks/{content}.png"}}
+    job = write_job(tmp_path, pairs=[{"content": "photos/", "style": {"blend": blend}}])
+    (tmp_path / "masks").mkdir()
+    picture(1).save(tmp_path / "masks" / "p0.png")
+
+    planned = stylefarm("plan", job).stdout
+
+    (line,) = [line for line in planned.splitlines() if "will fail" in line]
+    assert re.fullmatch(
+        r"  will fail: .*job\.yaml:\d+: pairs\[0\]\.style\.blend\.styles/s1\.png\.mask: masks/p1\.png: "
+        rf"there is no such picture in {re.escape(str(tmp_path))}",
+        line,
+    )
 
 
 def test_plan_knows_the_time_from_earlier_renders(tmp_path):

@@ -134,7 +134,7 @@ def test_a_starter_from_ones_own_photos(tmp_path: Path, folder: Path) -> None:
         *("cat--flow", "tower--flow", "cat--woodblock", "tower--woodblock")
     ]
     for task in tasks:
-        for uri in (task.content, *(uri for uri, _ in task.styles)):
+        for uri in (task.content, *(part.uri for part in task.styles)):
             Image.open(job.base / uri).verify()
     assert (folder / "photos/cat.jpg").read_bytes() == photos[0].read_bytes()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from contextlib import nullcontext
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from jobs.errors import JobFileError
 from jobs.load import load_job, parse_job
-from jobs.spec import SECTIONS, StylePattern
+from jobs.spec import SECTIONS, StylePart, StylePattern
 from stylize.recipe import Recipe
 from tests.jobs.support import FILE, MINIMAL, read, refusal
 from tests.rigs import no_root
@@ -26,7 +27,7 @@ from tests.rigs import no_root
 def test_the_least_job() -> None:
     spec = read(MINIMAL).spec
     assert (spec.output, spec.pairs[0].content) == ("out", ["a.jpg"])
-    assert spec.pairs[0].style == [StylePattern((("b.jpg", 1.0),), blended=False)]
+    assert spec.pairs[0].style == [StylePattern((StylePart("b.jpg", 1.0),), blended=False)]
 
 
 def test_the_file_names_the_job_and_its_folder_is_the_base(tmp_path: Path) -> None:
@@ -276,7 +277,7 @@ def test_what_is_missing_is_all_told() -> None:
         ),
         (
             "[{content: a.jpg, style: {blend: {b.jpg: 0}}}]",
-            "pairs[0].style: in a blend every picture has a share above 0; b.jpg has 0",
+            "pairs[0].style.blend.b.jpg: 0 is not a share: give a number above 0, at most 1,000,000,000",
         ),
         (
             "[{content: a.jpg, style: b.jpg, stile: 1}]",
@@ -317,8 +318,85 @@ def test_each_bad_picture_of_a_list_has_its_own_line() -> None:
     )
     assert [line.split(": ")[:2] for line in found] == [
         ["job.yaml:5", "pairs[0].content[1]"],
-        ["job.yaml:7", "pairs[0].style[0]"],
+        ["job.yaml:7", "pairs[0].style[0].blend.b.jpg"],
         ["job.yaml:9", "pairs[0].style[2]"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("style", "parts", "blended"),
+    [
+        ("{picture: b.jpg, mask: m.png}", [("b.jpg", 1.0, "m.png")], False),
+        ("{picture: b/, mask: 'm/{content}-{content}.png'}", None, False),
+        ("{picture: b.jpg}", [("b.jpg", 1.0, None)], False),
+        (
+            "{blend: {b.jpg: {share: 0.7, mask: m.png}, c.jpg: {mask: n.png}, d.jpg: 2}}",
+            [("b.jpg", 0.7, "m.png"), ("c.jpg", 1.0, "n.png"), ("d.jpg", 2.0, None)],
+            True,
+        ),
+        (
+            "{blend: {b.jpg: {share: 3}, c.jpg: {}}}",
+            [("b.jpg", 3.0, None), ("c.jpg", 1, None)],
+            True,
+        ),
+    ],
+)
+def test_masks(
+    style: str, parts: list[tuple[str, float, str | None]] | None, blended: bool
+) -> None:
+    parts = parts or [("b/", 1.0, "m/{content}-{content}.png")]
+    text = f"output: out\npairs:\n- content: a.jpg\n  style: {style}\n"
+    assert read(text).spec.pairs[0].style == [
+        StylePattern(tuple(StylePart(*part) for part in parts), blended)
+    ]
+
+
+def test_a_style_is_shown_as_it_was_written() -> None:
+    styles = [
+        "b.jpg",
+        {"picture": "b.jpg", "mask": "{content}.png"},
+        {"blend": {"b.jpg": 2.0, "c.jpg": {"share": 1.0, "mask": "m.png"}}},
+    ]
+    text = f"output: out\npairs: [{{content: a.jpg, style: {json.dumps(styles)}}}]"
+    assert read(text).spec.model_dump(mode="json")["pairs"][0]["style"] == styles
+
+
+def test_everything_wrong_with_masks_is_told_at_once() -> None:
+    assert refusal(
+        """\
+        output: out
+        pairs:
+        - content: a.jpg
+          style:
+          - {picture: b.jpg, mask: "masks/{style}.png"}
+          - picture: ""
+            mask: 3
+          - {mask: m.png}
+          - {picture: b.jpg, maks: m.png}
+          - blend:
+              "[bc].jpg": {share: 0, mask: "}{content}"}
+              "[de].jpg":
+                maks: m.png
+              f.jpg: x
+          - blend: {b.jpg: 1}
+            mask: m.png
+        """
+    ) == [
+        "job.yaml:5: pairs[0].style[0].mask: 'masks/{style}.png' has other braces than {content}, "
+        "which stands for the content's name",
+        "job.yaml:6: pairs[0].style[1].picture: '' is not a path, glob, folder or URL",
+        "job.yaml:7: pairs[0].style[1].mask: 3 is not a path or URL of a picture",
+        "job.yaml:8: pairs[0].style[2].picture: is required",
+        "job.yaml:9: pairs[0].style[3].maks: is not a key; did you mean mask?",
+        "job.yaml:11: pairs[0].style[4].blend.[bc].jpg.mask: '}{content}' has other braces than "
+        "{content}, which stands for the content's name",
+        "job.yaml:11: pairs[0].style[4].blend.[bc].jpg.share: 0 is not a share: give a number above "
+        "0, at most 1,000,000,000",
+        "job.yaml:13: pairs[0].style[4].blend.[de].jpg.maks: is not a key; did you mean mask?",
+        "job.yaml:14: pairs[0].style[4].blend.f.jpg: 'x' is not a share: give a number above 0, at "
+        "most 1,000,000,000",
+        "job.yaml:15: pairs[0].style[5]: blend: takes nothing beside it, but here is mask:; a mask: "
+        "goes with its picture",
     ]
 
 

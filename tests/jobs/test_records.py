@@ -56,6 +56,24 @@ def test_a_record_lies_where_it_is_documented(rig: Rig) -> None:
     assert json.loads(storage.get(found.key))["name"] == "海 & Bär"
 
 
+def test_a_record_says_which_mask_and_those_of_before_are_read(rig: Rig) -> None:
+    storage = rig.open()
+    styles = [("b.jpg", 0.5), ("c.jpg", 1.0, "masks/a.png")]
+    inputs = [InputRecord(uri="c.jpg", sha256="1" * 64, size=8, mask="masks/a.png")]
+    record = a_record(1, styles=styles, inputs=inputs)
+    Records(storage).commit(record)
+    plain = json.loads(storage.get(keys.record(record.id)))
+    assert plain["styles"] == [["b.jpg", 0.5], ["c.jpg", 1.0, "masks/a.png"]]
+    assert Records(storage).read(record.id) == record
+
+    del plain["inputs"][0]["mask"]
+    plain["styles"] = [["b.jpg", 1.0]]
+    storage.put(keys.record(record.id), json.dumps(plain).encode())
+    read = Records(storage).read(record.id)
+    assert read is not None
+    assert (read.styles, read.inputs[0].mask) == ([("b.jpg", 1.0)], None)
+
+
 def test_the_last_commit_counts(rig: Rig) -> None:
     records = Records(rig.open())
     records.commit(a_record(1, status="failed", error="no such picture"))

@@ -34,7 +34,11 @@ EVERYTHING: dict[str, Any] = {
     "pairs": [
         {
             "content": ["photos/*.jpg", "s3://b/photos/", "https://example.org/a.jpg"],
-            "style": ["wave.jpg", {"blend": {"wave.jpg": 0.7, "scream.jpg": 1}}],
+            "style": [
+                {"picture": "wave.jpg", "mask": "masks/{content}.png"},
+                "wave.jpg",
+                {"blend": {"wave.jpg": 0.7, "scream.jpg": {"share": 1, "mask": "ground.png"}}},
+            ],
             "combine": "zip",
             "init": "draft.png",
             "recipe": FULL_RECIPE,
@@ -99,6 +103,8 @@ def test_a_job_with_every_key_is_right_for_both() -> None:
         MINIMAL + "image: {bit_depth: 16}",
         MINIMAL + "image: {bit_depth: 16, format: tiff}",
         MINIMAL + "stop: {max_failures: ~}",
+        "output: out\npairs: [{content: a.jpg, style: {picture: b.jpg, mask: ~}}]",
+        "output: out\npairs: [{content: a.jpg, style: {blend: {b.jpg: {}, c.jpg: {mask: m.png}}}}]",
     ],
 )
 def test_right_for_both(text: str) -> None:
@@ -162,6 +168,16 @@ def test_wrong_for_both(line: str) -> None:
         "pairs: [{content: a.jpg, style: {blend: {}}}]",
         "pairs: [{content: a.jpg, style: {blend: {b.jpg: 0}}}]",
         "pairs: [{content: a.jpg, style: {bland: {b.jpg: 1}}}]",
+        "pairs: [{content: a.jpg, style: {blend: {b.jpg: 1}, mask: m.png}}]",
+        "pairs: [{content: a.jpg, style: {blend: {b.jpg: {share: 0}}}}]",
+        "pairs: [{content: a.jpg, style: {blend: {b.jpg: 2e9}}}]",
+        "pairs: [{content: a.jpg, style: {blend: {b.jpg: {maks: m.png}}}}]",
+        "pairs: [{content: a.jpg, style: {blend: {b.jpg: {mask: '{style}.png'}}}}]",
+        "pairs: [{content: a.jpg, style: {picture: b.jpg, mask: '{}.png'}}]",
+        "pairs: [{content: a.jpg, style: {picture: b.jpg, mask: ''}}]",
+        "pairs: [{content: a.jpg, style: {picture: b.jpg, mask: 3}}]",
+        "pairs: [{content: a.jpg, style: {picture: b.jpg, share: 1}}]",
+        "pairs: [{content: a.jpg, style: {mask: m.png}}]",
         "pairs: [{content: a.jpg, style: b.jpg, stile: 1}]",
         "pairs: [{content: a.jpg, style: b.jpg, combine: both}]",
         "pairs: [{content: a.jpg, style: b.jpg, init: ''}]",

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from jobs import keys
 from jobs.errors import JobFileError
 from jobs.inputs import Inputs
+from jobs.spec import StylePart
 from jobs.tasks import PictureSet, Task, expand, look_up, task_id
 from stylize.recipe import NEUTRAL, PRESETS, resolve
 from tests.jobs.support import FULL_RECIPE, read, tasks_of, touch
@@ -31,7 +32,7 @@ def pair(**fields: Any) -> str:
 
 
 def shown(tasks: Iterable[Task]) -> list[str]:
-    return [f"{task.content} {'+'.join(uri for uri, _ in task.styles)}" for task in tasks]
+    return [f"{task.content} {'+'.join(part.uri for part in task.styles)}" for task in tasks]
 
 
 def the_id(text: str, digest: str = "digest") -> str:
@@ -95,7 +96,7 @@ def test_a_picture_to_start_from_sets_the_recipe() -> None:
 
 def test_a_blend_is_one_style() -> None:
     (task,) = tasks_of(pair(style=[{"blend": {"b.jpg": 3, "c.jpg": 1}}]))
-    assert task.styles == (("b.jpg", 3.0), ("c.jpg", 1.0))
+    assert task.styles == (StylePart("b.jpg", 3.0), StylePart("c.jpg", 1.0))
 
 
 def test_folders_and_globs_are_looked_up(tmp_path: Path) -> None:
@@ -109,13 +110,17 @@ def test_folders_and_globs_are_looked_up(tmp_path: Path) -> None:
 def test_pictures_of_a_glob_in_a_blend_divide_its_share(tmp_path: Path) -> None:
     touch(tmp_path, "s/1.jpg", "s/2.jpg")
     (task,) = tasks_of(pair(style={"blend": {"s/*.jpg": 0.6, "b.jpg": 0.4}}), tmp_path)
-    assert task.styles == (("s/1.jpg", 0.3), ("s/2.jpg", 0.3), ("b.jpg", 0.4))
+    assert task.styles == (
+        StylePart("s/1.jpg", 0.3),
+        StylePart("s/2.jpg", 0.3),
+        StylePart("b.jpg", 0.4),
+    )
 
 
 def test_a_blend_of_one_glob_is_a_blend(tmp_path: Path) -> None:
     touch(tmp_path, "s/1.jpg", "s/2.jpg")
     (task,) = tasks_of(pair(style={"blend": {"s/*.jpg": 1}}), tmp_path)
-    assert task.styles == (("s/1.jpg", 0.5), ("s/2.jpg", 0.5))
+    assert task.styles == (StylePart("s/1.jpg", 0.5), StylePart("s/2.jpg", 0.5))
 
 
 def test_the_length_of_a_set_is_its_number_of_tasks() -> None:
@@ -129,6 +134,92 @@ def test_the_length_of_a_set_is_its_number_of_tasks() -> None:
         job = read(text)
         (pictures,) = look_up(job, Inputs(job.base))
         assert len(pictures) == len(tasks_of(text))
+
+
+# Masks
+
+
+def masks_of(text: str, base: Path | str = ".") -> list[list[str | None]]:
+    return [[part.mask for part in task.styles] for task in tasks_of(text, base)]
+
+
+def test_one_entry_serves_a_folder_of_photos(tmp_path: Path) -> None:
+    touch(tmp_path, "photos/1.jpg", "photos/my cat.v2.jpg")
+    style = {"picture": "b.jpg", "mask": "masks/{content}/{content}-sky.png"}
+    tasks = tasks_of(pair(content="photos/", style=[style, "b.jpg"]), tmp_path)
+    assert [task.styles for task in tasks] == [
+        (StylePart("b.jpg", 1.0, "masks/1/1-sky.png"),),
+        (StylePart("b.jpg", 1.0, "masks/my cat.v2/my cat.v2-sky.png"),),
+        (StylePart("b.jpg", 1.0),),
+        (StylePart("b.jpg", 1.0),),
+    ]
+    assert [task.name for task in tasks[::2]] == ["1--b", "1--b"]
+    assert len({task.id for task in tasks}) == 4
+
+
+def test_each_painting_of_a_glob_has_the_mask(tmp_path: Path) -> None:
+    touch(tmp_path, "s/1.jpg", "s/2.jpg", "m.png")
+    one = pair(style={"picture": "s/*.jpg", "mask": "m.png"})
+    assert masks_of(one, tmp_path) == [["m.png"], ["m.png"]]
+    blend = pair(style={"blend": {"s/*.jpg": {"share": 3, "mask": "m.png"}, "b.jpg": 1}})
+    (task,) = tasks_of(blend, tmp_path)
+    assert task.styles == (
+        StylePart("s/1.jpg", 1.5, "m.png"),
+        StylePart("s/2.jpg", 1.5, "m.png"),
+        StylePart("b.jpg", 1.0),
+    )
+
+
+def test_a_zip_takes_the_mask_of_its_content() -> None:
+    styles = [{"picture": f"{s}.jpg", "mask": "{content}.png"} for s in "ab"]
+    text = pair(content=["1.jpg", "2.jpg"], style=styles, combine="zip")
+    assert masks_of(text) == [["1.png"], ["2.png"]]
+
+
+def test_in_a_web_address_the_name_is_quoted() -> None:
+    content = ["my 50% cat.jpg", "https://host/the%20dog.jpg?key=1"]
+    for address, cat in (("https://host/", "my%2050%25%20cat"), ("s3://bucket/", "my 50% cat")):
+        style = {"picture": "b.jpg", "mask": address + "{content}.png"}
+        assert masks_of(pair(content=content[:1], style=style)) == [[f"{address}{cat}.png"]]
+    style = {"picture": "b.jpg", "mask": "https://host/{content}.png"}
+    assert masks_of(pair(content=content[1:], style=style)) == [["https://host/the%20dog.png"]]
+
+
+def test_masks_that_cannot_be_are_told_with_their_place(tmp_path: Path) -> None:
+    touch(tmp_path, "m/1.png", "m/2.png", "empty/notes.txt")
+    assert refused(
+        """\
+        output: out
+        pairs:
+        - content: a.jpg
+          style:
+          - picture: b.jpg
+            mask: m/*.png
+          - blend:
+              b.jpg: 1
+              c.jpg:
+                mask: empty/
+          - {picture: b.jpg, mask: "ftp://host/{content}.png"}
+        """,
+        tmp_path,
+    ) == [
+        "job.yaml:6: pairs[0].style[0].mask: m/*.png matches 2 pictures; a mask is one",
+        "job.yaml:10: pairs[0].style[1].blend.c.jpg.mask: empty/ matches no picture",
+        "job.yaml:11: pairs[0].style[2].mask: Pictures cannot be read from ftp://; use a path, "
+        "s3://bucket/key or https://.",
+    ]
+
+
+def test_the_masks_of_a_set_have_the_field_that_names_them() -> None:
+    blend = {"blend": {"b.jpg": 1, "c.jpg": {"mask": "./{content}.png"}}}
+    text = pair(content=["1.jpg", "2.jpg"], style=[{"picture": "b.jpg", "mask": "m.png"}, blend])
+    job = read(text)
+    (pictures,) = look_up(job, Inputs(job.base))
+    one = ("pairs", 0, "style", 0, "mask")
+    other = ("pairs", 0, "style", 1, "blend", "c.jpg", "mask")
+    assert list(pictures.masks()) == [
+        *((one, "m.png"), (one, "m.png"), (other, "1.png"), (other, "2.png"))
+    ]
 
 
 # What is not there
@@ -183,7 +274,7 @@ def test_an_address_that_is_no_url_stops_no_other_task(tmp_path: Path) -> None:
 
 def test_tasks_are_made_one_by_one() -> None:
     contents = [f"photos/{k}.jpg" for k in range(100_000)]
-    styles = [((f"styles/{k}.jpg", 1.0),) for k in range(100)]
+    styles = [(StylePart(f"styles/{k}.jpg", 1.0),) for k in range(100)]
     pictures = PictureSet(contents, styles, "product", None, [resolve({})])
     assert len(pictures) == 10_000_000
     start = time.perf_counter()
@@ -201,7 +292,7 @@ def test_tasks_are_made_one_by_one() -> None:
 
 
 def test_a_blend_of_a_whole_archive_takes_no_time() -> None:
-    blend = tuple((f"archive/painting-{k:05}.jpg", 1.0) for k in range(10_000))
+    blend = tuple(StylePart(f"archive/painting-{k:05}.jpg", 1.0) for k in range(10_000))
     pictures = PictureSet(["a.jpg"], [blend], "product", None, [resolve({})])
     start = time.perf_counter()
     (task,) = expand([pictures], "{content}--{style}", lambda _: "digest")
@@ -234,8 +325,23 @@ def test_an_id_is_the_hash_of_what_is_rendered() -> None:
     assert found == "d67d52b813065444"
 
 
+def test_the_id_of_a_masked_style_is_documented_too() -> None:
+    recipe = {
+        k: v for k, v in FULL_RECIPE.items() if k not in ("preset", "weights", "strips", *NEUTRAL)
+    }
+    style = {"blend": {"c.jpg": {"share": 1, "mask": "{content}.png"}, "b.jpg": 3}}
+    found = the_id(pair(style=style, init="d.jpg") + f"recipe: {json.dumps(FULL_RECIPE)}\n")
+    assert found == documented_id(
+        content="a.jpg",
+        styles=[["b.jpg", 1.0], ["c.jpg", 1.0, "a.png"]],
+        recipe=recipe,
+        weights="digest",
+        init="d.jpg",
+    )
+
+
 def test_an_id_stays_when_the_folder_moves(tmp_path: Path) -> None:
-    ids = []
+    ids, masked = [], []
     for folder in ("here", "there/deeper"):
         base = tmp_path / folder
         touch(base, "photos/1.jpg", "styles/2.jpg")
@@ -243,9 +349,19 @@ def test_an_id_stays_when_the_folder_moves(tmp_path: Path) -> None:
             pair(content="photos/", style="styles/*.jpg"),
             pair(content="./photos/1.jpg", style=str(base / "styles/2.jpg")),
         )
+        masks = (
+            "m/{content}.png",
+            "./m/1.png",
+            str(base / "m/{content}.png"),
+            str(base / "m/1.png"),
+        )
+        for mask in masks:
+            text = pair(content="photos/", style={"picture": "styles/*.jpg", "mask": mask})
+            masked += [task.id for task in tasks_of(text, base)]
         ids += [task.id for text in texts for task in tasks_of(text, base)]
     assert len(ids) == 4
     assert len(set(ids)) == 1
+    assert (len(masked), len(set(masked))) == (8, 1)
 
 
 @pytest.mark.parametrize(
@@ -269,6 +385,26 @@ def test_an_id_stays_when_the_folder_moves(tmp_path: Path) -> None:
             {"recipe": {"style_weight": 10}}, {"recipe": {"style_weight": 10.0}}, id="10 is 10.0"
         ),
         pytest.param({"recipe": {}}, {"recipe": {"preset": "studio"}}, id="the default preset"),
+        pytest.param(
+            {"style": "b.jpg"}, {"style": {"picture": "b.jpg"}}, id="a picture without a mask"
+        ),
+        pytest.param(
+            {"style": {"picture": "b.jpg", "mask": "m/{content}.png"}},
+            {"style": {"blend": {"b.jpg": {"share": 7, "mask": "./m/a.png"}}}},
+            id="a mask by name or by content, however it is spelled",
+        ),
+        pytest.param(
+            {"style": {"blend": {"a": {"mask": "m.png"}, "b": 3, "c": 1, "d": {"mask": "m.png"}}}},
+            {
+                "style": {
+                    "blend": {
+                        **{k: {"share": 0.5, "mask": "m.png"} for k in "da"},
+                        **{"c": 2, "b": {"share": 6}},
+                    }
+                }
+            },
+            id="shares are relative among those with the same mask",
+        ),
         pytest.param({"recipe": {"seed": 3}}, {"sweep": {"seed": [3]}}, id="a sweep of one"),
         pytest.param(
             {"recipe": {"weights": "x.pth", "weights_input": "caffe"}},
@@ -304,6 +440,12 @@ def test_different_work_has_different_ids() -> None:
         {"style": {"blend": {"b.jpg": 1, "c.jpg": 1}}},
         {"style": {"blend": {"b.jpg": 1, "c.jpg": 2}}},
         {"style": {"blend": {"b.jpg": 2, "c.jpg": 1}}},
+        {"style": {"picture": "b.jpg", "mask": "m.png"}},
+        {"style": {"picture": "b.jpg", "mask": "n.png"}},
+        {"style": {"blend": {"b.jpg": 1, "c.jpg": {"mask": "m.png"}}}},
+        {"style": {"blend": {"b.jpg": {"mask": "m.png"}, "c.jpg": 1}}},
+        {"style": {"blend": {"b.jpg": {"mask": "m.png"}, "c.jpg": {"mask": "m.png"}}}},
+        {"style": {"blend": {"b.jpg": {"mask": "m.png"}, "c.jpg": {"mask": "n.png"}}}},
         {"init": "c.jpg"},
         {"init": "d.jpg"},
         *({"recipe": {"preset": preset}} for preset in PRESETS if preset != "studio"),
@@ -326,7 +468,9 @@ def test_different_work_has_different_ids() -> None:
 @example([('a","b', "c", 0), ("a", '"b","c', 0), ("ab", "c", 0), ("a", "bc", 0)])
 def test_no_two_pieces_of_work_share_an_id(work: list[tuple[str, str, int]]) -> None:
     ids = {
-        task_id(content, ((style, 1.0),), None, resolve({"seed": seed}).identity(), "digest")
+        task_id(
+            content, (StylePart(style, 1.0),), None, resolve({"seed": seed}).identity(), "digest"
+        )
         for content, style, seed in work
     }
     assert len(ids) == len(work)
