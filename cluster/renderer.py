@@ -30,6 +30,14 @@ StyleParts = Sequence[tuple[Any, float, Any | None]]
 
 
 @dataclass(frozen=True, slots=True)
+class Painted:
+    """A picture of the renderer's own kind, and what had to be done for lack of memory."""
+
+    picture: Any
+    concessions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Encoded:
     """A finished picture's file."""
 
@@ -57,10 +65,10 @@ class Renderer(Protocol):
         init: Any | None,
         observe: Observe,
         should_stop: ShouldStop,
-    ) -> Any:
-        """Render on the device. Raises stylize's errors."""
+    ) -> Painted:
+        """Render on the device. Raises stylize's errors; their pictures are of the renderer's kind."""
 
-    def encode(self, painted: Any, image: ImageOptions) -> Encoded:
+    def encode(self, picture: Any, image: ImageOptions) -> Encoded:
         """A painted picture -> its file."""
 
 
@@ -107,7 +115,7 @@ class Painter:
         init: Any | None,
         observe: Observe,
         should_stop: ShouldStop,
-    ) -> Any:
+    ) -> Painted:
         """A ``stylize.images.Picture``, rendered by ``stylize.stylize``."""
         from stylize.loop import stylize
 
@@ -121,16 +129,16 @@ class Painter:
             observer=lambda steps: observe([_row(step) for step in steps]),
             should_stop=should_stop,
         )
-        return result.picture
+        return Painted(result.picture, result.concessions)
 
-    def encode(self, painted: Any, image: ImageOptions) -> Encoded:
+    def encode(self, picture: Any, image: ImageOptions) -> Encoded:
         """The file in the job's format."""
         from stylize.images import CONTENT_TYPES, EXTENSIONS, Picture, encode
 
         if image.alpha == "drop":
-            painted = Picture(painted.rgb)
-        data = encode(painted, image.format, image.quality, image.bit_depth)
-        height, width = painted.rgb.shape[2:]
+            picture = Picture(picture.rgb)
+        data = encode(picture, image.format, image.quality, image.bit_depth)
+        height, width = picture.rgb.shape[2:]
         return Encoded(data, EXTENSIONS[image.format], CONTENT_TYPES[image.format], width, height)
 
     def _network(self, task: Task) -> VGG19:

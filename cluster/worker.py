@@ -21,7 +21,7 @@ from typing import Any
 
 from cluster.loss_stream import LossStream
 from cluster.messages import Failure, FailureKind, Outcome, Progress, WorkerSetup
-from cluster.renderer import StyleParts, make_renderer
+from cluster.renderer import Painted, StyleParts, make_renderer
 from jobs import keys
 from jobs.errors import InputError, StorageError, printable
 from jobs.inputs import InputData, Inputs
@@ -36,7 +36,13 @@ from jobs.tasks import (
     style_records,
 )
 from jobs.web import display, without_secrets
-from stylize.errors import DivergedError, InterruptedRender, PictureError, WeightsError
+from stylize.errors import (
+    DivergedError,
+    InterruptedRender,
+    MemoryLimitError,
+    PictureError,
+    WeightsError,
+)
 
 log = logging.getLogger(__name__)
 
@@ -124,7 +130,7 @@ class Worker:
         finally:
             self._device.release()
         with timer("store"):
-            encoded = self._renderer.encode(painted, self._setup.image)
+            encoded = self._renderer.encode(painted.picture, self._setup.image)
             key = keys.image(task.name, task.id, encoded.extension)
             self._storage.put(key, encoded.data, content_type=encoded.content_type)
             losses = stream.close()
@@ -148,6 +154,7 @@ class Worker:
             recipe=without_secrets(task.recipe.model_dump(mode="json")),
             weights_digest=task.weights_digest,
             steps=task.recipe.total_steps,
+            concessions=list(painted.concessions),
             seconds=timer.seconds,
             versions=self._renderer.versions,
             finished=time.time(),
@@ -178,7 +185,7 @@ class Worker:
         styles: StyleParts,
         init: Any | None,
         stream: LossStream,
-    ) -> Any:
+    ) -> Painted:
         steps = task.recipe.total_steps
 
         def note(scale: int, step: int, total: float) -> None:
@@ -231,7 +238,7 @@ _KINDS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], Failu
     (_FetchError, "fetch"),
     (StorageError, "storage"),
     (InterruptedRender, "stopped"),
-    (MemoryError, "memory"),
+    ((MemoryError, MemoryLimitError), "memory"),
     (WeightsError, "weights"),
 )
 

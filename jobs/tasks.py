@@ -117,6 +117,8 @@ class TaskRecord(BaseModel):
     recipe: dict[str, Any]
     weights_digest: str
     steps: int = 0
+    concessions: list[Line] = []
+    """What had to be done to make do with the memory there was."""
     seconds: dict[str, float] = {}
     """Of the attempt that ended it: fetch, wait (for the device), render, store."""
     versions: dict[str, str] = {}

@@ -15,14 +15,14 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from cluster.renderer import Encoded, Observe, ShouldStop, StyleParts
+from cluster.renderer import Encoded, Observe, Painted, ShouldStop, StyleParts
 from jobs.load import Job, load_job
 from jobs.losslog import LossRow
 from jobs.records import Records
 from jobs.spec import ImageOptions
 from jobs.storage import open_storage
 from jobs.tasks import Task, TaskRecord
-from stylize.errors import DivergedError, InterruptedRender, PictureError
+from stylize.errors import DivergedError, InterruptedRender, MemoryLimitError, PictureError
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -89,7 +89,7 @@ def write_stand_in_job(folder: Path, directives: Sequence[dict[str, Any]], **cha
 
 
 class StandIn:
-    """A renderer that does what its content file says: {"seconds", "fail", "die_once"}."""
+    """A renderer that does what its content file says: {"seconds", "fail", "die_once", "concessions"}."""
 
     device = "stand-in"
     versions: dict[str, str] = {}  # noqa: RUF012 - the protocol's attribute, never changed
@@ -112,7 +112,7 @@ class StandIn:
         init: Any | None,
         observe: Observe,
         should_stop: ShouldStop,
-    ) -> Any:
+    ) -> Painted:
         StandIn.painting += 1
         assert StandIn.painting == 1, "two renders hold the device at once"
         try:
@@ -126,12 +126,12 @@ class StandIn:
                 if time.monotonic() >= until:
                     break
                 time.sleep(0.01)
-            return content
+            return Painted(content, tuple(content.get("concessions", ())))
         finally:
             StandIn.painting -= 1
 
-    def encode(self, painted: Any, image: ImageOptions) -> Encoded:
-        return Encoded(json.dumps(painted, sort_keys=True).encode(), "png", "image/png", 1, 1)
+    def encode(self, picture: Any, image: ImageOptions) -> Encoded:
+        return Encoded(json.dumps(picture, sort_keys=True).encode(), "png", "image/png", 1, 1)
 
     def _misbehave(self, content: Any) -> None:
         fail = content.get("fail")
@@ -139,6 +139,8 @@ class StandIn:
             raise DivergedError("the loss became nan")
         if fail == "memory":
             raise MemoryError
+        if fail == "limit":
+            raise MemoryLimitError("out of memory: 9 x 9 px take about 1.0 GB; use a smaller size")
         if fail == "bug":
             raise KeyError("nobody foresaw this")
         if fail == "die":

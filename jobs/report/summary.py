@@ -28,6 +28,8 @@ class Summary:
     """Of the pictures."""
     devices: dict[str, int] = field(default_factory=dict)
     """Pictures by the kind of device that painted them."""
+    concessions: dict[str, int] = field(default_factory=dict)
+    """Pictures by what had to be done for lack of memory; mostly none."""
     failures: list[dict[str, str]] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
@@ -47,6 +49,9 @@ class Summary:
             lines.append(
                 f"  painted {painted}" + (f"; {self.retried} retried" if self.retried else "")
             )
+        if self.concessions:
+            made = ", ".join(f"{what} ({count})" for what, count in self.concessions.items())
+            lines.append(f"  to make do with the memory there was: {made}")
         for failure in self.failures[:SHOWN_FAILURES]:
             lines.append(
                 f"  failed: {failure['name']}-{failure['id']}: {printable(failure['error'])}"
@@ -78,4 +83,6 @@ def summarise(output: str, records: Iterable[TaskRecord]) -> Summary:
         summary.bytes += record.output.size if record.output else 0
         device = record.attempts[-1].device if record.attempts else "an unknown device"
         summary.devices[device] = summary.devices.get(device, 0) + 1
+        for what in dict.fromkeys(record.concessions):
+            summary.concessions[what] = summary.concessions.get(what, 0) + 1
     return summary

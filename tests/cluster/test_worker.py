@@ -10,11 +10,13 @@ import time
 import pytest
 
 from cluster.messages import WorkerSetup
-from cluster.run import open_agenda
+from cluster.renderer import Painted
+from cluster.run import PAINTER, open_agenda
 from cluster.worker import Worker
 from jobs import keys, losslog
+from jobs.load import load_job
 from jobs.storage import open_storage
-from tests.farm import STAND_IN, wait_for, write_stand_in_job
+from tests.farm import STAND_IN, wait_for, write_job, write_stand_in_job
 
 
 def make_worker(job, renderer=STAND_IN):
@@ -86,7 +88,7 @@ def test_masks_are_fetched_once_each_and_the_record_says_which(tmp_path):
         (tmp_path / name).write_text(json.dumps({"name": name}))
     (task,) = open_agenda(job).tasks()
     worker = make_worker(job)
-    worker._renderer.paint = lambda task, content, styles, *_, **__: list(styles)
+    worker._renderer.paint = lambda task, content, styles, *_, **__: Painted(list(styles))
 
     record = worker.run(task, "1-aa").record
 
@@ -111,11 +113,34 @@ def test_masks_are_fetched_once_each_and_the_record_says_which(tmp_path):
     ]
 
 
+def test_the_record_says_what_was_done_for_lack_of_memory(farm):
+    worker, tasks, _ = farm({"n": 0}, {"concessions": ["painted in strips"]})
+
+    records = [worker.run(task, "1-aa").record for task in tasks]
+
+    assert [record.concessions for record in records] == [[], ["painted in strips"]]
+
+
+def test_what_the_painter_did_for_lack_of_memory_is_in_the_record(tmp_path, monkeypatch):
+    monkeypatch.setattr("stylize.backoff.available_bytes", lambda device: 1)
+    job = load_job(write_job(tmp_path, photos=1, styles=1))
+    (task,) = open_agenda(job).tasks()
+
+    record = make_worker(job, PAINTER).run(task, "1-aa").record
+
+    assert record.concessions == ["painted in strips"]
+
+
 @pytest.mark.parametrize(
     ("directive", "kind", "sentence"),
     [
         ({"fail": "diverged"}, "picture", "the loss became nan"),
         ({"fail": "memory"}, "memory", "out of memory"),
+        (
+            {"fail": "limit"},
+            "memory",
+            "out of memory: 9 x 9 px take about 1.0 GB; use a smaller size",
+        ),
         ({"fail": "bug"}, "bug", "unexpected KeyError: 'nobody foresaw this'"),
     ],
 )

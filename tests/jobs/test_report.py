@@ -68,6 +68,19 @@ def test_the_text_says_it_all() -> None:
     ]
 
 
+def test_what_was_done_for_lack_of_memory_is_counted() -> None:
+    assert "memory" not in summarise("out", MIXED).to_text()
+    conceded = [
+        a_record(k, attempts=attempts(1), concessions=what)
+        for k, what in enumerate((["in strips"], [], ["halved", "halved", "in strips"]))
+    ]
+    summary = summarise("out", conceded)
+    assert summary.concessions == {"in strips": 2, "halved": 1}
+    assert summary.to_text().splitlines()[-1] == (
+        "  to make do with the memory there was: in strips (2), halved (1)"
+    )
+
+
 def test_the_text_shows_so_many_failures_and_counts_the_others() -> None:
     all_shown = summarise("out", [failed(k) for k in range(SHOWN_FAILURES)]).to_text()
     assert all_shown.count("failed: ") == SHOWN_FAILURES
