@@ -123,7 +123,8 @@ class ConsoleView:
         elif isinstance(event, TaskFailed):
             self._meter.end(event.work)
             failed = f"[red]failed[/] {escape(event.name)}-{event.id}: {escape(event.error)}"
-            self._say(failed, even_if_quiet=True)
+            kept = f" [dim](last good picture: {escape(event.kept)})[/]" if event.kept else ""
+            self._say(failed + kept, even_if_quiet=True)
         elif isinstance(event, TaskRetried):
             self._say(f"[yellow]again[/] {escape(event.name)}-{event.id}: {escape(event.error)}")
         elif isinstance(event, Draining):

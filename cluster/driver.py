@@ -11,7 +11,7 @@ import itertools
 import math
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -21,7 +21,7 @@ from cluster.pool import Lost, Pool
 from cluster.retry import decide
 from jobs.errors import ClusterError, StorageError
 from jobs.records import Records
-from jobs.tasks import AttemptRecord, Task, TaskRecord, style_records
+from jobs.tasks import AttemptRecord, OutputRecord, Task, TaskRecord, style_records
 from jobs.web import display, without_secrets
 
 POLL_SECONDS = 0.25
@@ -56,7 +56,8 @@ class Driver:
     """Takes the tasks of a job through a pool to their records.
 
     ``tasks`` must yield only what is to be done. ``attempts`` is the most for each task;
-    ``max_failures`` stops the run when so many tasks have failed. When ``should_stop`` says yes,
+    ``max_failures`` stops the run when so many tasks have failed. ``kept`` are the last good pictures of
+    tasks that failed earlier, by id. When ``should_stop`` says yes,
     nothing more is begun, and what is painting finishes and is committed.
     """
 
@@ -71,6 +72,7 @@ class Driver:
         max_failures: int | None = None,
         limit: int | None = None,
         should_stop: Callable[[], bool] = lambda: False,
+        kept: Mapping[str, OutputRecord] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._tasks = tasks if limit is None else itertools.islice(tasks, limit)
@@ -81,6 +83,7 @@ class Driver:
         self._max_failures = max_failures
         self._limited = limit is not None
         self._should_stop = should_stop
+        self._kept = kept or {}
         self._clock = clock
         self._running: dict[str, _Effort] = {}
         """By the id of the attempt; one that is not here was given up, and its outcome is ignored."""
@@ -157,7 +160,7 @@ class Driver:
 
     def _commit(self, effort: _Effort, record: TaskRecord) -> None:
         record = record.model_copy(update={"attempts": [*effort.past, *record.attempts]})
-        self._records.commit(record)
+        self._records.commit(record, self._kept.get(record.id))
         self.counts.done += 1
         self._listen(
             TaskDone(
@@ -185,11 +188,16 @@ class Driver:
         elif decision.what == "abort":
             raise (StorageError if failure.kind == "storage" else ClusterError)(failure.message)
         elif decision.what == "give_up":
-            self._records.commit(_failed_record(effort, failure))
+            self._records.commit(_failed_record(effort, failure), self._kept.get(task.id))
             self.counts.failed += 1
             self._listen(
                 TaskFailed(
-                    task.id, task.name, failure.message, task.recipe.total_work, effort.number
+                    task.id,
+                    task.name,
+                    failure.message,
+                    task.recipe.total_work,
+                    effort.number,
+                    failure.kept.key if failure.kept else None,
                 )
             )
             if self._max_failures is not None and self.counts.failed >= self._max_failures:
@@ -245,6 +253,7 @@ def _failed_record(effort: _Effort, failure: Failure) -> TaskRecord:
         content=display(task.content),
         styles=style_records(task.styles),
         init=display(task.init) if task.init else None,
+        kept=failure.kept,
         recipe=without_secrets(task.recipe.model_dump(mode="json")),
         weights_digest=task.weights_digest,
         attempts=effort.past,

@@ -51,6 +51,8 @@ class TaskFailed:
     error: str
     work: int
     attempts: int
+    kept: str | None = None
+    """Where its last good picture is, when there is one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import Literal
 
 from jobs.spec import ImageOptions, InputOptions
 from jobs.storage import StorageOptions
-from jobs.tasks import AttemptRecord, Task, TaskRecord
+from jobs.tasks import AttemptRecord, OutputRecord, Task, TaskRecord
 
 FailureKind = Literal[
     "picture", "fetch", "storage", "weights", "memory", "worker", "bug", "stopped"
@@ -43,6 +43,8 @@ class Failure:
 
     kind: FailureKind
     message: str
+    kept: OutputRecord | None = None
+    """The last good picture, where there is one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from jobs.load import Job
 from jobs.records import Records, write_json
 from jobs.report.summary import summarise
 from jobs.storage import Storage, open_storage
+from jobs.tasks import OutputRecord
 from jobs.web import without_secrets
 from stylize.errors import WeightsError
 from stylize.recipe import Recipe
@@ -77,12 +78,17 @@ def run_job(
     storage = open_storage(job.spec.output, job.spec.storage, base=job.base)
     storage.check()
     records = Records(storage)
-    statuses = records.statuses()
+    statuses: dict[str, Literal["done", "failed"]] = {}
+    kept: dict[str, OutputRecord] = {}
+    for record in records.all():
+        statuses[record.id] = record.status
+        if record.kept is not None:
+            kept[record.id] = record.kept
     if options.overwrite:
         # Now, and not one by one: so a run that is interrupted can be gone on with, and no record
         # speaks of a loss log that is being written anew.
-        records.forget(task.id for task in agenda.tasks() if task.id in statuses)
-        statuses = {}
+        records.forget((task.id for task in agenda.tasks() if task.id in statuses), kept)
+        statuses, kept = {}, {}
     census = agenda.census(statuses, retry_failed=options.retry_failed)
     listen(
         Started(
@@ -105,6 +111,7 @@ def run_job(
                 max_failures=job.spec.stop.max_failures,
                 limit=options.limit,
                 should_stop=should_stop,
+                kept=kept,
             )
             counts = driver.run()
         write_json(storage, keys.SUMMARY, summarise(storage.url, records.all()).to_json())

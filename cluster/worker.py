@@ -13,9 +13,9 @@ import socket
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +75,8 @@ class Worker:
             failure = _explain(error)
             if failure.kind == "bug":
                 log.error("task %s attempt %s\n%s", task.id, attempt, traceback.format_exc())
+            if isinstance(error, DivergedError) and error.pictures:
+                failure = replace(failure, kept=self._keep(task, error.pictures[0]))
         finally:
             self._progress.pop(attempt, None)
         made = AttemptRecord(
@@ -130,9 +132,7 @@ class Worker:
         finally:
             self._device.release()
         with timer("store"):
-            encoded = self._renderer.encode(painted.picture, self._setup.image)
-            key = keys.image(task.name, task.id, encoded.extension)
-            self._storage.put(key, encoded.data, content_type=encoded.content_type)
+            output = self._store(keys.image, task, painted.picture)
             losses = stream.close()
         return TaskRecord(
             id=task.id,
@@ -142,13 +142,7 @@ class Worker:
             styles=style_records(task.styles),
             init=display(task.init) if task.init else None,
             inputs=_input_records(task, fetched),
-            output=OutputRecord(
-                key=key,
-                sha256=hashlib.sha256(encoded.data).hexdigest(),
-                size=len(encoded.data),
-                width=encoded.width,
-                height=encoded.height,
-            ),
+            output=output,
             losses=losses,
             losses_key=stream.key,
             recipe=without_secrets(task.recipe.model_dump(mode="json")),
@@ -201,6 +195,28 @@ class Worker:
         return self._renderer.paint(
             task, content, styles, init, observe, should_stop=self._stopping.is_set
         )
+
+    def _store(
+        self, key_of: Callable[[str, str, str], str], task: Task, picture: Any
+    ) -> OutputRecord:
+        encoded = self._renderer.encode(picture, self._setup.image)
+        key = key_of(task.name, task.id, encoded.extension)
+        self._storage.put(key, encoded.data, content_type=encoded.content_type)
+        return OutputRecord(
+            key=key,
+            sha256=hashlib.sha256(encoded.data).hexdigest(),
+            size=len(encoded.data),
+            width=encoded.width,
+            height=encoded.height,
+        )
+
+    def _keep(self, task: Task, picture: Any) -> OutputRecord | None:
+        """Store the last good picture of a render that failed, if that can be done."""
+        try:
+            return self._store(keys.kept, task, picture)
+        except Exception as error:  # the render's failure is the news, whatever becomes of this
+            log.warning("the last good picture of task %s is not kept: %s", task.id, error)
+            return None
 
 
 @dataclass(frozen=True, slots=True)

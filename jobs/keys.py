@@ -4,6 +4,7 @@
 
     job.json                         the resolved job, versions, weights digests
     images/<name>-<id>.<ext>         the pictures
+    kept/<name>-<id>.<ext>           the last good pictures of renders that failed
     losses/<id[:2]>/<id>.csv         one loss log per task
     tasks/<id[:2]>/<id>.json         the record: the commit marker, written last
     summary.json                     what all the records come to
@@ -17,6 +18,7 @@ import unicodedata
 JOB = "job.json"
 SUMMARY = "summary.json"
 IMAGES = "images/"
+KEPT = "kept/"
 LOSSES = "losses/"
 RECORDS = "tasks/"
 
@@ -35,6 +37,11 @@ _RECORD = re.compile(rf"tasks/[0-9a-f]{{2}}/([0-9a-f]{{{ID_LENGTH}}})\.json")
 def image(name: str, task_id: str, extension: str) -> str:
     """Where a task's picture goes."""
     return f"{IMAGES}{name}-{task_id}.{extension}"
+
+
+def kept(name: str, task_id: str, extension: str) -> str:
+    """Where the last good picture of a failed render goes: not among those that are finished."""
+    return f"{KEPT}{name}-{task_id}.{extension}"
 
 
 def losses(task_id: str) -> str:

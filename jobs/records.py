@@ -9,16 +9,19 @@ record); what an unfinished attempt left under the other keys is overwritten by 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+import logging
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 
 from pydantic import ValidationError
 
 from jobs import keys
-from jobs.errors import ObjectNotFoundError
+from jobs.errors import ObjectNotFoundError, StorageError
 from jobs.storage import Storage
-from jobs.tasks import TaskRecord
+from jobs.tasks import OutputRecord, TaskRecord
+
+log = logging.getLogger(__name__)
 
 READERS = 16
 """Requests in flight while records are read; S3 answers each in milliseconds but many at once."""
@@ -30,15 +33,30 @@ class Records:
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
 
-    def commit(self, record: TaskRecord) -> None:
-        """Make a task done (or failed). Call after everything the record speaks of is stored."""
+    def commit(self, record: TaskRecord, kept_before: OutputRecord | None = None) -> None:
+        """Make a task done (or failed). Call after everything the record speaks of is stored.
+
+        ``kept_before`` is the last good picture of an earlier failure. A task that fails again without
+        another goes on naming it; otherwise it is deleted, once no record names it.
+        """
+        if record.status == "failed" and record.kept is None:
+            record = record.model_copy(update={"kept": kept_before})
         data = record.model_dump_json(indent=1).encode()
         self._storage.put(keys.record(record.id), data, content_type="application/json")
+        if kept_before is not None and (record.kept is None or record.kept.key != kept_before.key):
+            self._discard(kept_before)
 
-    def forget(self, ids: Iterable[str]) -> None:
-        """Take tasks back: they are to be done again. Their pictures stay until then."""
+    def forget(self, ids: Iterable[str], kept: Mapping[str, OutputRecord] | None = None) -> None:
+        """Take tasks back: they are to be done again. Their pictures stay until then, but not those in
+        ``kept``, by id, which are of failures: nothing would name them any more."""
+
+        def forget_one(task_id: str) -> None:
+            self._storage.delete(keys.record(task_id))
+            if kept is not None and task_id in kept:
+                self._discard(kept[task_id])
+
         with ThreadPoolExecutor(READERS, thread_name_prefix="records") as readers:
-            for _ in readers.map(self._storage.delete, (keys.record(i) for i in ids)):
+            for _ in readers.map(forget_one, ids):
                 pass
 
     def read(self, task_id: str) -> TaskRecord | None:
@@ -62,6 +80,12 @@ class Records:
     def statuses(self) -> dict[str, Literal["done", "failed"]]:
         """What became of every task that has a record."""
         return {record.id: record.status for record in self.all()}
+
+    def _discard(self, picture: OutputRecord) -> None:
+        try:
+            self._storage.delete(picture.key)
+        except StorageError as error:  # it takes room, but no record is wrong
+            log.warning("%s is not needed any more, but stays: %s", picture.key, error)
 
     def _read_many(self, ids: Iterable[str]) -> Iterator[TaskRecord]:
         with ThreadPoolExecutor(READERS, thread_name_prefix="records") as readers:

@@ -111,6 +111,8 @@ class TaskRecord(BaseModel):
     init: Line | None = None
     inputs: list[InputRecord] = []
     output: OutputRecord | None = None
+    kept: OutputRecord | None = None
+    """Of a render that failed on the way: its last good picture."""
     losses: dict[str, float] = {}
     """Final loss terms, weighted: total, content, style, style_<layer>, tv."""
     losses_key: str | None = None

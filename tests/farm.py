@@ -89,7 +89,10 @@ def write_stand_in_job(folder: Path, directives: Sequence[dict[str, Any]], **cha
 
 
 class StandIn:
-    """A renderer that does what its content file says: {"seconds", "fail", "die_once", "concessions"}."""
+    """A renderer that does what its content file says: {"seconds", "fail", "die_once"}.
+
+    Of a render that fails as diverged, "good" are the last good pictures; "concessions" are as they come.
+    """
 
     device = "stand-in"
     versions: dict[str, str] = {}  # noqa: RUF012 - the protocol's attribute, never changed
@@ -136,7 +139,9 @@ class StandIn:
     def _misbehave(self, content: Any) -> None:
         fail = content.get("fail")
         if fail == "diverged":
-            raise DivergedError("the loss became nan")
+            error = DivergedError("the loss became nan")
+            error.pictures = tuple(content.get("good", ()))
+            raise error
         if fail == "memory":
             raise MemoryError
         if fail == "limit":

@@ -53,8 +53,9 @@ class Summary:
             made = ", ".join(f"{what} ({count})" for what, count in self.concessions.items())
             lines.append(f"  to make do with the memory there was: {made}")
         for failure in self.failures[:SHOWN_FAILURES]:
+            kept = f" (last good picture: {failure['kept']})" if "kept" in failure else ""
             lines.append(
-                f"  failed: {failure['name']}-{failure['id']}: {printable(failure['error'])}"
+                f"  failed: {failure['name']}-{failure['id']}: {printable(failure['error'])}{kept}"
             )
         hidden = len(self.failures) - SHOWN_FAILURES
         if hidden > 0:
@@ -74,6 +75,7 @@ def summarise(output: str, records: Iterable[TaskRecord]) -> Summary:
                     "id": record.id,
                     "name": record.name,
                     "error": record.error or "no reason recorded",
+                    **({"kept": record.kept.key} if record.kept else {}),
                 }
             )
             continue

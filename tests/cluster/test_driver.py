@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from dataclasses import replace
 
 import pytest
@@ -69,6 +70,16 @@ def test_a_bad_picture_fails_with_its_reason_and_the_others_go_on(tmp_path):
     assert failed.error == "the loss became nan"
     assert len(failed.attempts) == 1  # never tried again
     assert floor.said(TaskFailed)[0].error == "the loss became nan"
+
+
+def test_a_failed_record_names_the_picture_that_was_kept(tmp_path):
+    floor = Floor(tmp_path, [{"fail": "diverged", "good": [{"n": 1}]}])
+
+    floor.run()
+
+    (record,) = floor.records.all()
+    assert json.loads((tmp_path / "out" / record.kept.key).read_text()) == {"n": 1}
+    assert floor.said(TaskFailed)[0].kept == record.kept.key
 
 
 def test_a_bug_is_tried_again_and_every_attempt_is_recorded(tmp_path, monkeypatch):

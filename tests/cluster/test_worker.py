@@ -155,6 +155,28 @@ def test_a_failing_render_comes_back_as_its_kind(farm, directive, kind, sentence
     assert not list(storage.list(keys.IMAGES))
 
 
+def test_the_last_good_picture_of_a_failed_render_is_kept(farm):
+    worker, (task,), storage = farm({"fail": "diverged", "good": [{"all": "well"}]})
+
+    outcome = worker.run(task, "1-aa")
+
+    kept = outcome.failure.kept
+    assert outcome.failure.kind == "picture"
+    assert kept.key == keys.kept("c000--style", task.id, "png") == f"kept/c000--style-{task.id}.png"
+    assert json.loads(storage.get(kept.key)) == {"all": "well"}
+    assert kept.sha256 == hashlib.sha256(storage.get(kept.key)).hexdigest()
+    assert not list(storage.list(keys.IMAGES))
+
+
+def test_a_picture_that_cannot_be_kept_changes_no_failure(farm, tmp_path):
+    worker, (task,), _ = farm({"fail": "diverged", "good": [{}]})
+    (tmp_path / "out").write_text("a file where the folder should be")
+
+    failure = worker.run(task, "1-aa").failure
+
+    assert (failure.kind, failure.message, failure.kept) == ("picture", "the loss became nan", None)
+
+
 def test_a_missing_picture_is_the_users_mistake(farm, tmp_path):
     worker, (task,), _ = farm({})
     (tmp_path / "c000.png").unlink()

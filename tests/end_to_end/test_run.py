@@ -108,6 +108,38 @@ def test_failed_tasks_stay_failed_until_asked_for(tmp_path):
     assert {r.status for r in records_of(job).values()} == {"done"}
 
 
+@pytest.mark.parametrize("again", ["--retry-failed", "--overwrite"])
+def test_a_render_that_diverges_keeps_its_last_good_picture_until_it_is_done(tmp_path, again):
+    # The same task can end otherwise, because what a picture holds is not in its id.
+    # Of a photo like its painting, such a weight makes a loss that is still a number.
+    job = write_job(tmp_path, photos=1, styles=1, recipe={"steps": 100, "style_weight": 5e34})
+    Image.new("RGB", (48, 40), "teal").save(tmp_path / "styles" / "s0.png")
+    photo = tmp_path / "photos" / "p0.png"
+
+    first = stylefarm("run", job, *INLINE)
+
+    (failed,) = records_of(job).values()
+    assert (first.returncode, failed.status) == (1, "failed")
+    assert Image.open(tmp_path / "out" / failed.kept.key).size == (32, 27)
+    assert failed.kept.key in first.stderr
+    assert failed.kept.key in stylefarm("report", job).stdout
+    assert not (tmp_path / "out" / "images").exists()
+
+    photo.write_text("not a picture")
+    stylefarm("run", job, *INLINE, "--retry-failed")
+
+    (failed_again,) = records_of(job).values()
+    assert "not a picture" in failed_again.error
+    assert failed_again.kept == failed.kept  # it is still the best there is
+
+    Image.new("RGB", (48, 40), "teal").save(photo)
+    last = stylefarm("run", job, *INLINE, again)
+
+    (done,) = records_of(job).values()
+    assert (last.returncode, done.status, done.kept) == (0, "done", None), last.stderr
+    assert not list((tmp_path / "out" / "kept").iterdir())
+
+
 def test_quiet_says_nothing(tmp_path):
     ran = stylefarm("run", write_job(tmp_path, photos=1, styles=1), *INLINE, "--quiet")
 

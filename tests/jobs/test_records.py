@@ -75,6 +75,42 @@ def test_a_record_says_which_mask_and_those_of_before_are_read(rig: Rig) -> None
     assert (read.styles, read.inputs[0].mask) == ([("b.jpg", 1.0)], None)
 
 
+GOOD = OutputRecord(key="kept/a.png", sha256="2" * 64, size=1, width=1, height=1)
+BETTER = GOOD.model_copy(update={"key": "kept/b.png"})
+
+
+@pytest.mark.parametrize(
+    ("status", "kept", "names", "left"),
+    [
+        pytest.param("done", None, None, ["kept/b.png"], id="done"),
+        pytest.param("failed", None, GOOD, ["kept/a.png", "kept/b.png"], id="failed otherwise"),
+        pytest.param("failed", GOOD, GOOD, ["kept/a.png", "kept/b.png"], id="written anew"),
+        pytest.param("failed", BETTER, BETTER, ["kept/b.png"], id="in another format"),
+    ],
+)
+def test_a_kept_picture_is_there_while_its_record_names_it(
+    rig: Rig, status: str, kept: OutputRecord | None, names: OutputRecord | None, left: list[str]
+) -> None:
+    storage = rig.open()
+    for picture in (GOOD, BETTER):
+        storage.put(picture.key, b"picture")
+    Records(storage).commit(a_record(1, status=status, kept=kept), GOOD)
+    (record,) = Records(storage).all()
+    assert record.kept == names
+    assert [found.key for found in storage.list(keys.KEPT)] == left
+
+
+def test_what_is_forgotten_keeps_no_picture(rig: Rig) -> None:
+    storage = rig.open()
+    records = Records(storage)
+    for number, picture in enumerate((GOOD, BETTER)):
+        storage.put(picture.key, b"picture")
+        records.commit(a_record(number, status="failed", kept=picture))
+    records.forget([a_record(0).id], {a_record(0).id: GOOD, a_record(1).id: BETTER})
+    assert list(records.ids()) == [a_record(1).id]
+    assert [found.key for found in storage.list(keys.KEPT)] == ["kept/b.png"]
+
+
 def test_the_last_commit_counts(rig: Rig) -> None:
     records = Records(rig.open())
     records.commit(a_record(1, status="failed", error="no such picture"))

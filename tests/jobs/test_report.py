@@ -91,6 +91,13 @@ def test_the_text_shows_so_many_failures_and_counts_the_others() -> None:
     assert len(more.to_json()["failures"]) == SHOWN_FAILURES + 7
 
 
+def test_a_failure_says_where_its_last_good_picture_is() -> None:
+    kept = {"key": "kept/x.png", "sha256": "0", "size": 1, "width": 1, "height": 1}
+    summary = summarise("out", [a_record(1, status="failed", error="it diverged", kept=kept)])
+    assert summary.failures[0]["kept"] == "kept/x.png"
+    assert summary.to_text().endswith(": it diverged (last good picture: kept/x.png)")
+
+
 def test_a_failure_is_one_line() -> None:
     text = summarise("out", [failed(1, "first\nsecond\r\nthird")]).to_text()
     assert len(text.splitlines()) == 2
