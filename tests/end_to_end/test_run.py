@@ -453,7 +453,13 @@ def test_no_secret_of_an_address_reaches_the_output(tmp_path):
     job = write_job(
         tmp_path,
         retries={"attempts": 1},
-        pairs=[{"content": [secret.format("a"), "photos/p0.png"], "style": "styles/s0.png"}],
+        pairs=[
+            {"content": [secret.format("a"), "photos/p0.png"], "style": "styles/s0.png"},
+            {
+                "content": "photos/p0.png",
+                "style": {"picture": "styles/s0.png", "mask": secret.format("{content}")},
+            },
+        ],
     )
 
     ran = stylefarm("run", job, *INLINE, "--json", AWS_SECRET_ACCESS_KEY="aws-secret-key")
