@@ -35,42 +35,48 @@ class Optimiser(Protocol):
 
 
 class BatchedAdam:
-    """torch's Adam, with a step length for each picture."""
+    """Adam (Kingma and Ba, 2015, algorithm 1), with a step length for each picture.
+
+    torch's own would import its compiler, which takes longer than a small picture's first steps, and
+    knows one step length for all.
+    """
+
+    BETA1 = 0.9
+    EPSILON = 1e-8
 
     def __init__(
         self, x: Tensor, learning_rate: float, beta2: float, start: Moments | None = None
     ) -> None:
         self._x = x
-        self._adam = torch.optim.Adam([x], lr=learning_rate, betas=(0.9, beta2), fused=True)
-        self._pace_B = x.new_ones(len(x))
-        if start is not None:
-            self._adam.state[x] = {
-                "step": start.steps,
-                "exp_avg": start.first,
-                "exp_avg_sq": start.second,
-            }
+        self._beta2 = beta2
+        self._first = torch.zeros_like(x) if start is None else start.first.clone()
+        self._second = torch.zeros_like(x) if start is None else start.second.clone()
+        # Counted on the host: it is the same for every picture, whatever happens to them.
+        self._steps = 0 if start is None else int(start.steps)
+        self._rate_B111 = x.new_full((len(x), 1, 1, 1), learning_rate)
 
     @torch.no_grad()
     def step(self, gradient: Tensor) -> None:
-        """Adam's step, times the picture's pace."""
-        before = self._x.clone()
-        self._x.grad = gradient
-        self._adam.step()
-        self._x.copy_(torch.lerp(before, self._x, self._pace_B.view(-1, 1, 1, 1)))
+        """Move by the first moment over the root of the second, both corrected for having begun at
+        zero."""
+        self._steps += 1
+        self._first.lerp_(gradient, 1 - self.BETA1)
+        self._second.mul_(self._beta2).addcmul_(gradient, gradient, value=1 - self._beta2)
+        root = self._second.sqrt().div_((1 - self._beta2**self._steps) ** 0.5).add_(self.EPSILON)
+        step = torch.div(self._first, root, out=root).mul_(self._rate_B111)
+        self._x.sub_(step, alpha=1 / (1 - self.BETA1**self._steps))
 
     @torch.no_grad()
     def restart(self, which_B: Tensor, slower: float) -> None:
         """Zero the moments of these pictures; the count of steps, which is common, stays."""
-        self._pace_B = torch.where(which_B, slower * self._pace_B, self._pace_B)
-        keep = (~which_B).to(self._x.dtype).view(-1, 1, 1, 1)
-        for name, value in self._adam.state[self._x].items():
-            if name != "step":
-                value.mul_(keep)
+        which = which_B.view(-1, 1, 1, 1)
+        self._rate_B111 = torch.where(which, slower * self._rate_B111, self._rate_B111)
+        self._first.masked_fill_(which, 0)
+        self._second.masked_fill_(which, 0)
 
     def moments(self) -> Moments:
         """As they are after the last step."""
-        state = self._adam.state[self._x]
-        return Moments(state["exp_avg"], state["exp_avg_sq"], state["step"])
+        return Moments(self._first, self._second, torch.tensor(self._steps))
 
 
 def make_optimiser(recipe: Recipe, x: Tensor, start: Moments | None = None) -> Optimiser:

@@ -144,6 +144,18 @@ def test_adam_goes_on_with_the_moments_it_is_given() -> None:
     torch.testing.assert_close(parts, whole)
 
 
+def test_adam_is_torchs_adam() -> None:
+    ours, theirs = (noise(1, 5, 6).requires_grad_() for _ in range(2))
+    adam = BatchedAdam(ours, 0.02, 0.99)
+    reference = torch.optim.Adam([theirs], lr=0.02, betas=(0.9, 0.99))
+    for seed in range(20):
+        gradient = noise(seed, 5, 6) - 0.5
+        adam.step(gradient)
+        theirs.grad = gradient.clone()
+        reference.step()
+    torch.testing.assert_close(ours, theirs)
+
+
 def test_it_paints() -> None:
     from stylize import stylize
 
