@@ -1,0 +1,329 @@
+"""The way through the network by hand is autograd's way, all at once and in strips of any height.
+
+The network here is plain torch, which autograd differentiates; nothing of the painter's is in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from stylize import Recipe, strips
+from stylize.objective import Losses, Objective
+from stylize.probes import Content, Gaussian, Gram, Part, Probe
+from stylize.recipe import LAYERS
+from stylize.spaces import IMAGENET, RGB, SPACES
+from stylize.strips import ALIGNMENT, HALO, cut
+from stylize.style_terms import Extent, WassersteinTerm
+from stylize.survey import Survey, Way, features
+from stylize.vgg import VGG19
+from tests.stylize.support import noise, recipe, seeded, tiny_convs, tiny_network
+
+DOUBLE = torch.float64
+POOLINGS: list[Any] = ["max", "average", "l2"]
+PADDINGS: list[Any] = ["zeros", "replicate"]
+SCALES = {"max": 1.0, "average": 2.0, "l2": 0.78}
+"""Of rescaled poolings; style-transfer-pytorch's values."""
+
+AT_ONCE = Way(dtype=DOUBLE)
+
+
+def plainly(x: Tensor, way: Way) -> dict[str, Tensor]:
+    """Every layer's features, as anybody would write VGG19."""
+    found, smallest = {}, min(x.shape[2:])
+    for name, (weight, bias) in zip(LAYERS, tiny_convs(dtype=DOUBLE), strict=True):
+        block, number = int(name[4]), int(name[6])
+        if number == 1 and block > 1:
+            x = pooled(x, way)
+        if smallest >> (block - 1) == 0:
+            return found
+        if name == "conv1_1" and way.padding == "replicate":
+            x = F.relu(F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), weight, bias))
+        else:
+            x = F.relu(F.conv2d(x, weight, bias, padding=1))
+        found[name] = x
+    return found
+
+
+def pooled(x: Tensor, way: Way) -> Tensor:
+    if way.pooling == "max":
+        y = F.max_pool2d(x, 2)
+    elif way.pooling == "average":
+        y = F.avg_pool2d(x, 2)
+    else:
+        cells = x[:, :, : x.shape[2] // 2 * 2, : x.shape[3] // 2 * 2].square()
+        sums = sum(cells[:, :, i::2, j::2] for i in (0, 1) for j in (0, 1))
+        assert isinstance(sums, Tensor)
+        # The root has no slope at 0: none is as good as any.
+        y = torch.where(sums > 0, sums, 1).sqrt() * (sums > 0)
+    return y * SCALES[way.pooling] if way.rescale_pooling else y
+
+
+def pictures(batch: int, height: int, width: int, seed: int = 0) -> Tensor:
+    return torch.cat([noise(10 * seed + i, height, width, DOUBLE) for i in range(batch)]) - 0.4
+
+
+def random_like(x: Tensor, seed: int) -> Tensor:
+    return torch.randn(x.shape, generator=seeded(seed), dtype=x.dtype)
+
+
+def network() -> VGG19:
+    return tiny_network(RGB, dtype=DOUBLE)
+
+
+# -- against autograd --------------------------------------------------------------------------------
+
+Kinds = Mapping[str, Sequence[str]]
+"""What is measured at each layer."""
+
+
+def gathered(kind: str, parts: Sequence[Part], extent: Extent) -> list[Tensor]:
+    """A whole of the parts, whichever way the picture was cut."""
+    if kind == "gaussian":
+        return list(WassersteinTerm().gather(parts, extent))
+    return [sum((part[0] for part in parts[1:]), start=parts[0][0])]
+
+
+def measured_by_hand(x: Tensor, way: Way, kinds: Kinds, targets: Mapping[str, Tensor]) -> Any:
+    makers: dict[str, Callable[[str], Probe]] = {
+        "gram": lambda _: Gram(None, DOUBLE),
+        "gaussian": lambda _: Gaussian(None, DOUBLE),
+        "content": lambda name: Content(targets[name]),
+    }
+    probes = {name: [makers[kind](name) for kind in found] for name, found in kinds.items()}
+    found = Survey(network(), way, probes)(x)
+    for name, its_kinds in kinds.items():
+        m = targets[name][0, 0].numel()
+        extent = Extent(m, x.new_full((len(x), 1), m))
+        for kind, parts in zip(its_kinds, found[name], strict=True):
+            yield from gathered(kind, parts, extent)
+
+
+def measured_plainly(x: Tensor, way: Way, kinds: Kinds, targets: Mapping[str, Tensor]) -> Any:
+    found = plainly(x, way)
+    for name, its_kinds in kinds.items():
+        f = found[name].flatten(2)
+        for kind in its_kinds:
+            if kind == "gram":
+                yield (f @ f.mT)[:, None]
+            elif kind == "content":
+                yield (found[name] - targets[name]).square().sum((1, 2, 3))
+            else:
+                mean = f.mean(2)
+                second = torch.einsum("bim,bjm->bij", f, f) / f.shape[2]
+                identity = torch.eye(f.shape[1], dtype=DOUBLE)
+                yield mean[:, None]
+                yield (second - mean[:, :, None] * mean[:, None] + 1e-4 * identity)[:, None]
+
+
+def assert_as_autograd(x: Tensor, way: Way, kinds: Kinds) -> None:
+    """Values, and the gradient of a sum of all of them that weighs each entry differently."""
+    targets = {name: random_like(f, 3) for name, f in plainly(x, way).items() if name in kinds}
+    results = []
+    for measured in (measured_by_hand, measured_plainly):
+        leaf = x.clone().requires_grad_()
+        values = list(measured(leaf, way, kinds, targets))
+        loss = sum((random_like(v, i) * v).sum() for i, v in enumerate(values))
+        assert isinstance(loss, Tensor)
+        results.append((values, torch.autograd.grad(loss, leaf)[0]))
+    (values, gradient), (expected, expected_gradient) = results
+    for value, other in zip(values, expected, strict=True):
+        torch.testing.assert_close(value, other, rtol=1e-9, atol=1e-9)
+    largest = expected_gradient.abs().max().item()
+    assert largest > 0
+    torch.testing.assert_close(gradient, expected_gradient, rtol=0, atol=1e-10 * largest)
+
+
+some_layers = st.dictionaries(
+    st.sampled_from(LAYERS),
+    st.lists(st.sampled_from(["content", "gram", "gaussian"]), min_size=1, max_size=3),
+    min_size=1,
+    max_size=5,
+)
+
+
+@given(
+    kinds=some_layers,
+    pooling=st.sampled_from(POOLINGS),
+    padding=st.sampled_from(PADDINGS),
+    rescale=st.booleans(),
+    height=st.integers(16, 70),
+    width=st.integers(16, 50),
+    batch=st.sampled_from([1, 3]),
+    strip_rows=st.none() | st.integers(1, 80),
+)
+@settings(max_examples=60, deadline=None)
+def test_any_layers_of_any_way_are_autograds(
+    kinds: Kinds,
+    pooling: Any,
+    padding: Any,
+    rescale: bool,
+    height: int,
+    width: int,
+    batch: int,
+    strip_rows: int | None,
+) -> None:
+    pixels = None if strip_rows is None else strip_rows * width
+    way = Way(pooling, padding, rescale, DOUBLE, pixels)
+    assert_as_autograd(pictures(batch, height, width), way, kinds)
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+@pytest.mark.parametrize("padding", PADDINGS)
+@pytest.mark.parametrize("rescale", [False, True])
+@pytest.mark.parametrize("strip_rows", [None, 4, 12])
+def test_every_way_is_autograds(
+    pooling: Any, padding: Any, rescale: bool, strip_rows: int | None
+) -> None:
+    """Of every block a layer that is measured twice, one in the middle, and one before a pooling."""
+    pixels = None if strip_rows is None else strip_rows * 35
+    way = Way(pooling, padding, rescale, DOUBLE, pixels)
+    kinds = {
+        "conv1_1": ["gram"],
+        "conv2_2": ["content", "gaussian"],
+        "conv3_1": ["gram", "gaussian"],
+        "conv4_2": ["content"],
+        "conv5_1": ["gaussian"],
+    }
+    assert_as_autograd(pictures(2, 45, 35), way, kinds)
+
+
+@pytest.mark.parametrize("last", ["conv1_1", "conv1_2", "conv2_1", "conv2_2", "conv3_1"])
+def test_a_survey_may_end_within_or_just_behind_the_shallow_blocks(last: str) -> None:
+    """There is then no deep part that hands the strips a gradient, or only the first layer of one."""
+    way = AT_ONCE._replace(strip_pixels=8 * 30)
+    assert_as_autograd(pictures(3, 43, 30), way, {last: ["content", "gram", "gaussian"]})
+
+
+@pytest.mark.parametrize("height", range(16, 52))
+def test_heights_that_divide_badly_are_autograds(height: int) -> None:
+    way = AT_ONCE._replace(strip_pixels=12 * 17)
+    kinds = {"conv1_2": ["gram"], "conv2_1": ["content"], "conv3_2": ["gram"], "conv5_4": ["gram"]}
+    assert_as_autograd(pictures(1, height, 17), way, kinds)
+
+
+@pytest.mark.parametrize("strip_pixels", [None, 4 * 35, 16 * 35, 1 << 18])
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_features_are_those_of_a_plain_network(strip_pixels: int | None, pooling: Any) -> None:
+    x = pictures(2, 53, 35)
+    way = Way(pooling, "replicate", True, DOUBLE, strip_pixels)
+    found = features(network(), x, LAYERS, way)
+    expected = plainly(x, way)
+    assert list(found) == list(LAYERS)
+    for name in LAYERS:
+        torch.testing.assert_close(found[name], expected[name], rtol=1e-10, atol=1e-10)
+
+
+def test_looking_changes_neither_the_pictures_nor_what_was_found() -> None:
+    """Many steps inside are in place."""
+    x = pictures(1, 33, 40).requires_grad_()
+    before = x.detach().clone()
+    way = AT_ONCE._replace(strip_pixels=8 * 40)
+    survey = Survey(
+        network(), way, {"conv2_1": [Gram(None, DOUBLE)], "conv3_1": [Gram(None, DOUBLE)]}
+    )
+    found = [part[0] for (parts,) in survey(x).values() for part in parts]
+    kept = [value.detach().clone() for value in found]
+    torch.autograd.grad(torch.stack([value.sum() for value in found]).sum(), x)
+    assert torch.equal(x, before)
+    assert all(map(torch.equal, found, kept))
+
+
+# -- strips ------------------------------------------------------------------------------------------
+
+heights = st.integers(1, 5000)
+
+
+@given(height=heights, width=st.integers(1, 5000), pixels=st.integers(1, 1 << 22))
+@example(height=4, width=4, pixels=1)
+@example(height=15, width=1, pixels=8)
+def test_strips_tile_the_picture(height: int, width: int, pixels: int) -> None:
+    found = list(cut(height, width, pixels))
+    assert [strip.top for strip in found] == [0, *(strip.bottom for strip in found[:-1])]
+    assert found[-1].bottom == height
+    for strip in found:
+        assert strip.top < strip.bottom
+        # The poolings of a strip are the picture's.
+        assert strip.top % ALIGNMENT == strip.above % ALIGNMENT == 0
+        assert strip.bottom == height or strip.bottom % ALIGNMENT == 0
+        assert strip.below == height or strip.below % ALIGNMENT == 0
+        # Its halo is whole, or ends where the picture does.
+        assert strip.above == max(0, strip.top - HALO)
+        assert strip.below == min(height, strip.bottom + HALO)
+        # About as large as asked for, but for what alignment and a thin rest add.
+        assert strip.bottom - strip.top <= 1.5 * pixels / width + 3 * ALIGNMENT
+
+
+@given(height=st.integers(4, 600), rows=st.integers(1, 300), scale=st.sampled_from([1, 2, 4]))
+def test_the_rows_of_strips_tile_every_layers_features(height: int, rows: int, scale: int) -> None:
+    lines: list[int] = []
+    for strip in cut(height, 10, 10 * rows):
+        of_features = range(strip.above // scale, strip.below // scale)
+        mine = of_features[strip.rows(scale)]
+        assert mine.start == strip.top // scale
+        lines += mine
+    assert lines == list(range(height // scale))
+
+
+def studio_like(**knobs: Any) -> Recipe:
+    """With a content layer in each shallow block and one below, and weights that let each count."""
+    plain = {
+        "content_layers": ["conv1_2", "conv2_2", "conv4_2"],
+        "style_layers": list(LAYERS[:14:3]),
+    }
+    return recipe(**{**plain, **knobs})
+
+
+def look_at(made: Recipe, strip_pixels: int | None, batch: int = 2) -> tuple[Losses, Tensor]:
+    """The losses of pictures 61 x 44 px and their gradient."""
+    objective = Objective(
+        tiny_network(IMAGENET, dtype=DOUBLE),
+        made,
+        pictures(batch, 61, 44, seed=1) + 0.4,
+        [[(noise(90 + i, 50, 35, DOUBLE), 1.0)] for i in range(batch)],
+        strip_pixels=strip_pixels,
+    )
+    x = SPACES[made.space].from_rgb(pictures(batch, 61, 44, seed=2) + 0.4).requires_grad_()
+    losses = objective(x)
+    return losses, torch.autograd.grad(losses.total_B.sum(), x)[0]
+
+
+@pytest.mark.parametrize("rows", [1, 8, 13, 30, 61])
+@pytest.mark.parametrize(
+    ("knobs", "tolerance"),
+    [
+        ({}, 1e-10),
+        ({"pooling": "average", "padding": "replicate", "gram": "none"}, 1e-10),
+        # Roots of matrices with tiny eigenvalues magnify rounding.
+        ({"style_loss": "wasserstein", "space": "rgb"}, 1e-6),
+    ],
+    ids=["gram", "unnormalised", "wasserstein"],
+)
+def test_an_objective_in_strips_is_the_objective(
+    rows: int, knobs: dict[str, Any], tolerance: float
+) -> None:
+    made = studio_like(**knobs)
+    whole, gradient = look_at(made, None)
+    found, in_strips = look_at(made, rows * 44)
+    assert whole.content_B.min() > 0
+    torch.testing.assert_close(found.columns(), whole.columns(), rtol=tolerance, atol=0)
+    largest = gradient.abs().max().item()
+    torch.testing.assert_close(in_strips, gradient, rtol=0, atol=tolerance * largest)
+
+
+@pytest.mark.parametrize("halo", [0, 4])
+def test_a_smaller_halo_would_not_do(halo: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So the tests above would notice."""
+    made = studio_like()
+    whole, gradient = look_at(made, None)
+    monkeypatch.setattr(strips, "HALO", halo)
+    found, in_strips = look_at(made, 16 * 44)
+    assert not torch.allclose(found.content_B, whole.content_B, rtol=1e-6)
+    assert (in_strips - gradient).abs().max() > 1e-4 * gradient.abs().max()
