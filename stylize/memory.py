@@ -12,16 +12,16 @@ from stylize.strips import STRIP_PIXELS
 if TYPE_CHECKING:
     import torch
 
-PROCESS_BYTES = 926 * 2**20
+PROCESS_BYTES = 792 * 2**20
 """Python, torch and the network's weights."""
 
-BYTES_PER_PIXEL = 1640
+BYTES_PER_PIXEL = 1660
 """Activations and gradients up to conv5_1 in float32, targets, and the pictures themselves."""
 
-BYTES_PER_PIXEL_IN_STRIPS = 336
+BYTES_PER_PIXEL_IN_STRIPS = 350
 """The same where the two shallow blocks are run in strips, whose own memory is another matter."""
 
-BYTES_PER_STRIP_PIXEL = 1050
+BYTES_PER_STRIP_PIXEL = 1030
 
 BYTES_PER_REMEMBERED_PAIR = 24
 """L-BFGS keeps two float32 pictures of three channels for every pair in its history."""
