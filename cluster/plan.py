@@ -12,7 +12,7 @@ from typing import Any
 from jobs.agenda import Agenda
 from jobs.records import Records
 from jobs.source import FieldPath
-from stylize.memory import predict_bytes
+from stylize.memory import history_bytes, predict_bytes
 from stylize.recipe import Recipe
 
 MISSING_SHOWN = 10
@@ -28,7 +28,11 @@ class Group:
     tasks: int
     left: int
     memory_bytes: int
-    """Most that one such render takes, for a square picture."""
+    """Most that one such render takes, for a square picture, all at once."""
+    strips_bytes: int
+    """The same in strips, which is how a render goes that does not fit otherwise."""
+    history_bytes: int
+    """What L-BFGS's remembered pairs take of either."""
     seconds_each: float | None
     """From earlier renders of this kind in the same output; None when there are none."""
 
@@ -104,8 +108,20 @@ def _group(recipe: Recipe, tasks: int, left: int, seconds: list[float] | None) -
         tasks=tasks,
         left=left,
         memory_bytes=predict_bytes(recipe, recipe.size, recipe.size),
+        strips_bytes=predict_bytes(recipe, recipe.size, recipe.size, strips=True),
+        history_bytes=history_bytes(recipe, recipe.size, recipe.size),
         seconds_each=sum(seconds) / len(seconds) if seconds else None,
     )
+
+
+def _memory(group: Group) -> str:
+    """ "7.5 GiB, or 2.6 GiB in strips, 0.4 GiB of it L-BFGS's history"."""
+    text = (
+        f"{group.memory_bytes / 2**30:.1f} GiB, or {group.strips_bytes / 2**30:.1f} GiB in strips"
+    )
+    if group.history_bytes:
+        text += f", {group.history_bytes / 2**30:.1f} GiB of it L-BFGS's history"
+    return text
 
 
 def to_text(plan: Plan, missing: Mapping[str, str]) -> str:
@@ -119,7 +135,7 @@ def to_text(plan: Plan, missing: Mapping[str, str]) -> str:
         each = f", {group.seconds_each:.0f} s each" if group.seconds_each is not None else ""
         lines.append(
             f"  {group.tasks:,} x {group.preset} at {sizes} px, {group.steps:,} steps{each}, "
-            f"up to {group.memory_bytes / 2**30:.1f} GiB"
+            f"up to {_memory(group)}"
         )
     if plan.left and plan.device_seconds is not None:
         lines.append(f"  about {plan.device_seconds / 60:,.0f} min of device time are left")

@@ -41,14 +41,24 @@ def predict_bytes(
     The constants are fitted to peak resident sizes on the CPU at 256 to 2048 px, where they are within
     a tenth of what was measured.
     """
-    margin = 2 * recipe.margin
-    canvas = (height + margin) * (width + margin)
-    pairs = recipe.history if recipe.optimizer == "lbfgs" else 1  # Adam's two moments
-    per_pixel = BYTES_PER_PIXEL_IN_STRIPS if strips else BYTES_PER_PIXEL
-    needed = pictures * canvas * (per_pixel + pairs * BYTES_PER_REMEMBERED_PAIR)
+    canvas = _canvas(recipe, height, width)
+    needed = canvas * (BYTES_PER_PIXEL_IN_STRIPS if strips else BYTES_PER_PIXEL)
     if strips:
-        needed += pictures * min(canvas, STRIP_PIXELS) * BYTES_PER_STRIP_PIXEL
-    return needed + (PROCESS_BYTES if process else 0)
+        needed += min(canvas, STRIP_PIXELS) * BYTES_PER_STRIP_PIXEL
+    if recipe.optimizer == "adam":
+        needed += canvas * BYTES_PER_REMEMBERED_PAIR  # its two moments
+    needed += history_bytes(recipe, height, width)
+    return pictures * needed + (PROCESS_BYTES if process else 0)
+
+
+def history_bytes(recipe: Recipe, height: int, width: int) -> int:
+    """What L-BFGS's memory takes, for one picture; 0 for Adam."""
+    pairs = recipe.history if recipe.optimizer == "lbfgs" else 0
+    return pairs * BYTES_PER_REMEMBERED_PAIR * _canvas(recipe, height, width)
+
+
+def _canvas(recipe: Recipe, height: int, width: int) -> int:
+    return (height + 2 * recipe.margin) * (width + 2 * recipe.margin)
 
 
 def available_bytes(device: torch.device) -> int | None:
