@@ -145,6 +145,9 @@ class RayWorker:
         seen = ray.get_runtime_context().get_accelerator_ids().get("GPU", [])
         if gpus and len(seen) != 1:
             raise RuntimeError(f"a worker must see exactly one GPU, and this one sees {seen}")
+        # Read when torch is first imported, which is below. Waiting threads that spin take the cores
+        # from the other workers, and a render of several threads then takes many times as long.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         name = f"{kind}-{number}" if not seen else f"{kind}-{number}(gpu {seen[0]})"
         self._about = {"gpus": seen, "pid": os.getpid()}
         self._worker = Worker(setup, worker_name(name))

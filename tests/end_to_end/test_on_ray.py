@@ -51,8 +51,10 @@ def _command_line(pid: int) -> str:
 
 @pytest.mark.skipif(not Path("/proc").exists(), reason="finds the workers in /proc")
 def test_kill_9_on_a_worker_in_the_middle_of_a_job(tmp_path):
-    job = write_job(tmp_path, recipe={"steps": 400, "optimizer": "adam"})
-    undisturbed = write_job(tmp_path / "undisturbed", recipe={"steps": 400, "optimizer": "adam"})
+    # One thread: as many as there are decide in which order numbers are added up.
+    knobs = {"recipe": {"steps": 400, "optimizer": "adam"}, "workers": {"threads": 1}}
+    job = write_job(tmp_path, **knobs)
+    undisturbed = write_job(tmp_path / "undisturbed", **knobs)
     stylefarm("run", undisturbed, "--pool", "inline")
     process = subprocess.Popen(
         command("run", job, "--workers", "1", "--json"),
