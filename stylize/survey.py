@@ -140,17 +140,21 @@ class _Look:
             for strip in self._strips:
                 stage = _Stage(survey, survey.shallow, strip)
                 y = stage.forward(x[:, :, strip.above : strip.below], keep=False)
-                self._parts += stage.parts
+                self._parts += stage.taken()
                 if survey.deep:
                     pieces.append(y[:, :, strip.rows(SHALLOW_SCALE)])
                 del y
             if survey.deep:
                 x = channels_last(torch.cat(pieces, 2))
         self._deep.forward(x, keep)
-        self._parts += self._deep.parts
+        self._parts += self._deep.taken()
 
     def found(self, layout: list[_Found]) -> tuple[Tensor, ...]:
-        """Every tensor of every part; how they belong together is added to ``layout``."""
+        """Every tensor of every part; how they belong together is added to ``layout``.
+
+        Nothing here refers to them any more: they refer to what made them, which refers to this look,
+        and memory in such a circle is never given back.
+        """
         parts, self._parts = self._parts, []
         layout += [_Found(name, probe, len(part)) for name, probe, part in parts]
         return tuple(tensor for _, _, part in parts for tensor in part)
@@ -193,7 +197,7 @@ class _Stage:
         self._strip = strip
         self._small = survey.way.strip_pixels is not None
         self._back: list[Callable[[Tensor | None], Tensor | None]] = []
-        self.parts: list[tuple[str, int, Part]] = []
+        self._parts: list[tuple[str, int, Part]] = []
         self._slopes: list[Tensor] = []
 
     def forward(self, x: Tensor, keep: bool) -> Tensor:
@@ -233,6 +237,11 @@ class _Stage:
                     x = x * factor
         return x
 
+    def taken(self) -> list[tuple[str, int, Part]]:
+        """The parts that forward found, with layer and number of probe. They are not kept."""
+        parts, self._parts = self._parts, []
+        return parts
+
     def backward(self, gradient: Tensor | None, slopes: list[Tensor]) -> Tensor | None:
         """The gradient at the stage's input, from that at its output (None: nothing came after) and
         from those at its parts, which are taken off the end of ``slopes``."""
@@ -248,7 +257,7 @@ class _Stage:
         for number, probe in enumerate(probes):
             part = probe.part(mine, top)
             counts.append(len(part))
-            self.parts.append((name, number, part))
+            self._parts.append((name, number, part))
         if not keep:
             return
 
