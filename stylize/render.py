@@ -232,10 +232,12 @@ def _in_content_colors(inputs: Inputs) -> Inputs:
 def _moments_of(at: Checkpoint | None) -> Moments | None:
     if at is None or "first" not in at.tensors:
         return None
-    return Moments(at.tensors["first"], at.tensors["second"], at.tensors["adam_steps"])
+    # Copies: Adam changes them in place, and a checkpoint may be gone on from twice.
+    first, second, steps = (at.tensors[name].clone() for name in ("first", "second", "adam_steps"))
+    return Moments(first, second, steps)
 
 
 def _average_of(at: Checkpoint | None, recipe: Recipe) -> IterateAverage | None:
     if at is None or recipe.average is None or "average" not in at.tensors:
         return None
-    return IterateAverage(recipe.average, at.tensors["average"], at.average_weight)
+    return IterateAverage(recipe.average, at.tensors["average"].clone(), at.average_weight)
