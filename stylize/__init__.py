@@ -15,8 +15,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from stylize.errors import (
+    CheckpointError,
     DivergedError,
     InterruptedRender,
+    MemoryLimitError,
     PictureError,
     StylizeError,
     WeightsError,
@@ -24,12 +26,16 @@ from stylize.errors import (
 from stylize.recipe import Recipe
 
 if TYPE_CHECKING:
+    from stylize.checkpoint import Checkpoint
     from stylize.loop import Result, stylize
     from stylize.recorder import Step
 
 __all__ = [
+    "Checkpoint",
+    "CheckpointError",
     "DivergedError",
     "InterruptedRender",
+    "MemoryLimitError",
     "PictureError",
     "Recipe",
     "Result",
@@ -45,6 +51,10 @@ def __getattr__(name: str) -> Any:
         from stylize import loop
 
         return getattr(loop, name)
+    if name == "Checkpoint":
+        from stylize.checkpoint import Checkpoint
+
+        return Checkpoint
     if name == "Step":
         from stylize.recorder import Step
 
