@@ -158,14 +158,20 @@ class _OutOfMemory(Exception):  # noqa: N818 - a signal between two methods
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an allocation failed: CUDA and MPS have errors of their own, the CPU's says it in words."""
+    """Whether an allocation failed: CUDA and MPS have errors of their own, the CPU's says it in words;
+    oneDNN, which the CPU's convolutions are, not even that."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    words = ("not enough memory", "can't allocate memory", "out of memory")
-    return isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+    words = ("not enough memory", "can't allocate memory", "out of memory", "bad_alloc")
+    if not isinstance(error, RuntimeError):
+        return False
+    return str(error) == "could not create a primitive" or any(w in str(error) for w in words)
 
 
 def _give_back(device: torch.device) -> None:
+    # What a failed backward pass had not come to is kept until the thread's next one: a small one.
+    leaf = torch.ones((), requires_grad=True)
+    torch.autograd.grad(leaf * 1, leaf)
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
