@@ -47,6 +47,10 @@ class Checkpoint:
         parts = {k: v if k in _COMMON else v[pictures] for k, v in self.tensors.items()}
         return replace(self, tensors=parts)
 
+    def to(self, device: torch.device) -> Checkpoint:
+        """With its tensors on a device."""
+        return replace(self, tensors={k: v.to(device) for k, v in self.tensors.items()})
+
     def to_bytes(self) -> bytes:
         """A safetensors file."""
         from safetensors.torch import save
@@ -67,8 +71,11 @@ class Checkpoint:
             metadata = header["__metadata__"]
             if metadata["format"] != FORMAT:
                 raise CheckpointError(f"the checkpoint is {metadata['format']!r}, not {FORMAT!r}")
-            return cls(tensors=load(data), **json.loads(metadata["state"]))
-        except (ValueError, KeyError, TypeError, SafetensorError) as error:
+            tensors = load(data)
+            if "x" not in tensors:
+                raise CheckpointError("the checkpoint has no picture")
+            return cls(tensors=tensors, **json.loads(metadata["state"]))
+        except (ValueError, KeyError, TypeError, RecursionError, SafetensorError) as error:
             raise CheckpointError(f"the checkpoint is damaged ({error})") from error
 
 

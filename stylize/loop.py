@@ -120,7 +120,7 @@ def stylize(
         )
 
     attempts = Attempts(inputs, recipe, network, device, recorder, on_checkpoint, print_)
-    pictures, losses = attempts.run(resume)
+    pictures, losses = attempts.run(None if resume is None else resume.to(device))
     return Result(
         pictures=pictures,
         losses=losses,
