@@ -100,6 +100,8 @@ def test_a_render_continued_at_any_cut_is_the_one_that_never_stopped(name: str) 
 
     whole = paint(observer=steps.extend, on_checkpoint=keep)
     assert len(cuts) == len(whole.recipe.segments()) - 1 >= 2
+    where = [(step.picture, step.scale, step.step) for step in steps]
+    assert len(set(where)) == len(where)
     for cut, seen in zip(cuts, seen_at, strict=True):
         rest: list[Step] = []
         continued = paint(resume=cut, observer=rest.extend)
