@@ -77,7 +77,6 @@ PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         # The defaults of the fields below are studio's.
         "studio": {},
         "gatys": {
-            "segment": None,
             "steps": 500,
             "start_size": 512,
             "size_factor": None,
@@ -92,7 +91,6 @@ PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "margin": 0,
         },
         "notebook": {
-            "segment": None,
             "steps": 2000,
             "start_size": None,
             "content_weight": 1.0,
@@ -115,7 +113,6 @@ PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "margin": 0,
         },
         "neural-style": {
-            "segment": None,
             "content_weight": 5.0,
             "style_weight": 100.0,
             "tv_weight": 1e-3,
@@ -130,7 +127,6 @@ PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "margin": 0,
         },
         "wasserstein": {
-            "segment": None,
             "steps": 1000,
             "start_size": 128,
             "size_factor": math.sqrt(2),
@@ -225,7 +221,7 @@ class Recipe(BaseModel):
         50, ge=1, le=10_000_000, description="Optimiser steps at every size after the first."
     )
     segment: int | None = Field(
-        250,
+        None,
         ge=1,
         le=10_000_000,
         description="Cut the steps of each size into stretches of about so many: at a cut the optimiser "
