@@ -19,7 +19,7 @@ def style_loss(
     gram_BNN: Tensor,
     target_BNN: Tensor,
     positions: int,
-    norm: Literal["none", "channels", "elements", "paper"] = "none",
+    norm: Literal["none", "channels", "elements", "paper", "target"] = "none",
 ) -> Tensor:
     """c * mean((G - A)^2): (B,). Gatys et al. 2016, eq. 4, up to the factor c.
 
@@ -27,25 +27,28 @@ def style_loss(
     is 1/(4 N^2 M^2) of the sum). ``positions`` is M.
     """
     n = gram_BNN.shape[1]
+    squares_B = (gram_BNN - target_BNN).square().flatten(1).mean(1)
+    if norm == "target":
+        return squares_B / target_BNN.square().flatten(1).mean(1)
     factor = {
         "none": 1.0,
         "channels": 1 / n**2,
         "elements": 1 / (n * positions),
         "paper": 1 / (4 * positions**2),
     }[norm]
-    return factor * (gram_BNN - target_BNN).square().flatten(1).mean(1)
+    return factor * squares_B
 
 
 def matrix_root(a_BNN: Tensor) -> Tensor:
     """The symmetric square root of symmetric positive semidefinite matrices (..., N, N), in double
     precision. Not differentiable."""
-    values_BN, vectors_BNN = torch.linalg.eigh(_precise(a_BNN))
+    values_BN, vectors_BNN = torch.linalg.eigh(precise(a_BNN))
     roots_BN = values_BN.clamp(min=0).sqrt()
     root_BNN: Tensor = (vectors_BNN * roots_BN.unsqueeze(-2)) @ vectors_BNN.mT
     return root_BNN
 
 
-def _precise(a: Tensor) -> Tensor:
+def precise(a: Tensor) -> Tensor:
     """In double precision, where the device has it: roots magnify what rounding does to eigenvalues
     a million times smaller than the largest."""
     return a if a.device.type == "mps" else a.double()

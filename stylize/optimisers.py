@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from stylize.lbfgs import BatchedLBFGS
+from stylize.preconditioner import FrequencyPreconditioner
 from stylize.recipe import Recipe
 
 
@@ -82,7 +83,8 @@ class BatchedAdam:
 def make_optimiser(recipe: Recipe, x: Tensor, start: Moments | None = None) -> Optimiser:
     """The recipe's optimiser for ``x`` (B, 3, H, W), which requires grad."""
     if recipe.optimizer == "lbfgs":
-        return BatchedLBFGS(x, recipe.learning_rate, recipe.history)
+        known = FrequencyPreconditioner(x) if recipe.preconditioner == "frequency" else None
+        return BatchedLBFGS(x, recipe.learning_rate, recipe.history, known)
     return BatchedAdam(x, recipe.learning_rate, recipe.beta2, start)
 
 

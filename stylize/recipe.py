@@ -88,6 +88,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "style_norm": "channels",
             "optimizer": "lbfgs",
             "history": 100,
+            "preconditioner": "none",
             "margin": 0,
         },
         "notebook": {
@@ -108,6 +109,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "style_fit": "squash",
             "optimizer": "adam",
             "learning_rate": 0.003,
+            "preconditioner": "none",
             "space": "imagenet",
             "weights": "torchvision",
             "margin": 0,
@@ -122,6 +124,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "start_size": None,
             "optimizer": "lbfgs",
             "history": 100,
+            "preconditioner": "none",
             "init": "noise",
             "init_noise": 0.001 / 255,
             "margin": 0,
@@ -139,6 +142,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "tv": "nine-point",
             "optimizer": "adam",
             "learning_rate": 0.02,
+            "preconditioner": "none",
             "beta2": 0.99,
             "carry_moments": True,
             "average": 0.99,
@@ -161,6 +165,7 @@ NEUTRAL: Mapping[str, Any] = MappingProxyType(
         "average": None,
         "rescale_pooling": False,
         "precision": "float32",
+        "preconditioner": "none",
         "segment": None,
         "colors": "style",
         "color_method": "luminance",
@@ -249,6 +254,11 @@ class Recipe(BaseModel):
     history: int = Field(
         20, ge=1, le=1000, description="L-BFGS: pairs remembered; each costs 24 B per pixel."
     )
+    preconditioner: Literal["none", "frequency"] = Field(
+        "frequency",
+        description="L-BFGS: what it takes for the inverse curvature to begin with. frequency: that smooth "
+        "changes are twenty times less curved than fine ones, which saves a quarter of the steps.",
+    )
     init: Literal["content", "noise", "style_stats", "image"] = Field(
         "content",
         description="What the optimisation starts from. style_stats: noise in the style's colours; "
@@ -272,6 +282,11 @@ class Recipe(BaseModel):
     style_weight: float = Field(
         200.0, ge=0, allow_inf_nan=False, description="Factor of the style loss."
     )
+    content_norm: Literal["none", "target"] = Field(
+        "none",
+        description="Each content layer's loss divided by: nothing, or the target's mean(P^2), so that it "
+        "is the relative error.",
+    )
     style_layers: Layers = Field(
         default=_STYLE_LAYERS, description="Layers, or layers with weights, of the style loss."
     )
@@ -284,7 +299,7 @@ class Recipe(BaseModel):
         "elements",
         description="Gram matrix F F^T divided by: positions M, elements N M, or none.",
     )
-    style_norm: Literal["none", "channels", "elements", "paper"] = Field(
+    style_norm: Literal["none", "channels", "elements", "paper", "target"] = Field(
         "none",
         description="c_l, each layer's factor: none 1; channels 1/N^2; elements 1/(N M); "
         "paper 1/(4 M^2), which with gram none is the 2016 paper's 1/(4 N^2 M^2) of the sum.",

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from stylize import Recipe
-from stylize.lbfgs import BatchedLBFGS
+from stylize.lbfgs import BatchedLBFGS, Preconditioner
 from stylize.objective import Objective
 from stylize.spaces import IMAGENET
 from tests.stylize.support import noise, seeded, tiny_network
@@ -18,10 +18,17 @@ Function = Callable[[Tensor], Tensor]
 """(B, ...) -> (B,), each number from its own row."""
 
 
-def ours(function: Function, start: Tensor, steps: int, rate: float, history: int) -> list[Tensor]:
+def ours(
+    function: Function,
+    start: Tensor,
+    steps: int,
+    rate: float,
+    history: int,
+    preconditioner: Preconditioner | None = None,
+) -> list[Tensor]:
     """Every iterate, (B, ...)."""
     x = start.clone().requires_grad_()
-    optimizer = BatchedLBFGS(x, rate, history)
+    optimizer = BatchedLBFGS(x, rate, history, preconditioner)
     iterates = []
     for _ in range(steps):
         (gradient,) = torch.autograd.grad(function(x).sum(), x)
@@ -110,6 +117,42 @@ def test_the_iterates_are_torchs_where_the_curvature_is_negative() -> None:
     start = random(1, 4, seed=2) * 2
     found, expected = (run(wells, start, 12, 0.5, 3) for run in (ours, torchs))
     torch.testing.assert_close(torch.stack(found), torch.stack(expected))
+
+
+@pytest.mark.parametrize("history", [3, 100])
+def test_a_preconditioner_is_a_change_of_variables(history: int) -> None:
+    """With P = A A^T the iterates are those of torch for the unknowns z, where x = A z."""
+    a = torch.eye(6, dtype=torch.float64) + 0.3 * random(6, 6, seed=3)
+
+    def small(x: Tensor) -> Tensor:
+        return 1e-3 * rosenbrock(x)  # so that no first step is shortened
+
+    start = random(1, 6, seed=1) * 0.3
+    found = ours(small, start @ a.T, 30, 0.3, history, lambda v: v @ (a @ a.T).T)
+    expected = torchs(lambda z: small(z @ a.T), start, 30, 0.3, history)
+    for x, z in zip(found, expected, strict=True):
+        torch.testing.assert_close(x, z @ a.T, rtol=1e-6, atol=1e-8)
+
+
+def test_a_lagging_picture_keeps_its_pairs_in_order() -> None:
+    """One that was restarted has an emptier ring than its neighbour, and begins it elsewhere."""
+    start = torch.cat([random(1, 6, seed=i) * 0.5 for i in range(2)])
+    x, alone = start.clone(), start[:1].clone()
+    together, single = BatchedLBFGS(x, 0.3, 4), BatchedLBFGS(alone, 0.3, 4)
+
+    def slope(at: Tensor) -> Tensor:
+        at = at.detach().requires_grad_()
+        return torch.autograd.grad(rosenbrock(at).sum(), at)[0]
+
+    for step in range(25):
+        if step in (2, 11):
+            together.restart(torch.tensor([True, False]), 0.5)
+            single.restart(torch.tensor([True]), 0.5)
+        if step == 11:  # as if its ring had never been used
+            single = BatchedLBFGS(alone, 0.3 / 4, 4)
+        together.step(slope(x))
+        single.step(slope(alone))
+        torch.testing.assert_close(x[:1], alone)
 
 
 @pytest.mark.parametrize("name", [*CASES, "wells"])
