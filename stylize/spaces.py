@@ -21,7 +21,7 @@ class Space:
         """RGB in [0, 1] -> this space; (B, 3, H, W) -> the same."""
         if self is RGB:
             return rgb_B3HW
-        x = rgb_B3HW if self.order == (0, 1, 2) else rgb_B3HW[:, list(self.order)]
+        x = self._reordered(rgb_B3HW)
         return (x - self._column(self.mean, x)) / self._column(self.std, x)
 
     def to_rgb(self, x_B3HW: Tensor) -> Tensor:
@@ -29,17 +29,22 @@ class Space:
         if self is RGB:
             return x_B3HW
         x = x_B3HW * self._column(self.std, x_B3HW) + self._column(self.mean, x_B3HW)
-        # Both orders are their own inverse.
-        return x if self.order == (0, 1, 2) else x[:, list(self.order)]
+        return self._reordered(x)  # both orders are their own inverse
 
     def limits(self, like: Tensor) -> tuple[Tensor, Tensor]:
         """What black and white are in this space, each (1, 3, 1, 1): the range that can be shown."""
         mean, std = self._column(self.mean, like), self._column(self.std, like)
         return -mean / std, (1 - mean) / std
 
+    # This is done at every step, so on the device alone: lists of numbers or indices would be copied
+    # to it, and torch lets such a copy wait for all that the device has been given to do.
+
+    def _reordered(self, x_B3HW: Tensor) -> Tensor:
+        return x_B3HW if self.order == (0, 1, 2) else x_B3HW.flip(1)
+
     @staticmethod
     def _column(values: tuple[float, float, float], like: Tensor) -> Tensor:
-        return torch.tensor(values, dtype=like.dtype, device=like.device).view(1, 3, 1, 1)
+        return torch.cat([like.new_full((1, 1, 1, 1), value) for value in values], 1)
 
 
 RGB = Space("rgb", (0, 1, 2), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
