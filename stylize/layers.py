@@ -30,6 +30,12 @@ def channels_last(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last)
 
 
+def split(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """(B, N, H, W) as a sum of two in a lower precision, one after the other: (B, 2 N, H, W)."""
+    high = x.to(dtype)
+    return channels_last(torch.cat([high, (x - high).to(dtype)], 1))
+
+
 def conv(x: Tensor, weight: Tensor, bias: Tensor, padding: Padding) -> Tensor:
     """3 x 3 convolution that keeps height and width."""
     if padding == "replicate":

@@ -26,6 +26,7 @@ from stylize.layers import (
     conv_backward,
     pool,
     relu_backward,
+    split,
 )
 from stylize.probes import Capture, Part, Probe
 from stylize.recipe import CONVS_PER_BLOCK, LAYERS
@@ -128,7 +129,9 @@ class _Look:
     def __init__(self, survey: Survey, x_B3HW: Tensor, keep: bool) -> None:
         self._survey = survey
         self._dtype = x_B3HW.dtype
-        x = channels_last(x_B3HW.to(survey.way.dtype))
+        # In less precision than the pictures have, the first layer sees to that itself.
+        precision = torch.promote_types(survey.way.dtype, self._dtype)
+        x = channels_last(x_B3HW.to(precision))
         height, width = x.shape[2:]
         self._parts: list[tuple[str, int, Part]] = []
         self._strips: list[Strip] = []
@@ -208,7 +211,11 @@ class _Stage:
             weight, bias = self._survey.network.layer(name, way.dtype)
             padding = way.padding if name == LAYERS[0] else "zeros"
             shape = x.shape
-            x = channels_last(conv(x, weight, bias, padding))
+            kernel = weight
+            if x.dtype != way.dtype:
+                # Pixels rounded to bfloat16 would be a picture of fewer colours, with other edges.
+                x, kernel = split(x, way.dtype), torch.cat([weight, weight], 1)
+            x = channels_last(conv(x, kernel, bias, padding))
             probes = self._survey.probes.get(name, ())
             pooled = name in LAST_OF_BLOCK and name != self._survey.last
             # The maximum's ReLU is the ReLU's maximum, and that is a quarter of the work.

@@ -1,0 +1,168 @@
+"""In bfloat16 only the network computes: what is measured of its features is as exact as ever."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+from stylize import Recipe, stylize
+from stylize.layers import channels_last
+from stylize.objective import Objective
+from stylize.probes import Content, Gaussian, Gram
+from stylize.spaces import CAFFE, RGB, convert
+from stylize.survey import Way, features
+from stylize.vgg import VGG19, load_vgg19
+from stylize.weights import identify
+from tests.stylize.support import noise, photo, recipe, tiny_convs, tiny_network
+
+LOW, SINGLE, DOUBLE = torch.bfloat16, torch.float32, torch.float64
+
+MASK = (torch.arange(40) < 20).float().expand(1, 1, 32, 40)
+
+KNOBS: list[dict[str, Any]] = [{}, {"style_loss": "wasserstein"}, {"pooling": "l2"}]
+
+
+# -- which precision is where ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("knobs", KNOBS)
+@pytest.mark.parametrize("strip_pixels", [None, 16 * 40])
+@pytest.mark.parametrize("mask", [None, MASK])
+def test_features_are_bfloat16_and_all_that_comes_of_them_is_not(
+    knobs: dict[str, Any],
+    strip_pixels: int | None,
+    mask: Tensor | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: dict[str, set[torch.dtype]] = {"features": set(), "parts": set(), "slopes": set()}
+
+    def watch(probe: Any) -> None:
+        part, pull = probe.part, probe.pull
+
+        def seen_part(features: Tensor, top: int) -> Any:
+            found = part(features, top)
+            seen["features"].add(features.dtype)
+            seen["parts"].update(tensor.dtype for tensor in found)
+            return found
+
+        def seen_pull(features: Tensor, top: int, slopes: Any, gradient: Tensor) -> None:
+            seen["features"].update((features.dtype, gradient.dtype))
+            seen["slopes"].update(slope.dtype for slope in slopes)
+            pull(features, top, slopes, gradient)
+
+        monkeypatch.setattr(probe, "part", seen_part)
+        monkeypatch.setattr(probe, "pull", seen_pull)
+
+    styles = [[(noise(1, 24, 24), 1.0, mask)]]
+    made = recipe(precision="bfloat16", **knobs)
+    content = photo(2, 32, 40)
+    objective = Objective(tiny_network(), made, content, styles, strip_pixels=strip_pixels)
+    for probes in objective._survey.probes.values():
+        for probe in probes:
+            watch(probe)
+    x = convert(content, RGB, CAFFE).requires_grad_()
+    losses = objective(x)
+    (gradient,) = torch.autograd.grad(losses.total_B.sum(), x)
+    assert seen == {"features": {LOW}, "parts": {SINGLE}, "slopes": {SINGLE}}
+    assert {loss.dtype for loss in (*losses, gradient)} == {SINGLE}
+
+
+def test_statistics_of_bfloat16_features_are_computed_in_float32() -> None:
+    features = channels_last(torch.rand(2, 8, 30, 40).to(LOW))
+    f = features.double().flatten(2)
+    mean = f.mean(2)
+    second = f @ f.mT
+    (gram,) = Gram(None, SINGLE).part(features, 0)
+    found = (gram, *Gaussian(None, SINGLE).part(features, 0)[:2])
+    expected = (second, mean, second / f.shape[2] - mean[:, :, None] * mean[:, None])
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one[:, 0].double(), other, rtol=1e-5, atol=1e-6)
+
+
+def test_so_is_the_distance_from_the_content() -> None:
+    f = channels_last(torch.rand(2, 8, 30, 40).to(LOW))
+    target = torch.rand(2, 8, 30, 40)
+    (found,) = Content(target).part(f, 0)
+    expected = (f.double() - target.double()).square().sum((1, 2, 3))
+    torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("strip_pixels", [None, 8 * 40])
+@pytest.mark.parametrize("padding", ["zeros", "replicate"])
+def test_pixels_are_not_rounded(padding: Any, strip_pixels: int | None) -> None:
+    """Between 128 and 256 bfloat16 has no halves; edges finer than that are seen nevertheless."""
+    (_, bias), *others = tiny_convs()
+    edges = torch.zeros(len(bias), 3, 3, 3)
+    edges[:, :, 1, 0], edges[:, :, 1, 2] = -1, 1
+    network = VGG19([(edges, 0 * bias), *others], CAFFE)
+    x = 150 + 0.1 * noise(1, 32, 40)
+    found, exact = (
+        features(network, x, ["conv1_1"], Way(padding=padding, dtype=dtype, strip_pixels=strip))
+        for dtype, strip in ((LOW, strip_pixels), (SINGLE, None))
+    )
+    inside = (..., slice(1, -1))  # where the padding begins is an edge, too
+    assert exact["conv1_1"][inside].max() < 0.5
+    torch.testing.assert_close(
+        found["conv1_1"][inside].float(), exact["conv1_1"][inside], rtol=0.01, atol=0.002
+    )
+
+
+# -- what that does to a picture ---------------------------------------------------------------------
+
+
+@lru_cache
+def original() -> VGG19:
+    """The network whose features the precision is meant for: random ones are unlike them."""
+    return load_vgg19(identify(Recipe()))
+
+
+def textured(seed: int, height: int, width: int) -> Tensor:
+    """As photos are: patches, shades and grain."""
+    grain = F.interpolate(noise(seed, height // 2, width // 2), (height, width), mode="bilinear")
+    return (photo(seed, height, width) + 0.4 * (grain - 0.5)).clamp(0, 1)
+
+
+LEAST_COSINE = 0.98
+
+PAIRS = {
+    "textures": (textured(1, 48, 64), textured(2, 64, 64)),
+    "noise": (textured(3, 64, 40), noise(4, 64, 64)),
+    "flat": (
+        textured(5, 64, 64),
+        torch.tensor([0.8, 0.3, 0.1]).view(1, 3, 1, 1).expand(1, 3, 32, 32),
+    ),
+    "blurred": (photo(1, 48, 64), photo(2, 64, 64)),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pair", PAIRS.values(), ids=PAIRS)
+def test_the_gradient_points_the_same_way(pair: tuple[Tensor, Tensor]) -> None:
+    content, style = pair
+    gradients = []
+    for precision in ("float32", "bfloat16"):
+        objective = Objective(original(), recipe(precision=precision), content, [[(style, 1.0)]])
+        x = convert(content, RGB, CAFFE).requires_grad_()
+        gradients += torch.autograd.grad(objective(x).total_B.sum(), x)
+    assert F.cosine_similarity(*(g.flatten() for g in gradients), dim=0) > LEAST_COSINE
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pair", [PAIRS[name] for name in ("textures", "noise")])
+def test_the_loss_gets_as_low(pair: tuple[Tensor, Tensor]) -> None:
+    """With Adam: L-BFGS lets the last bits of any two renders grow into a difference."""
+    knobs = {"size": 64, "steps": 20, "optimizer": "adam", "learning_rate": 2.0}
+    content, style = pair
+    judge = Objective(original(), recipe(**knobs), content, [[(style, 1.0)]])
+
+    def final(precision: str) -> float:
+        made = recipe(precision=precision, **knobs)
+        painted = stylize(content, style, made, network=original(), device="cpu").picture.rgb
+        return judge(convert(painted, RGB, CAFFE)).total_B.item()
+
+    assert final("bfloat16") == pytest.approx(final("float32"), rel=0.02)
