@@ -18,7 +18,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from stylize.losses import precise
+from stylize.roots import precise
 
 CURVATURE_FLOOR = 1e-10
 """A step whose y.s is not above this has no usable curvature and is not remembered (as in torch)."""
@@ -42,8 +42,14 @@ class BatchedLBFGS:
         learning_rate: float = 1.0,
         history: int = 100,
         preconditioner: Preconditioner | None = None,
+        first_step: float | None = None,
     ) -> None:
+        """``first_step``: how far the first step goes, as the root of the mean square in units of x.
+        None: as torch has it, no further than 1 in the 1-norm, times the learning rate; of a picture
+        that moves no pixel by more than rounding does, and the curvature seen there is noise.
+        """
         self._x = x
+        self._first_step = first_step
         self._history = history
         self._preconditioner = preconditioner
         batch, unknowns = x.shape[0], x[0].numel()
@@ -69,12 +75,13 @@ class BatchedLBFGS:
         """Move ``x`` one step, given the gradient at ``x`` (same shape)."""
         gradient_BD = gradient.flatten(1)
         steepest_BD = self._precondition(gradient_BD)
-        # A first step is no longer than the learning rate in the 1-norm.
-        shortened_B1 = (1 / steepest_BD.abs().sum(1, keepdim=True)).clamp(max=1.0)
-        downhill_BD = steepest_BD * shortened_B1
+        downhill_BD = steepest_BD * self._first_length(steepest_BD)
         if self._steps > 0:
             newton_BD = self._newton(gradient_BD, steepest_BD)
-            downhill_BD = torch.where(self._fresh_B1, downhill_BD, newton_BD)
+            anew_B1 = self._fresh_B1
+            if self._first_step is not None:
+                anew_B1 = anew_B1 | ~self._kept_BM.any(1, keepdim=True)
+            downhill_BD = torch.where(anew_B1, downhill_BD, newton_BD)
         self._step_BD = -self._rate_B1 * downhill_BD
         self._x.add_(self._step_BD.view_as(self._x))
         self._gradient_BD = gradient_BD.clone()
@@ -90,6 +97,13 @@ class BatchedLBFGS:
 
     def moments(self) -> None:
         """None: pairs of one size mean nothing at another."""
+
+    def _first_length(self, steepest_BD: Tensor) -> Tensor:
+        """How many times the steepest descent the first step is: (B, 1)."""
+        if self._first_step is None:
+            return (1 / steepest_BD.abs().sum(1, keepdim=True)).clamp(max=1.0)
+        root_B1 = steepest_BD.square().mean(1, keepdim=True).sqrt()
+        return self._first_step / root_B1.clamp(min=torch.finfo(root_B1.dtype).tiny)
 
     def _precondition(self, v_BD: Tensor) -> Tensor:
         if self._preconditioner is None:

@@ -8,18 +8,19 @@ Shape suffixes: B pictures, N channels, H height, W width, M = H * W positions.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
-import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
+
+from stylize.roots import trace_of_root
 
 
 def style_loss(
     gram_BNN: Tensor,
     target_BNN: Tensor,
     positions: int,
-    norm: Literal["none", "channels", "elements", "paper", "target"] = "none",
+    norm: Literal["none", "channels", "elements", "paper"] = "none",
 ) -> Tensor:
     """c * mean((G - A)^2): (B,). Gatys et al. 2016, eq. 4, up to the factor c.
 
@@ -27,31 +28,13 @@ def style_loss(
     is 1/(4 N^2 M^2) of the sum). ``positions`` is M.
     """
     n = gram_BNN.shape[1]
-    squares_B = (gram_BNN - target_BNN).square().flatten(1).mean(1)
-    if norm == "target":
-        return squares_B / target_BNN.square().flatten(1).mean(1)
     factor = {
         "none": 1.0,
         "channels": 1 / n**2,
         "elements": 1 / (n * positions),
         "paper": 1 / (4 * positions**2),
     }[norm]
-    return factor * squares_B
-
-
-def matrix_root(a_BNN: Tensor) -> Tensor:
-    """The symmetric square root of symmetric positive semidefinite matrices (..., N, N), in double
-    precision. Not differentiable."""
-    values_BN, vectors_BNN = torch.linalg.eigh(precise(a_BNN))
-    roots_BN = values_BN.clamp(min=0).sqrt()
-    root_BNN: Tensor = (vectors_BNN * roots_BN.unsqueeze(-2)) @ vectors_BNN.mT
-    return root_BNN
-
-
-def precise(a: Tensor) -> Tensor:
-    """In double precision, where the device has it: roots magnify what rounding does to eigenvalues
-    a million times smaller than the largest."""
-    return a if a.device.type == "mps" else a.double()
+    return factor * (gram_BNN - target_BNN).square().flatten(1).mean(1)
 
 
 def wasserstein_loss(
@@ -68,36 +51,11 @@ def wasserstein_loss(
     *The Frechet distance between multivariate normal distributions*, 1982.
     """
     product_BNN = target_root_BNN @ covariance_BNN.to(target_root_BNN) @ target_root_BNN
-    trace_B = _RootTrace.apply(product_BNN).to(mean_BN)
+    trace_B = trace_of_root(product_BNN).to(mean_BN)
     variances_BN = (covariance_BNN + target_covariance_BNN).diagonal(dim1=1, dim2=2)
     bures_B = variances_BN.mean(1) - 2 * trace_B / mean_BN.shape[1]
     distance_B: Tensor = (mean_BN - target_mean_BN).square().mean(1) + bures_B
     return distance_B
-
-
-class _RootTrace(torch.autograd.Function):
-    """trace(A^1/2) of symmetric positive definite (B, N, N) matrices: (B,).
-
-    Its gradient is A^-1/2 / 2. That of a general function of eigenvectors divides by differences of
-    eigenvalues, of which features of few positions have many that are equal.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, a_BNN: Tensor) -> Tensor:
-        values_BN, vectors_BNN = torch.linalg.eigh((a_BNN + a_BNN.transpose(1, 2)) / 2)
-        # Rounding may leave the smallest a little below zero; their true size is about this.
-        floor_B1 = values_BN.amax(1, keepdim=True) * torch.finfo(a_BNN.dtype).eps
-        values_BN = torch.maximum(values_BN, floor_B1)
-        ctx.save_for_backward(values_BN, vectors_BNN)
-        trace_B: Tensor = values_BN.sqrt().sum(1)
-        return trace_B
-
-    @staticmethod
-    def backward(ctx: Any, grad_B: Tensor) -> Tensor:
-        values_BN, vectors_BNN = ctx.saved_tensors
-        scaled_BNN = vectors_BNN * (0.5 / values_BN.sqrt())[:, None]
-        gradient_BNN: Tensor = grad_B[:, None, None] * (scaled_BNN @ vectors_BNN.transpose(1, 2))
-        return gradient_BNN
 
 
 def total_variation(x_B3HW: Tensor) -> Tensor:

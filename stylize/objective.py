@@ -86,7 +86,7 @@ class Objective:
         content_B = x_B3HW.new_zeros(len(x_B3HW))
         for name, weight in recipe.content_layers.items():
             squares_B = sum((part[0] for part in found[name][0]), start=torch.zeros_like(content_B))
-            content_B = content_B + weight * squares_B / self._content_scales[name]
+            content_B = content_B + weight * squares_B / self._sizes[name]
         content_B = recipe.content_weight * content_B
         style_BL = recipe.style_weight * torch.stack(
             [
@@ -108,15 +108,9 @@ class Objective:
     def _take_content(self, content_B3HW: Tensor, looks: dict[str, list[Probe]]) -> None:
         z_B3HW = convert(content_B3HW, RGB, self.network.space)
         found = features(self.network, z_B3HW, self.recipe.content_layers, self._way)
-        self._content_scales = {name: self._content_scale(target) for name, target in found.items()}
+        self._sizes = {name: target[0].numel() for name, target in found.items()}
         for name, target in found.items():
             looks[name] = [Content(target.to(self._precision))]
-
-    def _content_scale(self, target_BNHW: Tensor) -> Tensor | int:
-        """What the sum of squared differences is divided by."""
-        if self.recipe.content_norm == "target":
-            return target_BNHW.to(self._precision).square().flatten(1).sum(1)
-        return target_BNHW[0].numel()
 
     def _take_styles(
         self,

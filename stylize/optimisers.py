@@ -11,6 +11,7 @@ from torch import Tensor
 from stylize.lbfgs import BatchedLBFGS
 from stylize.preconditioner import FrequencyPreconditioner
 from stylize.recipe import Recipe
+from stylize.spaces import SPACES
 
 
 class Moments(NamedTuple):
@@ -83,8 +84,12 @@ class BatchedAdam:
 def make_optimiser(recipe: Recipe, x: Tensor, start: Moments | None = None) -> Optimiser:
     """The recipe's optimiser for ``x`` (B, 3, H, W), which requires grad."""
     if recipe.optimizer == "lbfgs":
-        known = FrequencyPreconditioner(x) if recipe.preconditioner == "frequency" else None
-        return BatchedLBFGS(x, recipe.learning_rate, recipe.history, known)
+        if recipe.preconditioner == "none":
+            return BatchedLBFGS(x, recipe.learning_rate, recipe.history)
+        first_step = SPACES[recipe.space].grey_level
+        return BatchedLBFGS(
+            x, recipe.learning_rate, recipe.history, FrequencyPreconditioner(x), first_step
+        )
     return BatchedAdam(x, recipe.learning_rate, recipe.beta2, start)
 
 

@@ -70,13 +70,19 @@ Layers = Annotated[
 
 Preset = Literal["studio", "gatys", "notebook", "neural-style", "wasserstein"]
 
-_STYLE_LAYERS = {"conv1_1": 1.0, "conv2_1": 1.0, "conv3_1": 1.0, "conv4_1": 1.0, "conv5_1": 1.0}
+_GRAM_LOSS = {
+    "style_loss": "gram",
+    "style_layers": {f"conv{block}_1": 1.0 for block in range(1, 6)},
+    "tv": "squares",
+    "preconditioner": "none",
+}
 
 PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         # The defaults of the fields below are studio's.
         "studio": {},
         "gatys": {
+            **_GRAM_LOSS,
             "steps": 500,
             "start_size": 512,
             "size_factor": None,
@@ -88,10 +94,10 @@ PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "style_norm": "channels",
             "optimizer": "lbfgs",
             "history": 100,
-            "preconditioner": "none",
             "margin": 0,
         },
         "notebook": {
+            **_GRAM_LOSS,
             "steps": 2000,
             "start_size": None,
             "content_weight": 1.0,
@@ -109,12 +115,12 @@ PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "style_fit": "squash",
             "optimizer": "adam",
             "learning_rate": 0.003,
-            "preconditioner": "none",
             "space": "imagenet",
             "weights": "torchvision",
             "margin": 0,
         },
         "neural-style": {
+            **_GRAM_LOSS,
             "content_weight": 5.0,
             "style_weight": 100.0,
             "tv_weight": 1e-3,
@@ -124,7 +130,6 @@ PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "start_size": None,
             "optimizer": "lbfgs",
             "history": 100,
-            "preconditioner": "none",
             "init": "noise",
             "init_noise": 0.001 / 255,
             "margin": 0,
@@ -256,8 +261,8 @@ class Recipe(BaseModel):
     )
     preconditioner: Literal["none", "frequency"] = Field(
         "frequency",
-        description="L-BFGS: what it takes for the inverse curvature to begin with. frequency: that smooth "
-        "changes are twenty times less curved than fine ones, which saves a quarter of the steps.",
+        description="L-BFGS: what it knows beforehand. frequency: that smooth changes are twenty times "
+        "less curved than fine ones, and a first step goes one grey level; it saves a quarter of the steps.",
     )
     init: Literal["content", "noise", "style_stats", "image"] = Field(
         "content",
@@ -274,24 +279,20 @@ class Recipe(BaseModel):
         0, ge=0, le=2**63 - 1, description="Seed of the noise; without noise it changes nothing."
     )
     content_weight: float = Field(
-        5.0, ge=0, allow_inf_nan=False, description="Factor of the content loss."
+        0.015, ge=0, allow_inf_nan=False, description="Factor of the content loss."
     )
     content_layers: Layers = Field(
         default={"conv4_2": 1.0}, description="Layers, or layers with weights, of the content loss."
     )
     style_weight: float = Field(
-        200.0, ge=0, allow_inf_nan=False, description="Factor of the style loss."
-    )
-    content_norm: Literal["none", "target"] = Field(
-        "none",
-        description="Each content layer's loss divided by: nothing, or the target's mean(P^2), so that it "
-        "is the relative error.",
+        1.0, ge=0, allow_inf_nan=False, description="Factor of the style loss."
     )
     style_layers: Layers = Field(
-        default=_STYLE_LAYERS, description="Layers, or layers with weights, of the style loss."
+        default={f"conv{block}_1": 0.75 / 4 ** (block - 1) for block in range(1, 5)},
+        description="Layers, or layers with weights, of the style loss.",
     )
     style_loss: Literal["gram", "wasserstein"] = Field(
-        "gram",
+        "wasserstein",
         description="gram: squared differences of Gram matrices; wasserstein: the Wasserstein-2 "
         "distance of the features' means and covariances, for which gram and style_norm mean nothing.",
     )
@@ -299,7 +300,7 @@ class Recipe(BaseModel):
         "elements",
         description="Gram matrix F F^T divided by: positions M, elements N M, or none.",
     )
-    style_norm: Literal["none", "channels", "elements", "paper", "target"] = Field(
+    style_norm: Literal["none", "channels", "elements", "paper"] = Field(
         "none",
         description="c_l, each layer's factor: none 1; channels 1/N^2; elements 1/(N M); "
         "paper 1/(4 M^2), which with gram none is the 2016 paper's 1/(4 N^2 M^2) of the sum.",
@@ -321,10 +322,10 @@ class Recipe(BaseModel):
         "luminance; histogram: the style is given the content's colours before it is analysed.",
     )
     tv_weight: float = Field(
-        1e-2, ge=0, allow_inf_nan=False, description="Factor of the total variation, which smooths."
+        0.1, ge=0, allow_inf_nan=False, description="Factor of the total variation, which smooths."
     )
     tv: Literal["squares", "absolute", "nine-point"] = Field(
-        "squares",
+        "nine-point",
         description="squares, absolute: the sum of squared or absolute differences of neighbours; "
         "nine-point: the mean of squared ones, diagonal neighbours included.",
     )

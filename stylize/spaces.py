@@ -17,6 +17,11 @@ class Space:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 
+    @property
+    def grey_level(self) -> float:
+        """One of 256 steps from black to white, in this space's units; the mean of its channels."""
+        return sum(1 / (255 * std) for std in self.std) / 3
+
     def from_rgb(self, rgb_B3HW: Tensor) -> Tensor:
         """RGB in [0, 1] -> this space; (B, 3, H, W) -> the same."""
         if self is RGB:

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from stylize.colors import color_statistics
 from stylize.images import Picture
-from stylize.losses import matrix_root
 from stylize.pyramid import resize
 from stylize.recipe import Recipe
 from stylize.regions import StyleMix
+from stylize.roots import matrix_root
 from stylize.spaces import Space
 
 

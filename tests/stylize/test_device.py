@@ -22,16 +22,16 @@ from torch.utils import backend_registration
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from stylize import Recipe, losses
+from stylize import Recipe, lbfgs, roots
 from stylize.averaging import IterateAverage
 from stylize.colors import keep_chroma, match_colors
 from stylize.descent import descend
 from stylize.guard import Guard
-from stylize.losses import _precise
 from stylize.objective import Objective
 from stylize.recipe import Segment
 from stylize.recorder import Recorder
 from stylize.regions import StylePart
+from stylize.roots import precise
 from stylize.spaces import CAFFE, RGB, convert
 from stylize.start import first_pictures
 from stylize.survey import _Look
@@ -126,11 +126,12 @@ class Case(NamedTuple):
 
     @property
     def allowed(self) -> Collection[Any]:
-        """What may wait: the Wasserstein distance's eigenvalues."""
-        wasserstein = self.knobs.get("style_loss") == "wasserstein"
+        """What may wait on the CPU, where it is no waiting: the Wasserstein distance's eigenvalues."""
+        wasserstein = self.knobs.get("style_loss") != "gram"
         return (aten._linalg_eigh.default,) if wasserstein else ()
 
 
+GRAM = {"style_loss": "gram"}
 ADAM = {"optimizer": "adam", "learning_rate": 1.0, "clamp": True, "average": 0.9}
 ROUNDABOUT = {"padding": "replicate", "pooling": "average", "tv": "nine-point", "space": "rgb"}
 WASSERSTEIN = {"style_loss": "wasserstein", "space": "imagenet"}
@@ -138,15 +139,15 @@ BFLOAT16 = {"precision": "bfloat16"}
 STRIPS = 16 * 40
 
 CASES = {
-    "lbfgs": Case({"history": 4}),
-    "adam": Case(ADAM),
-    "roundabout": Case({"history": 2, **ROUNDABOUT}),
+    "lbfgs": Case({**GRAM, "history": 4}),
+    "adam": Case({**GRAM, **ADAM}),
+    "roundabout": Case({**GRAM, "history": 2, **ROUNDABOUT}),
     "l2": Case({"history": 2, "pooling": "l2", "rescale_pooling": True, "tv": "absolute"}),
     "wasserstein": Case({"history": 2, **WASSERSTEIN}),
-    "masks": Case({"history": 2}, masked=True),
+    "masks": Case({**GRAM, "history": 2}, masked=True),
     "strips": Case({**ADAM, **ROUNDABOUT}, strip_pixels=STRIPS),
     "wasserstein-masks-strips": Case({**ADAM, **WASSERSTEIN}, True, STRIPS),
-    "bfloat16-masks-strips": Case({**ADAM, **BFLOAT16}, True, STRIPS),
+    "bfloat16-masks-strips": Case({**GRAM, **ADAM, **BFLOAT16}, True, STRIPS),
 }
 every_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 
@@ -284,7 +285,7 @@ def test_everything_is_on_the_device_of_the_pictures(
     with torch.no_grad(), FakeTensorMode(allow_non_fake_inputs=True):
         objective = make_objective(case, "cuda", make_network("cuda"))
         x = random_pictures(BATCH, 32, 40, "cuda")
-        make_steps(x, objective, 2, [NobodyWaits(case.allowed), NobodyLeaves("cuda")])
+        make_steps(x, objective, 2, [NobodyWaits(), NobodyLeaves("cuda")])
 
 
 WHOLE = {name: case for name, case in CASES.items() if name not in ("masks", "wasserstein")}
@@ -298,7 +299,7 @@ def whole_steps() -> None:
         with FakeTensorMode(allow_non_fake_inputs=True):
             objective = make_objective(case, DEVICE_OF_PYTHON, make_network(DEVICE_OF_PYTHON))
             x = random_pictures(BATCH, 32, 40, DEVICE_OF_PYTHON).requires_grad_()
-            watchmen = [NobodyWaits(case.allowed), NobodyLeaves(DEVICE_OF_PYTHON)]
+            watchmen = [NobodyWaits(), NobodyLeaves(DEVICE_OF_PYTHON)]
             make_steps(x, objective, 2, watchmen)
         print(name)
 
@@ -319,14 +320,15 @@ def test_whole_steps_are_on_the_device() -> None:
 
 def test_double_precision_is_for_devices_that_have_it() -> None:
     with FakeTensorMode():
-        assert _precise(torch.rand(2, device="cuda")).dtype == torch.float64
-        assert _precise(torch.rand(2, device="mps")).dtype == torch.float32
+        assert precise(torch.rand(2, device="cuda")).dtype == torch.float64
+        assert precise(torch.rand(2, device="mps")).dtype == torch.float32
 
 
 @pytest.fixture
 def as_on_mps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Most of torch needs a Mac for a tensor on "mps", so the CPU takes its place."""
-    monkeypatch.setattr(losses, "_precise", lambda a: a)
+    for module in (roots, lbfgs):
+        monkeypatch.setattr(module, "precise", lambda a: a)
 
 
 @every_case

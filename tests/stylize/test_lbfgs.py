@@ -206,6 +206,29 @@ def test_the_first_step_is_no_longer_than_the_learning_rate() -> None:
     assert (first - start).abs().sum().item() == pytest.approx(0.5)
 
 
+@pytest.mark.parametrize("steepness", [1e-6, 1.0, 1e6])
+def test_a_first_step_is_as_long_as_asked_for(steepness: float) -> None:
+    start = random(2, 3, 8, 8)
+    x = start.clone()
+    BatchedLBFGS(x, 0.5, 10, first_step=3.0).step(random(2, 3, 8, 8, seed=2) * steepness)
+    moved = (x - start).square().mean((1, 2, 3)).sqrt()
+    torch.testing.assert_close(moved, torch.full_like(moved, 1.5))
+
+
+def test_without_any_curvature_to_go_by_every_step_is_a_first_one() -> None:
+    """Where the function is a hill, and each picture on its own."""
+    start = torch.cat([random(1, 6), random(1, 6, seed=3) * 0.5])
+    x = start.clone()
+    optimiser = BatchedLBFGS(x, 1.0, 5, first_step=0.01)
+    for _ in range(2):
+        before = x.clone()
+        optimiser.step(torch.cat([-before[:1], 2 * before[1:]]))
+        moved = (x - before).square().mean(1).sqrt()
+        assert moved[0].item() == pytest.approx(0.01)
+    # One step has told the other all of a round valley.
+    torch.testing.assert_close(x[1], torch.zeros(6, dtype=torch.float64))
+
+
 def test_pictures_of_any_memory_layout_step_alike() -> None:
     """Networks on a GPU want channels last."""
     start = random(2, 3, 8, 8)

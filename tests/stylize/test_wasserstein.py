@@ -10,12 +10,13 @@ import torch
 
 from stylize import Recipe
 from stylize.averaging import IterateAverage
-from stylize.losses import matrix_root, nine_point_variation, wasserstein_loss
+from stylize.losses import nine_point_variation, wasserstein_loss
 from stylize.objective import Objective
 from stylize.optimisers import BatchedAdam
+from stylize.roots import _ByIteration, matrix_root, trace_of_root
 from stylize.spaces import IMAGENET
 from stylize.style_terms import WassersteinTerm
-from tests.stylize.support import measure, noise, tiny_convs, tiny_network
+from tests.stylize.support import measure, noise, seeded, tiny_convs, tiny_network
 from tests.stylize.test_golden import (
     CONTENT_LAYER,
     CONVS_PER_BLOCK,
@@ -103,6 +104,33 @@ def test_the_gradient_agrees_with_finite_differences() -> None:
     assert torch.autograd.gradcheck(
         nine_point_variation, noise(4, 5, 8, torch.float64).requires_grad_()
     )
+
+
+@pytest.mark.parametrize("positions", [40, 400])
+@pytest.mark.parametrize("decay", [1.0, 2.0, 3.0])
+def test_the_iteration_of_gpus_is_near_the_exact_root(decay: float, positions: int) -> None:
+    """On covariances as features have them: channels of very different strengths, many that go together,
+    and with few positions of no full rank."""
+    spread = torch.logspace(0, -decay, 96, dtype=torch.float64)
+    mixing = torch.linalg.qr(torch.randn(96, 96, generator=seeded(1), dtype=torch.float64))[0]
+
+    def covariance(seed: int) -> torch.Tensor:
+        f = torch.randn(positions, 96, generator=seeded(seed), dtype=torch.float64) * spread
+        f = f @ mixing * 100
+        return (f.mT @ f / positions + 1e-4 * torch.eye(96))[None]
+
+    root = matrix_root(covariance(2))
+    found = []
+    for way in (trace_of_root, _ByIteration.apply):
+        s = covariance(3).requires_grad_()
+        trace = way(root @ s @ root)
+        (gradient,) = torch.autograd.grad(trace.sum(), s)
+        found.append((trace.item(), gradient))
+    (exact, exact_gradient), (near, near_gradient) = found
+    assert near == pytest.approx(exact, rel=0.01)
+    pulls = [g @ covariance(3) for g in (exact_gradient, near_gradient)]  # what features see of it
+    cosine = torch.cosine_similarity(pulls[0].flatten(), pulls[1].flatten(), dim=0)
+    assert cosine.item() > 0.99
 
 
 def test_equal_styles_are_at_no_distance_and_others_are() -> None:
