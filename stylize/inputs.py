@@ -74,9 +74,10 @@ def read_inputs(
 ) -> Inputs:
     """Read what ``stylize`` is given. Raises PictureError."""
     together = isinstance(content, list | tuple)
-    contents = [read(picture) for picture in _listed(content, together)]
-    styles = [_read_mix(mix) for mix in _listed(style, together)]
-    starts = [] if init is None else [read(picture) for picture in _listed(init, together)]
+    reader = _Reader()
+    contents = [reader(picture) for picture in _listed(content, together)]
+    styles = [_read_mix(mix, reader) for mix in _listed(style, together)]
+    starts = [] if init is None else [reader(picture) for picture in _listed(init, together)]
     if not contents:
         raise PictureError("there is no content picture")
     if len(styles) != len(contents):
@@ -95,6 +96,36 @@ def read_inputs(
     return Inputs(contents, styles, starts)
 
 
+class _Reader:
+    """Reads every picture and every mask once, however often it is given: a batch of many contents
+    in one style holds that style once."""
+
+    def __init__(self) -> None:
+        self._read: dict[object, Picture] = {}
+        self._masks: dict[object, Tensor] = {}
+
+    def __call__(self, source: PictureLike) -> Picture:
+        key = _identity(source)
+        if key not in self._read:
+            self._read[key] = read(source)
+        return self._read[key]
+
+    def mask(self, source: PictureLike | None) -> Tensor | None:
+        """Grey by Rec. 601's luma, which leaves what is grey as it is."""
+        if source is None:
+            return None
+        key = _identity(source)
+        if key not in self._masks:
+            weights = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
+            self._masks[key] = (read(source).rgb * weights).sum(1, keepdim=True)
+        return self._masks[key]
+
+
+def _identity(source: PictureLike) -> object:
+    """Equal for what is the same picture; the caller holds all of them, so no id is given twice."""
+    return str(source) if isinstance(source, str | Path) else id(source)
+
+
 def _listed(value: Any, together: bool) -> list[Any]:
     if not together:
         return [value]
@@ -103,30 +134,21 @@ def _listed(value: Any, together: bool) -> list[Any]:
     return list(value)
 
 
-def _read_mix(style: Any) -> list[StyleInput]:
+def _read_mix(style: Any, reader: _Reader) -> list[StyleInput]:
     if not isinstance(style, list | tuple):
-        return [StyleInput(read(style), 1.0, None)]
+        return [StyleInput(reader(style), 1.0, None)]
     if not all(isinstance(part, tuple | list) and len(part) in (2, 3) for part in style):
         raise PictureError(
             "a blend of styles is a list of (picture, share) or (picture, share, mask)"
         )
     mix = [
-        StyleInput(read(picture), float(share), _read_mask(mask[0] if mask else None))
+        StyleInput(reader(picture), float(share), reader.mask(mask[0] if mask else None))
         for picture, share, *mask in style
     ]
     shares = [part.share for part in mix]
     if not mix or not all(0 <= share < math.inf for share in shares) or sum(shares) <= 0:
         raise PictureError("the shares of blended styles must be finite, from 0, not all 0")
     return mix
-
-
-def _read_mask(mask: PictureLike | None) -> Tensor | None:
-    """Grey by Rec. 601's luma, which leaves what is grey as it is."""
-    if mask is None:
-        return None
-    weights = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
-    grey: Tensor = (read(mask).rgb * weights).sum(1, keepdim=True)
-    return grey
 
 
 def _check_mask(mask: Tensor | None, height: int, width: int) -> None:
