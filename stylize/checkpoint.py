@@ -86,5 +86,5 @@ def fingerprint(recipe: Recipe, weights_digest: str, tensors: Iterable[Tensor], 
     hashed.update(json.dumps(plain, sort_keys=True).encode())
     for tensor in tensors:
         hashed.update(str(tuple(tensor.shape)).encode())
-        hashed.update(tensor.detach().to("cpu", torch.float32).contiguous().numpy().tobytes())
+        hashed.update(tensor.detach().to("cpu", torch.float32).contiguous().numpy().data)
     return hashed.hexdigest()
