@@ -23,6 +23,7 @@ from stylize.pyramid import shape_at
 from stylize.recipe import Recipe
 from stylize.recorder import Recorder, Step
 from stylize.render import Render
+from stylize.targets import SHARED
 from stylize.vgg import VGG19
 
 Painted = tuple[tuple[Picture, ...], tuple[Step, ...]]
@@ -169,6 +170,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def _give_back(device: torch.device) -> None:
+    SHARED.clear()
     # What a failed backward pass had not come to is kept until the thread's next one: a small one.
     leaf = torch.ones((), requires_grad=True)
     torch.autograd.grad(leaf * 1, leaf)

@@ -19,6 +19,7 @@ from stylize.regions import Region, StylePart, at_block, extent_at, make_guides,
 from stylize.spaces import RGB, SPACES, convert
 from stylize.style_terms import Statistics, blend, make_term
 from stylize.survey import Survey, Way, features
+from stylize.targets import TargetCache, Targets, target_key
 from stylize.vgg import VGG19
 
 _TV = {
@@ -50,7 +51,8 @@ class Objective:
     ``content_B3HW`` is RGB in [0, 1]; ``styles`` has one mix for every picture of it, of
     ``StylePart`` or plain (picture, share) or (picture, share, mask). Everything must be on one device
     and in one floating dtype, which may be float64; losses and statistics are computed in it, whatever
-    the recipe lets the convolutions compute in. ``strip_pixels`` as in ``survey.Way``.
+    the recipe lets the convolutions compute in. ``strip_pixels`` as in ``survey.Way``. ``targets`` has the
+    styles that were looked at before, and keeps those that are looked at now.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Objective:
         styles: Sequence[Sequence[tuple[Any, ...]]],
         *,
         strip_pixels: int | None = None,
+        targets: TargetCache | None = None,
     ) -> None:
         if len(styles) != len(content_B3HW):
             raise ValueError(f"{len(content_B3HW)} contents but {len(styles)} styles")
@@ -73,6 +76,8 @@ class Objective:
             recipe.pooling, recipe.padding, recipe.rescale_pooling, computed, strip_pixels
         )
         self._terms = {name: make_term(recipe) for name in recipe.style_layers}
+        # One of its own at least: pictures of a batch can have styles in common.
+        self._targets = targets if targets is not None else TargetCache()
         with torch.no_grad():
             looks: dict[str, list[Probe]] = {}
             self._take_content(content_B3HW, looks)
@@ -150,8 +155,12 @@ class Objective:
             for name in self._terms
         }
 
-    def _measure(self, style_13HW: Tensor) -> dict[str, Statistics]:
+    def _measure(self, style_13HW: Tensor) -> Targets:
         """Of one style: at every style layer (1, 1, ...) statistics."""
+        key = target_key(self.network, self.recipe, self._way, style_13HW)
+        return self._targets.get(key, lambda: self._look_at(style_13HW))
+
+    def _look_at(self, style_13HW: Tensor) -> Targets:
         probes = {name: [term.probe(None, self._precision)] for name, term in self._terms.items()}
         survey = Survey(self.network, self._way, probes)
         found = survey(convert(style_13HW, RGB, self.network.space))

@@ -30,6 +30,7 @@ from stylize.regions import StylePart
 from stylize.spaces import RGB, SPACES, convert
 from stylize.start import first_pictures
 from stylize.strips import STRIP_PIXELS
+from stylize.targets import SHARED
 from stylize.vgg import VGG19
 
 
@@ -103,23 +104,13 @@ class Render:
         """The loss at a size, on a canvas with a margin, which is cut off again in the end."""
         margin = self._recipe.margin
         content_B3HW = self._content(size)
-        styles = [
-            [
-                StylePart(
-                    self._style(part.picture, content_B3HW[b : b + 1]),
-                    part.share,
-                    None if part.mask is None else self._mask(part.mask, content_B3HW),
-                )
-                for part in mix
-            ]
-            for b, mix in enumerate(self._inputs.styles)
-        ]
         return Objective(
             self._network,
             self._recipe,
             add_margin(content_B3HW, margin),
-            styles,
+            self._mixes(content_B3HW),
             strip_pixels=STRIP_PIXELS if self._strips else None,
+            targets=SHARED,
         )
 
     def _paint(self, segment: Segment, objective: Objective) -> None:
@@ -177,9 +168,26 @@ class Render:
         parts = [resize(picture.rgb, *shape).clamp(0, 1) for picture in self._inputs.contents]
         return torch.cat(parts).to(self._device)
 
-    def _style(self, style: Picture, content_13HW: Tensor) -> Tensor:
-        """One style as it is analysed, (1, 3, h, w), for a content at the size painted."""
-        height, width = content_13HW.shape[2:]
+    def _mixes(self, content_B3HW: Tensor) -> list[list[StylePart]]:
+        """The styles of contents at the size painted. Pictures have many in common: each is brought
+        to its size once, and so is each mask."""
+        pictures: dict[int, Tensor] = {}
+        masks: dict[int, Tensor] = {}
+        mixes: list[list[StylePart]] = []
+        for mix in self._inputs.styles:
+            mixes.append([])
+            for picture, share, mask in mix:
+                if id(picture) not in pictures:
+                    pictures[id(picture)] = self._style(picture, content_B3HW)
+                if mask is not None and id(mask) not in masks:
+                    masks[id(mask)] = self._mask(mask, content_B3HW)
+                mine = None if mask is None else masks[id(mask)]
+                mixes[-1].append(StylePart(pictures[id(picture)], share, mine))
+        return mixes
+
+    def _style(self, style: Picture, content_B3HW: Tensor) -> Tensor:
+        """One style as it is analysed, (1, 3, h, w), for contents at the size painted."""
+        height, width = content_B3HW.shape[2:]
         frame = 2 * mirrored(height, width, self._recipe.margin)
         canvas = (height + frame, width + frame)
         shape = style_shape(style.rgb.shape[2], style.rgb.shape[3], canvas, self._recipe)
@@ -193,13 +201,7 @@ class Render:
     def _first(self, size: int) -> Tensor:
         """What the render starts from, in the recipe's space."""
         content_B3HW = self._content(size)
-        mixes = [
-            [
-                StylePart(self._style(part.picture, content_B3HW[b : b + 1]), part.share)
-                for part in mix
-            ]
-            for b, mix in enumerate(self._inputs.styles)
-        ]
+        mixes = self._mixes(content_B3HW) if self._recipe.init == "style_stats" else []
         rgb = first_pictures(
             self._recipe, content_B3HW, self._inputs.starts, mixes, self._network.space
         )
