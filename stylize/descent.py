@@ -49,6 +49,7 @@ def descend(
                 x_B3HW.clamp_(lowest, highest)
         if average is not None:
             average.add(x_B3HW)
+        del losses, gradient  # not beside the next ones
 
     # The picture after the last step has a loss too: it is the one that is recorded.
     with torch.no_grad():

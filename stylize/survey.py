@@ -129,28 +129,44 @@ class _Look:
     def __init__(self, survey: Survey, x_B3HW: Tensor, keep: bool) -> None:
         self._survey = survey
         self._dtype = x_B3HW.dtype
-        # In less precision than the pictures have, the first layer sees to that itself.
-        precision = torch.promote_types(survey.way.dtype, self._dtype)
-        x = channels_last(x_B3HW.to(precision))
-        height, width = x.shape[2:]
+        height, width = x_B3HW.shape[2:]
         self._parts: list[tuple[str, int, Part]] = []
         self._strips: list[Strip] = []
-        self._deep = _Stage(survey, survey.deep, whole(height))
         if survey.way.strip_pixels is not None:
             self._strips = list(cut(height, width, survey.way.strip_pixels))
-            self._x = x if keep else None
-            pieces = []
-            for strip in self._strips:
-                stage = _Stage(survey, survey.shallow, strip)
-                y = stage.forward(x[:, :, strip.above : strip.below], keep=False)
-                self._parts += stage.taken()
-                if survey.deep:
-                    pieces.append(y[:, :, strip.rows(SHALLOW_SCALE)])
-                del y
-            if survey.deep:
-                x = channels_last(torch.cat(pieces, 2))
-        self._deep.forward(x, keep)
+        self._x: Tensor | None = None
+        self._deep = _Stage(survey, survey.deep, whole(height))
+        # In less precision than the pictures have, the first layer sees to that itself.
+        precision = torch.promote_types(survey.way.dtype, self._dtype)
+        # Handed over: a name for it here would keep it from going when the first layer is past it.
+        self._deep.forward(self._shallow(channels_last(x_B3HW.to(precision)), keep), keep)
         self._parts += self._deep.taken()
+
+    def _shallow(self, x: Tensor, keep: bool) -> Tensor:
+        """What the deep layers begin with: the pictures themselves, or their features after strips."""
+        if not self._strips:
+            return x
+        survey, pooled = self._survey, x
+        self._x = x if keep else None
+        for strip in self._strips:
+            stage = _Stage(survey, survey.shallow, strip)
+            y = stage.forward(x[:, :, strip.above : strip.below], keep=False)
+            self._parts += stage.taken()
+            if survey.deep:
+                rows = y[:, :, strip.rows(SHALLOW_SCALE)]
+                if strip.top == 0:
+                    shape = (*rows.shape[:2], x.shape[2] // SHALLOW_SCALE, rows.shape[3])
+                    pooled = torch.empty(
+                        shape,
+                        dtype=rows.dtype,
+                        device=rows.device,
+                        memory_format=torch.channels_last,
+                    )
+                first = strip.top // SHALLOW_SCALE
+                pooled[:, :, first : first + rows.shape[2]] = rows
+                del rows
+            del y
+        return pooled
 
     def found(self, layout: list[_Found]) -> tuple[Tensor, ...]:
         """Every tensor of every part; how they belong together is added to ``layout``.
