@@ -12,6 +12,7 @@ from typing import Any
 from jobs.agenda import Agenda
 from jobs.records import Records
 from jobs.source import FieldPath
+from jobs.tasks import Task
 from stylize.memory import history_bytes, predict_bytes
 from stylize.recipe import Recipe
 
@@ -71,10 +72,12 @@ def make_plan(agenda: Agenda, records: Records | None, output: str) -> Plan:
     tasks: Counter[object] = Counter()
     left: Counter[object] = Counter()
     examples: dict[object, Recipe] = {}
+    masks: dict[object, int] = {}
     failed = 0
     for task in agenda.tasks():
         kind = _kind(task.recipe)
         examples.setdefault(kind, task.recipe)
+        masks[kind] = max(masks.get(kind, 0), _masks(task))
         tasks[kind] += 1
         record = known.get(task.id)
         if record is None:
@@ -90,7 +93,7 @@ def make_plan(agenda: Agenda, records: Records | None, output: str) -> Plan:
         done=tasks.total() - left.total() - failed,
         failed=failed,
         groups=tuple(
-            _group(recipe, tasks[kind], left[kind], seconds.get(kind))
+            _group(recipe, masks[kind], tasks[kind], left[kind], seconds.get(kind))
             for kind, recipe in examples.items()
         ),
     )
@@ -100,16 +103,21 @@ def _kind(recipe: Recipe) -> object:
     return (recipe.preset, recipe.schedule(), recipe.optimizer, recipe.history)
 
 
-def _group(recipe: Recipe, tasks: int, left: int, seconds: list[float] | None) -> Group:
+def _masks(task: Task) -> int:
+    return len({part.mask for part in task.styles if part.mask is not None})
+
+
+def _group(recipe: Recipe, masks: int, tasks: int, left: int, seconds: list[float] | None) -> Group:
+    size = recipe.size
     return Group(
         preset=recipe.preset,
         sizes=tuple(size for size, _ in recipe.schedule()),
         steps=recipe.total_steps,
         tasks=tasks,
         left=left,
-        memory_bytes=predict_bytes(recipe, recipe.size, recipe.size),
-        strips_bytes=predict_bytes(recipe, recipe.size, recipe.size, strips=True),
-        history_bytes=history_bytes(recipe, recipe.size, recipe.size),
+        memory_bytes=predict_bytes(recipe, size, size, regions=masks),
+        strips_bytes=predict_bytes(recipe, size, size, regions=masks, strips=True),
+        history_bytes=history_bytes(recipe, size, size),
         seconds_each=sum(seconds) / len(seconds) if seconds else None,
     )
 

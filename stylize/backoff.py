@@ -126,7 +126,13 @@ class Attempts:
             return self._recipe.strips == "on"
         height, width = self._shape()
         needed = predict_bytes(
-            self._recipe, height, width, pictures=len(self._inputs), strips=False, process=False
+            self._recipe,
+            height,
+            width,
+            pictures=len(self._inputs),
+            strips=False,
+            process=False,
+            regions=self._inputs.masks,
         )
         available = available_bytes(self._device)
         return available is not None and needed > COMFORT * available
@@ -137,7 +143,9 @@ class Attempts:
 
     def _limit(self, strips: bool, reason: str) -> str:
         height, width = self._shape()
-        needed = predict_bytes(self._recipe, height, width, strips=strips, process=False)
+        needed = predict_bytes(
+            self._recipe, height, width, strips=strips, process=False, regions=self._inputs.masks
+        )
         available = available_bytes(self._device)
         free = "" if available is None else f", and {gigabytes(available)} are free"
         how = "use a smaller size" + ("" if strips else ", or leave strips to auto")

@@ -51,6 +51,13 @@ class Inputs:
         """Some of them."""
         return Inputs(self.contents[pictures], self.styles[pictures], self.starts[pictures])
 
+    @property
+    def masks(self) -> int:
+        """How many the styles of one picture have, at most."""
+        return max(
+            len({id(part.mask) for part in mix if part.mask is not None}) for mix in self.styles
+        )
+
     def tensors(self) -> Iterator[Tensor]:
         """All pixels, in order."""
         for picture in (*self.contents, *self.starts):

@@ -4,27 +4,67 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from stylize.recipe import Recipe
-from stylize.strips import STRIP_PIXELS
+from stylize.strips import STRIP_PIXELS, cut
 
 if TYPE_CHECKING:
     import torch
 
-PROCESS_BYTES = 792 * 2**20
-"""Python, torch and the network's weights."""
+PROCESS_BYTES = 820 * 10**6
+"""Python, torch, the network's weights, and what lies between the tensors: glibc's heap keeps holes of
+100 to 200 MB (a process under MALLOC_MMAP_THRESHOLD_=262144 has none, and is a little slower)."""
 
-BYTES_PER_PIXEL = 1660
-"""Activations and gradients up to conv5_1 in float32, targets, and the pictures themselves."""
+BFLOAT16_WEIGHTS = 40 * 10**6
+"""The network once more, in that precision."""
 
-BYTES_PER_PIXEL_IN_STRIPS = 350
-"""The same where the two shallow blocks are run in strips, whose own memory is another matter."""
 
-BYTES_PER_STRIP_PIXEL = 1030
+class _Held(NamedTuple):
+    """Bytes at the fullest moment of a step, all pictures and their targets included."""
+
+    at_once: int
+    """For each pixel, without strips."""
+    strip: int
+    """For each pixel of one strip, halo included: its activations. Max pooling's gradient asks for 256
+    of these and never touches them, which the CPU does not count but a GPU does."""
+    deep: int
+    """For each pixel in strips, while the deep layers are run and no strip is."""
+
+
+HELD = {
+    "max": _Held(1675, 1010, 415),
+    "average": _Held(1315, 980, 470),
+    "l2": _Held(1435, 1110, 500),
+}
+HELD_IN_BFLOAT16 = _Held(1400, 1230, 415)
+"""Features are half as large, but those that are looked at are copied to float32."""
+
+BYTES_BESIDE_STRIP = 230
+"""For each pixel in strips, while one strip is run: the gradient at the pooled features, the content's
+features, and 12 bytes for every picture there is: painted, good, best, two moments or L-BFGS's gradient
+and step, ..."""
+
+STYLE_HELD = _Held(695, 600, 160)
+BYTES_BESIDE_STYLE_STRIP = 100
+BYTES_BESIDE_STYLE = 60
+"""The same while a style is looked at, for each of its pixels; the last for each of the picture's.
+Nothing is kept for a gradient, so this counts where the style is much larger."""
 
 BYTES_PER_REMEMBERED_PAIR = 24
-"""L-BFGS keeps two float32 pictures of three channels for every pair in its history."""
+"""L-BFGS keeps two float32 pictures of three channels for every pair in its history. All of them are
+there from the first step on."""
+
+BYTES_OF_AVERAGE = 12
+"""For each pixel, where the iterates are averaged."""
+
+BYTES_OF_REGION = 10
+"""For each pixel and mask: the mask, and the guide at every block."""
+
+GRAM_BYTES = 11 * 10**6
+GAUSSIAN_BYTES = 30 * 10**6
+"""Of the statistics of five layers, their targets and gradients, for each region; those of the
+Wasserstein loss are decomposed in double precision."""
 
 
 def predict_bytes(
@@ -35,20 +75,48 @@ def predict_bytes(
     pictures: int = 1,
     strips: bool = False,
     process: bool = True,
+    regions: int = 0,
 ) -> int:
     """Peak memory of pictures of ``height`` x ``width`` px, in bytes, with or without the process.
 
-    The constants are fitted to peak resident sizes on the CPU at 256 to 2048 px, where they are within
-    a tenth of what was measured.
+    ``regions``: how many masks the styles of a picture have. What is not counted is the pictures as they
+    were read, 12 bytes for each of their own pixels, and the targets of earlier renders
+    (``targets.MOST_BYTES`` at most).
+
+    The constants are those of tensors alive at once, which is exact; the process's is fitted to peak
+    resident sizes on the CPU, at 512 to 2048 px.
     """
     canvas = _canvas(recipe, height, width)
-    needed = canvas * (BYTES_PER_PIXEL_IN_STRIPS if strips else BYTES_PER_PIXEL)
+    held = HELD_IN_BFLOAT16 if recipe.precision == "bfloat16" else HELD[recipe.pooling]
+    strip = _strip(recipe, height, width) if strips else 0
     if strips:
-        needed += min(canvas, STRIP_PIXELS) * BYTES_PER_STRIP_PIXEL
-    if recipe.optimizer == "adam":
-        needed += canvas * BYTES_PER_REMEMBERED_PAIR  # its two moments
-    needed += history_bytes(recipe, height, width)
-    return pictures * needed + (PROCESS_BYTES if process else 0)
+        each = max(held.deep * canvas, BYTES_BESIDE_STRIP * canvas + held.strip * strip)
+    else:
+        each = held.at_once * canvas
+    if recipe.average is not None:
+        each += BYTES_OF_AVERAGE * canvas
+    each += regions * BYTES_OF_REGION * canvas
+    statistics = GAUSSIAN_BYTES if recipe.style_loss == "wasserstein" else GRAM_BYTES
+    each += max(1, regions) * statistics
+    history = history_bytes(recipe, height, width)
+    painting = pictures * (each + history)
+
+    # One style after the other, before L-BFGS's memory is there.
+    style = _style(recipe, height, width)
+    if strips:
+        looking = max(
+            STYLE_HELD.deep * style, BYTES_BESIDE_STYLE_STRIP * style + STYLE_HELD.strip * strip
+        )
+    else:
+        looking = STYLE_HELD.at_once * style
+    looking += pictures * BYTES_BESIDE_STYLE * canvas
+
+    needed = max(painting, looking)
+    if process:
+        needed += PROCESS_BYTES
+    if recipe.precision == "bfloat16":
+        needed += BFLOAT16_WEIGHTS
+    return needed
 
 
 def history_bytes(recipe: Recipe, height: int, width: int) -> int:
@@ -59,6 +127,19 @@ def history_bytes(recipe: Recipe, height: int, width: int) -> int:
 
 def _canvas(recipe: Recipe, height: int, width: int) -> int:
     return (height + 2 * recipe.margin) * (width + 2 * recipe.margin)
+
+
+def _strip(recipe: Recipe, height: int, width: int) -> int:
+    """The pixels of the largest strip with its halo."""
+    rows, columns = height + 2 * recipe.margin, width + 2 * recipe.margin
+    return max(strip.below - strip.above for strip in cut(rows, columns, STRIP_PIXELS)) * columns
+
+
+def _style(recipe: Recipe, height: int, width: int) -> int:
+    """The pixels of a style as it is analysed, if it is square: no other has more."""
+    if recipe.style_fit == "squash":
+        return _canvas(recipe, height, width)
+    return round((max(height, width) + 2 * recipe.margin) * recipe.style_scale) ** 2
 
 
 def available_bytes(device: torch.device) -> int | None:
