@@ -12,7 +12,7 @@ from stylize.strips import STRIP_PIXELS, cut
 if TYPE_CHECKING:
     import torch
 
-PROCESS_BYTES = 820 * 10**6
+PROCESS_BYTES = 840 * 10**6
 """Python, torch, the network's weights, and what lies between the tensors: glibc's heap keeps holes of
 100 to 200 MB (a process under MALLOC_MMAP_THRESHOLD_=262144 has none, and is a little slower)."""
 
