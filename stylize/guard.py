@@ -31,10 +31,12 @@ MOST_RESTARTS = 8
 class Guard:
     """Remembers, for each of B pictures, the last good one and the best one.
 
-    ``x`` (B, 3, H, W) is the tensor that is optimised.
+    ``x`` (B, 3, H, W) is the tensor that is optimised; no loss up to ``floor_B`` (B,) is anything but
+    small, however many times the lowest it is.
     """
 
-    def __init__(self, x: Tensor) -> None:
+    def __init__(self, x: Tensor, floor_B: Tensor | None = None) -> None:
+        self._floor_B = x.new_zeros(len(x)) if floor_B is None else floor_B
         self._good = x.detach().clone()
         self._good_gradient = torch.zeros_like(self._good)
         self.best = self._good.clone()
@@ -49,7 +51,7 @@ class Guard:
         Returns which were put back, (B,) boolean, and the gradient to go on with. ``x`` is changed in
         place.
         """
-        high_B = total_B > EXPLODED * self._lowest_B
+        high_B = total_B > EXPLODED * torch.maximum(self._lowest_B, self._floor_B)
         self._high_steps_B = torch.where(high_B, self._high_steps_B + 1, 0)
         bad_B = ~torch.isfinite(total_B) | (self._high_steps_B >= PATIENCE)
         self._high_steps_B = torch.where(bad_B, 0, self._high_steps_B)

@@ -29,6 +29,10 @@ _TV = {
 }
 
 
+NEGLIGIBLE = 1e-6
+"""Of the style loss of nothing at all: statistics this near are within a thousandth."""
+
+
 class Losses(NamedTuple):
     """The weighted terms of the loss, one number per picture; ``total`` is their sum."""
 
@@ -82,6 +86,7 @@ class Objective:
             looks: dict[str, list[Probe]] = {}
             self._take_content(content_B3HW, looks)
             self._take_styles(content_B3HW, styles, looks)
+            self.floor_B = NEGLIGIBLE * self._from_nothing()
         self._survey = Survey(network, self._way, looks)
 
     def __call__(self, x_B3HW: Tensor) -> Losses:
@@ -95,7 +100,7 @@ class Objective:
         content_B = recipe.content_weight * content_B
         style_BL = recipe.style_weight * torch.stack(
             [
-                weight * self._style_loss(name, found[name][-1])
+                weight * self._distance(name, self._gathered(name, found[name][-1]))
                 for name, weight in recipe.style_layers.items()
             ],
             dim=1,
@@ -105,10 +110,22 @@ class Objective:
             tv_B = recipe.tv_weight * _TV[recipe.tv](x_B3HW)
         return Losses(content_B + style_BL.sum(1) + tv_B, content_B, style_BL, tv_B)
 
-    def _style_loss(self, name: str, parts: Sequence[Part]) -> Tensor:
-        term, extent = self._terms[name], self._extents[name]
-        distance_BR = term.distance(term.gather(parts, extent), extent)
+    def _gathered(self, name: str, parts: Sequence[Part]) -> Statistics:
+        return self._terms[name].gather(parts, self._extents[name])
+
+    def _distance(self, name: str, statistics: Statistics) -> Tensor:
+        """Of a layer's statistics from the wanted ones."""
+        extent = self._extents[name]
+        distance_BR = self._terms[name].distance(statistics, extent)
         return (distance_BR * extent.counted_BR / extent.positions).sum(1)
+
+    def _from_nothing(self) -> Tensor:
+        """The style loss of features that are all 0: what losses of these targets are large against."""
+        layers_B = [
+            weight * self._distance(name, tuple(map(torch.zeros_like, self._wanted[name])))
+            for name, weight in self.recipe.style_layers.items()
+        ]
+        return self.recipe.style_weight * torch.stack(layers_B).sum(0)
 
     def _take_content(self, content_B3HW: Tensor, looks: dict[str, list[Probe]]) -> None:
         z_B3HW = convert(content_B3HW, RGB, self.network.space)
@@ -133,9 +150,11 @@ class Objective:
             looks.setdefault(name, []).append(probe)
         most = max(len(found) for found in pictures)
         measured = [self._measure_picture(found, most) for found in pictures]
+        self._wanted = {}
         for name, term in self._terms.items():
             columns = zip(*(statistics[name] for statistics in measured), strict=True)
-            term.aim(tuple(torch.cat(column) for column in columns))
+            self._wanted[name] = tuple(torch.cat(column) for column in columns)
+            term.aim(self._wanted[name])
 
     def _measure_picture(self, found: Sequence[Region], most: int) -> dict[str, Statistics]:
         """Of one picture: at every style layer (1, R, ...) statistics."""

@@ -118,7 +118,7 @@ class Render:
         assert self._x is not None
         shape = self._shape(segment.size)
         x_B3HW = self._x.detach().clone().requires_grad_(True)
-        guard = Guard(x_B3HW)
+        guard = Guard(x_B3HW, objective.floor_B)
         try:
             moments = descend(
                 x_B3HW, objective, segment, guard, self._recorder, self._moments, self._average

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from stylize import DivergedError, PictureError, Recipe, Result, Step, render, stylize
+from stylize import PictureError, Recipe, Result, Step, render, stylize
 from stylize.guard import Guard
 from stylize.recipe import PRESETS
 from stylize.spaces import IMAGENET
@@ -77,10 +77,8 @@ def paint(content: Any, style: Any, **knobs: Any) -> tuple[Result, list[Step]]:
     return result, steps
 
 
-def assert_painted(
-    content: Tensor, result: Result, steps: list[Step], guards: list[Guard], restarts: int = 0
-) -> None:
-    """A picture of the content's shape, no step towards it without numbers, and none undone but these."""
+def assert_painted(content: Tensor, result: Result, steps: list[Step], guards: list[Guard]) -> None:
+    """A picture of the content's shape, no step towards it without numbers, and none undone."""
     rgb = result.picture.rgb
     assert rgb.shape == content.shape
     assert bool(((rgb >= 0) & (rgb <= 1)).all())  # no number is neither
@@ -89,7 +87,7 @@ def assert_painted(
         assert all(map(math.isfinite, terms)), step
     last = [step.total for step in steps if step.scale == result.recipe.size]
     assert last[-1] <= last[0]
-    assert sum(int(guard.restarts_B.sum()) for guard in guards) <= restarts
+    assert not any(guard.restarts_B.any() for guard in guards)
 
 
 @pytest.mark.parametrize("pictures", PICTURES.values(), ids=PICTURES)
@@ -102,12 +100,9 @@ def test_every_preset_paints_it(
     # Through all five blocks at the first size, and where there is room for two at two.
     start = 32 if 40 < longest < 100 else None
     result, steps = paint(content, style, preset=preset, start_size=start, steps=12, refine_steps=5)
-    # From a start as good as can be every step leads to many times its loss, which is next to nothing.
-    restarts = 1 if content is BLACK and style is PICTURES["both black"][1] else 0
-    assert_painted(content, result, steps, guards, restarts)
+    assert_painted(content, result, steps, guards)
 
 
-@pytest.mark.xfail(raises=DivergedError, strict=True, reason="no loss is too small to explode")
 def test_a_start_that_cannot_be_improved_is_no_failure(guards: list[Guard]) -> None:
     """The style is the content but for the last bits that its resizing leaves."""
     style = flat(0.2, 0.5, 0.7, 32, 32)
