@@ -11,7 +11,8 @@ Sources of the presets:
 * ``notebook``: the style transfer exercise of a widely taken PyTorch course.
 * ``neural-style``: J. Johnson, github.com/jcjohnson/neural-style, and its PyTorch port.
 * ``wasserstein``: K. Crowson, github.com/crowsonkb/style-transfer-pytorch.
-* ``studio``: ours, the default: neural-style's losses from the photo, coarse to fine.
+* ``studio``: ours, the default: wasserstein's losses, minimised by L-BFGS from the photo. How it was
+  found stands in ``tests/bench/studio.md``.
 """
 
 from __future__ import annotations
@@ -194,12 +195,15 @@ class Recipe(BaseModel):
 
     ``Recipe(preset="gatys", size=1024)`` takes the preset's values and replaces those given.
 
-    The loss of a picture with features F, of a content with features P and of a style with Gram
-    matrices A, where layer l has N channels and M = height x width positions, is::
+    The loss of a picture with features F, of a content with features P and of a style S is::
 
         content_weight * sum over content_layers of w_l * mean((F - P)^2)
-      + style_weight   * sum over style_layers   of w_l * c_l * mean((G - A)^2)
-      + tv_weight      * sum of squared differences of neighbouring pixels
+      + style_weight   * sum over style_layers   of w_l * d_l(F, S)
+      + tv_weight      * total variation
+
+    With style_loss gram, d_l = c_l * mean((G - A)^2) for Gram matrices G and A of picture and style, where
+    layer l has N channels and M = height x width positions; with wasserstein it is the squared
+    Wasserstein-2 distance of the features' distributions (``losses.wasserstein_loss``).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -212,7 +216,7 @@ class Recipe(BaseModel):
         description="Longest side of the finished picture, in pixels.",
     )
     steps: int = Field(
-        120, ge=1, le=10_000_000, description="Optimiser steps at the first (or only) size."
+        80, ge=1, le=10_000_000, description="Optimiser steps at the first (or only) size."
     )
     start_size: int | None = Field(
         128,
@@ -228,7 +232,7 @@ class Recipe(BaseModel):
         "straight to size.",
     )
     refine_steps: int = Field(
-        50, ge=1, le=10_000_000, description="Optimiser steps at every size after the first."
+        30, ge=1, le=10_000_000, description="Optimiser steps at every size after the first."
     )
     segment: int | None = Field(
         None,
@@ -279,7 +283,7 @@ class Recipe(BaseModel):
         0, ge=0, le=2**63 - 1, description="Seed of the noise; without noise it changes nothing."
     )
     content_weight: float = Field(
-        0.015, ge=0, allow_inf_nan=False, description="Factor of the content loss."
+        0.01, ge=0, allow_inf_nan=False, description="Factor of the content loss."
     )
     content_layers: Layers = Field(
         default={"conv4_2": 1.0}, description="Layers, or layers with weights, of the content loss."
@@ -322,7 +326,7 @@ class Recipe(BaseModel):
         "luminance; histogram: the style is given the content's colours before it is analysed.",
     )
     tv_weight: float = Field(
-        0.1, ge=0, allow_inf_nan=False, description="Factor of the total variation, which smooths."
+        0.3, ge=0, allow_inf_nan=False, description="Factor of the total variation, which smooths."
     )
     tv: Literal["squares", "absolute", "nine-point"] = Field(
         "nine-point",

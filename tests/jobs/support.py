@@ -62,6 +62,7 @@ FULL_RECIPE: dict[str, Any] = {
     "colors": "style",
     "color_method": "luminance",
     "precision": "float32",
+    "preconditioner": "none",
     "segment": None,
     "strips": "auto",
 }

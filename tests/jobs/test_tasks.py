@@ -449,7 +449,7 @@ def test_different_work_has_different_ids() -> None:
         {"init": "c.jpg"},
         {"init": "d.jpg"},
         *({"recipe": {"preset": preset}} for preset in PRESETS if preset != "studio"),
-        *({"recipe": recipe} for recipe in ({"size": 64}, {"seed": 1}, {"style_weight": 1.0})),
+        *({"recipe": recipe} for recipe in ({"size": 64}, {"seed": 1}, {"style_weight": 2.0})),
         {"recipe": {"style_layers": ["conv1_1"]}},
     ]
     ids = [the_id(pair(**fields)) for fields in different]

@@ -25,6 +25,9 @@ CLASSIC: dict[str, Any] = {
     "style_fit": "keep",
     "style_scale": 1.0,
     "init": "content",
+    "style_loss": "gram",
+    "tv": "squares",
+    "preconditioner": "none",
     "pooling": "max",
     "clamp": False,
     "weights": "caffe",
@@ -93,13 +96,25 @@ EXPECTED: dict[str, dict[str, Any]] = {
     },
     "studio": {
         **CLASSIC,
-        "content_weight": 5.0,
-        "style_weight": 200.0,
-        "tv_weight": 1e-2,
-        "gram": "elements",
-        "style_norm": "none",
+        "content_weight": 0.01,
+        "style_weight": 1.0,
+        "style_loss": "wasserstein",
+        "style_layers": {
+            "conv1_1": 3 / 4,
+            "conv2_1": 3 / 16,
+            "conv3_1": 3 / 64,
+            "conv4_1": 3 / 256,
+        },
+        "tv_weight": 0.3,
+        "tv": "nine-point",
         "optimizer": "lbfgs",
         "learning_rate": 1.0,
+        "history": 20,
+        "preconditioner": "frequency",
+        "steps": 80,
+        "start_size": 128,
+        "size_factor": 2.0,
+        "refine_steps": 30,
         "margin": 8,
     },
 }
@@ -169,7 +184,7 @@ def test_a_preset_is_not_changed_through_a_recipe() -> None:
     Recipe(preset="notebook").style_layers["conv1_1"] = 9.0
     Recipe().style_layers["conv1_1"] = 9.0
     assert Recipe(preset="notebook").style_layers["conv1_1"] == 1.0
-    assert Recipe().style_layers["conv1_1"] == 1.0
+    assert Recipe().style_layers["conv1_1"] == 0.75
 
 
 # -- layering ----------------------------------------------------------------------------------------
@@ -394,11 +409,11 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 
 
 def test_a_knob_that_came_later_changes_no_identity_until_it_is_used() -> None:
-    plain = Recipe()
+    plain = Recipe(preset="neural-style")  # which is what it was before all of them
     for knob, value in NEUTRAL.items():
         assert getattr(plain, knob) == value, f"{knob}: its default must be neutral"
         assert knob not in plain.identity()
-    used = Recipe(padding="replicate")
+    used = Recipe(preset="neural-style", padding="replicate")
     assert used.identity() == {**plain.identity(), "padding": "replicate"}
 
 

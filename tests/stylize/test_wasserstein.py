@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from stylize.losses import nine_point_variation, wasserstein_loss
 from stylize.objective import Objective
 from stylize.optimisers import BatchedAdam
 from stylize.roots import _ByIteration, matrix_root, trace_of_root
-from stylize.spaces import IMAGENET
+from stylize.spaces import IMAGENET, SPACES
 from stylize.style_terms import WassersteinTerm
 from tests.stylize.support import measure, noise, seeded, tiny_convs, tiny_network
 from tests.stylize.test_golden import (
@@ -30,10 +31,10 @@ from tests.stylize.test_golden import (
 SHAPE = (1, 3, 32, 48)
 
 
-def features_of(rgb: Array) -> dict[str, Array]:
-    """VGG19 whose first convolution sees the edge pixels repeated."""
+def features_of(rgb: Array, edge: Literal["edge", "constant"]) -> dict[str, Array]:
+    """VGG19 whose first convolution sees the edge pixels repeated, or zeros."""
     convs = iter([(w.double().numpy(), b.double().numpy()) for w, b in tiny_convs()])
-    x = np.pad(in_space(rgb, "imagenet"), ((0, 0), (1, 1), (1, 1)), mode="edge")
+    x = np.pad(in_space(rgb, "imagenet"), ((0, 0), (1, 1), (1, 1)), mode=edge)
     features = {}
     for block, repeats in enumerate(CONVS_PER_BLOCK, start=1):
         for number in range(1, repeats + 1):
@@ -67,21 +68,28 @@ def variation(x: Array) -> float:
     )
 
 
+@pytest.mark.parametrize("preset", ["wasserstein", "studio"])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-6), (torch.float32, 1e-4)])
-def test_every_term_equals_the_formula(dtype: torch.dtype, tolerance: float) -> None:
-    recipe = Recipe(preset="wasserstein")
+def test_every_term_equals_the_formula(preset: Any, dtype: torch.dtype, tolerance: float) -> None:
+    recipe = Recipe(preset=preset)
     painted, content, style = (noise(seed, *SHAPE[2:], torch.float64) for seed in (1, 2, 3))
     network = tiny_network(IMAGENET, dtype=dtype)
+    space = SPACES[recipe.space]
 
     found = Objective(network, recipe, content.to(dtype), [[(style.to(dtype), 1.0)]])(
-        painted.to(dtype)
+        space.from_rgb(painted.to(dtype))
     )
 
-    f, p, a = (features_of(rgb[0].numpy()) for rgb in (painted, content, style))
-    content_loss = 0.015 * ((f[CONTENT_LAYER] - p[CONTENT_LAYER]) ** 2).mean()
-    weights = np.array([256, 64, 16, 4, 1]) / 341
-    layers = [w * distance(f[n], a[n]) for w, n in zip(weights, STYLE_LAYERS, strict=True)]
-    tv = 2 * variation(painted[0].numpy())
+    edge: Literal["edge", "constant"] = "edge" if preset == "wasserstein" else "constant"
+    f, p, a = (features_of(rgb[0].numpy(), edge) for rgb in (painted, content, style))
+    content_factor, tv_factor, weights = {
+        "wasserstein": (0.015, 2.0, np.array([256, 64, 16, 4, 1]) / 341),
+        "studio": (0.01, 0.3, np.array([192, 48, 12, 3]) / 256),
+    }[preset]
+    content_loss = content_factor * ((f[CONTENT_LAYER] - p[CONTENT_LAYER]) ** 2).mean()
+    layers = [w * distance(f[n], a[n]) for w, n in zip(weights, STYLE_LAYERS, strict=False)]
+    levels = 1.0 if preset == "wasserstein" else 255.0  # in which the pixels are
+    tv = tv_factor * variation(painted[0].numpy() * levels)
     assert found.content_B.item() == pytest.approx(content_loss, rel=tolerance)
     assert found.style_BL[0].tolist() == pytest.approx(layers, rel=tolerance)
     assert found.tv_B.item() == pytest.approx(tv, rel=tolerance)
