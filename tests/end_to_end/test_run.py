@@ -112,7 +112,12 @@ def test_failed_tasks_stay_failed_until_asked_for(tmp_path):
 def test_a_render_that_diverges_keeps_its_last_good_picture_until_it_is_done(tmp_path, again):
     # The same task can end otherwise, because what a picture holds is not in its id.
     # Of a photo like its painting, such a weight makes a loss that is still a number.
-    job = write_job(tmp_path, photos=1, styles=1, recipe={"preset": "neural-style", "init": "content", "steps": 100, "style_weight": 5e34})
+    job = write_job(
+        tmp_path,
+        photos=1,
+        styles=1,
+        recipe={"preset": "neural-style", "init": "content", "steps": 100, "style_weight": 5e34},
+    )
     Image.new("RGB", (48, 40), "teal").save(tmp_path / "styles" / "s0.png")
     photo = tmp_path / "photos" / "p0.png"
 
