@@ -284,7 +284,7 @@ def thirty(content: Path, style: Path) -> list[Figure]:
             1 / 20,
         ),
         ("L-BFGS as in studio", {"steps": 600}, 1 / 50),
-        ("the same, 48 > 96 px", {"start_size": 48, "steps": 200, "refine_steps": 300}, 1 / 50),
+        ("the same, 48 > 96 px", {"start_size": 48, "steps": 200, "refine_steps": 450}, 1 / 50),
     ):
         quick = ours(content, style, {**knobs, **FAST, **more})
         found.append(
