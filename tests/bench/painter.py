@@ -283,8 +283,8 @@ def thirty(content: Path, style: Path) -> list[Figure]:
             {"steps": 1500, "history": 50, "preconditioner": "none"},
             1 / 20,
         ),
-        ("L-BFGS as in studio", {"steps": 600}, 1 / 50),
-        ("the same, 48 > 96 px", {"start_size": 48, "steps": 200, "refine_steps": 450}, 1 / 50),
+        ("L-BFGS as in studio", {"steps": 900}, 1 / 50),
+        ("the same, 48 > 96 px", {"start_size": 48, "steps": 200, "refine_steps": 600}, 1 / 50),
     ):
         quick = ours(content, style, {**knobs, **FAST, **more})
         found.append(
