@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from stylize.recipe import Recipe
+from stylize.recipe import LAYERS, Recipe
 from stylize.strips import STRIP_PIXELS, cut
 
 if TYPE_CHECKING:
@@ -61,10 +61,19 @@ BYTES_OF_AVERAGE = 12
 BYTES_OF_REGION = 10
 """For each pixel and mask: the mask, and the guide at every block."""
 
-GRAM_BYTES = 11 * 10**6
-GAUSSIAN_BYTES = 30 * 10**6
-"""Of the statistics of five layers, their targets and gradients, for each region; those of the
-Wasserstein loss are decomposed in double precision."""
+BYTES_PER_GRAM_ENTRY = 18
+BYTES_PER_COVARIANCE_ENTRY = 49
+"""Of the statistics, N^2 entries at each style layer, their targets and gradients, for each region; those
+of the Wasserstein loss are decomposed in double precision."""
+
+BYTES_OF_CENTRED_STYLE = _Held(100, 0, 60)
+"""More for each pixel of a style that is looked at for the Wasserstein loss, whose features are copied."""
+
+BYTES_OF_CENTRED_BFLOAT16 = 400
+"""The same for each pixel painted, where the copies are float32 and the features are not."""
+
+DEEPEST = "conv5_1"
+"""Up to which layer the constants above count."""
 
 
 def predict_bytes(
@@ -89,26 +98,31 @@ def predict_bytes(
     canvas = _canvas(recipe, height, width)
     held = HELD_IN_BFLOAT16 if recipe.precision == "bfloat16" else HELD[recipe.pooling]
     strip = _strip(recipe, height, width) if strips else 0
+    gaussian = recipe.style_loss == "wasserstein"
+    copied = BYTES_OF_CENTRED_BFLOAT16 if gaussian and recipe.precision == "bfloat16" else 0
     if strips:
-        each = max(held.deep * canvas, BYTES_BESIDE_STRIP * canvas + held.strip * strip)
+        of_strip = (held.strip + copied) * strip
+        each = max(held.deep * canvas, BYTES_BESIDE_STRIP * canvas + of_strip)
     else:
-        each = held.at_once * canvas
+        each = (held.at_once + copied - _left_out(recipe)) * canvas
     if recipe.average is not None:
         each += BYTES_OF_AVERAGE * canvas
     each += regions * BYTES_OF_REGION * canvas
-    statistics = GAUSSIAN_BYTES if recipe.style_loss == "wasserstein" else GRAM_BYTES
-    each += max(1, regions) * statistics
+    entry = BYTES_PER_COVARIANCE_ENTRY if gaussian else BYTES_PER_GRAM_ENTRY
+    each += max(1, regions) * entry * sum(_channels(name) ** 2 for name in recipe.style_layers)
     history = history_bytes(recipe, height, width)
     painting = pictures * (each + history)
 
     # One style after the other, before L-BFGS's memory is there.
     style = _style(recipe, height, width)
+    more = BYTES_OF_CENTRED_STYLE if gaussian else _Held(0, 0, 0)
     if strips:
+        of_strip = STYLE_HELD.strip * strip
         looking = max(
-            STYLE_HELD.deep * style, BYTES_BESIDE_STYLE_STRIP * style + STYLE_HELD.strip * strip
+            (STYLE_HELD.deep + more.deep) * style, BYTES_BESIDE_STYLE_STRIP * style + of_strip
         )
     else:
-        looking = STYLE_HELD.at_once * style
+        looking = (STYLE_HELD.at_once + more.at_once) * style
     looking += pictures * BYTES_BESIDE_STYLE * canvas
 
     needed = max(painting, looking)
@@ -127,6 +141,17 @@ def history_bytes(recipe: Recipe, height: int, width: int) -> int:
 
 def _canvas(recipe: Recipe, height: int, width: int) -> int:
     return (height + 2 * recipe.margin) * (width + 2 * recipe.margin)
+
+
+def _channels(layer: str) -> int:
+    return int(min(512, 32 * 2 ** int(layer[len("conv")])))
+
+
+def _left_out(recipe: Recipe) -> int:
+    """Bytes a pixel of the layers up to ``DEEPEST`` that a recipe has no use for."""
+    deepest = max(LAYERS.index(name) for name in (*recipe.content_layers, *recipe.style_layers))
+    unused = LAYERS[deepest + 1 : LAYERS.index(DEEPEST) + 1]
+    return sum(4 * _channels(name) // 4 ** (int(name[len("conv")]) - 1) for name in unused)
 
 
 def _strip(recipe: Recipe, height: int, width: int) -> int:

@@ -68,6 +68,7 @@ def test_predicted_memory_is_near_the_peak(knobs: dict[str, Any], masks: int, st
 # -- tensors alone -----------------------------------------------------------------------------------
 
 SIDE = 256
+GRAM = {"preset": "neural-style", "init": "content"}
 
 
 @pytest.fixture
@@ -126,7 +127,11 @@ def live_bytes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[...,
         (0, 1, {"average": 0.9}),
         (0, 1, {"pooling": "average"}),
         (0, 1, {"pooling": "l2"}),
-        (0, 1, {"style_loss": "wasserstein"}),
+        (0, 1, GRAM),
+        (2, 1, GRAM),
+        (0, 1, {**GRAM, "precision": "bfloat16"}),
+        (0, 1, {**GRAM, "style_scale": 3.0}),
+        (0, 1, {"style_layers": {"conv1_1": 1.0, "conv5_1": 1.0}}),
         (0, 1, {"precision": "bfloat16"}),
         (0, 1, {"style_scale": 3.0}),
     ],
