@@ -50,7 +50,7 @@ LIMITED = """
 
     torch.set_num_threads(1)
     network = tiny_network(IMAGENET, widths=(32, 16, 2, 2, 2))
-    made = recipe(size=768, steps=1, optimizer="adam", learning_rate=0.01, space="rgb")
+    made = recipe(size=768, steps=1, optimizer="adam", learning_rate=0.01, space="rgb", style_loss="gram")
 
     def paint(size, strips):
         picture, style = photo(1, size, size), noise(2, 64, 64)
@@ -318,5 +318,7 @@ def test_a_failed_attempt_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(Render, "run", watched)
     before = looks()
-    assert paint(recipe(tv_weight=1.0)).concessions == ("out of memory: painted in strips",)
+    assert paint(recipe(tv="squares", tv_weight=1.0)).concessions == (
+        "out of memory: painted in strips",
+    )
     assert held == [before, before]
