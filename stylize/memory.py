@@ -93,7 +93,7 @@ def predict_bytes(
     (``targets.MOST_BYTES`` at most).
 
     The constants are those of tensors alive at once, which is exact; the process's is fitted to peak
-    resident sizes on the CPU, at 512 to 2048 px.
+    resident sizes on the CPU, at 512 and 1024 px.
     """
     canvas = _canvas(recipe, height, width)
     held = HELD_IN_BFLOAT16 if recipe.precision == "bfloat16" else HELD[recipe.pooling]
