@@ -143,9 +143,9 @@ def steps(content: Path, style: Path) -> list[Figure]:
 def strips(content: Path, style: Path) -> list[Figure]:
     """The same render with and without."""
     seconds: dict[str, list[float]] = {"on": [], "off": []}
-    for _ in range(2):
+    for _ in range(3):
         for how, found in seconds.items():
-            knobs = {**SAME_TAPS, "size": 1024, "steps": 4, "strips": how}
+            knobs = {**SAME_TAPS, "size": 1024, "steps": 5, "strips": how}
             found.append(per_step(ours(content, style, knobs)))
     on, off = min(seconds["on"]), min(seconds["off"])
     what = "seconds a step at 1024 px, strips on against off"
@@ -288,7 +288,11 @@ def thirty(content: Path, style: Path) -> list[Figure]:
             1 / 20,
         ),
         ("L-BFGS as in studio", {"steps": 900}, 1 / 50),
-        ("the same, 48 > 96 px", {"start_size": 48, "steps": 200, "refine_steps": 600}, 1 / 50),
+        (
+            "the same, 48 > 68 > 96 px",
+            {"start_size": 48, "size_factor": 2**0.5, "steps": 200, "refine_steps": 420},
+            1 / 50,
+        ),
     ):
         quick = ours(content, style, {**knobs, **FAST, **more})
         found.append(
