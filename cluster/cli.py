@@ -117,6 +117,13 @@ def run(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Take the tasks that failed earlier, too.")
     ] = False,
+    verify: Annotated[
+        bool,
+        typer.Option(
+            "--verify",
+            help="Read finished pictures first; render again what is missing or damaged.",
+        ),
+    ] = False,
     limit: Annotated[int | None, typer.Option(min=1, help="Render at most so many tasks.")] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON line for each event on stdout.")
@@ -140,7 +147,7 @@ def run(
     loaded = load_job(job)
     if workers is not None:
         loaded = _with_workers(loaded, workers)
-    options = RunOptions(pool, address, overwrite, retry_failed, limit)
+    options = RunOptions(pool, address, overwrite, retry_failed, verify, limit)
     view = ConsoleView(Console(stderr=True), quiet=quiet, overwrite=overwrite)
 
     def listen(event: Event) -> None:
@@ -187,26 +194,33 @@ def report(
     endpoint_url: Annotated[
         str | None, typer.Option(help="The S3 endpoint, when OUTPUT is s3:// and not on AWS.")
     ] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Read every picture and compare its digest.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Sum up what is in an output: how many are done, what failed and why."""
+    """Sum up what is in an output: how many are done, what failed and why, what is missing or damaged."""
     from jobs import keys
     from jobs.errors import UsageError
     from jobs.load import load_job
     from jobs.records import Records
     from jobs.report.summary import summarise
     from jobs.storage import StorageOptions, open_storage
+    from jobs.verify import find_damaged, find_missing
 
     if Path(output).suffix in (".yaml", ".yml") and Path(output).is_file():
         loaded = load_job(output)
         storage = open_storage(loaded.spec.output, loaded.spec.storage, base=loaded.base)
     else:
         storage = open_storage(output, StorageOptions(endpoint_url=endpoint_url))
-    summary = summarise(storage.url, Records(storage).all())
+    records = Records(storage)
+    find = find_damaged if verify else find_missing
+    summary = summarise(storage.url, records.entries(), find(storage, records.entries()))
     if not (summary.done or summary.failed) and storage.stat(keys.JOB) is None:
         raise UsageError(f"nothing has been rendered to {storage.url}: it has no {keys.JOB}")
     print(json.dumps(summary.to_json(), ensure_ascii=False) if as_json else summary.to_text())
-    raise typer.Exit(EXIT_FAILED if summary.failed else 0)
+    broken = summary.failed or summary.missing or summary.damaged
+    raise typer.Exit(EXIT_FAILED if broken else 0)
 
 
 @app.command(epilog="Example:  stylefarm schema > job.schema.json")

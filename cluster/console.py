@@ -20,9 +20,12 @@ from rich.progress import (
 
 from cluster.events import (
     Beat,
+    Counted,
     Draining,
     Event,
     Finished,
+    PictureLost,
+    RowsSkipped,
     Started,
     TaskDone,
     TaskFailed,
@@ -43,8 +46,9 @@ class Meter:
     takes longer.
     """
 
-    def __init__(self, work_left: int) -> None:
-        self._work_left = work_left
+    def __init__(self, work_left: int | None) -> None:
+        self.work_left: int | None = work_left
+        """In the whole run; None until it is known."""
         self._ended_work = 0
         self._rendered = (0, 0)
         self._running = (0, 0)
@@ -72,7 +76,9 @@ class Meter:
     def seconds_left(self) -> float | None:
         """None when unknown."""
         rate = self._rate(2)
-        left = max(0, self._work_left - self._ended_work - self._running[1])
+        if self.work_left is None:
+            return None
+        left = max(0, self.work_left - self._ended_work - self._running[1])
         return left / rate if rate else None
 
     def _rate(self, column: int) -> float:
@@ -90,8 +96,9 @@ class ConsoleView:
         self._console = console
         self._quiet = quiet
         self._overwrite = overwrite
-        self._meter = Meter(0)
-        self._left = 0
+        self._meter = Meter(None)
+        self._left: int | None = None
+        """Of the whole job, before this run; None until it is known."""
         self._failed_before = 0
         self._line_at = time.monotonic()
         self._bar: TaskID | None = None
@@ -110,6 +117,14 @@ class ConsoleView:
     def __call__(self, event: Event) -> None:
         if isinstance(event, Started):
             self._started(event)
+        elif isinstance(event, Counted):
+            self._counted(event)
+        elif isinstance(event, RowsSkipped):
+            self._rows_skipped(event)
+        elif isinstance(event, PictureLost):
+            self._say(
+                f"[yellow]{escape(event.what)}[/] {escape(event.image)}: it will be rendered again"
+            )
         elif isinstance(event, Beat):
             self._beat(event)
         elif isinstance(event, TaskDone):
@@ -143,23 +158,49 @@ class ConsoleView:
         self._progress.stop()
 
     def _started(self, event: Started) -> None:
-        self._meter = Meter(event.work_left)
-        self._left = event.tasks - event.done - event.failed
-        self._failed_before = event.failed
-        parts = [plural(event.tasks, "task"), f"{event.done} done already"]
-        if event.failed:
-            parts.append(f"{event.failed} failed earlier (--retry-failed takes them again)")
-        self._say(f"[bold]{escape(event.job)}[/] -> {escape(event.output)}: {', '.join(parts)}")
+        head = f"[bold]{escape(event.job)}[/] -> {escape(event.output)}: "
+        if event.counting:
+            self._say(f"{head}rendering begins while the job is still being read")
+            self._bar = self._progress.add_task("rendering", total=None, state="")
+            self._progress.start()
+            return
+        self._count(event)
+        self._say(head + self._tally(event))
         if self._left:
             self._bar = self._progress.add_task("rendering", total=self._left, state="")
             self._progress.start()
+
+    def _counted(self, event: Counted) -> None:
+        self._count(event)
+        self._say(f"read to the end: {self._tally(event)}")
+        if self._bar is not None:
+            self._progress.update(self._bar, total=self._left)
+
+    def _count(self, event: Started | Counted) -> None:
+        self._meter.work_left = event.work_left
+        self._left = event.tasks - event.done - event.failed
+        self._failed_before = event.failed
+
+    def _tally(self, event: Started | Counted) -> str:
+        parts = [plural(event.tasks, "task"), f"{event.done:,} done already"]
+        if event.failed:
+            parts.append(f"{event.failed:,} failed earlier (--retry-failed takes them again)")
+        return ", ".join(parts)
+
+    def _rows_skipped(self, event: RowsSkipped) -> None:
+        for row in event.first:
+            self._say(f"[yellow]skipped[/] {escape(row)}", even_if_quiet=True)
+        if event.rows > len(event.first):
+            self._say(f"{plural(event.rows, 'row')} skipped in all", even_if_quiet=True)
 
     def _beat(self, event: Beat) -> None:
         now = time.monotonic()
         running = event.running
         self._meter.beat(sum(p.step for p in running), sum(p.work for p in running), now)
-        left = self._left - event.done - event.failed
-        state = f"{event.done} done, {event.failed} failed, {left} left, {plural(event.workers, 'worker')}"
+        state = f"{event.done} done, {event.failed} failed, "
+        if self._left is not None:
+            state += f"{self._left - event.done - event.failed} left, "
+        state += plural(event.workers, "worker")
         if self._meter.steps_per_second:
             state += f", {self._meter.steps_per_second:.1f} steps/s"
         if self._meter.seconds_left is not None:
@@ -179,7 +220,8 @@ class ConsoleView:
             )
             self._say(f"[green]{rest}[/] [dim]({took})[/]")
             return
-        text = f"{event.done} done, {event.failed} failed, {event.left} left in {took}"
+        left = "more" if event.left is None else f"{event.left}"
+        text = f"{event.done} done, {event.failed} failed, {left} left in {took}"
         if event.reason == "interrupted":
             text += "; run the same command again to go on" + (
                 ", without --overwrite" if self._overwrite else ""

@@ -30,6 +30,9 @@ POLL_SECONDS = 0.25
 BEAT_SECONDS = 0.5
 """How often to say what is running."""
 
+_END = object()
+"""There are no more tasks."""
+
 Reason = Literal["complete", "interrupted", "limit", "max_failures"]
 
 
@@ -55,15 +58,15 @@ class Counts:
 class Driver:
     """Takes the tasks of a job through a pool to their records.
 
-    ``tasks`` must yield only what is to be done. ``attempts`` is the most for each task;
-    ``max_failures`` stops the run when so many tasks have failed. ``kept`` are the last good pictures of
-    tasks that failed earlier, by id. When ``should_stop`` says yes,
-    nothing more is begun, and what is painting finishes and is committed.
+    ``tasks`` must yield only what is to be done, and None while more is being read. ``attempts`` is the
+    most for each task; ``max_failures`` stops the run when so many tasks have failed. ``kept`` are the last
+    good pictures of tasks that failed earlier, by id. When ``should_stop`` says yes, nothing more is begun,
+    and what is painting finishes and is committed.
     """
 
     def __init__(
         self,
-        tasks: Iterator[Task],
+        tasks: Iterator[Task | None],
         pool: Pool,
         records: Records,
         listen: Listener,
@@ -75,13 +78,13 @@ class Driver:
         kept: Mapping[str, OutputRecord] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._tasks = tasks if limit is None else itertools.islice(tasks, limit)
+        self._tasks = tasks
+        self._limit = math.inf if limit is None else limit
         self._pool = pool
         self._records = records
         self._listen = listen
         self._attempts = attempts
         self._max_failures = max_failures
-        self._limited = limit is not None
         self._should_stop = should_stop
         self._kept = kept or {}
         self._clock = clock
@@ -89,7 +92,9 @@ class Driver:
         """By the id of the attempt; one that is not here was given up, and its outcome is ignored."""
         self._again: list[tuple[float, int, _Effort]] = []
         self._ticket = itertools.count()
+        self._begun = 0
         self._exhausted = False
+        self._cut_short = False
         self._stop: Reason | None = None
         self._beat_at = -math.inf
         self.counts = Counts()
@@ -120,7 +125,7 @@ class Driver:
             if not self._running and self._again and self._stop is None:
                 self._sleep_until_due()
             self._beat()
-        self.counts.reason = self._stop or ("limit" if self._limited else "complete")
+        self.counts.reason = self._stop or ("limit" if self._cut_short else "complete")
         return self.counts
 
     def _next_effort(self) -> _Effort | None:
@@ -128,11 +133,15 @@ class Driver:
             return heapq.heappop(self._again)[2]
         if self._exhausted:
             return None
-        task = next(self._tasks, None)
-        if task is None:
-            self._exhausted = True
+        if self._begun >= self._limit:
+            self._exhausted = self._cut_short = True
             return None
-        return _Effort(task)
+        task = next(self._tasks, _END)
+        if isinstance(task, Task):
+            self._begun += 1
+            return _Effort(task)
+        self._exhausted = task is _END
+        return None
 
     def _begin(self, effort: _Effort) -> None:
         effort.number += 1
@@ -153,14 +162,14 @@ class Driver:
         if effort is None:
             return
         if ended.record is not None:
-            self._commit(effort, ended.record)
+            self._commit(effort, ended.record, ended.checkpoint)
         elif ended.failure is not None:
             effort.past.append(ended.attempt)
-            self._fail(effort, ended.failure)
+            self._fail(effort, ended.failure, ended.checkpoint)
 
-    def _commit(self, effort: _Effort, record: TaskRecord) -> None:
+    def _commit(self, effort: _Effort, record: TaskRecord, checkpoint: bool) -> None:
         record = record.model_copy(update={"attempts": [*effort.past, *record.attempts]})
-        self._records.commit(record, self._kept.get(record.id))
+        self._records.commit(record, self._kept.get(record.id), checkpoint=checkpoint)
         self.counts.done += 1
         self._listen(
             TaskDone(
@@ -175,7 +184,7 @@ class Driver:
             )
         )
 
-    def _fail(self, effort: _Effort, failure: Failure) -> None:
+    def _fail(self, effort: _Effort, failure: Failure, checkpoint: bool = False) -> None:
         decision = decide(failure.kind, effort.number, self._attempts)
         task = effort.task
         if decision.what == "again" and self._stop is None:
@@ -186,9 +195,11 @@ class Driver:
                 TaskRetried(task.id, task.name, failure.message, effort.number, decision.delay)
             )
         elif decision.what == "abort":
-            raise (StorageError if failure.kind == "storage" else ClusterError)(failure.message)
+            ours = failure.kind in ("storage", "full")
+            raise (StorageError if ours else ClusterError)(failure.message)
         elif decision.what == "give_up":
-            self._records.commit(_failed_record(effort, failure), self._kept.get(task.id))
+            failed = _failed_record(effort, failure)
+            self._records.commit(failed, self._kept.get(task.id), checkpoint=checkpoint)
             self.counts.failed += 1
             self._listen(
                 TaskFailed(

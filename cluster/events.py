@@ -24,6 +24,41 @@ class Started:
     failed: int
     work_left: int
     """In ``Recipe.work_at`` units."""
+    counting: bool = False
+    """Whether the job is so long that it is still being read; ``Counted`` then comes later."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """A long job has been read to its end: what ``Started`` could not yet say."""
+
+    event: ClassVar[str] = "counted"
+    tasks: int
+    done: int
+    failed: int
+    work_left: int
+
+
+@dataclass(frozen=True, slots=True)
+class RowsSkipped:
+    """A manifest has rows that cannot be used and are left out."""
+
+    event: ClassVar[str] = "rows_skipped"
+    rows: int
+    first: tuple[str, ...]
+    """The first of them, each with its place and the reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class PictureLost:
+    """A finished picture is not what its record says; its task is rendered again."""
+
+    event: ClassVar[str] = "picture_lost"
+    id: str
+    name: str
+    image: str
+    what: str
+    """"missing" or "damaged"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +129,25 @@ class Finished:
     done: int
     """In this run."""
     failed: int
-    left: int
+    left: int | None
+    """None when the job had not been read to its end."""
     seconds: float
     reason: str
     """"complete", "interrupted", "limit", or "max_failures"."""
 
 
-Event = Started | TaskDone | TaskFailed | TaskRetried | Beat | Draining | Finished
+Event = (
+    Started
+    | Counted
+    | RowsSkipped
+    | PictureLost
+    | TaskDone
+    | TaskFailed
+    | TaskRetried
+    | Beat
+    | Draining
+    | Finished
+)
 
 
 class Listener(Protocol):

@@ -10,13 +10,13 @@ from jobs.storage import StorageOptions
 from jobs.tasks import AttemptRecord, OutputRecord, Task, TaskRecord
 
 FailureKind = Literal[
-    "picture", "fetch", "storage", "weights", "memory", "worker", "bug", "stopped"
+    "picture", "fetch", "storage", "full", "weights", "memory", "worker", "bug", "stopped"
 ]
 """Why an attempt ended without a picture.
 
 picture: the pictures or the recipe cannot be used; fetch: an input did not arrive; storage: the output
-does not take it; weights: the network cannot be loaded; memory: it does not fit the device; worker: the
-process died; bug: an error nobody foresaw; stopped: the run was asked to end.
+does not take it; full: it has no room left; weights: the network cannot be loaded; memory: it does not fit
+the device; worker: the process died; bug: an error nobody foresaw; stopped: the run was asked to end.
 """
 
 
@@ -35,6 +35,8 @@ class WorkerSetup:
     """``module:Class`` of a ``cluster.renderer.Renderer``."""
     threads: int | None = None
     """CPU threads of the device; None leaves the libraries' defaults."""
+    checkpoint_seconds: float = 30.0
+    """At least so long between two checkpoints of a render."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,8 @@ class Outcome:
     attempt: AttemptRecord
     record: TaskRecord | None = None
     failure: Failure | None = None
+    checkpoint: bool = False
+    """Whether the output has a checkpoint of it, which goes when the task is committed."""
 
 
 @dataclass(frozen=True, slots=True)

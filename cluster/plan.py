@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import itertools
-from collections import Counter
+from array import array
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from jobs.agenda import Agenda
+import numpy as np
+
+from jobs.agenda import Agenda, BadRows
+from jobs.idset import IdTable
+from jobs.ledger import ABSENT, CODES, FAILED, Ledger
 from jobs.records import Records
 from jobs.source import FieldPath
-from jobs.tasks import Task
+from jobs.spec import StyleMix
 from stylize.memory import history_bytes, predict_bytes
 from stylize.recipe import Recipe
 
@@ -48,6 +52,11 @@ class Plan:
     done: int
     failed: int
     groups: tuple[Group, ...]
+    bad_rows: int = 0
+    """Of manifests, which are left out."""
+    first_bad_rows: tuple[str, ...] = ()
+    unused_columns: tuple[str, ...] = ()
+    """Of manifests, which mean nothing here."""
 
     @property
     def left(self) -> int:
@@ -66,59 +75,83 @@ class Plan:
 
 
 def make_plan(agenda: Agenda, records: Records | None, output: str) -> Plan:
-    """Plan a job; ``records`` None means that the output does not exist yet."""
-    known = {record.id: record for record in records.all()} if records else {}
-    seconds: dict[object, list[float]] = {}
-    tasks: Counter[object] = Counter()
-    left: Counter[object] = Counter()
-    examples: dict[object, Recipe] = {}
-    masks: dict[object, int] = {}
-    failed = 0
-    for task in agenda.tasks():
-        kind = _kind(task.recipe)
-        examples.setdefault(kind, task.recipe)
-        masks[kind] = max(masks.get(kind, 0), _masks(task))
-        tasks[kind] += 1
-        record = known.get(task.id)
-        if record is None:
-            left[kind] += 1
-        elif record.status == "failed":
+    """Plan a job; ``records`` None means that the output does not exist yet. Raises JobFileError where rows
+    of a manifest would end a run."""
+    ledger, seconds_of = _known(records)
+    tallies: dict[object, _Tally] = {}
+    failed, bad = 0, BadRows()
+    for draft, code in agenda.drafts(ledger, bad):
+        key = _kind(draft.kind.recipe)
+        tally = tallies.get(key)
+        if tally is None:
+            tally = tallies[key] = _Tally(draft.kind.recipe)
+        tally.tasks += 1
+        tally.masks = max(tally.masks, _masks(draft.styles))
+        if code == ABSENT:
+            tally.left += 1
+        elif code == FAILED:
             failed += 1
-        elif record.status == "done" and "render" in record.seconds:
-            seconds.setdefault(kind, []).append(record.seconds["render"])
+        else:
+            tally.done.append(draft.number)
+    if bad.fatal:
+        raise bad.error()
+    tasks, left = (sum(getattr(t, what) for t in tallies.values()) for what in ("tasks", "left"))
     return Plan(
         name=agenda.job.spec.name,
         output=output,
-        tasks=tasks.total(),
-        done=tasks.total() - left.total() - failed,
+        tasks=tasks,
+        done=tasks - left - failed,
         failed=failed,
-        groups=tuple(
-            _group(recipe, masks[kind], tasks[kind], left[kind], seconds.get(kind))
-            for kind, recipe in examples.items()
-        ),
+        groups=tuple(_group(tally, seconds_of) for tally in tallies.values()),
+        bad_rows=bad.count,
+        first_bad_rows=tuple(str(problem) for problem in bad.first),
+        unused_columns=tuple(agenda.unused_columns),
     )
+
+
+class _Tally:
+    """What was counted of tasks that are alike."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe = recipe
+        self.tasks = self.left = self.masks = 0
+        self.done = array("Q")
+
+
+def _known(records: Records | None) -> tuple[Ledger, IdTable]:
+    """What became of every task, and the seconds that each render took."""
+    ids, codes, seconds = array("Q"), array("B"), array("d")
+    for entry in records.entries() if records else ():
+        ids.append(int(entry.id, 16))
+        codes.append(CODES[entry.status])
+        seconds.append(entry.render_seconds)
+    numbers = np.frombuffer(ids, np.uint64)
+    ledger = Ledger(numbers, np.frombuffer(codes, np.uint8))
+    return ledger, IdTable(numbers, np.frombuffer(seconds, np.float64))
 
 
 def _kind(recipe: Recipe) -> object:
     return (recipe.preset, recipe.schedule(), recipe.optimizer, recipe.history)
 
 
-def _masks(task: Task) -> int:
-    return len({part.mask for part in task.styles if part.mask is not None})
+def _masks(styles: StyleMix) -> int:
+    return len({part.mask for part in styles if part.mask is not None})
 
 
-def _group(recipe: Recipe, masks: int, tasks: int, left: int, seconds: list[float] | None) -> Group:
-    size = recipe.size
+def _group(tally: _Tally, seconds_of: IdTable) -> Group:
+    recipe, size = tally.recipe, tally.recipe.size
+    took = seconds_of.find(np.frombuffer(tally.done, np.uint64))
+    took = took[took > 0]
     return Group(
         preset=recipe.preset,
         sizes=tuple(size for size, _ in recipe.schedule()),
         steps=recipe.total_steps,
-        tasks=tasks,
-        left=left,
-        memory_bytes=predict_bytes(recipe, size, size, regions=masks),
-        strips_bytes=predict_bytes(recipe, size, size, regions=masks, strips=True),
+        tasks=tally.tasks,
+        left=tally.left,
+        memory_bytes=predict_bytes(recipe, size, size, regions=tally.masks),
+        strips_bytes=predict_bytes(recipe, size, size, regions=tally.masks, strips=True),
         history_bytes=history_bytes(recipe, size, size),
-        seconds_each=sum(seconds) / len(seconds) if seconds else None,
+        seconds_each=float(took.mean()) if len(took) else None,
     )
 
 
@@ -149,6 +182,11 @@ def to_text(plan: Plan, missing: Mapping[str, str]) -> str:
         lines.append(f"  about {plan.device_seconds / 60:,.0f} min of device time are left")
     elif plan.left:
         lines.append("  how long it takes shows after a first picture: stylefarm run JOB --limit 1")
+    lines += [f"  skipped: {row}" for row in plan.first_bad_rows]
+    if plan.bad_rows > len(plan.first_bad_rows):
+        lines.append(f"  {plan.bad_rows:,} rows are skipped in all")
+    if plan.unused_columns:
+        lines.append(f"  not used: the manifest's {', '.join(plan.unused_columns)}")
     for reason in list(missing.values())[:MISSING_SHOWN]:
         lines.append(f"  will fail: {reason}")
     if len(missing) > MISSING_SHOWN:
@@ -173,6 +211,9 @@ def missing_pictures(agenda: Agenda, most: int = 1000) -> dict[str, str]:
         for place, mask in itertools.islice(pictures.masks(), most):
             if "://" not in mask and len(masks) < most:
                 masks.setdefault(mask, place)
+    for uri in agenda.first_pictures(most - len(names)):
+        if "://" not in uri:
+            names[uri] = None
     base = agenda.job.base
     where = f"there is no such picture in {base.absolute()}"
 

@@ -7,6 +7,7 @@ picture overlap with the painting of another.
 from __future__ import annotations
 
 import importlib
+import logging
 import platform
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -18,10 +19,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 from jobs.losslog import LossRow
 from jobs.spec import ImageOptions
 from jobs.tasks import Task
+from stylize.errors import CheckpointError
 
 if TYPE_CHECKING:
     from stylize.recorder import Step
     from stylize.vgg import VGG19
+
+log = logging.getLogger(__name__)
 
 Observe = Callable[[Sequence[LossRow]], None]
 ShouldStop = Callable[[], bool]
@@ -48,6 +52,22 @@ class Encoded:
     height: int
 
 
+class Resumption(Protocol):
+    """How a render is gone on with, and how that is made possible. A renderer that knows no checkpoints
+    need not look at it."""
+
+    @property
+    def found(self) -> bytes | None:
+        """The checkpoint that an earlier attempt left."""
+
+    def begin(self, step: int) -> None:
+        """The render begins after so many steps. Called again when a checkpoint turns out to be of no
+        use."""
+
+    def offer(self, make: Callable[[], bytes]) -> None:
+        """Here is a checkpoint, which ``make`` makes if it is wanted."""
+
+
 class Renderer(Protocol):
     """Pictures in, picture out. Made once in each worker; ``paint`` is never called twice at once."""
 
@@ -65,6 +85,7 @@ class Renderer(Protocol):
         init: Any | None,
         observe: Observe,
         should_stop: ShouldStop,
+        resumption: Resumption,
     ) -> Painted:
         """Render on the device. Raises stylize's errors; their pictures are of the renderer's kind."""
 
@@ -115,21 +136,34 @@ class Painter:
         init: Any | None,
         observe: Observe,
         should_stop: ShouldStop,
+        resumption: Resumption,
     ) -> Painted:
         """A ``stylize.images.Picture``, rendered by ``stylize.stylize``."""
+        from stylize.checkpoint import Checkpoint
         from stylize.loop import stylize
 
-        result = stylize(
-            content,
-            list(styles),
-            task.recipe,
-            init=init,
-            network=self._network(task),
-            device=self._device,
-            observer=lambda steps: observe([_row(step) for step in steps]),
-            should_stop=should_stop,
-        )
-        return Painted(result.picture, result.concessions)
+        def paint(resume: Checkpoint | None) -> Painted:
+            resumption.begin(0 if resume is None else resume.steps)
+            result = stylize(
+                content,
+                list(styles),
+                task.recipe,
+                init=init,
+                network=self._network(task),
+                device=self._device,
+                observer=lambda steps: observe([_row(step) for step in steps]),
+                should_stop=should_stop,
+                on_checkpoint=lambda checkpoint: resumption.offer(checkpoint.to_bytes),
+                resume=resume,
+            )
+            return Painted(result.picture, result.concessions)
+
+        try:
+            if resumption.found is not None:
+                return paint(Checkpoint.from_bytes(resumption.found))
+        except CheckpointError as error:  # damaged, or of pictures that were changed since
+            log.info("task %s begins anew: %s", task.id, error)
+        return paint(None)
 
     def encode(self, picture: Any, image: ImageOptions) -> Encoded:
         """The file in the job's format."""

@@ -22,14 +22,16 @@ class Decision:
 def decide(kind: FailureKind, attempt: int, attempts: int) -> Decision:
     """What follows attempt number ``attempt`` (from 1) of at most ``attempts``.
 
-    A user's mistake is never tried again, a machine's fault always is. When the output's storage
-    stays broken, or the network cannot be loaded, the run ends: it would be the same for every task, and
-    marking them failed would be wrong.
+    A user's mistake is never tried again, a machine's fault always is. When the output's storage is full
+    or stays broken, or the network cannot be loaded, the run ends: it would be the same for every task,
+    and marking them failed would be wrong.
     """
     if kind == "stopped":
         return Decision("drop")
     if kind == "picture":
         return Decision("give_up")
+    if kind == "full":
+        return Decision("abort")
     if attempt < attempts:
         return Decision("again", delay_before(attempt + 1, kind))
     return Decision("abort" if kind in ("storage", "weights") else "give_up")

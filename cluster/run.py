@@ -3,24 +3,37 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Literal
 
 from cluster.driver import Counts, Driver
-from cluster.events import Finished, Listener, Started
+from cluster.events import (
+    Beat,
+    Counted,
+    Event,
+    Finished,
+    Listener,
+    PictureLost,
+    RowsSkipped,
+    Started,
+)
 from cluster.messages import WorkerSetup
 from cluster.pool import InlinePool, Pool
 from jobs import keys
-from jobs.agenda import Agenda
-from jobs.errors import JobFileError
+from jobs.agenda import Agenda, BadRows, Census
+from jobs.errors import JobFileError, ObjectNotFoundError
+from jobs.lease import Lease
+from jobs.ledger import ABSENT, Ledger
 from jobs.load import Job
+from jobs.reader import Reader
 from jobs.records import Records, write_json
 from jobs.report.summary import summarise
 from jobs.storage import Storage, open_storage
-from jobs.tasks import OutputRecord
+from jobs.verify import find_damaged
 from jobs.web import without_secrets
 from stylize.errors import WeightsError
 from stylize.recipe import Recipe
@@ -38,9 +51,20 @@ class RunOptions:
     overwrite: bool = False
     """Render everything again."""
     retry_failed: bool = False
+    verify: bool = False
+    """Read every finished picture, and render again what is missing or damaged."""
     limit: int | None = None
     """Render at most so many tasks."""
     renderer: str = PAINTER
+
+
+FIRST_LOOK_SECONDS = 2.0
+"""How long a run waits for its job to be read to the end before it begins without knowing how long it is."""
+
+LAST_LOOK_SECONDS = 1.0
+
+CHECKPOINT_SECONDS = 30.0
+"""How often a render's checkpoint is stored at most: of 4096 px each is 200 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +73,8 @@ class RunResult:
 
     counts: Counts
     failed_before: int
-    left: int
+    left: int | None
+    """None when the job had not been read to its end."""
     storage: Storage
 
     @property
@@ -77,51 +102,166 @@ def run_job(
     agenda = open_agenda(job)
     storage = open_storage(job.spec.output, job.spec.storage, base=job.base)
     storage.check()
-    records = Records(storage)
-    statuses: dict[str, Literal["done", "failed"]] = {}
-    kept: dict[str, OutputRecord] = {}
-    for record in records.all():
-        statuses[record.id] = record.status
-        if record.kept is not None:
-            kept[record.id] = record.kept
-    if options.overwrite:
-        # Now, and not one by one: so a run that is interrupted can be gone on with, and no record
-        # speaks of a loss log that is being written anew.
-        records.forget((task.id for task in agenda.tasks() if task.id in statuses), kept)
-        statuses, kept = {}, {}
-    census = agenda.census(statuses, retry_failed=options.retry_failed)
-    listen(
-        Started(
-            job.spec.name, storage.url, census.tasks, census.done, census.failed, census.work_left
+    with contextlib.ExitStack() as stack:
+        stack.callback(agenda.close)
+        lease = Lease(storage).acquire()
+        stack.callback(lease.release)
+        records = Records(storage, lease.guard)
+        ledger = records.ledger(pack=True)
+        if options.overwrite:
+            _forget(records, ledger, agenda)
+            ledger = records.ledger()
+        elif options.verify:
+            ledger = _verify(storage, records, ledger, listen)
+        records.sweep_probes()
+        records.sweep_checkpoints(ledger)
+        reader = Reader(agenda, ledger, retry_failed=options.retry_failed).start()
+        stack.callback(reader.close)
+        return _render(
+            job,
+            options,
+            storage,
+            records,
+            ledger,
+            reader,
+            _Hooks(listen, should_stop, on_start, on_connected, began),
         )
-    )
 
+
+@dataclass(frozen=True, slots=True)
+class _Hooks:
+    """What ``run_job`` was given to be called."""
+
+    listen: Listener
+    should_stop: Callable[[], bool]
+    on_start: Callable[[], None]
+    on_connected: Callable[[], None]
+    began: float
+
+
+def _render(
+    job: Job,
+    options: RunOptions,
+    storage: Storage,
+    records: Records,
+    ledger: Ledger,
+    reader: Reader,
+    hooks: _Hooks,
+) -> RunResult:
+    counting = _Counting(reader, hooks.listen)
+    census = counting.begin(job.spec.name, storage.url)
     counts = Counts()
-    if census.left:
-        write_json(storage, keys.JOB, _resolved(job, agenda))
-        on_start()
+    if census is None or census.left:
+        write_json(storage, keys.JOB, _resolved(job, reader.digests))
+        hooks.on_start()
         with _open_pool(_setup(job, options, storage), job, options) as pool:
-            on_connected()
+            hooks.on_connected()
             driver = Driver(
-                agenda.left(statuses, retry_failed=options.retry_failed),
+                reader,
                 pool,
                 records,
-                listen,
+                counting,
                 attempts=job.spec.retries.attempts,
                 max_failures=job.spec.stop.max_failures,
                 limit=options.limit,
-                should_stop=should_stop,
-                kept=kept,
+                should_stop=hooks.should_stop,
+                kept=ledger.kept,
             )
-            counts = driver.run()
-        write_json(storage, keys.SUMMARY, summarise(storage.url, records.all()).to_json())
+            try:
+                counts = driver.run()
+            finally:
+                records.close()
+        # Rows that end the run end it after what was running has been committed.
+        reader.check()
+        _write_summary(storage, records)
+    elif not _is_summed_up(storage, ledger):  # the last run was killed before it came to that
+        _write_summary(storage, records)
 
-    left = census.left - counts.done - counts.failed
-    if counts.reason == "limit" and not left:
+    census = reader.wait(LAST_LOOK_SECONDS)
+    left = None if census is None else census.left - counts.done - counts.failed
+    if counts.reason == "limit" and left == 0:
         counts.reason = "complete"
-    seconds = time.monotonic() - began
-    listen(Finished(counts.done, counts.failed, left, round(seconds, 3), counts.reason))
-    return RunResult(counts, census.failed, left, storage)
+    if counts.reason == "complete" and left == 0:
+        records.sweep_checkpoints(ledger, every=True)
+    seconds = time.monotonic() - hooks.began
+    hooks.listen(Finished(counts.done, counts.failed, left, round(seconds, 3), counts.reason))
+    return RunResult(counts, census.failed if census else 0, left, storage)
+
+
+def _write_summary(storage: Storage, records: Records) -> None:
+    write_json(storage, keys.SUMMARY, summarise(storage.url, records.entries()).to_json())
+
+
+def _is_summed_up(storage: Storage, ledger: Ledger) -> bool:
+    """Whether the summary that is there counts what the records say."""
+    try:
+        summary = json.loads(storage.get(keys.SUMMARY))
+        return (summary["done"], summary["failed"]) == (
+            ledger.count("done"),
+            ledger.count("failed"),
+        )
+    except (ObjectNotFoundError, ValueError, TypeError, KeyError):
+        return False
+
+
+class _Counting:
+    """A listener that passes on what it hears, and tells what a long job comes to once it is read."""
+
+    def __init__(self, reader: Reader, listen: Listener) -> None:
+        self._reader = reader
+        self._listen = listen
+        self._told = False
+
+    def begin(self, name: str, output: str) -> Census | None:
+        """Say that the run begins; the census, if the job is read to its end by now."""
+        census = self._reader.wait(FIRST_LOOK_SECONDS)
+        known = census or Census(0, 0, 0, 0)
+        self._listen(
+            Started(
+                name,
+                output,
+                known.tasks,
+                known.done,
+                known.failed,
+                known.work_left,
+                counting=census is None,
+            )
+        )
+        self._told = census is not None
+        if census is not None:
+            self._tell_of_bad_rows(census)
+        return census
+
+    def __call__(self, event: Event) -> None:
+        census = self._reader.census
+        if isinstance(event, Beat) and not self._told and census is not None:
+            self._told = True
+            self._listen(Counted(census.tasks, census.done, census.failed, census.work_left))
+            self._tell_of_bad_rows(census)
+        self._listen(event)
+
+    def _tell_of_bad_rows(self, census: Census) -> None:
+        if census.bad_rows:
+            first = tuple(str(problem) for problem in self._reader.bad.first)
+            self._listen(RowsSkipped(census.bad_rows, first))
+
+
+def _verify(storage: Storage, records: Records, ledger: Ledger, listen: Listener) -> Ledger:
+    """Take back what is done but whose picture is not what its record says."""
+    damages = list(find_damaged(storage, records.entries()))
+    for damage in damages:
+        listen(PictureLost(damage.id, damage.name, damage.key, damage.what))
+    if not damages:
+        return ledger
+    records.forget(damage.id for damage in damages)
+    return records.ledger()
+
+
+def _forget(records: Records, ledger: Ledger, agenda: Agenda) -> None:
+    """Take back what the job has had rendered. Now, and not one by one: so a run that is interrupted can be
+    gone on with, and no record speaks of a loss log that is being written anew."""
+    drafts = agenda.drafts(ledger, BadRows())
+    records.forget((draft.id for draft, code in drafts if code != ABSENT), ledger.kept)
 
 
 def open_agenda(job: Job) -> Agenda:
@@ -147,6 +287,7 @@ def _setup(job: Job, options: RunOptions, storage: Storage) -> WorkerSetup:
         losses_every=job.spec.losses.every,
         renderer=options.renderer,
         threads=None if threads == "auto" else threads,
+        checkpoint_seconds=CHECKPOINT_SECONDS,
     )
 
 
@@ -172,13 +313,13 @@ def _open_pool(setup: WorkerSetup, job: Job, options: RunOptions) -> Iterator[Po
         ray_pool.disconnect()
 
 
-def _resolved(job: Job, agenda: Agenda) -> dict[str, object]:
+def _resolved(job: Job, digests: Mapping[tuple[str, str | None], str]) -> dict[str, object]:
     """job.json: what was asked for, and with what it is rendered."""
     described: dict[str, object] = without_secrets(
         {
             "job": job.spec.model_dump(mode="json"),
             "file": job.file,
-            "weights": {name: digest for (name, _), digest in agenda.digests.items()},
+            "weights": {name: digest for (name, _), digest in digests.items()},
             "versions": {"stylefarm": version("stylefarm")},
             "started": time.time(),
         }

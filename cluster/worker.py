@@ -19,11 +19,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from cluster.checkpoints import Checkpoints
 from cluster.loss_stream import LossStream
 from cluster.messages import Failure, FailureKind, Outcome, Progress, WorkerSetup
 from cluster.renderer import Painted, StyleParts, make_renderer
 from jobs import keys
-from jobs.errors import InputError, StorageError, printable
+from jobs.errors import InputError, StorageError, StorageFullError, printable
 from jobs.inputs import InputData, Inputs
 from jobs.losslog import LossLog, LossRow
 from jobs.storage import open_storage
@@ -69,8 +70,13 @@ class Worker:
         """Make one attempt at a task. Raises nothing: whatever happens is in the outcome."""
         started = time.time()
         failure, record = None, None
+        log_ = LossLog(tuple(task.recipe.style_layers), self._setup.losses_every)
+        stream = LossStream(self._storage, task.id, log_)
+        checkpoints = Checkpoints(
+            self._storage, task.id, self._setup.checkpoint_seconds, stream.write
+        )
         try:
-            record = self._render(task, attempt)
+            record = self._render(task, attempt, stream, checkpoints)
         except Exception as error:
             failure = _explain(error)
             if failure.kind == "bug":
@@ -79,6 +85,7 @@ class Worker:
                 failure = replace(failure, kept=self._keep(task, error.pictures[0]))
         finally:
             self._progress.pop(attempt, None)
+            checkpoints.close()
         made = AttemptRecord(
             id=attempt,
             worker=self.name,
@@ -90,7 +97,7 @@ class Worker:
         )
         if record is not None:
             record = record.model_copy(update={"attempts": [made]})
-        return Outcome(task, made, record, failure)
+        return Outcome(task, made, record, failure, checkpoints.exists)
 
     def progress(self) -> list[Progress]:
         """Where the attempts stand that are painting now."""
@@ -105,7 +112,9 @@ class Worker:
         self._draining.set()
         self._stopping.set()
 
-    def _render(self, task: Task, attempt: str) -> TaskRecord:
+    def _render(
+        self, task: Task, attempt: str, stream: LossStream, checkpoints: Checkpoints
+    ) -> TaskRecord:
         timer = _Timer()
         with timer("fetch"):
             fetched = self._fetch(task)
@@ -113,22 +122,18 @@ class Worker:
             pictures = [self._decode("style", style) for style in fetched.styles]
             masks = {uri: self._decode("mask", mask) for uri, mask in fetched.masks.items()}
             init = self._decode("init", fetched.init) if fetched.init else None
+            resumption = _Resumption(checkpoints.load(), checkpoints, stream)
         mix = [
             (picture, share, None if mask is None else masks[mask])
             for picture, (_, share, mask) in zip(pictures, task.styles, strict=True)
         ]
-        stream = LossStream(
-            self._storage,
-            task.id,
-            LossLog(tuple(task.recipe.style_layers), self._setup.losses_every),
-        )
         with timer("wait"):
             self._device.acquire()
         try:
             if self._draining.is_set():
                 raise InterruptedRender("the run was asked to stop before this task began")
             with timer("render"):
-                painted = self._paint(task, attempt, content, mix, init, stream)
+                painted = self._paint(task, attempt, content, mix, init, stream, resumption)
         finally:
             self._device.release()
         with timer("store"):
@@ -179,6 +184,7 @@ class Worker:
         styles: StyleParts,
         init: Any | None,
         stream: LossStream,
+        resumption: _Resumption,
     ) -> Painted:
         steps = task.recipe.total_steps
 
@@ -193,7 +199,7 @@ class Worker:
 
         note(task.recipe.schedule()[0][0], 0, float("nan"))
         return self._renderer.paint(
-            task, content, styles, init, observe, should_stop=self._stopping.is_set
+            task, content, styles, init, observe, self._stopping.is_set, resumption
         )
 
     def _store(
@@ -230,6 +236,21 @@ class _Fetched:
     init: InputData | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Resumption:
+    """``cluster.renderer.Resumption``, with the loss log going where the render goes."""
+
+    found: bytes | None
+    _checkpoints: Checkpoints
+    _stream: LossStream
+
+    def begin(self, step: int) -> None:
+        self._stream.begin(step)
+
+    def offer(self, make: Callable[[], bytes]) -> None:
+        self._checkpoints.offer(make)
+
+
 class _FetchError(Exception):
     """An input's storage or server did not answer."""
 
@@ -252,6 +273,7 @@ class _Timer:
 _KINDS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], FailureKind], ...] = (
     ((InputError, PictureError, DivergedError), "picture"),
     (_FetchError, "fetch"),
+    (StorageFullError, "full"),
     (StorageError, "storage"),
     (InterruptedRender, "stopped"),
     ((MemoryError, MemoryLimitError), "memory"),

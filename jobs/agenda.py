@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import numpy as np
+
+from jobs.draft import Draft
+from jobs.errors import JobFileError, Problem
+from jobs.idset import IdSet
 from jobs.inputs import Inputs
+from jobs.ledger import ABSENT, DONE, FAILED, Ledger
 from jobs.load import Job
-from jobs.tasks import PictureSet, Task, expand, look_up
+from jobs.rows import ManifestSet, find_manifests
+from jobs.tasks import PictureSet, Task, look_up_pair, make_task
 from stylize.recipe import Recipe
+
+FIRST_CHUNK, LARGEST_CHUNK = 64, 4096
+"""Tasks are looked up together, few at first so that the first is not kept waiting."""
+
+BAD_ROWS_SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,67 +36,180 @@ class Census:
     """Of earlier runs, and not to be tried again in this one."""
     work_left: int
     """In ``Recipe.work_at`` units."""
+    bad_rows: int = 0
+    """Of manifests, which are left out."""
 
     @property
     def left(self) -> int:
         return self.tasks - self.done - self.failed
 
 
+class BadRows:
+    """Rows of manifests that cannot be used: how many, and the first of them."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.fatal = 0
+        """So many of entries whose ``on_bad_row`` is fail."""
+        self.first: list[Problem] = []
+
+    def add(self, problem: Problem, *, skipped: bool) -> None:
+        """Take one."""
+        self.count += 1
+        self.fatal += not skipped
+        if len(self.first) < BAD_ROWS_SHOWN:
+            self.first.append(problem)
+
+    def error(self) -> JobFileError:
+        """What is said of them when they end a run."""
+        hidden = self.count - len(self.first)
+        more = f"{hidden:,} more rows cannot be used" if hidden else ""
+        advice = "correct them, or leave such rows out with on_bad_row: skip"
+        last = f"{more}; {advice}" if more else advice
+        return JobFileError([*self.first, Problem("manifest", None, "", last)])
+
+
 class Agenda:
     """A job with its pictures looked up and its weights identified.
 
     ``digest_of`` says the digest of a recipe's weights and raises what it likes when they are not
-    there. Raises JobFileError for patterns that match nothing, StorageError for s3:// patterns that
-    cannot be listed.
+    there. Raises JobFileError for patterns that match nothing and manifests that cannot be read,
+    StorageError for s3:// patterns that cannot be listed.
     """
 
     def __init__(self, job: Job, digest_of: Callable[[Recipe], str]) -> None:
         self.job = job
-        self._sets = look_up(job, Inputs(job.base, job.spec.storage))
-        self.digests = {
-            (recipe.weights, recipe.weights_input): digest_of(recipe)
-            for pictures in self._sets
-            for recipe in pictures.recipes
-        }
+        self.digests: dict[tuple[str, str | None], str] = {}
+        """Of all weights met so far, by ``weights`` and ``weights_input``."""
+        self._find_digest = digest_of
+        self._copies: TemporaryDirectory[str] | None = None
+        inputs = Inputs(job.base, job.spec.storage)
+        self.entries: list[PictureSet | ManifestSet] = []
+        problems: list[Problem] = []
+        for k, pair in enumerate(job.spec.pairs):
+            try:
+                if pair.manifest is None:
+                    self.entries.append(look_up_pair(job, k, inputs))
+                else:
+                    self.entries.append(
+                        find_manifests(job, k, inputs, self._digest_of, self._spool)
+                    )
+            except JobFileError as error:
+                problems += error.problems
+        if problems:
+            raise JobFileError(problems)
+        for entry in self.entries:
+            for recipe in entry.recipes if isinstance(entry, PictureSet) else ():
+                self._digest_of(recipe)
 
     @property
     def sets(self) -> Sequence[PictureSet]:
-        """The entries of ``pairs``, looked up."""
-        return self._sets
+        """The entries of ``pairs`` that name pictures, looked up."""
+        return [entry for entry in self.entries if isinstance(entry, PictureSet)]
+
+    @property
+    def unused_columns(self) -> dict[str, None]:
+        """Of the manifests: what means nothing here."""
+        manifests = (entry for entry in self.entries if isinstance(entry, ManifestSet))
+        return dict.fromkeys(column for entry in manifests for column in entry.unused)
+
+    def drafts(
+        self, ledger: Ledger, bad: BadRows, retry_failed: bool = False
+    ) -> Iterator[tuple[Draft, int]]:
+        """Every task once, lazily, with what became of it (DONE, FAILED, or ABSENT for those to do)."""
+        seen = IdSet()
+        everything = self._everything(bad)
+        size = FIRST_CHUNK
+        while chunk := list(itertools.islice(everything, size)):
+            size = min(2 * size, LARGEST_CHUNK)
+            ids = np.fromiter((draft.number for draft in chunk), np.uint64, len(chunk))
+            codes = ledger.codes(ids)
+            if retry_failed:
+                codes = np.where(codes == FAILED, ABSENT, codes)
+            new = seen.add_new(ids)
+            yield from itertools.compress(zip(chunk, codes.tolist(), strict=True), new.tolist())
+
+    def _everything(self, bad: BadRows) -> Iterator[Draft]:
+        for entry in self.entries:
+            if isinstance(entry, PictureSet):
+                yield from entry.drafts(self._digest_of)
+                continue
+            for found in entry.drafts():
+                if isinstance(found, Problem):
+                    bad.add(found, skipped=entry.skips)
+                else:
+                    yield found
+
+    def first_pictures(self, most: int) -> Iterator[str]:
+        """Pictures of the manifests' first rows, at most so many, each as often as it is named."""
+        for entry in self.entries:
+            if isinstance(entry, ManifestSet):
+                for draft in itertools.islice(entry.drafts(), max(0, most)):
+                    if isinstance(draft, Draft):
+                        yield draft.content
+                        yield from (part.uri for part in draft.styles)
+
+    def make(self, draft: Draft) -> Task:
+        """The task of a draft."""
+        return make_task(draft, self.job.spec.image.name)
 
     def tasks(self) -> Iterator[Task]:
-        """Every task once, lazily."""
-        seen: set[int] = set()
-        for task in expand(self._sets, self.job.spec.image.name, self._digest_of):
-            number = int(task.id, 16)  # half the memory of the text
-            if number not in seen:
-                seen.add(number)
-                yield task
+        """Every task once, lazily. Raises JobFileError in the end for rows that cannot be used."""
+        return self.left(Ledger.of({}))
 
-    def left(
-        self, statuses: Mapping[str, Literal["done", "failed"]], *, retry_failed: bool = False
-    ) -> Iterator[Task]:
-        """The tasks to do, given what has a record."""
-        for task in self.tasks():
-            status = statuses.get(task.id)
-            if status is None or (status == "failed" and retry_failed):
-                yield task
+    def left(self, ledger: Ledger, *, retry_failed: bool = False) -> Iterator[Task]:
+        """The tasks to do, given what has a record. Raises as ``tasks`` does."""
+        bad = BadRows()
+        for draft, code in self.drafts(ledger, bad, retry_failed):
+            if code == ABSENT:
+                yield self.make(draft)
+        if bad.fatal:
+            raise bad.error()
 
-    def census(
-        self, statuses: Mapping[str, Literal["done", "failed"]], *, retry_failed: bool = False
-    ) -> Census:
-        """Count the tasks, in one pass."""
-        tasks = done = failed = work_left = 0
-        for task in self.tasks():
-            tasks += 1
-            status = statuses.get(task.id)
-            if status == "done":
-                done += 1
-            elif status == "failed" and not retry_failed:
-                failed += 1
-            else:
-                work_left += task.recipe.total_work
-        return Census(tasks, done, failed, work_left)
+    def census(self, ledger: Ledger, *, retry_failed: bool = False) -> Census:
+        """Count the tasks, in one pass. Raises as ``tasks`` does."""
+        bad, counter = BadRows(), Counter()
+        for draft, code in self.drafts(ledger, bad, retry_failed):
+            counter.add(draft, code)
+        if bad.fatal:
+            raise bad.error()
+        return counter.census(bad)
+
+    def close(self) -> None:
+        """Remove copies of manifests from S3."""
+        if self._copies is not None:
+            self._copies.cleanup()
+            self._copies = None
+
+    def _spool(self) -> Path:
+        if self._copies is None:
+            self._copies = TemporaryDirectory(prefix="stylefarm-manifests-")
+        return Path(self._copies.name)
 
     def _digest_of(self, recipe: Recipe) -> str:
-        return self.digests[recipe.weights, recipe.weights_input]
+        key = (recipe.weights, recipe.weights_input)
+        if key not in self.digests:
+            self.digests[key] = self._find_digest(recipe)
+        return self.digests[key]
+
+
+class Counter:
+    """Counts tasks one by one."""
+
+    def __init__(self) -> None:
+        self._tasks = self._done = self._failed = self._work_left = 0
+
+    def add(self, draft: Draft, code: int) -> None:
+        """Count one."""
+        self._tasks += 1
+        if code == DONE:
+            self._done += 1
+        elif code == FAILED:
+            self._failed += 1
+        else:
+            self._work_left += draft.kind.work
+
+    def census(self, bad: BadRows) -> Census:
+        """What was counted."""
+        skipped = bad.count - bad.fatal
+        return Census(self._tasks, self._done, self._failed, self._work_left, skipped)

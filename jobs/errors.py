@@ -11,7 +11,10 @@
     │   ├── ObjectNotFoundError         no object under this key
     │   ├── StorageDeniedError          credentials are missing, wrong or not allowed
     │   ├── StorageFullError            no room left
-    │   └── StorageUnreachableError     no such bucket, host or endpoint, or it does not answer
+    │   ├── StorageUnreachableError     no such bucket, host or endpoint, or it does not answer
+    │   │   └── StorageFailingError     the server is there, but has troubles of its own
+    │   ├── LeaseHeldError              another driver works on this output
+    │   └── LeaseLostError              another driver took this output over
     └── ClusterError           exit 3   Ray cannot be started or reached
 
 Foreign exceptions (OSError, botocore, Ray, Pillow) are translated where they enter, so that nothing
@@ -95,6 +98,18 @@ class StorageFullError(StorageError):
 
 class StorageUnreachableError(StorageError):
     """The bucket, host or endpoint does not exist or does not answer."""
+
+
+class StorageFailingError(StorageUnreachableError):
+    """The server is there, but breaks off or answers errors of its own: it may pass."""
+
+
+class LeaseHeldError(StorageError):
+    """Another driver works on this output."""
+
+
+class LeaseLostError(StorageError):
+    """Another driver has taken this output over; nothing may be committed any more."""
 
 
 class ClusterError(StylefarmError):

@@ -22,6 +22,7 @@ from jobs.storage import PART_PREFIX, ObjectStat, check_key, probe
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 _ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR}
+_NO_LINKS_HERE = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS}
 _NO_FSYNC_HERE = {errno.EINVAL, errno.ENOTSUP, errno.EBADF}
 
 
@@ -42,21 +43,15 @@ class FolderStorage:
     def check(self) -> None:
         probe(self)
 
-    def put(self, key: str, data: bytes, *, content_type: str = "application/octet-stream") -> None:
-        path = self._path(key)
-        part = path.with_name(PART_PREFIX + secrets.token_hex(8))
+    def put(self, key: str, data: bytes, *, content_type: str = "application/octet-stream") -> str:
+        return self._write(key, data, replace=True)
+
+    def put_new(self, key: str, data: bytes) -> bool:
         try:
-            _make_folders(path.parent)
-            try:
-                _write_through(part, data)
-                part.replace(path)
-            except BaseException:
-                with contextlib.suppress(OSError):
-                    part.unlink()
-                raise
-            _sync_folder(path.parent)
-        except OSError as error:
-            _fail(error, "write", path)
+            self._write(key, data, replace=False)
+        except _ExistsError:
+            return False
+        return True
 
     def get(self, key: str) -> bytes:
         path = self._path(key)
@@ -93,6 +88,27 @@ class FolderStorage:
             if error.errno in _ABSENT:
                 return
             _fail(error, "delete", path)
+
+    def _write(self, key: str, data: bytes, *, replace: bool) -> str:
+        """Write aside and move into place. Returns the ETag; raises _ExistsError."""
+        path = self._path(key)
+        part = path.with_name(PART_PREFIX + secrets.token_hex(8))
+        try:
+            _make_folders(path.parent)
+            try:
+                written = _write_through(part, data)
+                if replace:
+                    part.replace(path)
+                else:
+                    _move_new(part, path)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    part.unlink()
+                raise
+            _sync_folder(path.parent)
+        except OSError as error:
+            _fail(error, "write", path)
+        return _object_stat(key, written).etag
 
     def _path(self, key: str) -> Path:
         check_key(key)
@@ -159,12 +175,33 @@ def _make_folders(folder: Path) -> None:
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
 
 
-def _write_through(path: Path, data: bytes) -> None:
+def _write_through(path: Path, data: bytes) -> os.stat_result:
     """Create ``path`` with the user's usual permissions and wait until the disk has it."""
     with path.open("xb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
+        return os.fstat(file.fileno())
+
+
+class _ExistsError(Exception):
+    """There is a file where a new one was to be."""
+
+
+def _move_new(part: Path, path: Path) -> None:
+    """As ``Path.replace``, but never onto a file. Raises _ExistsError."""
+    try:
+        os.link(part, path)
+    except FileExistsError:
+        raise _ExistsError from None
+    except OSError as error:
+        if error.errno not in _NO_LINKS_HERE:
+            raise
+        if path.exists():  # no hard links (exFAT, some shares): not in one step, then
+            raise _ExistsError from None
+        part.replace(path)
+        return
+    part.unlink()
 
 
 def _sync_folder(folder: Path) -> None:

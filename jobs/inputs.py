@@ -15,7 +15,7 @@ import os
 import re
 import stat
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, NoReturn
@@ -79,18 +79,48 @@ class Inputs:
             return _input_data(uri, *download(uri, self.max_bytes, self.allow_private))
         return self._read_file(uri)
 
-    def expand(self, pattern: str) -> list[str]:
+    def local_copy(self, uri: str, folder: Path) -> Path:
+        """A file of any size on this disk: itself, or a copy in ``folder`` of an ``s3://`` object.
+
+        Raises InputError, or StorageError where trying again may help.
+        """
+        if is_web(uri):
+            raise InputError(
+                f"{display(uri)} cannot be read from the web; copy it to a folder or to s3://."
+            )
+        if not uri.startswith("s3://"):
+            path = self._path(uri)
+            try:
+                path.open("rb").close()
+            except OSError as error:
+                _fail_local(error, uri, path)
+            except ValueError:
+                raise InputError(f"{uri!r} cannot be the name of a file.") from None
+            return path
+        bucket, key = _split_s3(uri)
+        copy = folder / f"{hashlib.sha256(uri.encode()).hexdigest()[:16]}-{PurePath(key).name}"
+        try:
+            with copy.open("wb") as file:
+                self._bucket(bucket).download(key, file)
+        except ObjectNotFoundError:
+            raise InputNotFoundError(f"There is no object {uri}.") from None
+        return copy
+
+    def expand(self, pattern: str, wanted: Callable[[str], bool] | None = None) -> list[str]:
         """What ``read`` should be called with: one file, a folder's pictures or a glob's matches.
 
+        ``wanted`` says of a name whether it is one of those looked for; default: ``is_picture``.
+
         Sorted; empty when nothing matched. Paths below ``base`` come back relative to it, with
-        ``/``, since they are hashed into task ids. A name with a picture's extension and without
-        ``* ? [`` is taken at its word, so that a long manifest costs no look at the disk.
+        ``/``, since they are hashed into task ids. A name with such an extension and without
+        ``* ? [`` is taken at its word, so that a long list costs no look at the disk.
         """
+        wanted = wanted or is_picture
         if pattern.startswith("s3://"):
-            return self._expand_s3(pattern)
+            return self._expand_s3(pattern, wanted)
         if is_web(pattern):
             return [pattern]
-        return self._expand_local(pattern)
+        return self._expand_local(pattern, wanted)
 
     def spelling(self, uri: str) -> str:
         """One picture's address, or a pattern for some, as ``expand`` would spell it: no look at the disk.
@@ -116,35 +146,35 @@ class Inputs:
         except ValueError:  # a NUL in the name
             raise InputError(f"{uri!r} cannot be the name of a file.") from None
 
-    def _expand_local(self, pattern: str) -> list[str]:
+    def _expand_local(self, pattern: str, wanted: Callable[[str], bool]) -> list[str]:
         name = self._relative(pattern)
         is_glob = glob.has_magic(name)
-        if not is_glob and is_picture(name) and not pattern.endswith("/"):
+        if not is_glob and wanted(name) and not pattern.endswith("/"):
             return [name]
         try:
             if (self.base / name).is_dir():
-                return self._pictures_in(name)
+                return self._files_in(name, wanted)
             if pattern.endswith("/") and not is_glob:
                 return []  # it says that it is a folder, and there is none
             if not is_glob or (self.base / name).exists():
                 return [name]
-            return self._glob(name)
+            return self._glob(name, wanted)
         except PermissionError:
             raise InputError(f"Permission denied: cannot look into {pattern}.") from None
         except (OSError, ValueError):  # too long a name, or a NUL in it: nothing can match
             return []
 
-    def _pictures_in(self, folder: str) -> list[str]:
+    def _files_in(self, folder: str, wanted: Callable[[str], bool]) -> list[str]:
         with os.scandir(self.base / folder) as scan:
-            names = [e.name for e in scan if _is_shown(e.name) and not _is_folder(e)]
+            names = [e.name for e in scan if _is_shown(e.name, wanted) and not _is_folder(e)]
         return sorted((PurePath(folder) / name).as_posix() for name in names)
 
-    def _glob(self, pattern: str) -> list[str]:
+    def _glob(self, pattern: str, wanted: Callable[[str], bool]) -> list[str]:
         # Path.glob would match hidden files
         escaped = _escape_existing(self.base, pattern)
         found = glob.glob(escaped, root_dir=self.base, recursive=True)  # noqa: PTH207
-        pictures = {path for path in found if is_picture(path) and not (self.base / path).is_dir()}
-        return sorted(PurePath(path).as_posix() for path in pictures)
+        files = {path for path in found if wanted(path) and not (self.base / path).is_dir()}
+        return sorted(PurePath(path).as_posix() for path in files)
 
     def _path(self, uri: str) -> Path:
         scheme, mark, _ = uri.partition("://")
@@ -184,13 +214,13 @@ class Inputs:
         assert data is not None  # left out only above the size just checked
         return _input_data(uri, data, found.etag or None, found.modified)
 
-    def _expand_s3(self, pattern: str) -> list[str]:
+    def _expand_s3(self, pattern: str, wanted: Callable[[str], bool]) -> list[str]:
         bucket, key = _split_s3(pattern)
         head = f"s3://{bucket}/"
         if not key or key.endswith("/"):
             # a "/" is the whole pattern's end, so no name in here can be a glob
             found = self._bucket(bucket).list(key, deep=False)
-            return [head + entry.key for entry in found if _is_shown(entry.key)]
+            return [head + entry.key for entry in found if _is_shown(entry.key, wanted)]
         if not glob.has_magic(key):
             return [pattern]
         start = re.split(r"[*?\[]", key, maxsplit=1)[0]
@@ -199,7 +229,7 @@ class Inputs:
         for entry in self._bucket(bucket).list(start):
             if entry.key == key:
                 return [pattern]
-            if is_picture(entry.key) and _matches(entry.key.split("/"), parts):
+            if wanted(entry.key) and _matches(entry.key.split("/"), parts):
                 matches.append(head + entry.key)
         return matches
 
@@ -234,9 +264,9 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _is_shown(key: str) -> bool:
+def _is_shown(key: str, wanted: Callable[[str], bool]) -> bool:
     name = PurePath(key).name
-    return is_picture(name) and not name.startswith(".")
+    return wanted(name) and not name.startswith(".")
 
 
 def _input_data(uri: str, data: bytes, etag: str | None, modified: float | None) -> InputData:

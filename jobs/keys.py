@@ -7,6 +7,9 @@
     kept/<name>-<id>.<ext>           the last good pictures of renders that failed
     losses/<id[:2]>/<id>.csv         one loss log per task
     tasks/<id[:2]>/<id>.json         the record: the commit marker, written last
+    segments/<time>-<nonce>.parquet  what many records say, packed; may go at any time
+    checkpoints/<id>.safetensors     where a long render stands, while its task runs
+    lease.json                       the driver that works on this output
     summary.json                     what all the records come to
 """
 
@@ -21,6 +24,11 @@ IMAGES = "images/"
 KEPT = "kept/"
 LOSSES = "losses/"
 RECORDS = "tasks/"
+SEGMENTS = "segments/"
+CHECKPOINTS = "checkpoints/"
+LEASE = "lease.json"
+PROBE = ".stylefarm-check-"
+"""Begins the keys of small objects that are there for a moment, to see what the storage does."""
 
 ID_LENGTH = 16
 NAME_BYTES = 150
@@ -32,6 +40,7 @@ _DEVICES = frozenset(
 )
 
 _RECORD = re.compile(rf"tasks/[0-9a-f]{{2}}/([0-9a-f]{{{ID_LENGTH}}})\.json")
+_CHECKPOINT = re.compile(rf"checkpoints/([0-9a-f]{{{ID_LENGTH}}})\.safetensors")
 
 
 def image(name: str, task_id: str, extension: str) -> str:
@@ -52,6 +61,22 @@ def losses(task_id: str) -> str:
 def record(task_id: str) -> str:
     """Where a task's record goes."""
     return f"{RECORDS}{task_id[:2]}/{task_id}.json"
+
+
+def segment(name: str) -> str:
+    """Where a segment of packed records goes; in the order of their names they are read."""
+    return f"{SEGMENTS}{name}.parquet"
+
+
+def checkpoint(task_id: str) -> str:
+    """Where a task's render stands."""
+    return f"{CHECKPOINTS}{task_id}.safetensors"
+
+
+def checkpoint_id(key: str) -> str | None:
+    """The task id of a checkpoint's key, or None when it is no checkpoint's."""
+    match = _CHECKPOINT.fullmatch(key)
+    return match.group(1) if match else None
 
 
 def record_id(key: str) -> str | None:

@@ -97,7 +97,9 @@ def _recipe_problems(source: Source, values: Mapping[str, Any]) -> list[Problem]
         own, sweep = _mapping(pair.get("recipe")), _mapping(pair.get("sweep"))
         found = _value_problems(source, (*place, "recipe"), own)
         found += _sweep_problems(source, (*place, "sweep"), sweep)
-        found += _init_problems(source, place, {**job, **own}, sweep, pair.get("init"))
+        found += _init_problems(
+            source, place, {**job, **own}, sweep, pair.get("init"), pair.get("manifest")
+        )
         if not found:
             at = (*place, "sweep") if sweep else (*place, "recipe") if own else ("recipe",)
             found = _combination_problems(source, at, {**sound, **own}, sweep, pair.get("init"))
@@ -168,8 +170,15 @@ def _combination_problems(
 
 
 def _init_problems(
-    source: Source, place: FieldPath, recipe: Mapping[str, Any], sweep: Mapping[str, Any], init: Any
+    source: Source,
+    place: FieldPath,
+    recipe: Mapping[str, Any],
+    sweep: Mapping[str, Any],
+    init: Any,
+    manifest: Any,
 ) -> list[Problem]:
+    if manifest is not None:
+        return []  # its rows say
     swept = sweep.get("init")
     asked = [*(swept if isinstance(swept, list) else []), recipe.get("init")]
     if init is None and "image" in asked:
@@ -196,10 +205,15 @@ def _located(
     source: Source, error: ValidationError, place: FieldPath
 ) -> Iterator[tuple[Problem, FieldPath]]:
     """Each error as a problem, with its path below ``place``."""
+    for loc, message in complaints(error, place):
+        yield source.problem((*place, *loc), message), loc
+
+
+def complaints(error: ValidationError, place: FieldPath = ()) -> Iterator[tuple[FieldPath, str]]:
+    """What pydantic found wrong below ``place``, as (path, sentence)."""
     for detail in _one_for_each_field(error):
         loc = detail["loc"]
-        message = _message(detail, field_name((*place, *loc[:-1])))
-        yield source.problem((*place, *loc), message), loc
+        yield loc, _message(detail, field_name((*place, *loc[:-1])))
 
 
 def _one_for_each_field(error: ValidationError) -> list[dict[str, Any]]:

@@ -35,6 +35,10 @@ class LossLog:
             *("tv", "seconds"),
         )
         self._every = every
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget every row."""
         self._text = io.StringIO()
         self._writer = csv.writer(self._text, lineterminator="\n")
         self._writer.writerow(self.columns)

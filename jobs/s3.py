@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import boto3.session
 import botocore.config
@@ -22,11 +22,13 @@ import botocore.exceptions as boto
 import botocore.loaders
 import botocore.parsers
 import botocore.session
+import urllib3.exceptions
 
 from jobs.errors import (
     ObjectNotFoundError,
     StorageDeniedError,
     StorageError,
+    StorageFailingError,
     StorageFullError,
     StorageUnreachableError,
 )
@@ -34,15 +36,20 @@ from jobs.storage import USER_AGENT, ObjectStat, StorageOptions, check_key, prob
 
 MIB = 1024 * 1024
 MAX_PARTS = 10_000
-READ_ATTEMPTS = 4
+READ_ATTEMPTS = 6
 
 _LOADER = botocore.loaders.create_loader()
 """Shared, because reading S3's description takes ten times as long as building a client from it."""
+
+_TAKEN = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "409"})
+_NO_CONDITIONS = frozenset({"NotImplemented", "InvalidRequest", "InvalidArgument", "501"})
+"""What servers answer to a condition that they do not know."""
 
 _FOREIGN = (
     boto.BotoCoreError,
     boto.ClientError,
     botocore.parsers.ResponseParserError,
+    urllib3.exceptions.HTTPError,
     RecursionError,  # how botocore fails where every request is redirected
 )
 
@@ -83,21 +90,61 @@ class S3Storage:
 
     def check(self) -> None:
         # Fewer attempts: a typing error in the endpoint should show in seconds, not in a minute.
-        probe(S3Storage(self.url, self.options, attempts=min(3, self.attempts)))
+        try:
+            probe(S3Storage(self.url, self.options, attempts=min(3, self.attempts)))
+        except StorageFailingError:  # the endpoint is right
+            probe(self)
 
-    def put(self, key: str, data: bytes, *, content_type: str = "application/octet-stream") -> None:
+    def put(self, key: str, data: bytes, *, content_type: str = "application/octet-stream") -> str:
         check_key(key)
         with self._translated("write", key):
             if len(data) > self.multipart_threshold:
-                self._put_in_parts(key, data, content_type)
-                return
-            self._client.put_object(
+                return self._put_in_parts(key, data, content_type)
+            reply = self._call(
+                "put_object",
                 Bucket=self.bucket,
                 Key=self.prefix + key,
                 Body=data,
                 ContentMD5=_content_md5(data),
                 ContentType=content_type,
             )
+            return _etag(reply)
+
+    def put_new(self, key: str, data: bytes) -> bool:
+        check_key(key)
+        # Not every server honours the condition, and none of those says so.
+        if self.stat(key) is not None:
+            return False
+        with self._translated("write", key):
+            try:
+                self._call(
+                    "put_object",
+                    Bucket=self.bucket,
+                    Key=self.prefix + key,
+                    Body=data,
+                    ContentMD5=_content_md5(data),
+                    IfNoneMatch="*",
+                )
+            except boto.ClientError as error:
+                if _code(error) in _TAKEN:
+                    # Refused, or written at the first try, whose reply was lost.
+                    return self._holds(key, data)
+                if _code(error) not in _NO_CONDITIONS:
+                    raise
+                self._call(
+                    "put_object",
+                    Bucket=self.bucket,
+                    Key=self.prefix + key,
+                    Body=data,
+                    ContentMD5=_content_md5(data),
+                )
+        return True
+
+    def _holds(self, key: str, data: bytes) -> bool:
+        try:
+            return self.get(key) == data
+        except ObjectNotFoundError:
+            return False
 
     def get(self, key: str) -> bytes:
         _, data = self.fetch(key)
@@ -112,7 +159,7 @@ class S3Storage:
         """
         for attempt in range(READ_ATTEMPTS):
             with self._translated("read", key):
-                reply = self._client.get_object(Bucket=self.bucket, Key=self.prefix + key)
+                reply = self._call("get_object", Bucket=self.bucket, Key=self.prefix + key)
                 found = _object_stat(key, reply)
                 with closing(reply["Body"]) as body:
                     if at_most is not None and found.size > at_most:
@@ -122,13 +169,47 @@ class S3Storage:
                     except (boto.HTTPClientError, boto.IncompleteReadError):
                         if attempt == READ_ATTEMPTS - 1:
                             raise
-            time.sleep(0.25 * 2**attempt)
+            time.sleep(_pause(attempt))
+        raise AssertionError("the last attempt returns or raises")
+
+    def download(self, key: str, file: BinaryIO) -> None:
+        """Copy an object of any size into ``file``, part by part. Raises ObjectNotFoundError, and
+        StorageError when the object is replaced meanwhile."""
+        found = self.stat(key)
+        if found is None:
+            raise ObjectNotFoundError(f"There is no object {self.url}/{key}.")
+        start = 0
+        while start < found.size:
+            end = min(start + self.part_size, found.size)
+            data = self._part_of(key, start, end, found.etag)
+            file.write(data)
+            start = end
+
+    def _part_of(self, key: str, start: int, end: int, etag: str) -> bytes:
+        """Bytes ``start`` to ``end`` of an object that must still be the one with this ETag."""
+        same = {"IfMatch": f'"{etag}"'} if etag else {}
+        for attempt in range(READ_ATTEMPTS):
+            with self._translated("read", key):
+                reply = self._call(
+                    "get_object",
+                    Bucket=self.bucket,
+                    Key=self.prefix + key,
+                    Range=f"bytes={start}-{end - 1}",
+                    **same,
+                )
+                with closing(reply["Body"]) as body:
+                    try:
+                        return bytes(body.read())
+                    except (boto.HTTPClientError, boto.IncompleteReadError):
+                        if attempt == READ_ATTEMPTS - 1:
+                            raise
+            time.sleep(_pause(attempt))
         raise AssertionError("the last attempt returns or raises")
 
     def stat(self, key: str) -> ObjectStat | None:
         with self._translated("read", key):
             try:
-                reply = self._client.head_object(Bucket=self.bucket, Key=self.prefix + key)
+                reply = self._call("head_object", Bucket=self.bucket, Key=self.prefix + key)
             except boto.ClientError:
                 # HEAD replies have no body: a bare 403 or 404 may be a missing bucket, a wrong
                 # signature or a missing object. A GET of one byte says which.
@@ -137,8 +218,8 @@ class S3Storage:
 
     def _stat_by_get(self, key: str) -> ObjectStat | None:
         try:
-            reply = self._client.get_object(
-                Bucket=self.bucket, Key=self.prefix + key, Range="bytes=0-0"
+            reply = self._call(
+                "get_object", Bucket=self.bucket, Key=self.prefix + key, Range="bytes=0-0"
             )
         except boto.ClientError as error:
             if _code(error) == "NoSuchKey":
@@ -154,47 +235,68 @@ class S3Storage:
         if not deep:
             request["Delimiter"] = "/"
         with self._translated("list", prefix):
-            for page in self._client.get_paginator("list_objects_v2").paginate(**request):
+            while True:
+                page = self._call("list_objects_v2", **request)
                 for entry in page.get("Contents", ()):
                     key = entry["Key"][len(self.prefix) :]
                     if key and not key.endswith("/"):  # markers that consoles leave for folders
                         yield _object_stat(key, entry)
+                if not page.get("IsTruncated") or not page.get("NextContinuationToken"):
+                    return
+                request["ContinuationToken"] = page["NextContinuationToken"]
 
     def delete(self, key: str) -> None:
         with self._translated("delete", key):
-            self._client.delete_object(Bucket=self.bucket, Key=self.prefix + key)
+            self._call("delete_object", Bucket=self.bucket, Key=self.prefix + key)
 
-    def _put_in_parts(self, key: str, data: bytes, content_type: str) -> None:
+    def _put_in_parts(self, key: str, data: bytes, content_type: str) -> str:
         """Multipart upload. The object appears whole when completed, or not at all."""
-        client = self._client
         where = {"Bucket": self.bucket, "Key": self.prefix + key}
-        upload = client.create_multipart_upload(**where, ContentType=content_type).get("UploadId")
+        upload = self._call("create_multipart_upload", **where, ContentType=content_type).get(
+            "UploadId"
+        )
         try:
             parts = [
                 self._put_part({**where, "UploadId": upload, "PartNumber": number}, chunk)
                 for number, chunk in enumerate(_chunks(data, self.part_size), start=1)
             ]
-            client.complete_multipart_upload(
-                **where, UploadId=upload, MultipartUpload={"Parts": parts}
+            reply = self._call(
+                "complete_multipart_upload",
+                **where,
+                UploadId=upload,
+                MultipartUpload={"Parts": parts},
             )
+            return _etag(reply)
         except BaseException as error:
             if _code(error) == "NoSuchUpload" and self._is_complete(where, data):
-                return  # completed before, but that reply was lost and botocore asked again
+                return ""  # completed before, but that reply was lost and botocore asked again
             with suppress(boto.BotoCoreError, boto.ClientError):
-                client.abort_multipart_upload(**where, UploadId=upload)
+                self._client.abort_multipart_upload(**where, UploadId=upload)
             raise
 
     def _put_part(self, where: dict[str, Any], chunk: memoryview) -> dict[str, Any]:
         body = bytes(chunk)
-        reply = self._client.upload_part(**where, Body=body, ContentMD5=_content_md5(body))
+        reply = self._call("upload_part", **where, Body=body, ContentMD5=_content_md5(body))
         return {"PartNumber": where["PartNumber"], "ETag": reply.get("ETag", "")}
 
     def _is_complete(self, where: dict[str, str], data: bytes) -> bool:
         digests = [_md5(chunk) for chunk in _chunks(data, self.part_size)]
         expected = f"{_md5(b''.join(digests)).hex()}-{len(digests)}"
         with suppress(boto.BotoCoreError, boto.ClientError):
-            return _etag(self._client.head_object(**where)) == expected
+            return _etag(self._call("head_object", **where)) == expected
         return False
+
+    def _call(self, operation: str, **request: Any) -> Any:
+        """A request, and once more when the reply breaks off within an error's text: botocore leaves that
+        to urllib3, and does not try again."""
+        for attempt in range(READ_ATTEMPTS):
+            try:
+                return getattr(self._client, operation)(**request)
+            except urllib3.exceptions.HTTPError:
+                if attempt == READ_ATTEMPTS - 1:
+                    raise
+            time.sleep(_pause(attempt))
+        raise AssertionError("the last attempt returns or raises")
 
     @property
     def _client(self) -> Any:
@@ -217,6 +319,11 @@ class S3Storage:
         if isinstance(error, boto.ClientError):
             return _explain_reply(error, task, self.bucket, _place(self.options))
         return _explain_exchange(error, task, self.options)
+
+
+def _pause(attempt: int) -> float:
+    """Seconds between two attempts at reading."""
+    return 0.25 * 2.0**attempt
 
 
 def split_url(url: str) -> tuple[str, str]:
@@ -286,7 +393,7 @@ def _explain_reply(error: Any, task: str, bucket: str, place: str) -> StorageErr
     if code.isdigit() and status not in (429, 502, 503, 504):
         return StorageUnreachableError(f"{task}: {_NOT_S3.format(place=place)}")
     if status == 429 or status >= 500:
-        return StorageUnreachableError(
+        return StorageFailingError(
             f"{task}: {place} keeps answering {_answer(code, status)}; try again later."
         )
     return StorageError(f"{task}: {place} answered {_answer(code, status)}.")
@@ -303,6 +410,11 @@ _NOT_S3 = (
 )
 _REPLIES: tuple[tuple[frozenset[str], type[StorageError], str], ...] = (
     (frozenset({"NoSuchKey"}), ObjectNotFoundError, "there is no such object."),
+    (
+        frozenset({"PreconditionFailed"}),
+        StorageError,
+        "the object was replaced while it was read; try again.",
+    ),
     (
         frozenset({"NoSuchBucket"}),
         StorageUnreachableError,
@@ -443,10 +555,9 @@ def _explain_exchange(error: Exception, task: str, options: StorageOptions) -> S
         )
     if isinstance(error, botocore.parsers.ResponseParserError):
         return StorageUnreachableError(f"{task}: {_NOT_S3.format(place=place)}")
-    if isinstance(error, (boto.HTTPClientError, boto.IncompleteReadError)):
-        return StorageUnreachableError(
-            f"{task}: {place} breaks the connection off; try again later."
-        )
+    broken = (boto.HTTPClientError, boto.IncompleteReadError, urllib3.exceptions.HTTPError)
+    if isinstance(error, broken):
+        return StorageFailingError(f"{task}: {place} breaks the connection off; try again later.")
     return StorageError(f"{task}: botocore refuses the request ({type(error).__name__}).")
 
 

@@ -18,6 +18,7 @@ from urllib.request import url2pathname
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from jobs import keys
 from jobs.errors import ObjectNotFoundError, StorageError
 
 try:
@@ -72,8 +73,18 @@ class Storage(Protocol):
     def check(self) -> None:
         """Prove that objects can be written, read, listed and deleted, or raise StorageError."""
 
-    def put(self, key: str, data: bytes, *, content_type: str = "application/octet-stream") -> None:
-        """Write a whole object, replacing what was there. Durable when this returns."""
+    def put(self, key: str, data: bytes, *, content_type: str = "application/octet-stream") -> str:
+        """Write a whole object, replacing what was there. Durable when this returns.
+
+        Returns its ETag, as a listing shows it; empty where the server does not say.
+        """
+
+    def put_new(self, key: str, data: bytes) -> bool:
+        """Write a whole object unless there is one; whether it was written.
+
+        Where the server cannot do this in one step, two writers at the same moment may both be told
+        yes, and the later one's object stays.
+        """
 
     def get(self, key: str) -> bytes:
         """Read a whole object. Raises ObjectNotFoundError."""
@@ -157,7 +168,7 @@ def probe(storage: Storage) -> None:
     Something that answers "yes" to everything (a web page in the place of S3, say) is found out by
     comparing what comes back.
     """
-    key = f".stylefarm-check-{secrets.token_hex(8)}"
+    key = f"{keys.PROBE}{secrets.token_hex(8)}"
     data = secrets.token_bytes(64)
     storage.put(key, data)
     try:

@@ -6,12 +6,9 @@ Pictures are named, never carried.
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-import json
 import posixpath
 import re
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, Protocol
@@ -19,8 +16,9 @@ from urllib.parse import quote, unquote
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from jobs.draft import Draft, Kind
 from jobs.errors import InputError, JobFileError, Problem, printable
-from jobs.keys import ID_LENGTH, safe_name
+from jobs.keys import safe_name
 from jobs.load import Job, sweep_combinations
 from jobs.source import FieldPath
 from jobs.spec import MASK_FIELD, PairSet, StyleMix, StylePart
@@ -160,7 +158,14 @@ class PictureSet:
         """(content, style) in rendering order: all contents of a style together, because workers keep
         what they know about a style. Masks are those of the content."""
         for content, style in self._written_pairs():
-            yield content, _for_content(style, content)
+            yield content, for_content(style, content)
+
+    def drafts(self, digest_of: Callable[[Recipe], str]) -> Iterator[Draft]:
+        """Every pair with every recipe."""
+        kinds = [Kind(recipe, digest_of(recipe)) for recipe in self.recipes]
+        for content, styles in self.pairs():
+            for kind in kinds:
+                yield Draft(content, styles, self.init, kind)
 
     def masks(self) -> Iterator[tuple[FieldPath, str]]:
         """Every mask of every pair, with the field that names it."""
@@ -178,29 +183,43 @@ class PictureSet:
 
 
 def look_up(job: Job, finder: PictureFinder) -> list[PictureSet]:
-    """The job's pictures, found. Raises JobFileError for patterns that match nothing and uneven zips."""
+    """The pictures of every entry that names some, found. Raises JobFileError."""
     sets: list[PictureSet] = []
     problems: list[Problem] = []
     for k, pair in enumerate(job.spec.pairs):
-        contents: list[str] = []
-        for n, pattern in enumerate(pair.content):
-            contents += _found(job, finder, pattern, ("pairs", k, "content", n), problems)
-        mask_fields: dict[str, FieldPath] = {}
-        styles = _look_up_styles(job, finder, pair, k, mask_fields, problems)
-        if pair.combine == "zip" and len(contents) != len(styles) and contents and styles:
-            message = (
-                f"zip needs as many contents as styles, but there are {len(contents)} contents and "
-                f"{len(styles)} styles"
-            )
-            problems.append(job.problem(("pairs", k, "combine"), message))
-        base = {**job.spec.recipe, **pair.recipe}
-        if pair.init is not None:
-            base["init"] = "image"
-        recipes = [resolve(base, combination) for combination in sweep_combinations(pair.sweep)]
-        sets.append(PictureSet(contents, styles, pair.combine, pair.init, recipes, mask_fields))
+        if pair.manifest is None:
+            try:
+                sets.append(look_up_pair(job, k, finder))
+            except JobFileError as error:
+                problems += error.problems
     if problems:
         raise JobFileError(problems)
     return sets
+
+
+def look_up_pair(job: Job, k: int, finder: PictureFinder) -> PictureSet:
+    """The pictures of entry number ``k``. Raises JobFileError for patterns that match nothing and
+    uneven zips."""
+    pair = job.spec.pairs[k]
+    problems: list[Problem] = []
+    contents: list[str] = []
+    for n, pattern in enumerate(pair.content or ()):
+        contents += _found(job, finder, pattern, ("pairs", k, "content", n), problems)
+    mask_fields: dict[str, FieldPath] = {}
+    styles = _look_up_styles(job, finder, pair, k, mask_fields, problems)
+    if pair.combine == "zip" and len(contents) != len(styles) and contents and styles:
+        message = (
+            f"zip needs as many contents as styles, but there are {len(contents)} contents and "
+            f"{len(styles)} styles"
+        )
+        problems.append(job.problem(("pairs", k, "combine"), message))
+    if problems:
+        raise JobFileError(problems)
+    base = {**job.spec.recipe, **pair.recipe}
+    if pair.init is not None:
+        base["init"] = "image"
+    recipes = [resolve(base, combination) for combination in sweep_combinations(pair.sweep)]
+    return PictureSet(contents, styles, pair.combine, pair.init, recipes, mask_fields)
 
 
 def expand(
@@ -211,41 +230,26 @@ def expand(
     ``template`` is ``image.name``; ``digest_of`` says the digest of a recipe's weights.
     """
     for pictures in sets:
-        prepared = [(recipe, digest_of(recipe), recipe.identity()) for recipe in pictures.recipes]
-        for content, styles in pictures.pairs():
-            for recipe, digest, hashed in prepared:
-                yield Task(
-                    id=task_id(content, styles, pictures.init, hashed, digest),
-                    name=_name(template, content, styles, recipe),
-                    content=content,
-                    styles=styles,
-                    init=pictures.init,
-                    recipe=recipe,
-                    weights_digest=digest,
-                )
+        for draft in pictures.drafts(digest_of):
+            yield make_task(draft, template)
 
 
-def task_id(
-    content: str, styles: StyleMix, init: str | None, recipe: Mapping[str, Any], digest: str
-) -> str:
-    """16 hex digits that are the same for the same work, in every job and on every machine."""
-    wholes: defaultdict[str | None, float] = defaultdict(float)
-    for _, share, mask in styles:
-        wholes[mask] += share
-    identity: dict[str, Any] = {
-        "content": content,
-        # Shares are relative; {a: 1, b: 1} is {a: 0.5, b: 0.5} in any order.
-        "styles": sorted(
-            [uri, round(share / wholes[mask], 9), *(() if mask is None else (mask,))]
-            for uri, share, mask in styles
-        ),
-        "recipe": recipe,
-        "weights": digest,
-    }
-    if init is not None:
-        identity["init"] = init
-    text = json.dumps(identity, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:ID_LENGTH]
+def make_task(draft: Draft, template: str) -> Task:
+    """The task of a draft, its picture named after ``template`` if it has no name yet."""
+    recipe = draft.kind.recipe
+    if draft.name is not None:
+        name = safe_name(draft.name)
+    else:
+        name = _name(template, draft.content, draft.styles, recipe)
+    return Task(
+        id=draft.id,
+        name=name,
+        content=draft.content,
+        styles=draft.styles,
+        init=draft.init,
+        recipe=recipe,
+        weights_digest=draft.kind.digest,
+    )
 
 
 def _found(
@@ -274,7 +278,7 @@ def _look_up_styles(
     problems: list[Problem],
 ) -> list[StyleMix]:
     styles: list[StyleMix] = []
-    for n, style in enumerate(pair.style):
+    for n, style in enumerate(pair.style or ()):
         path: FieldPath = ("pairs", k, "style", n)
         found: list[StylePart] = []
         for pattern, share, written in style.parts:
@@ -308,7 +312,7 @@ def _found_mask(
         return written
 
 
-def _for_content(style: StyleMix, content: str) -> StyleMix:
+def for_content(style: StyleMix, content: str) -> StyleMix:
     """The style with the content's masks."""
     if not any(part.mask is not None and MASK_FIELD in part.mask for part in style):
         return style

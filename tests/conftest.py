@@ -23,6 +23,14 @@ def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def juicefs_https(
+    juicefs: S3Server, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[S3Server]:
+    with rigs.over_https(juicefs, tmp_path_factory.mktemp("tls")) as server:
+        yield server
+
+
 @pytest.fixture
 def no_aws(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine without any AWS set-up."""
@@ -32,7 +40,9 @@ def no_aws(monkeypatch: pytest.MonkeyPatch) -> None:
 def _rig(name: str, request: pytest.FixtureRequest, folder: Path) -> Rig:
     if name == "endpoint":
         return rigs.make_rig(name, rigs.given_server(), folder)
-    server: S3Server | None = None if name == "folder" else request.getfixturevalue(name)
+    server: S3Server | None = (
+        None if name == "folder" else request.getfixturevalue(name.replace("-", "_"))
+    )
     rigs.clean_aws(request.getfixturevalue("monkeypatch"), server.environment if server else {})
     return rigs.make_rig(name, server, folder)
 

@@ -15,7 +15,7 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from cluster.renderer import Encoded, Observe, Painted, ShouldStop, StyleParts
+from cluster.renderer import Encoded, Observe, Painted, Resumption, ShouldStop, StyleParts
 from jobs.load import Job, load_job
 from jobs.losslog import LossRow
 from jobs.records import Records
@@ -89,7 +89,8 @@ def write_stand_in_job(folder: Path, directives: Sequence[dict[str, Any]], **cha
 
 
 class StandIn:
-    """A renderer that does what its content file says: {"seconds", "fail", "die_once"}.
+    """A renderer that does what its content file says: {"seconds" or "steps" (of a hundredth of one), "fail",
+    "die_once", "checkpoint"}.
 
     Of a render that fails as diverged, "good" are the last good pictures; "concessions" are as they come.
     """
@@ -115,18 +116,24 @@ class StandIn:
         init: Any | None,
         observe: Observe,
         should_stop: ShouldStop,
+        resumption: Resumption,
     ) -> Painted:
         StandIn.painting += 1
         assert StandIn.painting == 1, "two renders hold the device at once"
         try:
             until = time.monotonic() + content.get("seconds", 0.0)
+            steps = content.get("steps", 1_000_000)
             self._misbehave(content)
-            for step in range(1_000_000):
+            begin = int(resumption.found or b"0")
+            resumption.begin(begin)
+            for step in range(begin, steps + 1):
                 layers = (1.0,) * len(task.recipe.style_layers)
                 observe([LossRow(32, step, 9.0, 1.0, 5.0, layers, 3.0, 0.0)])
                 if should_stop():
                     raise InterruptedRender("stopped")
-                if time.monotonic() >= until:
+                if step == content.get("checkpoint"):
+                    resumption.offer(str(step).encode)
+                if step == steps or ("steps" not in content and time.monotonic() >= until):
                     break
                 time.sleep(0.01)
             return Painted(content, tuple(content.get("concessions", ())))

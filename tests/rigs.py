@@ -31,7 +31,9 @@ import pytest
 from jobs.storage import Storage, StorageOptions, open_storage
 
 ENDPOINT_VARIABLE = "STYLEFARM_TEST_S3_ENDPOINT"
-S3_RIGS = ["endpoint"] if os.environ.get(ENDPOINT_VARIABLE) else ["juicefs", "moto"]
+S3_RIGS = (
+    ["endpoint"] if os.environ.get(ENDPOINT_VARIABLE) else ["juicefs", "moto", "juicefs-https"]
+)
 RIGS = ["folder", *S3_RIGS]
 
 
@@ -42,10 +44,11 @@ class S3Server:
     endpoint: str
     access_key: str
     secret_key: str = field(repr=False)
+    ca_bundle: str | None = None
 
     @property
     def options(self) -> StorageOptions:
-        return StorageOptions(endpoint_url=self.endpoint)
+        return StorageOptions(endpoint_url=self.endpoint, ca_bundle=self.ca_bundle)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -72,7 +75,7 @@ class S3Server:
             aws_secret_access_key=self.secret_key,
             aws_session_token=os.environ.get("AWS_SESSION_TOKEN"),
             region_name=os.environ.get("AWS_REGION", "us-east-1"),
-        ).client("s3", endpoint_url=self.endpoint)
+        ).client("s3", endpoint_url=self.endpoint, verify=self.ca_bundle)
 
 
 CLEAN_AWS = {
@@ -216,6 +219,16 @@ def moto_server(folder: Path) -> Iterator[S3Server]:
     with running([command, "-H", "127.0.0.1", "-p", port], CLEAN_AWS, log) as process:
         wait_until_up(f"{server.endpoint}/moto-api/data.json", process, log)
         yield server
+
+
+@contextmanager
+def over_https(server: S3Server, folder: Path) -> Iterator[S3Server]:
+    """The same server behind a proxy that speaks TLS, with an authority that nobody knows."""
+    from tests.proxy import proxy
+
+    certificate = make_certificate(folder / "tls.pem")
+    with proxy(server.endpoint, certificate=certificate) as before:
+        yield S3Server(before.url, server.access_key, server.secret_key, str(certificate))
 
 
 def given_server() -> S3Server:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from jobs.errors import printable
-from jobs.tasks import TaskRecord
+from jobs.segments import Entry
+from jobs.verify import Damage
 
 SHOWN_FAILURES = 20
 
@@ -31,6 +33,10 @@ class Summary:
     concessions: dict[str, int] = field(default_factory=dict)
     """Pictures by what had to be done for lack of memory; mostly none."""
     failures: list[dict[str, str]] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    """Pictures of finished tasks that are not there any more,"""
+    damaged: list[str] = field(default_factory=list)
+    """or are not what was stored."""
 
     def to_json(self) -> dict[str, Any]:
         """For summary.json and ``--json``."""
@@ -60,31 +66,36 @@ class Summary:
         hidden = len(self.failures) - SHOWN_FAILURES
         if hidden > 0:
             lines.append(f"  and {hidden} more failures; --json lists them all")
+        for what, pictures in (("missing", self.missing), ("damaged", self.damaged)):
+            lines += [f"  {what}: {key}" for key in pictures[:SHOWN_FAILURES]]
+            if len(pictures) > SHOWN_FAILURES:
+                lines.append(f"  and {len(pictures) - SHOWN_FAILURES} more; --json lists them all")
+        if self.missing or self.damaged:
+            lines.append("  render them again: stylefarm run JOB --verify")
         return "\n".join(lines)
 
 
-def summarise(output: str, records: Iterable[TaskRecord]) -> Summary:
-    """Count the records of one output."""
+def summarise(output: str, entries: Iterable[Entry], damages: Iterable[Damage] = ()) -> Summary:
+    """Count the records of one output; ``damages`` are pictures that are not as they were stored."""
     summary = Summary(output)
-    for record in sorted(records, key=lambda r: (r.name, r.id)):
-        summary.retried += len(record.attempts) > 1
-        if record.status == "failed":
+    for entry in entries:
+        summary.retried += entry.attempts > 1
+        if entry.status == "failed":
             summary.failed += 1
-            summary.failures.append(
-                {
-                    "id": record.id,
-                    "name": record.name,
-                    "error": record.error or "no reason recorded",
-                    **({"kept": record.kept.key} if record.kept else {}),
-                }
-            )
+            kept = {"kept": json.loads(entry.kept)["key"]} if entry.kept else {}
+            error = entry.error or "no reason recorded"
+            summary.failures.append({"id": entry.id, "name": entry.name, "error": error, **kept})
             continue
         summary.done += 1
-        summary.steps += record.steps
-        summary.render_seconds += record.seconds.get("render", 0.0)
-        summary.bytes += record.output.size if record.output else 0
-        device = record.attempts[-1].device if record.attempts else "an unknown device"
+        summary.steps += entry.steps
+        summary.render_seconds += entry.render_seconds
+        summary.bytes += entry.size
+        device = entry.device or "an unknown device"
         summary.devices[device] = summary.devices.get(device, 0) + 1
-        for what in dict.fromkeys(record.concessions):
+        for what in dict.fromkeys(json.loads(entry.concessions) if entry.concessions else ()):
             summary.concessions[what] = summary.concessions.get(what, 0) + 1
+    summary.devices = dict(sorted(summary.devices.items()))
+    summary.failures.sort(key=lambda failure: (failure["name"], failure["id"]))
+    for damage in damages:
+        (summary.missing if damage.what == "missing" else summary.damaged).append(damage.key)
     return summary

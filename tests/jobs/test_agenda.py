@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
-from typing import Literal
 
 import pytest
 from PIL import Image
@@ -13,12 +12,11 @@ from jobs.agenda import Agenda, Census
 from jobs.errors import JobFileError, UsageError
 from jobs.examples.paintings import NAMES
 from jobs.examples.starter import write_starter
+from jobs.ledger import Ledger, Status
 from jobs.load import load_job
 from stylize.recipe import Recipe
 from tests.jobs.support import read, touch
 from tests.rigs import missing
-
-Status = Literal["done", "failed"]
 
 
 def agenda(text: str, base: Path | str = ".") -> Agenda:
@@ -32,9 +30,12 @@ FOUR = """\
     """
 
 
-def statuses(job: Agenda, *ends: Status) -> dict[str, Status]:
+NOTHING = Ledger.of({})
+
+
+def ended(job: Agenda, *ends: Status) -> Ledger:
     """The first tasks ended so."""
-    return {task.id: end for task, end in zip(job.tasks(), ends, strict=False)}
+    return Ledger.of({task.id: end for task, end in zip(job.tasks(), ends, strict=False)})
 
 
 # What is left
@@ -42,14 +43,14 @@ def statuses(job: Agenda, *ends: Status) -> dict[str, Status]:
 
 def test_nothing_is_done_at_first() -> None:
     job = agenda(FOUR)
-    assert job.census({}) == Census(tasks=4, done=0, failed=0, work_left=20 * 512**2)
-    assert list(job.left({})) == list(job.tasks())
-    assert job.census({}).left == 4
+    assert job.census(NOTHING) == Census(tasks=4, done=0, failed=0, work_left=20 * 512**2)
+    assert list(job.left(NOTHING)) == list(job.tasks())
+    assert job.census(NOTHING).left == 4
 
 
 def test_failed_tasks_are_left_alone_unless_asked_for() -> None:
     job = agenda(FOUR)
-    so_far = statuses(job, "done", "failed", "failed")
+    so_far = ended(job, "done", "failed", "failed")
     first, second, third, fourth = job.tasks()
     assert job.census(so_far) == Census(tasks=4, done=1, failed=2, work_left=5 * 512**2)
     assert job.census(so_far).left == 1
@@ -62,13 +63,13 @@ def test_failed_tasks_are_left_alone_unless_asked_for() -> None:
 
 def test_a_finished_job_has_nothing_left() -> None:
     job = agenda(FOUR)
-    done = statuses(job, *["done"] * 4)
+    done = ended(job, *["done"] * 4)
     assert job.census(done) == Census(tasks=4, done=4, failed=0, work_left=0 * 512**2)
     assert list(job.left(done, retry_failed=True)) == []
 
 
 def test_records_of_other_tasks_do_not_count() -> None:
-    assert agenda(FOUR).census({"0" * 16: "done"}).done == 0
+    assert agenda(FOUR).census(Ledger.of({"0" * 16: "done"})).done == 0
 
 
 def test_the_same_work_twice_counts_once() -> None:
@@ -81,8 +82,8 @@ def test_the_same_work_twice_counts_once() -> None:
         - {content: 1.jpg, style: a.jpg, sweep: {seed: [0, 0, 1]}}
         """
     )
-    assert job.census({}).tasks == 3
-    assert len({task.id for task in job.left({})}) == len(list(job.left({}))) == 3
+    assert job.census(NOTHING).tasks == 3
+    assert len({task.id for task in job.left(NOTHING)}) == len(list(job.left(NOTHING))) == 3
 
 
 def test_weights_are_identified_once_for_each_kind() -> None:

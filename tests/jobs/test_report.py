@@ -6,8 +6,12 @@ import json
 from typing import Any
 
 from jobs.report.summary import SHOWN_FAILURES, summarise
-from jobs.tasks import TaskRecord
-from tests.jobs.support import a_record
+from jobs.segments import Entry, entry_of
+from tests.jobs.support import a_record as full_record
+
+
+def a_record(number: int, **fields: Any) -> Entry:
+    return entry_of(full_record(number, **fields), 1)
 
 
 def attempts(count: int, device: str = "cpu") -> list[dict[str, Any]]:
@@ -15,7 +19,7 @@ def attempts(count: int, device: str = "cpu") -> list[dict[str, Any]]:
     return [{"id": str(k), **attempt} for k in range(count)]
 
 
-def done(number: int, *, tried: int = 1, device: str = "cpu", size: int = 500_000) -> TaskRecord:
+def done(number: int, *, tried: int = 1, device: str = "cpu", size: int = 500_000) -> Entry:
     output = {"key": "k", "sha256": "0", "size": size, "width": 1, "height": 1}
     return a_record(
         number,
@@ -26,7 +30,7 @@ def done(number: int, *, tried: int = 1, device: str = "cpu", size: int = 500_00
     )
 
 
-def failed(number: int, error: str | None = "no such picture", tried: int = 1) -> TaskRecord:
+def failed(number: int, error: str | None = "no such picture", tried: int = 1) -> Entry:
     return a_record(number, status="failed", error=error, attempts=attempts(tried))
 
 

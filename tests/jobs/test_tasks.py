@@ -17,10 +17,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from jobs import keys
+from jobs.draft import Draft, Kind
 from jobs.errors import JobFileError
 from jobs.inputs import Inputs
 from jobs.spec import StylePart
-from jobs.tasks import PictureSet, Task, expand, look_up, task_id
+from jobs.tasks import PictureSet, Task, expand, look_up
 from stylize.recipe import NEUTRAL, PRESETS, resolve
 from tests.jobs.support import FULL_RECIPE, read, tasks_of, touch
 
@@ -468,9 +469,7 @@ def test_different_work_has_different_ids() -> None:
 @example([('a","b', "c", 0), ("a", '"b","c', 0), ("ab", "c", 0), ("a", "bc", 0)])
 def test_no_two_pieces_of_work_share_an_id(work: list[tuple[str, str, int]]) -> None:
     ids = {
-        task_id(
-            content, (StylePart(style, 1.0),), None, resolve({"seed": seed}).identity(), "digest"
-        )
+        Draft(content, (StylePart(style, 1.0),), None, Kind(resolve({"seed": seed}), "digest")).id
         for content, style, seed in work
     }
     assert len(ids) == len(work)

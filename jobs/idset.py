@@ -1,0 +1,93 @@
+"""Sets and tables of task ids that hold millions in a few bytes each.
+
+A Python set takes about a hundred bytes for every id, sorted runs of 64-bit numbers take eight. Ids come in
+batches, so that the work is numpy's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Ids = NDArray[np.uint64]
+
+MERGE_RATIO = 2
+"""A run is merged with the one before it when that is less than so many times as long: so there are
+logarithmically many runs, and every id is moved logarithmically often."""
+
+
+def as_numbers(ids: Iterable[str]) -> Ids:
+    """Task ids (16 hex digits) as 64-bit numbers."""
+    return np.fromiter((int(task_id, 16) for task_id in ids), np.uint64)
+
+
+class IdSet:
+    """Grows by batches; answers for batches. Its ids are 64-bit numbers."""
+
+    def __init__(self) -> None:
+        self._runs: list[Ids] = []
+
+    def __len__(self) -> int:
+        return sum(len(run) for run in self._runs)
+
+    def contains(self, ids: Ids) -> NDArray[np.bool_]:
+        """Which of these are in the set."""
+        found = np.zeros(len(ids), dtype=bool)
+        for run in self._runs:
+            found |= _among(ids, run)
+        return found
+
+    def add_new(self, ids: Ids) -> NDArray[np.bool_]:
+        """Add them; which of these were not in the set, nor before in the same batch."""
+        new = np.zeros(len(ids), dtype=bool)
+        unique, first = np.unique(ids, return_index=True)
+        fresh = ~self.contains(unique)
+        new[first[fresh]] = True
+        self._push(unique[fresh])
+        return new
+
+    def _push(self, run: Ids) -> None:
+        if len(run):
+            self._runs.append(run)
+        while len(self._runs) > 1 and len(self._runs[-2]) < MERGE_RATIO * len(self._runs[-1]):
+            last = self._runs.pop()
+            merged = np.concatenate([self._runs.pop(), last])
+            merged.sort(kind="stable")  # of two sorted runs: one pass
+            self._runs.append(merged)
+
+
+class IdTable:
+    """A number for each of many ids, made once: sorted ids beside their values."""
+
+    def __init__(self, ids: Ids, values: NDArray[Any]) -> None:
+        """Where an id comes twice, the later value counts."""
+        order = np.argsort(ids, kind="stable")
+        ids = ids[order]
+        last = np.ones(len(ids), dtype=bool)
+        last[:-1] = ids[1:] != ids[:-1]
+        self.ids: Ids = ids[last]
+        self.values = values[order][last]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def find(self, ids: Ids, default: int = 0) -> NDArray[Any]:
+        """The value of each of these; ``default`` for those that are not in the table."""
+        found = np.full(len(ids), default, dtype=self.values.dtype)
+        if len(self.ids):
+            at = np.minimum(np.searchsorted(self.ids, ids), len(self.ids) - 1)
+            here = self.ids[at] == ids
+            found[here] = self.values[at[here]]
+        return found
+
+
+def _among(ids: Ids, run: Ids) -> NDArray[np.bool_]:
+    if not len(run):
+        return np.zeros(len(ids), dtype=bool)
+    at = np.minimum(np.searchsorted(run, ids), len(run) - 1)
+    return np.asarray(run[at] == ids)

@@ -1,0 +1,213 @@
+"""One driver per output: a lease that its holder renews, and that others respect until it is stale.
+
+The lease is an object that names its holder. Its age is told by the storage's own clock (that of an object
+written now against that of the lease), so that machines whose clocks differ agree. Where the storage
+can create an object only if there is none, two drivers cannot both begin; where it cannot, both may for a
+second, until one reads that the lease is the other's, and stops. That harms nothing (``jobs.records``).
+Of a process of the same machine it is seen whether it lives, so what was killed is gone on with at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import json
+import logging
+import os
+import secrets
+import socket
+import threading
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from jobs import keys
+from jobs.errors import LeaseHeldError, LeaseLostError, ObjectNotFoundError, StorageError
+from jobs.storage import Storage
+
+log = logging.getLogger(__name__)
+
+RENEW_SECONDS = 10.0
+STALE_SECONDS = 60.0
+"""A lease that was not renewed for so long is nobody's any more."""
+
+SETTLE_SECONDS = 1.0
+"""After taking it, when to look for the first time whether another did so at the same moment."""
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who holds a lease."""
+
+    nonce: str
+    host: str
+    pid: int
+    born: str
+    """What tells the process from a later one with the same number, on the same boot of the machine."""
+    user: str
+    since: float
+    """Seconds since the epoch."""
+    renewed: int = field(default=0, compare=False)
+    """How often."""
+
+    def __str__(self) -> str:
+        return f"{self.user}@{self.host} (process {self.pid})"
+
+
+class Lease:
+    """The right to write to one output. ``guard`` raises when it is lost."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        *,
+        renew_seconds: float = RENEW_SECONDS,
+        stale_seconds: float = STALE_SECONDS,
+        settle_seconds: float = SETTLE_SECONDS,
+    ) -> None:
+        self._storage = storage
+        self._renew_seconds = renew_seconds
+        self._stale_seconds = stale_seconds
+        self._settle_seconds = settle_seconds
+        self._me = _myself()
+        self._renewals = 0
+        self._lost: str | None = None
+        self._renewed_at = -1e9
+        self._stopping = threading.Event()
+        self._writing = threading.Lock()
+        self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
+
+    def acquire(self) -> Lease:
+        """Take the lease, or raise LeaseHeldError with the name of the one who holds it."""
+        if not self._storage.put_new(keys.LEASE, self._text()):
+            holder = self._read()
+            if holder is not None and holder.nonce != self._me.nonce:
+                self._refuse_unless_stale(holder)
+                log.warning("taking over the lease of %s, which is stale", holder)
+            self._storage.put(keys.LEASE, self._text())
+        holder = self._read()
+        if holder is None or holder.nonce != self._me.nonce:
+            raise LeaseHeldError(_refusal(self._storage.url, holder, 0, self._stale_seconds))
+        self._renewed_at = time.monotonic()
+        self._thread.start()
+        return self
+
+    def guard(self) -> None:
+        """Raise LeaseLostError if another driver has the lease, or may have."""
+        if self._lost is None and time.monotonic() - self._renewed_at > self._stale_seconds:
+            self._renew()  # this process was stopped, or the storage did not answer
+        if self._lost is not None:
+            raise LeaseLostError(self._lost)
+
+    def release(self) -> None:
+        """Give it back, if it is still ours."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        with contextlib.suppress(StorageError):
+            holder = self._read()
+            if holder is not None and holder.nonce == self._me.nonce:
+                self._storage.delete(keys.LEASE)
+
+    def _keep(self) -> None:
+        pause = self._settle_seconds
+        while not self._stopping.wait(pause):
+            pause = self._renew_seconds
+            try:
+                self._renew()
+            except StorageError as error:
+                log.warning("the lease is not renewed: %s", error)
+            if self._lost is not None:
+                return
+
+    def _renew(self) -> None:
+        with self._writing:
+            holder = self._read()
+            if holder is None or holder.nonce != self._me.nonce:
+                who = str(holder) if holder else "nobody: the lease was deleted"
+                url = self._storage.url
+                self._lost = f"{url} now belongs to {who}; this run stops, what it committed stays."
+                return
+            self._renewals += 1
+            self._storage.put(keys.LEASE, self._text(), content_type="application/json")
+            self._renewed_at = time.monotonic()
+
+    def _refuse_unless_stale(self, holder: Holder) -> None:
+        if _is_dead(holder, self._me):
+            return
+        age = self._age()
+        if age is not None and age < self._stale_seconds:
+            raise LeaseHeldError(_refusal(self._storage.url, holder, age, self._stale_seconds))
+
+    def _age(self) -> float | None:
+        """Seconds since the lease was written, by the storage's clock; None when it is gone."""
+        key = f"{keys.PROBE}{self._me.nonce}"
+        self._storage.put(key, b"now")
+        try:
+            now, lease = self._storage.stat(key), self._storage.stat(keys.LEASE)
+        finally:
+            self._storage.delete(key)
+        return None if now is None or lease is None else max(0.0, now.modified - lease.modified)
+
+    def _text(self) -> bytes:
+        return json.dumps({**asdict(self._me), "renewed": self._renewals}, indent=1).encode()
+
+    def _read(self) -> Holder | None:
+        """Who holds it; None when there is no lease, or none that can be read."""
+        try:
+            values: dict[str, Any] = json.loads(self._storage.get(keys.LEASE))
+            return Holder(**values)
+        except (ObjectNotFoundError, ValueError, TypeError, RecursionError):
+            return None
+
+
+def _refusal(url: str, holder: Holder | None, age: float, stale: float) -> str:
+    who = str(holder) if holder else "another driver"
+    since = f", last heard of {age:.0f} s ago" if age else ""
+    return (
+        f"{url} is being rendered by {who}{since}. One driver works on an output; wait for it, or stop "
+        f"it there: {stale:.0f} s after its last sign of life its lease is free."
+    )
+
+
+def _myself() -> Holder:
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        user = f"uid {os.getuid()}" if hasattr(os, "getuid") else "somebody"
+    return Holder(
+        secrets.token_hex(8),
+        socket.gethostname(),
+        os.getpid(),
+        _born(os.getpid()),
+        user,
+        time.time(),
+    )
+
+
+def _born(pid: int) -> str:
+    """When a process of this machine began, and the machine's boot; empty when there is none."""
+    import psutil
+
+    try:
+        return f"{_boot()}/{psutil.Process(pid).create_time():.2f}"
+    except psutil.Error:
+        return ""
+
+
+def _boot() -> str:
+    """This boot of this machine; containers that share one do not see each other's processes."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+        return f"{boot} {os.readlink('/proc/self/ns/pid')}"  # noqa: PTH115 - no path, but text
+    except OSError:
+        import psutil
+
+        return f"{psutil.boot_time():.0f}"
+
+
+def _is_dead(holder: Holder, me: Holder) -> bool:
+    """Whether it was a process of this very machine and is no more. Of others nothing is known."""
+    same_machine = holder.host == me.host and holder.born.split("/")[0] == me.born.split("/")[0]
+    return same_machine and _born(holder.pid) != holder.born

@@ -1,0 +1,146 @@
+"""A job, read in the background: its tasks are counted, and those to do handed out from the first on.
+
+A manifest of a million rows takes a minute to go through, and nobody's GPU should wait for that. So the
+first pass hands out what it finds to do while it counts, as much as is kept at hand; what is found after
+that is only counted, and handed out in a second pass. Memory does not grow with the job.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator, Mapping
+
+from jobs.agenda import Agenda, BadRows, Census, Counter
+from jobs.errors import StylefarmError
+from jobs.ledger import ABSENT, Ledger
+from jobs.tasks import Task
+
+AT_HAND = 4096
+"""Tasks read ahead of those that take them."""
+
+PATIENCE = 0.05
+"""Seconds for which one who asks for a task is kept waiting."""
+
+
+class _Closed(Exception):  # noqa: N818 - a signal between two methods
+    """Nobody wants to know the rest."""
+
+
+class Reader:
+    """Iterate it for the tasks to do: None stands for "none yet". It ends early when the job turns out
+    to be wrong; ``check`` then says how."""
+
+    def __init__(
+        self, agenda: Agenda, ledger: Ledger, *, retry_failed: bool = False, at_hand: int = AT_HAND
+    ) -> None:
+        self._agenda = agenda
+        self._ledger = ledger
+        self._retry_failed = retry_failed
+        self._at_hand: queue.Queue[Task | None] = queue.Queue(at_hand)
+        """None ends it."""
+        self._counted = threading.Event()
+        self._closed = threading.Event()
+        self._ended = False
+        self.census: Census | None = None
+        """Once everything has been counted."""
+        self.bad = BadRows()
+        """So far."""
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._read, name="reader", daemon=True)
+
+    @property
+    def digests(self) -> Mapping[tuple[str, str | None], str]:
+        """Of the weights met so far, by ``weights`` and ``weights_input``."""
+        return dict(self._agenda.digests)
+
+    def start(self) -> Reader:
+        """Begin to read."""
+        self._thread.start()
+        return self
+
+    def __iter__(self) -> Iterator[Task | None]:
+        return self
+
+    def __next__(self) -> Task | None:
+        if self._ended or self._error is not None:
+            raise StopIteration
+        try:
+            task = self._at_hand.get(timeout=PATIENCE)
+        except queue.Empty:
+            return None
+        if task is None or self._error is not None:
+            self._ended = True
+            raise StopIteration
+        return task
+
+    def wait(self, seconds: float) -> Census | None:
+        """The census, if it is finished within so many seconds. Raises as ``check`` does."""
+        self._counted.wait(seconds)
+        self.check()
+        return self.census
+
+    def check(self) -> None:
+        """Raise what went wrong, if something did: JobFileError, StorageError."""
+        if self._error is not None:
+            raise self._error
+
+    def close(self) -> None:
+        """Stop reading."""
+        self._closed.set()
+        self._thread.join()
+
+    def _read(self) -> None:
+        try:
+            handed, all_handed = self._count()
+            if not all_handed:
+                self._hand_out(skip=handed)
+            self._put(None)
+        except _Closed:
+            pass
+        except StylefarmError as error:
+            self._error = error
+        except BaseException as error:  # a bug must not look like the end of the job
+            self._error = error
+        finally:
+            self._counted.set()
+
+    def _count(self) -> tuple[int, bool]:
+        """The first pass. How many were handed out, and whether these were all."""
+        counter, handed, full = Counter(), 0, False
+        for draft, code in self._agenda.drafts(self._ledger, self.bad, self._retry_failed):
+            if self._closed.is_set():
+                raise _Closed
+            counter.add(draft, code)
+            if code == ABSENT and not full and not self.bad.fatal:
+                try:
+                    self._at_hand.put_nowait(self._agenda.make(draft))
+                    handed += 1
+                except queue.Full:
+                    full = True
+        if self.bad.fatal:
+            raise self.bad.error()
+        self.census = counter.census(self.bad)
+        self._counted.set()
+        return handed, not full
+
+    def _hand_out(self, skip: int) -> None:
+        """The second pass."""
+        for draft, code in self._agenda.drafts(self._ledger, BadRows(), self._retry_failed):
+            if self._closed.is_set():
+                raise _Closed
+            if code != ABSENT:
+                continue
+            if skip:
+                skip -= 1
+            else:
+                self._put(self._agenda.make(draft))
+
+    def _put(self, task: Task | None) -> None:
+        while not self._closed.is_set():
+            try:
+                self._at_hand.put(task, timeout=0.2)
+                return
+            except queue.Full:
+                continue
+        raise _Closed

@@ -1,0 +1,307 @@
+"""Rows of manifests -> drafts of tasks, or what is wrong with them.
+
+A row names one pair: ``content`` and ``style``, each a path or URL taken at its word, and where it likes
+``name`` (of the picture), ``init`` (what to start from) and knobs as ``recipe.<knob>``. A style can also be
+written as in a job file, ``{"blend": ...}`` or ``{"picture": ..., "mask": ...}``; in a table as JSON.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from jobs.draft import Draft, Kind
+from jobs.errors import InputError, JobFileError, Problem
+from jobs.inputs import Inputs
+from jobs.load import Job, complaints, sweep_combinations
+from jobs.manifest import BadRow, Manifest, Row, is_manifest
+from jobs.source import FieldPath
+from jobs.spec import StyleMix, StylePart, Styles
+from jobs.tasks import for_content
+from stylize.recipe import Recipe, resolve
+
+REQUIRED = ("content", "style")
+PLAIN = (*REQUIRED, "name", "init")
+KNOB = "recipe."
+
+REMEMBERED = 4096
+"""Recipes and styles that were last seen: manifests repeat them."""
+
+T = TypeVar("T")
+
+_STYLES: TypeAdapter[Any] = TypeAdapter(Styles)
+
+
+class RowError(Exception):
+    """What is wrong with a row, and in which column."""
+
+    def __init__(self, column: str, reason: str) -> None:
+        super().__init__(reason)
+        self.column = column
+
+
+@dataclass(frozen=True)
+class ManifestSet:
+    """One entry of ``pairs`` that is a manifest, its files found and their headers read."""
+
+    job: Job
+    path: FieldPath
+    files: Sequence[Manifest]
+    unused: Sequence[str]
+    """Columns that mean nothing here."""
+    skips: bool
+    """Whether bad rows are left out."""
+    _reader: _RowReader
+
+    def drafts(self) -> Iterator[Draft | Problem]:
+        """Each row's tasks, in order, lazily. Raises JobFileError for a file that cannot be read."""
+        for file in self.files:
+            try:
+                for row in file.rows(self._reader.columns_of(file)):
+                    yield from self._of(file, row)
+            except InputError as error:
+                raise JobFileError([self.job.problem(self.path, str(error))]) from None
+
+    def _of(self, file: Manifest, row: Row | BadRow) -> Sequence[Draft | Problem]:
+        if isinstance(row, BadRow):
+            return (Problem(file.at(row.place), None, "", row.reason),)
+        try:
+            return self._reader.drafts(row.cells)
+        except RowError as error:
+            return (Problem(file.at(row.place), None, error.column, str(error)),)
+
+
+def find_manifests(
+    job: Job,
+    k: int,
+    inputs: Inputs,
+    digest_of: Callable[[Recipe], str],
+    folder: Callable[[], Path],
+) -> ManifestSet:
+    """Entry number ``k`` of ``pairs``, a manifest. Copies of ``s3://`` objects are put into ``folder``.
+
+    Raises JobFileError for files that are not there, are of no known kind or lack columns.
+    """
+    entry = job.spec.pairs[k]
+    problems: list[Problem] = []
+    files: list[Manifest] = []
+    unused: dict[str, None] = {}
+    for n, pattern in enumerate(entry.manifest or ()):
+        path: FieldPath = ("pairs", k, "manifest", n)
+        try:
+            names = inputs.expand(pattern, is_manifest)
+            if not names:
+                problems.append(job.problem(path, f"{pattern} matches no manifest"))
+            for name in names:
+                file = Manifest(name, inputs.local_copy(name, folder()))
+                columns = file.columns()
+                if columns is not None:
+                    wrong = _wrong_columns(columns, entry.sweep)
+                    problems += [job.problem(path, f"{name} {reason}") for reason in wrong]
+                    unused |= dict.fromkeys(c for c in columns if not _is_used(c))
+                files.append(file)
+        except InputError as error:
+            problems.append(job.problem(path, str(error)))
+    if problems:
+        raise JobFileError(problems)
+    base = {**job.spec.recipe, **entry.recipe}
+    reader = _RowReader(base, list(sweep_combinations(entry.sweep)), inputs, digest_of)
+    place = ("pairs", k, "manifest")
+    return ManifestSet(job, place, files, list(unused), entry.on_bad_row == "skip", reader)
+
+
+def _is_used(column: str) -> bool:
+    return column in PLAIN or column.startswith(KNOB)
+
+
+def _wrong_columns(columns: Sequence[str], sweep: Mapping[str, Any]) -> Iterator[str]:
+    for name in REQUIRED:
+        if name not in columns:
+            near = difflib.get_close_matches(name, columns, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(columns) or 'none'}"
+            yield f"has no column {name}; {hint}"
+    for column in columns:
+        if wrong := _wrong_knob(column, sweep):
+            yield f"has a column {column}, which {wrong}"
+
+
+def _wrong_knob(column: str, sweep: Mapping[str, Any]) -> str | None:
+    if not column.startswith(KNOB):
+        return None
+    knob = column.removeprefix(KNOB)
+    if knob in sweep:
+        return "is swept, too; leave one out"
+    if knob not in Recipe.model_fields:
+        near = difflib.get_close_matches(knob, Recipe.model_fields, n=1)
+        hint = f"; did you mean {KNOB}{near[0]}?" if near else ""
+        return f"is no knob of a recipe{hint}"
+    return None
+
+
+class _RowReader:
+    """Makes drafts of the rows of one entry."""
+
+    def __init__(
+        self,
+        base: Mapping[str, Any],
+        sweep: Sequence[Mapping[str, Any]],
+        inputs: Inputs,
+        digest_of: Callable[[Recipe], str],
+    ) -> None:
+        self._base = base
+        self._sweep = sweep
+        self._swept = {knob for combination in sweep for knob in combination}
+        self._inputs = inputs
+        self._digest_of = digest_of
+        self._kinds: _Recent[tuple[Kind, ...]] = _Recent()
+        self._styles: _Recent[StyleMix] = _Recent()
+
+    def columns_of(self, file: Manifest) -> Sequence[str] | None:
+        """The columns of a file that mean something."""
+        columns = file.columns()
+        return None if columns is None else [name for name in columns if _is_used(name)]
+
+    def drafts(self, cells: Mapping[str, Any]) -> Sequence[Draft]:
+        """One for each combination of the sweep. Raises RowError."""
+        for column in REQUIRED:
+            if column not in cells:
+                raise RowError(column, "is empty")
+        content = self._picture("content", cells["content"])
+        styles = self._style(cells["style"])
+        if any(part.mask is not None for part in styles):
+            styles = for_content(styles, content)
+        init = self._picture("init", cells["init"]) if "init" in cells else None
+        name = None
+        if "name" in cells:
+            name = str(cells["name"])
+        return [Draft(content, styles, init, kind, name) for kind in self._kinds_of(cells, init)]
+
+    def _picture(self, column: str, cell: object) -> str:
+        if not isinstance(cell, str):
+            raise RowError(column, f"{cell!r} is not a path or URL")
+        cell = cell.strip()
+        if cell.isalnum() or _is_plain(cell):
+            return cell
+        try:
+            return self._inputs.spelling(cell)
+        except InputError as error:
+            raise RowError(column, str(error)) from None
+
+    def _style(self, cell: object) -> StyleMix:
+        key = cell if isinstance(cell, str) else json.dumps(cell, sort_keys=True, default=str)
+        known = self._styles.get(key)
+        if known is None:
+            known = self._styles.put(key, self._read_style(cell))
+        return known
+
+    def _read_style(self, cell: object) -> StyleMix:
+        if isinstance(cell, str) and cell.lstrip().startswith("{"):
+            try:
+                cell = json.loads(cell)
+            except (ValueError, RecursionError):
+                raise RowError("style", "begins with { but is not JSON") from None
+        try:
+            (written,) = _STYLES.validate_python([cell], strict=True)
+        except ValidationError as error:
+            field, message = next(complaints(error))
+            inside = ".".join(str(part) for part in field[1:])
+            raise RowError("style", f"{inside}: {message}" if inside else message) from None
+        return tuple(
+            StylePart(
+                self._picture("style", uri),
+                share,
+                None if mask is None else self._picture("style", mask),
+            )
+            for uri, share, mask in written.parts
+        )
+
+    def _kinds_of(self, cells: Mapping[str, Any], init: str | None) -> tuple[Kind, ...]:
+        said = tuple((c, v) for c, v in cells.items() if c.startswith(KNOB))
+        key = (init is not None, repr(said))
+        known = self._kinds.get(key)
+        if known is None:
+            known = self._kinds.put(key, self._read_recipe(dict(said), init))
+        return known
+
+    def _read_recipe(self, said: Mapping[str, Any], init: str | None) -> tuple[Kind, ...]:
+        patch = {}
+        for column, cell in said.items():
+            if wrong := _wrong_knob(column, dict.fromkeys(self._swept)):
+                raise RowError(column, wrong)
+            patch[column.removeprefix(KNOB)] = _value(column, cell)
+        if init is not None and patch.get("init", "image") != "image":
+            raise RowError("init", "is a picture, but recipe.init asks for another start")
+        kinds = []
+        start = {"init": "image"} if init is not None else {}
+        for combination in self._sweep:
+            try:
+                recipe = resolve(self._base, patch, combination, start)
+            except ValidationError as error:
+                field, message = next(complaints(error, ("recipe",)))
+                column = KNOB + str(field[0]) if field else "recipe"
+                raise RowError(column, message) from None
+            if recipe.init == "image" and init is None:
+                raise RowError("recipe.init", "image needs a picture in the column init")
+            try:
+                kinds.append(Kind(recipe, self._digest_of(recipe)))
+            except JobFileError as error:
+                raise RowError("recipe.weights", error.problems[0].message) from None
+        return tuple(kinds)
+
+
+def _is_plain(path: str) -> bool:
+    """Whether a path is surely spelled as ``Inputs.spelling`` would: most are."""
+    return (
+        path[:1] not in "/~."
+        and path[-1:] not in "/."
+        and "//" not in path
+        and "/." not in path
+        and ":" not in path
+        and "\\" not in path
+        and "\0" not in path
+    )
+
+
+def _value(column: str, cell: object) -> object:
+    """A knob's value as a table has it: text that may be a number, a list, true; a whole float."""
+    knob = column.removeprefix(KNOB)
+    if isinstance(cell, str):
+        try:
+            cell = json.loads(cell)
+        except (ValueError, RecursionError):
+            return cell
+    if isinstance(cell, float) and cell.is_integer() and _is_whole(knob):
+        return int(cell)
+    return cell
+
+
+def _is_whole(knob: str) -> bool:
+    return "int" in str(Recipe.model_fields[knob].annotation)
+
+
+class _Recent(Generic[T]):
+    """What was looked up last."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[Hashable, T] = OrderedDict()
+
+    def get(self, key: Hashable) -> T | None:
+        """None when it was not, or so long ago that it is forgotten."""
+        value = self._known.get(key)
+        if value is not None:
+            self._known.move_to_end(key)
+        return value
+
+    def put(self, key: Hashable, value: T) -> T:
+        """Remember it."""
+        self._known[key] = value
+        if len(self._known) > REMEMBERED:
+            self._known.popitem(last=False)
+        return value

@@ -1,0 +1,197 @@
+"""A task's render is gone on with by whichever worker gets it next, to the same picture and log."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import stylize.loop
+from cluster.checkpoints import Checkpoints
+from cluster.messages import Outcome, WorkerSetup
+from cluster.run import PAINTER, open_agenda
+from cluster.worker import Worker
+from jobs import keys, losslog
+from jobs.folder import FolderStorage
+from jobs.ledger import Ledger
+from jobs.load import Job, load_job
+from jobs.records import Records
+from jobs.storage import Storage, open_storage
+from jobs.tasks import Task
+from tests.farm import picture, write_job
+from tests.rigs import Rig
+
+RECIPE = {"size": 64, "start_size": 32, "steps": 6, "refine_steps": 8, "segment": 3}
+ADAM = {"optimizer": "adam", "learning_rate": 2.0, "carry_moments": True, "average": 0.9}
+
+
+def worker(job: Job, every: float = 0.0) -> Worker:
+    return Worker(
+        WorkerSetup(
+            output=str(job.base / job.spec.output),
+            storage=job.spec.storage,
+            base=str(job.base),
+            inputs=job.spec.inputs,
+            image=job.spec.image,
+            losses_every=job.spec.losses.every,
+            renderer=PAINTER,
+            threads=1,
+            checkpoint_seconds=every,
+        ),
+        "w0",
+    )
+
+
+def one_task(folder: Path, every: int = 1, **recipe: Any) -> tuple[Job, Task, Storage]:
+    file = write_job(
+        folder, photos=1, styles=1, recipe={**RECIPE, **recipe}, losses={"every": every}
+    )
+    job = load_job(file)
+    (task,) = open_agenda(job).tasks()
+    return job, task, open_storage(job.spec.output, base=job.base)
+
+
+def stop_at(mine: Worker, cut: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Break the render off once checkpoint number ``cut`` is written."""
+    offer = Checkpoints.offer
+    seen = []
+
+    def offered(self: Checkpoints, make: Any) -> None:
+        offer(self, make)
+        self.close()
+        seen.append(1)
+        if len(seen) == cut:
+            mine.stop()
+
+    monkeypatch.setattr(Checkpoints, "offer", offered)
+
+
+def output(outcome: Outcome, storage: Storage) -> tuple[bytes, list[losslog.LossRow]]:
+    assert outcome.record is not None, outcome.failure
+    assert outcome.record.output is not None
+    rows = losslog.parse(storage.get(keys.losses(outcome.record.id)))
+    return storage.get(outcome.record.output.key), [row._replace(seconds=0) for row in rows]
+
+
+def resumed_from(monkeypatch: pytest.MonkeyPatch) -> list[int | None]:
+    """What each render goes on from: the steps that were made, or None."""
+    begun: list[int | None] = []
+    stylize_ = stylize.loop.stylize
+
+    def noting(*args: Any, **kwargs: Any) -> Any:
+        resume = kwargs["resume"]
+        begun.append(None if resume is None else resume.steps)
+        return stylize_(*args, **kwargs)
+
+    monkeypatch.setattr(stylize.loop, "stylize", noting)
+    return begun
+
+
+@pytest.mark.parametrize("recipe", [{}, ADAM], ids=["lbfgs", "adam"])
+@pytest.mark.parametrize("every", [1, 4])
+@pytest.mark.parametrize(("cut", "steps"), [(1, 3), (2, 6), (3, 8)])
+def test_another_worker_ends_with_the_same_picture_and_log(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    recipe: dict[str, Any],
+    every: int,
+    cut: int,
+    steps: int,
+) -> None:
+    job, task, storage = one_task(tmp_path / "a", every, **recipe)
+    whole = output(worker(job, every=1e9).run(task, "1-aa"), storage)
+    job, task, storage = one_task(tmp_path / "b", every, **recipe)
+    with monkeypatch.context() as patch:
+        first = worker(job)
+        stop_at(first, cut, patch)
+        outcome = first.run(task, "1-aa")
+    assert outcome.failure is not None
+    assert outcome.failure.kind == "stopped"
+    assert storage.stat(keys.checkpoint(task.id)) is not None
+    begun = resumed_from(monkeypatch)
+
+    again = worker(job, every=1e9).run(task, "2-bb")
+
+    assert begun == [steps]
+    assert again.checkpoint
+    assert output(again, storage) == whole
+
+
+def test_a_checkpoint_of_pictures_that_were_changed_is_no_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, task, storage = one_task(tmp_path)
+    with monkeypatch.context() as patch:
+        first = worker(job)
+        stop_at(first, 2, patch)
+        first.run(task, "1-aa")
+    picture(77).save(tmp_path / "photos" / "p0.png")
+    begun = resumed_from(monkeypatch)
+
+    again = output(worker(job, every=1e9).run(task, "2-bb"), storage)
+
+    assert begun == [6, None]
+    storage.delete(keys.checkpoint(task.id))
+    assert output(worker(job, every=1e9).run(task, "3-cc"), storage) == again
+
+
+@pytest.mark.parametrize("data", [b"", b"no checkpoint", b"\xff" * 1000])
+def test_a_damaged_checkpoint_is_no_use_and_no_harm(tmp_path: Path, data: bytes) -> None:
+    job, task, storage = one_task(tmp_path)
+    whole = output(worker(job, every=1e9).run(task, "1-aa"), storage)
+    storage.put(keys.checkpoint(task.id), data)
+    assert output(worker(job, every=1e9).run(task, "2-bb"), storage) == whole
+
+
+def test_a_changed_recipe_has_a_checkpoint_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, task, storage = one_task(tmp_path)
+    with monkeypatch.context() as patch:
+        first = worker(job)
+        stop_at(first, 1, patch)
+        first.run(task, "1-aa")
+    job, other, storage = one_task(tmp_path, steps=7)
+    begun = resumed_from(monkeypatch)
+
+    assert worker(job, every=1e9).run(other, "1-aa").record is not None
+    assert begun == [None]
+    assert storage.stat(keys.checkpoint(task.id)) is not None
+
+
+def test_checkpoints_are_not_written_too_often(tmp_path: Path) -> None:
+    storage = FolderStorage(tmp_path)
+    made = []
+
+    def make() -> bytes:
+        made.append(1)
+        return b"checkpoint"
+
+    checkpoints = Checkpoints(storage, "0" * 16, every_seconds=3600)
+    checkpoints.offer(make)
+    checkpoints.close()
+    assert (made, checkpoints.exists, list(storage.list())) == ([], False, [])
+
+
+def test_a_checkpoint_that_cannot_be_written_stops_no_render(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").write_text("a file where the folder should be")
+    checkpoints = Checkpoints(FolderStorage(tmp_path), "0" * 16, every_seconds=0)
+    checkpoints.offer(lambda: b"checkpoint")
+    checkpoints.close()
+
+
+def test_sweeping_leaves_checkpoints_of_what_is_still_to_do(rig: Rig) -> None:
+    storage = rig.open()
+    done, left = "0" * 15 + "1", "0" * 15 + "2"
+    for task_id in (done, left):
+        storage.put(keys.checkpoint(task_id), b"checkpoint")
+    storage.put("checkpoints/readme.txt", b"not ours")
+    records = Records(storage)
+    records.sweep_checkpoints(Ledger.of({done: "done"}))
+    assert [s.key for s in storage.list(keys.CHECKPOINTS)] == [
+        keys.checkpoint(left),
+        "checkpoints/readme.txt",
+    ]
+    records.sweep_checkpoints(Ledger.of({done: "done"}), every=True)
+    assert [s.key for s in storage.list(keys.CHECKPOINTS)] == ["checkpoints/readme.txt"]

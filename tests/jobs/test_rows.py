@@ -1,0 +1,325 @@
+"""Rows become the tasks that the same pairs would be in a job file; what is wrong with them is told."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from jobs.agenda import BAD_ROWS_SHOWN, Agenda, BadRows
+from jobs.errors import JobFileError, StorageError
+from jobs.ledger import Ledger
+from jobs.tasks import Task
+from stylize.recipe import Recipe
+from tests.jobs.support import read, refusal
+from tests.jobs.test_manifest import write
+from tests.rigs import Rig
+
+NOTHING = Ledger.of({})
+
+
+def agenda(base: Path, entry: str, rest: str = "") -> Agenda:
+    text = f"output: out\nrecipe: {{steps: 5, start_size: ~}}\n{rest}\npairs: [{entry}]\n"
+    return Agenda(read(text, base), lambda recipe: f"digest of {recipe.weights}")
+
+
+def tasks(base: Path, rows: list[dict[str, Any]], entry: str = "{manifest: p.jsonl}") -> list[Task]:
+    write(base / "p.jsonl", rows)
+    return list(agenda(base, entry).tasks())
+
+
+def bad_rows(base: Path, rows: list[dict[str, Any]], more: str = "") -> list[str]:
+    write(base / "p.jsonl", rows)
+    bad = BadRows()
+    for _ in agenda(base, f"{{manifest: p.jsonl, on_bad_row: skip{more}}}").drafts(NOTHING, bad):
+        pass
+    return [str(problem) for problem in bad.first]
+
+
+def test_a_row_is_the_task_that_the_pair_would_be(tmp_path: Path) -> None:
+    pairs = [("a.jpg", "s.jpg"), ("./b.jpg", "s3://art/s.jpg"), ("https://x.org/c.jpg", "s.jpg")]
+    (tmp_path / "in").mkdir()
+    found = tasks(tmp_path, [{"content": c, "style": s} for c, s in pairs])
+    listed = [
+        task
+        for content, style in pairs
+        for task in agenda(
+            tmp_path, f"{{content: {json.dumps(content)}, style: {json.dumps(style)}}}"
+        ).tasks()
+    ]
+    assert found == listed
+
+
+@pytest.mark.parametrize("ending", [".csv", ".tsv.gz", ".jsonl", ".parquet"])
+def test_knobs_come_from_columns(ending: str, tmp_path: Path) -> None:
+    rows = [
+        {"content": "a.jpg", "style": "s.jpg", "recipe.size": 64, "recipe.style_weight": 2.5},
+        {"content": "a.jpg", "style": "s.jpg", "recipe.size": None, "recipe.style_weight": 10.0},
+    ]
+    write(tmp_path / f"p{ending}", rows)
+    first, second = agenda(tmp_path, f"{{manifest: p{ending}, recipe: {{seed: 3}}}}").tasks()
+    base = {"steps": 5, "start_size": None, "seed": 3}
+    assert first.recipe == Recipe.model_validate({**base, "size": 64, "style_weight": 2.5})
+    assert second.recipe == Recipe.model_validate({**base, "style_weight": 10.0})
+    assert first.id != second.id
+
+
+def test_a_table_says_lists_words_and_nothing(tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_text(
+        "content,style,recipe.preset,recipe.content_layers,recipe.clamp,recipe.start_size,recipe.steps\n"
+        'a.jpg,s.jpg,gatys,"[""conv4_1""]",true,null,1e2\n'
+    )
+    (task,) = agenda(tmp_path, "{manifest: p.csv}").tasks()
+    recipe = task.recipe
+    assert (recipe.preset, recipe.clamp, recipe.start_size, recipe.steps) == (
+        "gatys",
+        True,
+        None,
+        100,
+    )
+    assert recipe.content_layers == {"conv4_1": 1.0}
+
+
+def test_a_name_is_the_pictures_and_no_part_of_the_id(tmp_path: Path) -> None:
+    row = {"content": "a.jpg", "style": "s.jpg"}
+    (plain,) = tasks(tmp_path, [row])
+    (named,) = tasks(tmp_path, [{**row, "name": "night/harbour"}])
+    assert (plain.name, named.name) == ("a--s", "night-harbour")
+    assert plain.id == named.id
+
+
+def test_the_same_pair_twice_is_one_task(tmp_path: Path) -> None:
+    row = {"content": "a.jpg", "style": "s.jpg"}
+    assert len(tasks(tmp_path, [row, {**row, "name": "again"}, {**row, "content": "./a.jpg"}])) == 1
+
+
+def test_a_row_may_start_from_a_picture(tmp_path: Path) -> None:
+    (task,) = tasks(tmp_path, [{"content": "a.jpg", "style": "s.jpg", "init": "i.jpg"}])
+    assert (task.init, task.recipe.init) == ("i.jpg", "image")
+
+
+def test_styles_can_be_blends_and_have_masks(tmp_path: Path) -> None:
+    blend = {"blend": {"s.jpg": 0.7, "t.jpg": {"share": 0.3, "mask": "masks/{content}.png"}}}
+    as_text = {"content": "a.jpg", "style": json.dumps(blend)}
+    first = tasks(tmp_path, [{"content": "a.jpg", "style": blend}])
+    assert first == tasks(tmp_path, [as_text])
+    (task,) = first
+    assert [tuple(part) for part in task.styles] == [
+        ("s.jpg", 0.7, None),
+        ("t.jpg", 0.3, "masks/a.png"),
+    ]
+    entry = f"{{content: a.jpg, style: {json.dumps(blend)}}}"
+    assert [task.id] == [t.id for t in agenda(tmp_path, entry).tasks()]
+
+
+def test_a_name_with_brackets_is_a_name(tmp_path: Path) -> None:
+    (task,) = tasks(tmp_path, [{"content": "Trip [2024]/*.jpg", "style": "s.jpg"}])
+    assert task.content == "Trip [2024]/*.jpg"
+
+
+def test_a_sweep_multiplies_rows(tmp_path: Path) -> None:
+    rows = [{"content": f"{k}.jpg", "style": "s.jpg"} for k in range(3)]
+    found = tasks(tmp_path, rows, "{manifest: p.jsonl, sweep: {seed: [1, 2]}}")
+    assert [(t.content, t.recipe.seed) for t in found] == [
+        (f"{k}.jpg", seed) for k in range(3) for seed in (1, 2)
+    ]
+
+
+@pytest.mark.parametrize(
+    "pattern", ["parts", "parts/", "parts/*.csv", "[parts/1.csv, parts/2.csv]"]
+)
+def test_a_folder_of_parts_is_one_manifest(pattern: str, tmp_path: Path) -> None:
+    (tmp_path / "parts").mkdir()
+    for part in (1, 2):
+        write(tmp_path / "parts" / f"{part}.csv", [{"content": f"{part}.jpg", "style": "s.jpg"}])
+    (tmp_path / "parts" / "readme.txt").write_text("not a part")
+    found = list(agenda(tmp_path, f"{{manifest: {pattern}}}").tasks())
+    assert [task.content for task in found] == ["1.jpg", "2.jpg"]
+
+
+def test_manifests_lie_on_s3_too(s3_rig: Rig, tmp_path: Path) -> None:
+    local = write(tmp_path / "p.csv.gz", [{"content": "é.jpg", "style": "s.jpg"}] * 3)
+    storage = s3_rig.open("lists")
+    for name in ("a b.csv.gz", "é.csv.gz"):
+        storage.put(name, local.read_bytes())
+    rest = f"storage: {s3_rig.options.model_dump_json(exclude_none=True)}"
+    for url in ("lists/", "lists/*.gz", "lists/a b.csv.gz"):
+        job = agenda(tmp_path, f"{{manifest: '{s3_rig.url}/{url}'}}", rest)
+        assert [task.content for task in job.tasks()] == ["é.jpg"]
+        copies = list(job._spool().iterdir())
+        assert copies
+        job.close()
+        assert not any(copy.exists() for copy in copies)
+    with pytest.raises(JobFileError, match=r"matches no manifest|There is no object"):
+        agenda(tmp_path, f"{{manifest: '{s3_rig.url}/nothing.csv'}}", rest)
+
+
+def test_a_large_manifest_is_copied_part_by_part(s3: Rig, tmp_path: Path) -> None:
+    from jobs.s3 import S3Storage
+
+    storage = S3Storage(s3.url, s3.options, part_size=1000)
+    data = bytes(range(256)) * 20
+    storage.put("big", data)
+    with (tmp_path / "copy").open("w+b") as file:
+        storage.download("big", file)
+        file.seek(0)
+        assert file.read() == data
+    with pytest.raises(StorageError, match="There is no object"):
+        storage.download("small", (tmp_path / "x").open("wb"))
+
+
+WRONG = [
+    ({"style": "s.jpg"}, "content: is empty"),
+    ({"content": "a.jpg", "style": ""}, "style: is empty"),
+    ({"content": 3, "style": "s.jpg"}, "content: 3 is not a path or URL"),
+    (
+        {"content": "ftp://x/a.jpg", "style": "s.jpg"},
+        "content: Pictures cannot be read from ftp://",
+    ),
+    ({"content": "a.jpg", "style": ["s.jpg"]}, "style: ['s.jpg'] is not a style"),
+    ({"content": "a.jpg", "style": "{nonsense"}, "style: begins with { but is not JSON"),
+    (
+        {"content": "a.jpg", "style": {"blend": {"s.jpg": -1}}},
+        "style: blend.s.jpg: -1 is not a share",
+    ),
+    ({"content": "a.jpg", "style": "s.jpg", "recipe.size": 8}, "recipe.size: 8 is below 32"),
+    (
+        {"content": "a.jpg", "style": "s.jpg", "recipe.size": "big"},
+        "recipe.size: 'big' is not a whole",
+    ),
+    (
+        {"content": "a.jpg", "style": "s.jpg", "recipe.sise": 64},
+        "recipe.sise: is no knob of a recipe; did",
+    ),
+    (
+        {"content": "a.jpg", "style": "s.jpg", "recipe.init": "image"},
+        "recipe.init: image needs a picture",
+    ),
+    (
+        {"content": "a.jpg", "style": "s.jpg", "init": "i.jpg", "recipe.init": "noise"},
+        "init: is a picture, but recipe.init",
+    ),
+]
+
+
+@pytest.mark.parametrize(("row", "message"), WRONG)
+def test_what_is_wrong_with_a_row_is_told_with_its_place(
+    row: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    good = {"content": "a.jpg", "style": "s.jpg"}
+    (told,) = bad_rows(tmp_path, [good, row, good])
+    assert told.startswith(f"p.jsonl:2: {message}")
+
+
+def test_bad_rows_end_the_run_unless_they_are_skipped(tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = [{"content": "a.jpg", "style": "s.jpg"}, {"content": "b.jpg"}]
+    with pytest.raises(JobFileError) as caught:
+        tasks(tmp_path, rows)
+    assert str(caught.value).splitlines() == [
+        "p.jsonl:2: style: is empty",
+        "manifest: correct them, or leave such rows out with on_bad_row: skip",
+    ]
+    left = tasks(tmp_path, rows, "{manifest: p.jsonl, on_bad_row: skip}")
+    assert [task.content for task in left] == ["a.jpg"]
+    census = agenda(tmp_path, "{manifest: p.jsonl, on_bad_row: skip}").census(NOTHING)
+    assert (census.tasks, census.bad_rows) == (1, 1)
+
+
+def test_of_very_many_bad_rows_the_first_are_shown(tmp_path: Path) -> None:
+    with pytest.raises(JobFileError) as caught:
+        tasks(tmp_path, [{"content": "a.jpg"}] * 500)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == BAD_ROWS_SHOWN + 1
+    assert "480 more rows cannot be used" in lines[-1]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("contnet,style\n", "has no column content; did you mean contnet?"),
+        ("content\n", "has no column style; it has content"),
+        ("", "has no column content; it has none"),
+        (
+            "content,style,recipe.sise\n",
+            "column recipe.sise, which is no knob of a recipe; did you mean",
+        ),
+        ("content,style,recipe.seed\n", "column recipe.seed, which is swept, too; leave one out"),
+    ],
+)
+def test_wrong_columns_are_told_before_any_row(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_text(text)
+    with pytest.raises(JobFileError) as caught:
+        agenda(tmp_path, "{manifest: p.csv, sweep: {seed: [1]}}")
+    assert message in str(caught.value)
+    assert str(caught.value).startswith("job.yaml:4: pairs[0].manifest: p.csv ")
+
+
+def test_columns_that_mean_nothing_are_known(tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_text("caption,content,style,licence\nx,a.jpg,s.jpg,y\n")
+    job = agenda(tmp_path, "{manifest: p.csv}")
+    assert list(job.unused_columns) == ["caption", "licence"]
+    assert [task.content for task in job.tasks()] == ["a.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ("{manifest: none.csv}", "There is no file none.csv"),
+        ("{manifest: p.xlsx}", "is no manifest that stylefarm reads: .csv, .tsv"),
+        ("{manifest: empty/}", "empty/ matches no manifest"),
+        (
+            "{manifest: 'https://x.org/p.csv'}",
+            "https://x.org/p.csv cannot be read from the web; copy it",
+        ),
+    ],
+)
+def test_manifests_that_are_not_there(entry: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "p.xlsx").write_bytes(b"PK")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(JobFileError) as caught:
+        agenda(tmp_path, entry)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{manifest: p.csv, content: a.jpg}", "content: does not go with manifest:"),
+        ("{manifest: p.csv, style: a.jpg}", "style: does not go with manifest:"),
+        ("{manifest: p.csv, init: a.jpg}", "init: does not go with manifest:"),
+        ("{manifest: p.csv, combine: zip}", "combine: does not go with manifest:"),
+        ("{content: a, style: b, on_bad_row: skip}", "on_bad_row: is for a manifest:"),
+        ("{manifest: p.csv, on_bad_row: ignore}", "on_bad_row: 'ignore' is not one of"),
+        ("{}", "content: is required"),
+    ],
+)
+def test_an_entry_names_pictures_or_a_manifest(line: str, message: str) -> None:
+    assert any(
+        said.startswith(f"job.yaml:2: pairs[0].{message}")
+        for said in refusal(f"output: o\npairs: [{line}]\n")
+    )
+
+
+CELL = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=6)
+ANY_ROW = st.dictionaries(
+    st.sampled_from(["content", "style", "name", "init", "recipe.size", "recipe.weights", "x"]),
+    CELL | st.lists(CELL, max_size=2) | st.dictionaries(st.text(max_size=5), CELL, max_size=2),
+)
+
+
+@settings(
+    deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.lists(ANY_ROW, max_size=3))
+def test_any_cells_are_tasks_or_bad_rows(tmp_path: Path, rows: list[dict[str, Any]]) -> None:
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    (tmp_path / "p.jsonl").write_text(text, "utf-8")
+    bad = BadRows()
+    job = agenda(tmp_path, "{manifest: p.jsonl, on_bad_row: skip}")
+    found = [job.make(draft) for draft, _ in job.drafts(NOTHING, bad)]
+    assert len(found) + bad.count <= len(rows)
+    assert all(len(task.id) == 16 for task in found)
