@@ -100,14 +100,7 @@ class S3Storage:
         with self._translated("write", key):
             if len(data) > self.multipart_threshold:
                 return self._put_in_parts(key, data, content_type)
-            reply = self._call(
-                "put_object",
-                Bucket=self.bucket,
-                Key=self.prefix + key,
-                Body=data,
-                ContentMD5=_content_md5(data),
-                ContentType=content_type,
-            )
+            reply = self._put_whole(key, data, ContentType=content_type)
             return _etag(reply)
 
     def put_new(self, key: str, data: bytes) -> bool:
@@ -117,28 +110,20 @@ class S3Storage:
             return False
         with self._translated("write", key):
             try:
-                self._call(
-                    "put_object",
-                    Bucket=self.bucket,
-                    Key=self.prefix + key,
-                    Body=data,
-                    ContentMD5=_content_md5(data),
-                    IfNoneMatch="*",
-                )
+                self._put_whole(key, data, IfNoneMatch="*")
             except boto.ClientError as error:
                 if _code(error) in _TAKEN:
                     # Refused, or written at the first try, whose reply was lost.
                     return self._holds(key, data)
                 if _code(error) not in _NO_CONDITIONS:
                     raise
-                self._call(
-                    "put_object",
-                    Bucket=self.bucket,
-                    Key=self.prefix + key,
-                    Body=data,
-                    ContentMD5=_content_md5(data),
-                )
+                self._put_whole(key, data)
         return True
+
+    def _put_whole(self, key: str, data: bytes, **more: str) -> Any:
+        """One PUT; its reply."""
+        where = {"Bucket": self.bucket, "Key": self.prefix + key}
+        return self._call("put_object", **where, Body=data, ContentMD5=_content_md5(data), **more)
 
     def _holds(self, key: str, data: bytes) -> bool:
         try:
@@ -157,49 +142,34 @@ class S3Storage:
         Raises ObjectNotFoundError. A connection that breaks halfway is tried again, which botocore
         does only for the reply's head.
         """
+        return self._read(key, at_most)
+
+    def download(self, key: str, file: BinaryIO) -> None:
+        """Copy an object of any size into ``file``, part by part. Raises ObjectNotFoundError, and
+        StorageError when the object is replaced meanwhile."""
+        whole = self.stat(key)
+        if whole is None:
+            raise ObjectNotFoundError(f"There is no object {self.url}/{key}.")
+        same = {"IfMatch": f'"{whole.etag}"'} if whole.etag else {}
+        for start in range(0, whole.size, self.part_size):
+            end = min(start + self.part_size, whole.size)
+            _, data = self._read(key, None, Range=f"bytes={start}-{end - 1}", **same)
+            if data is None or len(data) != end - start:
+                raise StorageError(f"Cannot read {self.url}/{key}: its size changes; try again.")
+            file.write(data)
+
+    def _read(self, key: str, at_most: int | None, **more: str) -> tuple[ObjectStat, bytes | None]:
+        """A GET, begun anew when it breaks off."""
+        where = {"Bucket": self.bucket, "Key": self.prefix + key}
         for attempt in range(READ_ATTEMPTS):
             with self._translated("read", key):
-                reply = self._call("get_object", Bucket=self.bucket, Key=self.prefix + key)
+                reply = self._call("get_object", **where, **more)
                 found = _object_stat(key, reply)
                 with closing(reply["Body"]) as body:
                     if at_most is not None and found.size > at_most:
                         return found, None
                     try:
-                        return found, body.read()
-                    except (boto.HTTPClientError, boto.IncompleteReadError):
-                        if attempt == READ_ATTEMPTS - 1:
-                            raise
-            time.sleep(_pause(attempt))
-        raise AssertionError("the last attempt returns or raises")
-
-    def download(self, key: str, file: BinaryIO) -> None:
-        """Copy an object of any size into ``file``, part by part. Raises ObjectNotFoundError, and
-        StorageError when the object is replaced meanwhile."""
-        found = self.stat(key)
-        if found is None:
-            raise ObjectNotFoundError(f"There is no object {self.url}/{key}.")
-        start = 0
-        while start < found.size:
-            end = min(start + self.part_size, found.size)
-            data = self._part_of(key, start, end, found.etag)
-            file.write(data)
-            start = end
-
-    def _part_of(self, key: str, start: int, end: int, etag: str) -> bytes:
-        """Bytes ``start`` to ``end`` of an object that must still be the one with this ETag."""
-        same = {"IfMatch": f'"{etag}"'} if etag else {}
-        for attempt in range(READ_ATTEMPTS):
-            with self._translated("read", key):
-                reply = self._call(
-                    "get_object",
-                    Bucket=self.bucket,
-                    Key=self.prefix + key,
-                    Range=f"bytes={start}-{end - 1}",
-                    **same,
-                )
-                with closing(reply["Body"]) as body:
-                    try:
-                        return bytes(body.read())
+                        return found, bytes(body.read())
                     except (boto.HTTPClientError, boto.IncompleteReadError):
                         if attempt == READ_ATTEMPTS - 1:
                             raise

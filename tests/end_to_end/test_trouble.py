@@ -7,16 +7,21 @@ import json
 import logging
 import os
 import subprocess
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from cluster.events import Event, TaskDone
+from cluster.run import RunOptions, run_job
 from jobs import keys
+from jobs.errors import LeaseLostError
+from jobs.lease import Lease
 from jobs.load import load_job
 from jobs.records import Records
 from jobs.storage import open_storage
 from tests.end_to_end.test_crashes import drive, rig_job
-from tests.farm import stylefarm, write_job
+from tests.farm import STAND_IN, stylefarm, write_job, write_stand_in_job
 from tests.proxy import FAULTS, proxy
 from tests.rigs import Rig
 
@@ -132,8 +137,6 @@ def test_no_key_of_the_environment_reaches_a_file_a_log_or_an_error(
 
 
 def test_a_second_run_of_an_output_is_refused_while_the_first_works(tmp_path: Path) -> None:
-    from jobs.lease import Lease
-
     job = write_job(tmp_path, photos=1, styles=1)
     lease = Lease(open_storage("out", base=tmp_path)).acquire()
     try:
@@ -145,6 +148,28 @@ def test_a_second_run_of_an_output_is_refused_while_the_first_works(tmp_path: Pa
         lease.release()
     assert stylefarm("run", job, "--pool", "inline").returncode == 0
     assert not (tmp_path / "out" / keys.LEASE).exists()
+
+
+def test_a_run_that_lost_its_output_to_another_stops_committing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cluster.run.Lease", partial(Lease, renew_seconds=0.1))
+    job = write_stand_in_job(tmp_path, [{"n": k, "steps": 20} for k in range(40)])
+    lease = tmp_path / "out" / keys.LEASE
+    committed: list[str] = []
+
+    def listen(event: Event) -> None:
+        if isinstance(event, TaskDone):
+            committed.append(event.id)
+            if len(committed) == 3:
+                other = json.loads(lease.read_text()) | {"nonce": "0", "user": "ada", "host": "b"}
+                lease.write_text(json.dumps(other))
+
+    with pytest.raises(LeaseLostError, match="now belongs to ada@b"):
+        run_job(job, RunOptions(pool="inline", renderer=STAND_IN), listen)
+    records = list((tmp_path / "out").glob("tasks/*/*.json"))
+    assert len(records) == len(committed) < 30
+    assert json.loads(lease.read_text())["user"] == "ada"
 
 
 def test_verify_renders_again_what_is_missing_or_damaged(tmp_path: Path) -> None:

@@ -323,3 +323,27 @@ def test_any_cells_are_tasks_or_bad_rows(tmp_path: Path, rows: list[dict[str, An
     found = [job.make(draft) for draft, _ in job.drafts(NOTHING, bad)]
     assert len(found) + bad.count <= len(rows)
     assert all(len(task.id) == 16 for task in found)
+
+
+FULL_ROW: dict[str, Any] = {
+    "content": "a.jpg",
+    "style": {"blend": {"s.jpg": 1, "t.jpg": {"share": 2, "mask": "m.png"}}},
+    "recipe.size": 64,
+    "recipe.style_layers": {"conv1_1": 1, "conv2_1": 0.5},
+    "recipe.seed": 3,
+}
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.permutations(list(FULL_ROW.items())), st.booleans())
+def test_no_order_of_keys_changes_an_id(
+    tmp_path: Path, cells: list[tuple[str, Any]], turned: bool
+) -> None:
+    row = dict(cells)
+    if turned:
+        blend = dict(reversed(row["style"]["blend"].items()))
+        layers = dict(reversed(row["recipe.style_layers"].items()))
+        row |= {"style": {"blend": blend}, "recipe.style_layers": layers}
+    (task,) = tasks(tmp_path, [row])
+    (expected,) = tasks(tmp_path, [FULL_ROW])
+    assert task.id == expected.id
