@@ -43,6 +43,7 @@ def common(
     ] = False,
 ) -> None:
     """Render pictures in the style of paintings, by the thousand, on every GPU there is."""
+    _log(False)
 
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
@@ -262,9 +263,12 @@ def doctor(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The console script: every error of ours becomes its sentence and its exit status."""
-    from jobs.errors import StylefarmError
-    from stylize.errors import StylizeError
-
+    try:
+        from jobs.errors import StylefarmError
+        from stylize.errors import StylizeError
+    except KeyboardInterrupt:
+        _complain("stopped before anything was begun")
+        sys.exit(EXIT_INTERRUPTED)
     try:
         app(args=list(arguments) if arguments is not None else None, prog_name="stylefarm")
     except StylefarmError as error:
@@ -299,6 +303,7 @@ def _own_stdout() -> Iterator[IO[str]]:
 
 def _log(verbose: bool) -> None:
     logging.basicConfig(
+        force=True,
         level=logging.INFO if verbose else logging.CRITICAL,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,

@@ -20,6 +20,7 @@ from rich.progress import (
 
 from cluster.events import (
     Beat,
+    ColumnsUnused,
     Counted,
     Draining,
     Event,
@@ -121,6 +122,9 @@ class ConsoleView:
             self._counted(event)
         elif isinstance(event, RowsSkipped):
             self._rows_skipped(event)
+        elif isinstance(event, ColumnsUnused):
+            names = ", ".join(escape(name) for name in event.columns)
+            self._say(f"[yellow]not used[/]: the manifest's {names}")
         elif isinstance(event, PictureLost):
             self._say(
                 f"[yellow]{escape(event.what)}[/] {escape(event.image)}: it will be rendered again"
@@ -160,7 +164,7 @@ class ConsoleView:
     def _started(self, event: Started) -> None:
         head = f"[bold]{escape(event.job)}[/] -> {escape(event.output)}: "
         if event.counting:
-            self._say(f"{head}rendering begins while the job is still being read")
+            self._say(f"{head}the job is still being read")
             self._bar = self._progress.add_task("rendering", total=None, state="")
             self._progress.start()
             return

@@ -50,6 +50,15 @@ class RowsSkipped:
 
 
 @dataclass(frozen=True, slots=True)
+class ColumnsUnused:
+    """A manifest has columns that mean nothing here."""
+
+    event: ClassVar[str] = "columns_unused"
+    columns: tuple[str, ...]
+    """Those named like a knob with what they may be meant for."""
+
+
+@dataclass(frozen=True, slots=True)
 class PictureLost:
     """A finished picture is not what its record says; its task is rendered again."""
 
@@ -140,6 +149,7 @@ Event = (
     Started
     | Counted
     | RowsSkipped
+    | ColumnsUnused
     | PictureLost
     | TaskDone
     | TaskFailed

@@ -95,6 +95,8 @@ def make_plan(agenda: Agenda, records: Records | None, output: str) -> Plan:
             tally.done.append(draft.number)
     if bad.fatal:
         raise bad.error()
+    if not tallies:
+        raise agenda.nothing_to_do()
     tasks, left = (sum(getattr(t, what) for t in tallies.values()) for what in ("tasks", "left"))
     return Plan(
         name=agenda.job.spec.name,
@@ -105,7 +107,7 @@ def make_plan(agenda: Agenda, records: Records | None, output: str) -> Plan:
         groups=tuple(_group(tally, seconds_of) for tally in tallies.values()),
         bad_rows=bad.count,
         first_bad_rows=tuple(str(problem) for problem in bad.first),
-        unused_columns=tuple(agenda.unused_columns),
+        unused_columns=agenda.unused_columns,
     )
 
 
@@ -204,7 +206,7 @@ def missing_pictures(agenda: Agenda, most: int = 1000) -> dict[str, str]:
     masks: dict[str, FieldPath] = {}
     for pictures in agenda.sets:
         candidates = (*pictures.contents, *(part.uri for mix in pictures.styles for part in mix))
-        for uri in candidates:
+        for uri in (*candidates, *(() if pictures.init is None else (pictures.init,))):
             if "://" not in uri and len(names) < most:
                 names[uri] = None
         # There can be one for every pair, so not even their names are all gone through.

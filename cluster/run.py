@@ -13,6 +13,7 @@ from typing import Literal
 from cluster.driver import Counts, Driver
 from cluster.events import (
     Beat,
+    ColumnsUnused,
     Counted,
     Event,
     Finished,
@@ -227,18 +228,28 @@ class _Counting:
                 counting=census is None,
             )
         )
-        self._told = census is not None
+        if self._reader.unused_columns:
+            self._listen(ColumnsUnused(self._reader.unused_columns))
         if census is not None:
+            self._told = True
             self._tell_of_bad_rows(census)
-        return census
+        # A pool costs seconds and memory: none is opened before there is something to render.
+        while self._reader.census is None and not self._reader.has_task:
+            self._reader.wait(0.1)
+        self._tell()
+        return self._reader.census
 
     def __call__(self, event: Event) -> None:
+        if isinstance(event, Beat):
+            self._tell()
+        self._listen(event)
+
+    def _tell(self) -> None:
         census = self._reader.census
-        if isinstance(event, Beat) and not self._told and census is not None:
+        if not self._told and census is not None:
             self._told = True
             self._listen(Counted(census.tasks, census.done, census.failed, census.work_left))
             self._tell_of_bad_rows(census)
-        self._listen(event)
 
     def _tell_of_bad_rows(self, census: Census) -> None:
         if census.bad_rows:

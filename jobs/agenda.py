@@ -16,7 +16,7 @@ from jobs.idset import IdSet
 from jobs.inputs import Inputs
 from jobs.ledger import ABSENT, DONE, FAILED, Ledger
 from jobs.load import Job
-from jobs.rows import ManifestSet, find_manifests
+from jobs.rows import KNOB, ManifestSet, find_manifests
 from jobs.tasks import PictureSet, Task, look_up_pair, make_task
 from stylize.recipe import Recipe
 
@@ -108,10 +108,20 @@ class Agenda:
         return [entry for entry in self.entries if isinstance(entry, PictureSet)]
 
     @property
-    def unused_columns(self) -> dict[str, None]:
-        """Of the manifests: what means nothing here."""
+    def unused_columns(self) -> tuple[str, ...]:
+        """Of the manifests: what means nothing here, with a hint where it is named like a knob."""
         manifests = (entry for entry in self.entries if isinstance(entry, ManifestSet))
-        return dict.fromkeys(column for entry in manifests for column in entry.unused)
+        columns = dict.fromkeys(column for entry in manifests for column in entry.unused)
+        return tuple(
+            f"{column} (did you mean {KNOB}{column}?)" if column in Recipe.model_fields else column
+            for column in columns
+        )
+
+    def nothing_to_do(self) -> JobFileError:
+        """What is said of a job whose manifests have no row that can be used."""
+        k = next((k for k, pair in enumerate(self.job.spec.pairs) if pair.manifest), 0)
+        message = "there is nothing to render: no row of any manifest can be used"
+        return JobFileError([self.job.problem(("pairs", k, "manifest"), message)])
 
     def drafts(
         self, ledger: Ledger, bad: BadRows, retry_failed: bool = False
@@ -148,6 +158,7 @@ class Agenda:
                     if isinstance(draft, Draft):
                         yield draft.content
                         yield from (part.uri for part in draft.styles)
+                        yield from () if draft.init is None else (draft.init,)
 
     def make(self, draft: Draft) -> Task:
         """The task of a draft."""

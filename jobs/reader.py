@@ -54,6 +54,11 @@ class Reader:
         """Of the weights met so far, by ``weights`` and ``weights_input``."""
         return dict(self._agenda.digests)
 
+    @property
+    def unused_columns(self) -> tuple[str, ...]:
+        """Of the manifests: what means nothing here."""
+        return self._agenda.unused_columns
+
     def start(self) -> Reader:
         """Begin to read."""
         self._thread.start()
@@ -79,6 +84,11 @@ class Reader:
         self._counted.wait(seconds)
         self.check()
         return self.census
+
+    @property
+    def has_task(self) -> bool:
+        """Whether there is one to take right now."""
+        return not self._at_hand.empty()
 
     def check(self) -> None:
         """Raise what went wrong, if something did: JobFileError, StorageError."""
@@ -121,6 +131,8 @@ class Reader:
         if self.bad.fatal:
             raise self.bad.error()
         self.census = counter.census(self.bad)
+        if not self.census.tasks:
+            raise self._agenda.nothing_to_do()
         self._counted.set()
         return handed, not full
 

@@ -184,7 +184,7 @@ class Records:
         ids: list[Ids] = []
         codes: list[NDArray[np.uint8]] = []
         kept: dict[str, OutputRecord] = {}
-        for table, valid in self._valid_segments(listing, ("id", "stamp", "status", "kept")):
+        for table, valid in self._valid_segments(listing, ("id", "stamp", "status", "kept"), pack):
             table_ids, _ = numbers(table)
             ids.append(table_ids[valid])
             codes.append(codes_of(table)[valid])
@@ -266,12 +266,14 @@ class Records:
         return _Listing(self._listed())
 
     def _valid_segments(
-        self, listing: _Listing, columns: tuple[str, ...] | None
+        self, listing: _Listing, columns: tuple[str, ...] | None, pack: bool = False
     ) -> Iterator[tuple[Any, NDArray[np.bool_]]]:
         """Each segment, with which of its rows count: those of records as they are now, once each."""
         for found in self._segments.stored():
             table = self._segments.read(found.key, columns)
-            if table is not None:
+            if table is None and pack:
+                self._discard(found.key)
+            elif table is not None:
                 yield table, listing.take(*numbers(table))
 
     def _unpacked(self, listing: _Listing) -> Iterator[tuple[TaskRecord, int]]:

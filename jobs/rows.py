@@ -124,12 +124,18 @@ def _is_used(column: str) -> bool:
 def _wrong_columns(columns: Sequence[str], sweep: Mapping[str, Any]) -> Iterator[str]:
     for name in REQUIRED:
         if name not in columns:
-            near = difflib.get_close_matches(name, columns, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(columns) or 'none'}"
+            near = [c for c in difflib.get_close_matches(name, columns, n=1) if ";" not in c]
+            hint = f"is {near[0]} meant? Then rename it" if near else _what_it_has(columns)
             yield f"has no column {name}; {hint}"
     for column in columns:
         if wrong := _wrong_knob(column, sweep):
             yield f"has a column {column}, which {wrong}"
+
+
+def _what_it_has(columns: Sequence[str]) -> str:
+    if len(columns) == 1 and ";" in columns[0]:
+        return "its cells seem to be separated by ';': write ',', or tabs and name it .tsv"
+    return f"it has {', '.join(columns) or 'none'}"
 
 
 def _wrong_knob(column: str, sweep: Mapping[str, Any]) -> str | None:

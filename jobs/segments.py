@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 ROWS = 2048
 """Of a segment as it is written: about so many records are read one by one after a crash."""
 
-BULK_ROWS = 20_000
+BULK_ROWS = 100_000
 """Of one that is written from records that were read one by one."""
 
 MERGED_ROWS = 100_000
@@ -128,7 +128,11 @@ class Segments:
         except StorageError:
             raise
         except Exception as error:  # whatever a damaged file makes pyarrow raise
-            log.warning("%s cannot be read (%s); its records will be", key, type(error).__name__)
+            log.warning(
+                "%s is damaged (%s); what it packed is read from the records themselves",
+                key,
+                type(error).__name__,
+            )
             return None
         wanted = [f.name for f in fields(Entry)] if columns is None else columns
         return table if set(wanted) <= set(table.schema.names) else None

@@ -503,3 +503,8 @@ def test_quiet_still_tells_what_failed(tmp_path):
     ran = stylefarm("run", job, *INLINE, "--quiet")
     assert len(ran.stderr.splitlines()) == 1
     assert "p0.png is not a picture" in ran.stderr
+
+
+def test_plan_names_a_picture_to_start_from_that_is_not_there(tmp_path):
+    pairs = [{"content": "photos/p0.png", "style": "styles/s0.png", "init": "nope.png"}]
+    assert "will fail: nope.png" in stylefarm("plan", write_job(tmp_path, pairs=pairs)).stdout

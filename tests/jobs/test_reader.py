@@ -123,3 +123,12 @@ def test_a_bug_in_reading_is_no_end_of_the_job(
     reader = Reader(job, NOTHING).start()
     with pytest.raises(ZeroDivisionError):
         reader.wait(5)
+
+
+@pytest.mark.parametrize("text", ["", '{"content": "a.jpg"}\n'])
+def test_a_job_without_a_task_is_wrong(tmp_path: Path, text: str) -> None:
+    (tmp_path / "p.jsonl").write_text(text)
+    entry = "{manifest: p.jsonl, on_bad_row: skip}"
+    job = Agenda(read(f"output: out\npairs: [{entry}]\n", tmp_path), lambda _: "digest")
+    with pytest.raises(JobFileError, match=r"job\.yaml:2: pairs\[0\]\.manifest: there is nothing"):
+        Reader(job, NOTHING).start().wait(5)

@@ -240,7 +240,8 @@ def test_of_very_many_bad_rows_the_first_are_shown(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("contnet,style\n", "has no column content; did you mean contnet?"),
+        ("contnet,style\n", "has no column content; is contnet meant? Then rename it"),
+        ("content;style\n", "has no column content; its cells seem to be separated by ';'"),
         ("content\n", "has no column style; it has content"),
         ("", "has no column content; it has none"),
         (
@@ -259,9 +260,9 @@ def test_wrong_columns_are_told_before_any_row(text: str, message: str, tmp_path
 
 
 def test_columns_that_mean_nothing_are_known(tmp_path: Path) -> None:
-    (tmp_path / "p.csv").write_text("caption,content,style,licence\nx,a.jpg,s.jpg,y\n")
+    (tmp_path / "p.csv").write_text("caption,content,style,licence,size\nx,a.jpg,s.jpg,y,64\n")
     job = agenda(tmp_path, "{manifest: p.csv}")
-    assert list(job.unused_columns) == ["caption", "licence"]
+    assert job.unused_columns == ("caption", "licence", "size (did you mean recipe.size?)")
     assert [task.content for task in job.tasks()] == ["a.jpg"]
 
 

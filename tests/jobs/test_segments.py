@@ -129,6 +129,7 @@ def test_a_damaged_segment_costs_time_and_nothing_else(damage: bytes, tmp_path: 
     assert Records(storage).statuses() == before
     Records(storage).ledger(pack=True)
     assert reads(storage) == []
+    assert segment.key not in [found.key for found in Segments(storage).stored()]
 
 
 def test_a_segment_of_another_version_is_not_read(tmp_path: Path) -> None:
