@@ -131,20 +131,26 @@ def run(
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what happens.")] = False,
+    log_format: Annotated[
+        Literal["text", "json"],
+        typer.Option(help="Of --verbose: text, or one JSON object a line."),
+    ] = "text",
 ) -> None:
     """Render a job; what is done already stays. Ctrl-C once lets running tasks finish.
 
     Exit status: 0 all done, 1 some tasks failed, 2 the job file or command line is wrong,
-    3 storage or cluster unreachable, 130 interrupted.
+    3 storage or cluster unreachable, 130 interrupted. SIGTERM, which says that the machine is taken away, has
+    what is painting store a checkpoint and ends with 130, too.
     """
     from cluster.console import ConsoleView
     from cluster.events import to_json
     from cluster.interrupts import Interrupts
+    from cluster.logs import log_event
     from cluster.run import RunOptions, run_job
     from jobs import keys
     from jobs.load import load_job
 
-    _log(verbose)
+    _log(verbose, log_format)
     loaded = load_job(job)
     if workers is not None:
         loaded = _with_workers(loaded, workers)
@@ -153,6 +159,7 @@ def run(
 
     def listen(event: Event) -> None:
         view(event)
+        log_event(event)
         if as_json:
             print(to_json(event), file=out, flush=True)
 
@@ -167,7 +174,7 @@ def run(
                 loaded,
                 options,
                 listen,
-                should_stop=interrupts.is_requested,
+                asked=interrupts.what,
                 on_start=on_start,
                 on_connected=interrupts.install,
             )
@@ -301,14 +308,13 @@ def _own_stdout() -> Iterator[IO[str]]:
         own.close()
 
 
-def _log(verbose: bool) -> None:
-    logging.basicConfig(
-        force=True,
-        level=logging.INFO if verbose else logging.CRITICAL,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
-    logging.getLogger("botocore").setLevel(logging.WARNING)
+def _log(verbose: bool, log_format: Literal["text", "json"] = "text") -> None:
+    if not verbose:
+        logging.basicConfig(force=True, level=logging.CRITICAL)
+        return
+    from cluster.logs import set_up
+
+    set_up(log_format, logging.INFO)
 
 
 def _with_workers(job: Job, most: int) -> Job:

@@ -25,12 +25,16 @@ from cluster.events import (
     Draining,
     Event,
     Finished,
+    NodeAvoided,
+    Paused,
     PictureLost,
+    Resumed,
     RowsSkipped,
     Started,
     TaskDone,
     TaskFailed,
     TaskRetried,
+    WorkerLost,
 )
 
 RATE_WINDOW = 30.0
@@ -146,9 +150,26 @@ class ConsoleView:
             self._say(failed + kept, even_if_quiet=True)
         elif isinstance(event, TaskRetried):
             self._say(f"[yellow]again[/] {escape(event.name)}-{event.id}: {escape(event.error)}")
+        elif isinstance(event, WorkerLost):
+            self._say(f"[yellow]lost[/] {escape(event.worker)}: {escape(event.reason)}")
+        elif isinstance(event, NodeAvoided):
+            self._say(
+                f"[yellow]avoiding[/] node {escape(event.node)}: {event.faults} workers were lost there"
+            )
+        elif isinstance(event, Paused):
+            patience = timedelta(seconds=round(event.patience))
+            self._say(
+                f"[yellow]paused[/]: {escape(event.reason)} "
+                f"[dim](nothing is lost; it is tried again for {patience})[/]",
+                even_if_quiet=True,
+            )
+        elif isinstance(event, Resumed):
+            self._say(f"[green]going on[/] after {event.seconds:.0f} s", even_if_quiet=True)
         elif isinstance(event, Draining):
             self._say(
-                "[yellow]stopping[/] when what is painting is committed; Ctrl-C once more stops now"
+                "[yellow]stopping[/]: what is painting stores a checkpoint"
+                if event.leaving
+                else "[yellow]stopping[/] when what is painting is committed; Ctrl-C once more stops now"
             )
         else:
             self._finished(event)
@@ -205,6 +226,11 @@ class ConsoleView:
         if self._left is not None:
             state += f"{self._left - event.done - event.failed} left, "
         state += plural(event.workers, "worker")
+        state += _busy(event)
+        if event.pending:
+            state += f" (+{event.pending:,} to come)"
+        if event.paused:
+            state += ", paused"
         if self._meter.steps_per_second:
             state += f", {self._meter.steps_per_second:.1f} steps/s"
         if self._meter.seconds_left is not None:
@@ -226,12 +252,14 @@ class ConsoleView:
             return
         left = "more" if event.left is None else f"{event.left}"
         text = f"{event.done} done, {event.failed} failed, {left} left in {took}"
-        if event.reason == "interrupted":
+        if event.reason in ("interrupted", "preempted"):
             text += "; run the same command again to go on" + (
                 ", without --overwrite" if self._overwrite else ""
             )
         elif event.reason == "max_failures":
             text += "; stopped by stop.max_failures"
+        elif event.reason == "max_gpu_hours":
+            text += "; stopped by stop.max_gpu_hours, and the same command goes on"
         elif event.reason == "limit":
             text += "; stopped by --limit"
         self._say(text)
@@ -239,6 +267,18 @@ class ConsoleView:
     def _say(self, text: str, even_if_quiet: bool = False) -> None:
         if even_if_quiet or not self._quiet:
             self._console.print(text, highlight=False, soft_wrap=True)
+
+
+def _busy(event: Beat) -> str:
+    """How busy the workers are, and who is so least: " 97% busy (least gpu-3: 61%)"."""
+    shares = [(state.busy, state.name) for state in event.fleet if state.busy is not None]
+    if not shares:
+        return ""
+    text = f" {sum(share for share, _ in shares) / len(shares):.0%} busy"
+    least, name = min(shares)
+    if len(shares) > 1:
+        text += f" (least {name.partition('@')[0]}: {least:.0%})"
+    return text
 
 
 def plural(count: int, word: str) -> str:

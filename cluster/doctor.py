@@ -79,10 +79,10 @@ def _storage(job: Job) -> str:
 
 
 def _ray(address: str | None) -> str:
-    from cluster import ray_pool
+    from cluster import ray_cluster
 
-    ray_pool.connect(address)
+    ray_cluster.connect(address)
     try:
-        return ray_pool.describe()
+        return ray_cluster.describe()
     finally:
-        ray_pool.disconnect()
+        ray_cluster.disconnect()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import ClassVar, Protocol
 
-from cluster.messages import Progress
+from cluster.messages import FailureKind, Progress, StationState
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,8 @@ class TaskDone:
     seconds: float
     total: float | None
     worker: str
+    phases: Mapping[str, float] = field(default_factory=dict)
+    """Seconds of each: fetch, wait, render, store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,17 +112,70 @@ class TaskRetried:
     error: str
     attempt: int
     delay: float
+    kind: FailureKind = "bug"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerLost:
+    """A worker is gone, or was given up, and is replaced."""
+
+    event: ClassVar[str] = "worker_lost"
+    worker: str
+    node: str
+    reason: str
+    kind: FailureKind
+    attempts: int
+    """That it had."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeAvoided:
+    """A node has lost so many workers that no more are placed there."""
+
+    event: ClassVar[str] = "node_avoided"
+    node: str
+    faults: int
+
+
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """The storage is in trouble: nothing new is begun until it is well."""
+
+    event: ClassVar[str] = "paused"
+    reason: str
+    patience: float
+    """Seconds after which the run gives up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """The storage is well again."""
+
+    event: ClassVar[str] = "resumed"
+    seconds: float
+    """For which the floor was paused."""
 
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """Twice a second: what is running."""
+    """Twice a second (less often with very many workers): what is running."""
 
     event: ClassVar[str] = "progress"
     done: int
     failed: int
     workers: int
     running: tuple[Progress, ...]
+    pending: int = 0
+    """Workers that were asked for and are not up."""
+    waiting: int = 0
+    """Tasks at hand that no worker has."""
+    in_flight: int = 0
+    """Tasks that a worker has."""
+    paused: bool = False
+    gpu_hours: float = 0.0
+    """For which workers have held their devices in this run."""
+    fleet: tuple[StationState, ...] = ()
+    """Every worker that is up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +184,8 @@ class Draining:
 
     event: ClassVar[str] = "draining"
     running: int
+    leaving: bool = False
+    """Whether the machine is taken away, so that they store a checkpoint instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +200,7 @@ class Finished:
     """None when the job had not been read to its end."""
     seconds: float
     reason: str
-    """"complete", "interrupted", "limit", or "max_failures"."""
+    """"complete", "interrupted", "preempted", "limit", "max_failures" or "max_gpu_hours"."""
 
 
 Event = (
@@ -154,6 +212,10 @@ Event = (
     | TaskDone
     | TaskFailed
     | TaskRetried
+    | WorkerLost
+    | NodeAvoided
+    | Paused
+    | Resumed
     | Beat
     | Draining
     | Finished

@@ -1,20 +1,20 @@
-"""Ctrl-C that behaves: the first asks, the second insists."""
+"""Ctrl-C that behaves: the first asks, the second insists. SIGTERM means that the machine goes."""
 
 from __future__ import annotations
 
 import signal
 from types import FrameType
-from typing import Any
+from typing import Any, Literal
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupts:
-    """While entered, the first SIGINT or SIGTERM sets ``requested``; the second raises
-    KeyboardInterrupt."""
+    """While entered, the first SIGINT asks to drain, and SIGTERM to leave; what comes after either raises
+    KeyboardInterrupt, except that who drains may still be made to leave."""
 
     def __init__(self) -> None:
-        self.requested = False
+        self.asked: Literal["no", "drain", "leave"] = "no"
         self._previous: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Interrupts:
@@ -32,11 +32,12 @@ class Interrupts:
         for number in SIGNALS:
             signal.signal(number, self._handle)
 
-    def is_requested(self) -> bool:
-        """Whether somebody asked to stop."""
-        return self.requested
+    def what(self) -> Literal["no", "drain", "leave"]:
+        """What somebody asked for."""
+        return self.asked
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self.requested:
+        leaving = number == signal.SIGTERM
+        if self.asked == "leave" or (self.asked == "drain" and not leaving):
             raise KeyboardInterrupt
-        self.requested = True
+        self.asked = "leave" if leaving else "drain"

@@ -1,344 +1,591 @@
-"""Workers on a Ray cluster: one actor per GPU (or share of one, or group of CPU cores).
+"""Workers on a Ray cluster: one actor per GPU (or share of one, or several, or group of CPU cores).
 
-Ray restarts and retries nothing here; the driver does, because only it knows what a task's attempts
-mean. This file's part is to say truthfully which attempts ended, and to keep the number of workers up.
+Ray restarts and retries nothing here; the driver does, because only it knows what a task's attempts mean.
+This file's part is to say truthfully which attempts ended, and to keep as many workers as are wanted: more
+when nodes come, others when some are lost, fewer when less is left to do.
 """
 
 from __future__ import annotations
 
 import logging
-import os
-import socket
+import queue
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError, RayError
+from ray.exceptions import ActorUnavailableError, RayActorError, RayError
 
-from cluster.messages import Failure, Outcome, Progress, WorkerSetup
-from cluster.pool import PREFETCH, Lost
-from cluster.worker import Worker, worker_name
+from cluster.messages import (
+    Assignment,
+    DeviceInfo,
+    Failure,
+    FailureKind,
+    Outcome,
+    Progress,
+    Report,
+    StationState,
+    WorkerSetup,
+)
+from cluster.pool import PREFETCH, BusyShare, Ended, Lost, Station
+from cluster.ray_cluster import View, capacity, first_line, last_line, look, needs_of
+from cluster.ray_worker import REMOTE, About
 from jobs.errors import ClusterError
 from jobs.spec import Workers
-from jobs.tasks import Task
 
 log = logging.getLogger(__name__)
 
-CORES_PER_CPU_WORKER = 4
-"""Without a GPU: convolutions of one picture keep about so many cores busy."""
-
 STILLBORN_LIMIT = 3
-"""So many workers that die before they are up, one after another, mean that none will ever be."""
+"""So many workers that fail to come up, one after another, before any has, mean that none will."""
 
-KNOCK_SECONDS = 10
+LOOK_SECONDS = 2.0
+"""How often the cluster is looked at for nodes that came or go."""
 
-LOCAL_STORE_BYTES = 128 * 1024 * 1024
-"""Pictures never go through Ray's object store, so a local one need not be large."""
+ASK_SECONDS = 1.0
+"""How often a worker is asked how it does; with very many workers less often."""
 
+WORKERS_PER_ASK_SECOND = 200
 
-def connect(address: str | None) -> None:
-    """Join the cluster at ``address`` (or RAY_ADDRESS), or start one on this machine.
+UNAVAILABLE_SECONDS = 30.0
+"""How long a worker that Ray cannot reach is waited for."""
 
-    Raises ClusterError.
-    """
-    address = address or os.environ.get("RAY_ADDRESS") or "local"
-    # Ray would otherwise warn that it will stop hiding GPUs from actors that ask for none.
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    local = address == "local"
-    options: dict[str, Any] = {"object_store_memory": LOCAL_STORE_BYTES} if local else {}
-    if not local:
-        _knock(address)
-    # Ray's workers put the driver's working folder first on their path, where a folder jobs or
-    # cluster of the user's would be taken for ours.
-    here = Path.cwd()
-    os.chdir(Path(__file__).resolve().parents[1])
-    try:
-        ray.init(
-            address=address,
-            include_dashboard=False if local else None,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            configure_logging=True,
-            **options,
-        )
-    except Exception as error:  # ConnectionError, RuntimeError, AuthenticationError, ...
-        where = "on this machine" if local else f"at {address}"
-        raise ClusterError(f"Ray cannot be reached {where}: {_first_line(error)}") from error
-    finally:
-        os.chdir(here)
+PATIENCE_SECONDS = 900.0
+"""How long a run waits without any worker."""
+
+FORGIVE_SECONDS = 60.0
+"""After so long without any worker, nodes that were avoided are not any more."""
+
+NODE_LABEL = "ray.io/node-id"
 
 
-def _knock(address: str) -> None:
-    """Raise ClusterError when nobody listens at host:port: Ray itself would try for minutes."""
-    host, colon, port = address.removeprefix("ray://").rpartition(":")
-    if not colon or not port.isdigit():
-        return  # auto, and whatever else Ray understands
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_SECONDS).close()
-    except OSError as error:
-        raise ClusterError(
-            f"Ray cannot be reached at {address}: {error.strerror or error}; is the head up?"
-        ) from error
-
-
-def disconnect() -> None:
-    """Leave the cluster; a local one ends with it."""
-    ray.shutdown()
-
-
-def describe() -> str:
-    """What the connected cluster has, for a person."""
-    resources = ray.cluster_resources()
-    nodes = sum(1 for node in ray.nodes() if node["Alive"])
-    return (
-        f"{ray.__version__}, {nodes} node{'s' if nodes > 1 else ''}, "
-        f"{resources.get('GPU', 0):g} GPUs, {resources.get('CPU', 0):g} CPUs"
-    )
-
-
-@dataclass(frozen=True)
-class Layout:
-    """How many workers there are to be, and what each holds."""
-
-    workers: int
-    gpus: float
-    cpus: float
-    threads: int | None
-
-    @property
-    def kind(self) -> str:
-        return "gpu" if self.gpus else "cpu"
-
-
-def lay_out(wanted: Workers, resources: dict[str, float]) -> Layout:
-    """Share out a cluster's resources, as ``ray.cluster_resources()`` gives them.
-
-    Raises ClusterError when nothing fits.
-    """
-    cpus, gpus = resources.get("CPU", 0.0), resources.get("GPU", 0.0)
-    if gpus:
-        # A whole number of shares fits on one GPU; what is left of a card cannot be joined.
-        most = int(gpus) * int(1 / wanted.gpus + 1e-9)
-        count = most if wanted.max == "auto" else wanted.max
-        threads = None if wanted.threads == "auto" else wanted.threads
-        # Fetching and encoding take a core now and then; asking for whole ones would leave GPUs idle.
-        return Layout(count, wanted.gpus, 0.0, threads)
-    if cpus < 1:
-        raise ClusterError("the cluster has neither GPUs nor CPUs to work with")
-    if wanted.threads != "auto":
-        each = min(wanted.threads, int(cpus))
-        count = max(1, int(cpus) // each) if wanted.max == "auto" else wanted.max
-    elif wanted.max == "auto":
-        count = max(1, int(cpus) // CORES_PER_CPU_WORKER)
-        each = int(cpus) // count
-    else:
-        count = min(wanted.max, int(cpus))
-        each = int(cpus) // count
-    return Layout(count, 0.0, float(each), each)
-
-
-class RayWorker:
-    """A ``Worker`` in a process of its own, holding its share of a GPU."""
-
-    def __init__(self, setup: WorkerSetup, kind: str, number: int, gpus: float) -> None:
-        seen = ray.get_runtime_context().get_accelerator_ids().get("GPU", [])
-        if gpus and len(seen) != 1:
-            raise RuntimeError(f"a worker must see exactly one GPU, and this one sees {seen}")
-        # Read when torch is first imported, which is below. Waiting threads that spin take the cores
-        # from the other workers, and a render of several threads then takes many times as long.
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-        name = f"{kind}-{number}" if not seen else f"{kind}-{number}(gpu {seen[0]})"
-        self._about = {"gpus": seen, "pid": os.getpid()}
-        self._worker = Worker(setup, worker_name(name))
-
-    def run(self, task: Task, attempt: str) -> Outcome:
-        """Make an attempt."""
-        return self._worker.run(task, attempt)
-
-    @ray.method(concurrency_group="control")  # type: ignore[untyped-decorator]
-    def about(self) -> dict[str, Any]:
-        """Who this is; answers once the worker is up."""
-        return {**self._about, "name": self._worker.name, "device": self._worker.device}
-
-    @ray.method(concurrency_group="control")  # type: ignore[untyped-decorator]
-    def progress(self) -> list[Progress]:
-        """Where its attempts stand."""
-        return self._worker.progress()
-
-    @ray.method(concurrency_group="control")  # type: ignore[untyped-decorator]
-    def drain(self) -> None:
-        """Finish what is painting and nothing else."""
-        self._worker.drain()
-
-
-_RayWorker: Any = ray.remote(
-    max_restarts=0,
-    max_task_retries=0,
-    max_concurrency=1 + PREFETCH,
-    concurrency_groups={"control": 1},
-)(RayWorker)
-
-
-@dataclass
+@dataclass(eq=False)
 class _Member:
-    """One actor and what it is doing."""
+    """One actor, from the moment it is asked for."""
 
     number: int
     actor: Any
-    about: Any
-    """The pending answer to ``about``; None once the worker is up."""
-    name: str
-    attempts: dict[Any, tuple[Task, str]] = field(default_factory=dict)
-    asked: Any = None
-    """The pending answer to ``progress``."""
-    heard: list[Progress] = field(default_factory=list)
+    station: Station
+    up: bool = False
+    doomed: bool = False
+    """It gets nothing new: its machine is taken away, or it is not needed any more."""
+    pid: int = 0
+    calls: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    """The attempts of each call under way."""
+    submitted: dict[int, float] = field(default_factory=dict)
+    recalled: set[int] = field(default_factory=set)
+    heard: Report | None = None
+    heard_at: float = 0.0
+    asked_at: float | None = None
+    """When it was asked how it does, and has not answered; None when it has."""
+    missing_since: float | None = None
+    """Since when Ray could not reach it."""
+    busy: BusyShare = field(default_factory=BusyShare)
+    busy_share: float | None = None
 
-    def painting(self) -> str:
-        """Which of its attempts holds the device: as last heard, else the one it has had longest."""
-        heard = {progress.attempt for progress in self.heard}
-        by_age = [attempt for _, attempt in self.attempts.values()]
-        return next((attempt for attempt in by_age if attempt in heard), by_age[0])
+    def attempts(self) -> tuple[str, ...]:
+        return tuple(attempt for call in self.calls.values() for attempt in call)
+
+    def painting(self) -> frozenset[str]:
+        """Which of its attempts hold a device: as last heard, else the call it has had longest."""
+        attempts = set(self.attempts())
+        heard = {p.attempt for p in self.heard.painting} & attempts if self.heard else set()
+        first = next(iter(self.calls.values()), ())
+        return frozenset(heard or first)
+
+
+Item = Callable[[], "Sequence[Ended | Lost]"]
 
 
 class RayPool:
-    """Actors on the connected cluster, replaced when they die."""
+    """Actors on the connected cluster."""
 
     def __init__(self, setup: WorkerSetup, wanted: Workers) -> None:
-        self.layout = lay_out(wanted, ray.cluster_resources())
-        self._setup = replace(setup, threads=self.layout.threads)
-        self._members: list[_Member] = []
+        self._wanted = wanted
+        self._view = look()
+        self.needs = needs_of(wanted, self._view.nodes)
+        self._setup = replace(setup, threads=self.needs.threads)
+        self._members: dict[int, _Member] = {}
+        self._up: dict[int, float] = {}
+        """Since when each has been that is up."""
+        self._classes: list[int] = []
         self._made = 0
+        self._call = 0
+        self._tasks: int | None = None
+        self._news: queue.SimpleQueue[Item | None] = queue.SimpleQueue()
+        self._open: list[OrderedDict[int, _Member]] = [OrderedDict() for _ in range(PREFETCH + 1)]
+        """Members that can take a call, by how many they have."""
+        self._avoided: set[str] = set()
         self._stillborn = 0
+        self._next_birth = 0.0
+        self._ever_up = False
         self._draining = False
-        for _ in range(self.layout.workers):
-            self._add()
+        self._alone_since: float | None = time.monotonic()
+        """Since when there has been no worker."""
+        self._gpu_seconds = 0.0
+        """Of workers that are gone."""
+        self._looker = ThreadPoolExecutor(1, thread_name_prefix="look")
+        self._looking: Future[View] | None = None
+        self._looked_at = time.monotonic()
+        self._watched_at = 0.0
+        self._balance()
 
-    @property
-    def free_slots(self) -> int:
-        return sum(1 + PREFETCH - len(m.attempts) for m in self._members if m.about is None)
+    # -- what the driver asks -----------------------------------------------------------------------
 
     @property
     def workers(self) -> int:
-        return sum(1 for m in self._members if m.about is None)
+        return len(self._up)
 
-    def submit(self, task: Task, attempt: str) -> None:
-        # The least busy first, so that no worker waits while another has a queue.
-        member = min((m for m in self._members if m.about is None), key=lambda m: len(m.attempts))
-        member.attempts[member.actor.run.remote(task, attempt)] = (task, attempt)
+    @property
+    def pending(self) -> int:
+        return len(self._members) - len(self._up)
 
-    def wait(self, timeout: float) -> list[Outcome | Lost]:
-        self._listen()
-        refs = [ref for m in self._members for ref in (*m.attempts, *_pending(m.about))]
-        if not refs:
-            return []
-        ready, _ = ray.wait(refs, num_returns=len(refs), timeout=0)
-        if not ready:
-            ready, _ = ray.wait(refs, num_returns=1, timeout=timeout)
-        ended: list[Outcome | Lost] = []
-        for ref in ready:
-            member = next((m for m in self._members if ref is m.about or ref in m.attempts), None)
-            if member is None:
-                continue  # its worker died in this very round, and with it was dealt already
-            if ref is member.about:
-                self._welcome(member)
-            else:
-                ended += self._collect(member, ref)
-        return ended
+    @property
+    def gpu_hours(self) -> float:
+        alive = len(self._up) * time.monotonic() - sum(self._up.values())
+        return (self._gpu_seconds + alive * (self.needs.gpus or 1.0)) / 3600
+
+    def open_stations(self) -> Iterator[Station]:
+        for calls, bucket in enumerate(self._open):
+            for member in list(bucket.values()):
+                # It may have been given something since; then it has had its turn.
+                if len(member.calls) == calls:
+                    yield member.station
+
+    def memory_classes(self) -> Sequence[int]:
+        return self._classes
+
+    def nodes(self) -> set[str]:
+        return {node.id for node in self._view.nodes if self.needs.fit(node.resources)}
+
+    def want(self, tasks: int | None) -> None:
+        self._tasks = tasks
 
     def progress(self) -> list[Progress]:
-        return [p for m in self._members for p in m.heard if p.attempt in _attempts(m)]
+        return [
+            progress
+            for member in self._members.values()
+            if member.heard is not None
+            for progress in member.heard.painting
+            if any(progress.attempt in call for call in member.calls.values())
+        ]
+
+    def states(self) -> list[StationState]:
+        return [
+            StationState(
+                m.station.name, m.station.node, m.station.device.name, m.busy_share, len(m.calls)
+            )
+            for m in self._members.values()
+            if m.up
+        ]
+
+    # -- what the driver does -----------------------------------------------------------------------
+
+    def submit(self, station: Station, assignments: Sequence[Assignment]) -> None:
+        member = self._members[int(station.key)]
+        self._call += 1
+        call = self._call
+        member.calls[call] = tuple(a.attempt for a in assignments)
+        member.submitted[call] = time.monotonic()
+        self._shelve(member)
+        answer = member.actor.run.remote(list(assignments)).future()
+        answer.add_done_callback(
+            lambda done: self._news.put(partial(self._answered, member, call, done))
+        )
+
+    def recall(self, most: int) -> None:
+        for member in sorted(self._members.values(), key=lambda m: -len(m.calls)):
+            painting = member.painting()
+            for call, attempts in list(member.calls.items()):
+                if most <= 0 or len(member.calls) < 2:
+                    break
+                if call not in member.recalled and painting.isdisjoint(attempts):
+                    member.recalled.add(call)
+                    member.actor.recall.remote(list(attempts))
+                    most -= 1
+
+    def wait(self, timeout: float) -> list[Ended | Lost]:
+        ended: list[Ended | Lost] = []
+        try:
+            item = self._news.get(block=timeout > 0, timeout=timeout or None)
+            while True:
+                if item is not None:
+                    ended += item()
+                item = self._news.get_nowait()
+        except queue.Empty:
+            pass
+        ended += self._watch()
+        return ended
+
+    def wake(self) -> None:
+        self._news.put(None)
+
+    def replace(self, station: Station, reason: str) -> None:
+        member = self._members.get(int(station.key))
+        if member is not None:
+            log.warning("%s is replaced: %s", station.name, reason)
+            self._news.put(partial(self._lose, member, "worker", f"it was replaced: {reason}"))
+
+    def avoid(self, node: str) -> None:
+        self._avoided.add(node)
+        for member in list(self._members.values()):
+            if not member.up:  # it may be about to be placed there
+                self._forget(member)
 
     def drain(self) -> None:
         self._draining = True
-        for member in self._members:
-            if member.about is None:
+        for member in list(self._members.values()):
+            if member.up:
                 member.actor.drain.remote()
+            else:
+                self._forget(member)
+
+    def leave(self) -> None:
+        self._draining = True
+        for member in list(self._members.values()):
+            if member.up:
+                member.actor.leave.remote()
+            else:
+                self._forget(member)
 
     def close(self) -> None:
-        for member in self._members:
-            ray.kill(member.actor)
-        self._members.clear()
+        for member in list(self._members.values()):
+            self._forget(member)
+        self._looker.shutdown(wait=False, cancel_futures=True)
+
+    # -- how many there are -------------------------------------------------------------------------
+
+    def _target(self) -> int:
+        """How many workers there should be now."""
+        if self._draining:
+            return 0
+        most = capacity(self._wanted, self.needs, self._view.nodes)
+        if self._tasks is not None:
+            most = min(most, self._tasks)
+        return max(most, self._wanted.min)
+
+    def _balance(self) -> None:
+        """Ask for workers that are missing, release those that are too many and have nothing to do."""
+        missing = self._target() - sum(1 for m in self._members.values() if not m.doomed)
+        if missing > 0 and time.monotonic() >= self._next_birth:
+            for _ in range(missing):
+                self._add()
+        elif missing < 0 and not self._draining:
+            members = sorted(self._members.values(), key=lambda m: (m.up, -m.number))
+            for member in [m for m in members if not m.calls and not m.doomed][:-missing]:
+                log.info("%s is not needed any more", member.station.name)
+                self._forget(member)
 
     def _add(self) -> None:
         number = self._made
         self._made += 1
-        layout = self.layout
-        actor = _RayWorker.options(num_gpus=layout.gpus, num_cpus=layout.cpus).remote(
-            self._setup, layout.kind, number, layout.gpus
+        needs = self.needs
+        name = f"{needs.kind}-{number}"
+        selector = dict(self._wanted.labels)
+        if self._avoided:
+            selector[NODE_LABEL] = f"!in({','.join(sorted(self._avoided))})"
+        actor = REMOTE.options(
+            num_gpus=needs.gpus, num_cpus=needs.cpus, label_selector=selector or None
+        ).remote(self._setup, needs.kind, number, needs.gpus)
+        member = _Member(number, actor, Station(str(number), name, "", DeviceInfo(needs.kind)))
+        self._members[number] = member
+        actor.about.remote().future().add_done_callback(
+            lambda done: self._news.put(partial(self._welcome, member, done))
         )
-        name = f"{layout.kind}-{number}"
-        self._members.append(_Member(number, actor, actor.about.remote(), name))
 
-    def _welcome(self, member: _Member) -> None:
+    def _welcome(self, member: _Member, answer: Future[About]) -> list[Ended | Lost]:
+        if member.number not in self._members:
+            return []
         try:
-            member.name = ray.get(member.about)["name"]
+            about = answer.result()
         except RayError as error:
-            self._members.remove(member)
-            self._stillborn += 1
-            log.warning("%s did not come up: %s", member.name, _first_line(error))
-            if self._stillborn >= STILLBORN_LIMIT:
-                raise ClusterError(f"no worker comes up: {_cause(error)}") from error
-            self._add()
+            self._forget(member)
+            self._mourn(member, error)
+            return []
+        station, device = member.station, about.device
+        station.name, station.node, station.device = about.name, about.node, device
+        station.lanes = max(1, int(self.needs.gpus))
+        member.pid = about.pid
+        if about.problem is not None:
+            self._forget(member)
+            self._bear_later()
+            if not self._ever_up and self._stillborn >= STILLBORN_LIMIT:
+                raise ClusterError(f"no worker comes up: {about.problem} (on {about.host})")
+            return [Lost(station, Failure("worker", f"it cannot work: {about.problem}"))]
+        if self.needs.gpus and device.memory_bytes is not None:
+            station.memory_bytes = int(device.memory_bytes * min(1.0, self.needs.gpus))
+        member.busy = BusyShare(station.lanes)
+        member.up = True
+        self._up[member.number] = time.monotonic()
+        self._find_classes()
+        self._stillborn, self._ever_up, self._alone_since = 0, True, None
+        self._shelve(member)
+        log.info("%s is up", station.name)
+        return []
+
+    def _mourn(self, member: _Member, error: RayError) -> None:
+        """It did not come up."""
+        log.warning("%s did not come up: %s", member.station.name, first_line(error))
+        # One whose node went while it started is no sign of anything.
+        if not (isinstance(error, RayActorError) and error.actor_init_failed):
             return
-        member.about = None
-        self._stillborn = 0
-        log.info("%s is up", member.name)
+        self._bear_later()
+        if not self._ever_up and self._stillborn >= STILLBORN_LIMIT:
+            raise ClusterError(f"no worker comes up: {last_line(error)}") from error
 
-    def _collect(self, member: _Member, ref: Any) -> list[Outcome | Lost]:
-        task, attempt = member.attempts[ref]
+    def _bear_later(self) -> None:
+        self._stillborn += 1
+        pause = min(60.0, 0.5 * 2.0**self._stillborn) if self._ever_up else 0.0
+        self._next_birth = time.monotonic() + pause
+
+    # -- what ends ----------------------------------------------------------------------------------
+
+    def _answered(
+        self, member: _Member, call: int, answer: Future[list[Outcome]]
+    ) -> list[Ended | Lost]:
+        if call not in member.calls or member.number not in self._members:
+            return []  # its worker was given up meanwhile
         try:
-            outcome: Outcome = ray.get(ref)
+            outcomes = answer.result()
+        except ActorUnavailableError as error:
+            log.warning("%s is out of reach: %s", member.station.name, first_line(error))
+            member.missing_since = member.missing_since or time.monotonic()
+            self._ask_again(member, call)
+            return []
         except RayActorError as error:
-            # Everything it held is lost with it; wait for no other reference to say so.
-            painting = member.painting()
-            self._members.remove(member)
-            ray.kill(member.actor)  # unavailable is not dead: make sure that it does not go on
-            reason = f"its worker {member.name} died: {_first_line(error)}"
-            log.warning("%s is lost with %d attempts", member.name, len(member.attempts))
-            if not self._draining:
-                self._add()
-            return [
-                Lost(t, a, Failure("worker", reason), member.name, painting=a == painting)
-                for t, a in member.attempts.values()
-            ]
+            if error.preempted:
+                return self._lose(member, "preempted", "its machine was taken away")
+            return self._lose(member, "worker", f"its worker died: {first_line(error)}")
         except RayError as error:
-            del member.attempts[ref]
-            reason = f"Ray could not run it: {_first_line(error)}"
-            return [Lost(task, attempt, Failure("worker", reason), member.name)]
-        del member.attempts[ref]
-        return [outcome]
+            return self._lose(member, "worker", f"Ray could not run it: {first_line(error)}")
+        return self._take(member, call, outcomes)
 
-    def _listen(self) -> None:
-        """Take in what workers said of their progress, and ask again. Never waits."""
-        for member in self._members:
-            if member.about is not None or not member.attempts:
+    def _take(self, member: _Member, call: int, outcomes: list[Outcome]) -> list[Ended | Lost]:
+        del member.calls[call], member.submitted[call]
+        member.recalled.discard(call)
+        if any(o.failure is not None and o.failure.kind == "preempted" for o in outcomes):
+            member.doomed = True
+        self._shelve(member)
+        ended: list[Ended | Lost] = [Ended(outcome, member.station) for outcome in outcomes]
+        if member.doomed and not member.calls:
+            ended += self._lose(member, "preempted", "its machine is being taken away")
+        return ended
+
+    def _ask_again(self, member: _Member, call: int) -> None:
+        """A call's answer was lost on the way: its worker still has it, or is still at it."""
+        if call not in member.calls:
+            return  # its worker was given up meanwhile
+
+        def told(done: Future[list[Outcome] | None]) -> None:
+            self._news.put(partial(self._told_again, member, call, done))
+
+        member.actor.ended.remote(list(member.calls[call])).future().add_done_callback(told)
+
+    def _told_again(
+        self, member: _Member, call: int, answer: Future[list[Outcome] | None]
+    ) -> list[Ended | Lost]:
+        if call not in member.calls or member.number not in self._members:
+            return []
+        try:
+            outcomes = answer.result()
+        except RayError as error:
+            if isinstance(error, RayActorError) and not isinstance(error, ActorUnavailableError):
+                return self._answered(member, call, _failed(error))
+            since = member.missing_since or time.monotonic()
+            if time.monotonic() - since > UNAVAILABLE_SECONDS:
+                return self._lose(
+                    member, "unavailable", f"its worker {member.station.name} cannot be reached"
+                )
+            self._later(0.5, partial(self._ask_again, member, call))
+            return []
+        member.missing_since = None
+        if outcomes is None:
+            self._later(0.5, partial(self._ask_again, member, call))
+            return []
+        return self._take(member, call, outcomes)
+
+    def _later(self, seconds: float, do: Callable[[], None]) -> None:
+        """Do something on the driver's thread, a little later."""
+
+        def item() -> list[Ended | Lost]:
+            do()
+            return []
+
+        timer = threading.Timer(seconds, lambda: self._news.put(item))
+        timer.daemon = True
+        timer.start()
+
+    def _lose(self, member: _Member, kind: FailureKind, reason: str) -> list[Ended | Lost]:
+        """It is gone, or is made to go; everything it held is lost with it."""
+        if member.number not in self._members:
+            return []
+        attempts, painting = member.attempts(), member.painting()
+        log.warning("%s is lost with %d attempts: %s", member.station.name, len(attempts), reason)
+        self._forget(member)
+        self._balance()
+        return [Lost(member.station, Failure(kind, reason), attempts, painting)]
+
+    def _forget(self, member: _Member) -> None:
+        del self._members[member.number]
+        for bucket in self._open:
+            bucket.pop(member.number, None)
+        if member.up:
+            since = self._up.pop(member.number)
+            self._gpu_seconds += (time.monotonic() - since) * (self.needs.gpus or 1.0)
+            self._find_classes()
+        ray.kill(member.actor)  # unavailable is not dead: make sure that it does not go on
+        member.calls.clear()
+        if not self._up:
+            self._alone_since = self._alone_since or time.monotonic()
+
+    def _find_classes(self) -> None:
+        sizes = {self._members[n].station.memory_bytes for n in self._up if n in self._members}
+        self._classes = sorted(size for size in sizes if size is not None)
+
+    def _shelve(self, member: _Member) -> None:
+        """Put it where those are that have as many calls."""
+        member.station.calls = len(member.calls)
+        for bucket in self._open:
+            bucket.pop(member.number, None)
+        usable = member.up and not member.doomed and not self._draining
+        if usable and member.missing_since is None and len(member.calls) < len(self._open):
+            self._open[len(member.calls)][member.number] = member
+
+    # -- keeping an eye on it -----------------------------------------------------------------------
+
+    def _watch(self) -> list[Ended | Lost]:
+        now = time.monotonic()
+        interval = max(ASK_SECONDS, len(self._members) / WORKERS_PER_ASK_SECOND)
+        if now - self._watched_at < min(interval, ASK_SECONDS):
+            return []
+        self._watched_at = now
+        self._look()
+        lost: list[Ended | Lost] = []
+        for member in list(self._members.values()):
+            if not member.up:
                 continue
-            if member.asked is not None:
-                ready, _ = ray.wait([member.asked], timeout=0)
-                if not ready:
-                    continue
-                try:
-                    member.heard = ray.get(member.asked)
-                except RayError:
-                    member.heard = []  # its attempts will say what happened
-            member.asked = member.actor.progress.remote()
+            if member.station.node in self._view.draining and not member.doomed:
+                self._take_leave(member)
+            quiet = self._quiet(member, now)
+            if quiet > self._wanted.stall_timeout:
+                lost += self._kill_stalled(member, quiet)
+            elif member.asked_at is None and now - member.heard_at >= interval:
+                self._ask(member)
+        self._balance()
+        self._see_whether_alone(now)
+        return lost
+
+    def _quiet(self, member: _Member, now: float) -> float:
+        """Since when it has given no sign of life: it does not answer, or an attempt does not go on."""
+        silent = 0.0 if member.asked_at is None else now - member.asked_at
+        stuck = 0.0
+        if member.calls and member.heard is not None and member.heard.quiet_seconds:
+            stuck = member.heard.quiet_seconds + (now - member.heard_at)
+        return max(silent, stuck)
+
+    def _ask(self, member: _Member) -> None:
+        member.asked_at = time.monotonic()
+        member.actor.report.remote().future().add_done_callback(
+            lambda done: self._news.put(partial(self._hear, member, done))
+        )
+
+    def _hear(self, member: _Member, answer: Future[Report]) -> list[Ended | Lost]:
+        if member.number not in self._members:
+            return []
+        member.asked_at = None
+        member.heard_at = time.monotonic()
+        try:
+            member.heard = answer.result()
+        except ActorUnavailableError:
+            return []
+        except RayActorError as error:
+            # One with calls hears of it by them; an idle one, here.
+            if error.preempted:
+                return self._lose(member, "preempted", "its machine was taken away")
+            return self._lose(member, "worker", f"its worker died: {first_line(error)}")
+        except RayError as error:
+            log.warning("%s does not say how it does: %s", member.station.name, first_line(error))
+            return []
+        member.busy_share = member.busy(member.heard.busy_seconds)
+        if member.heard.leaving and not member.doomed:
+            member.doomed = True
+            self._shelve(member)
+            if not member.calls:
+                return self._lose(member, "preempted", "its machine is being taken away")
+        return []
+
+    def _take_leave(self, member: _Member) -> None:
+        """Its node is going."""
+        log.info("%s leaves: its node is being taken away", member.station.name)
+        member.doomed = True
+        self._shelve(member)
+        member.actor.leave.remote()
+
+    def _kill_stalled(self, member: _Member, quiet: float) -> list[Ended | Lost]:
+        reason = f"its worker {member.station.name} gave no sign of life for {quiet:.0f} s"
+        _kill_process(member.station.node, member.pid)
+        return self._lose(member, "stalled", reason)
+
+    def _look(self) -> None:
+        """Take in what the cluster has become, and look again; never waits."""
+        if self._looking is not None and self._looking.done():
+            try:
+                self._view = self._looking.result()
+            except (
+                Exception
+            ) as error:  # the head is out of reach; Ray itself tells when it gives up
+                log.warning("the cluster could not be looked at: %s", first_line(error))
+            self._looking, self._looked_at = None, time.monotonic()
+        interval = max(LOOK_SECONDS, len(self._view.nodes) / 50)
+        if self._looking is None and time.monotonic() - self._looked_at >= interval:
+            self._looking = self._looker.submit(look)
+
+    def _see_whether_alone(self, now: float) -> None:
+        if self._alone_since is None or self._draining:
+            return
+        alone = now - self._alone_since
+        if self._avoided and alone > FORGIVE_SECONDS:
+            log.warning("no node is left: those that were avoided are tried again")
+            self._avoided.clear()
+            for member in list(self._members.values()):
+                self._forget(member)
+            self._balance()
+        if alone > PATIENCE_SECONDS:
+            have = ", ".join(
+                f"{sum(n.resources.get(what, 0) for n in self._view.nodes):g} {what}s"
+                for what in ("GPU", "CPU")
+            )
+            raise ClusterError(
+                f"no worker has come up for {alone / 60:.0f} min: each needs "
+                f"{self.needs.gpus:g} GPUs and {self.needs.cpus:g} CPUs, and the cluster has {have}"
+            )
 
 
-def _pending(ref: Any) -> tuple[Any, ...]:
-    return () if ref is None else (ref,)
+def _failed(error: BaseException) -> Future[list[Outcome]]:
+    future: Future[list[Outcome]] = Future()
+    future.set_exception(error)
+    return future
 
 
-def _attempts(member: _Member) -> set[str]:
-    return {attempt for _, attempt in member.attempts.values()}
+@ray.remote(num_cpus=0, max_retries=0)  # type: ignore[untyped-decorator]
+def _kill(pid: int) -> None:
+    import contextlib
+    import os
+    import signal
+
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
 
 
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
+def _kill_process(node: str, pid: int) -> None:
+    """Kill a process that does not listen to Ray any more, by a task on its node."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-
-def _cause(error: BaseException) -> str:
-    """What the worker's constructor raised: the last line of the traceback that Ray reports."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
+    if pid:
+        _kill.options(
+            scheduling_strategy=NodeAffinitySchedulingStrategy(node_id=node, soft=False)
+        ).remote(pid)

@@ -9,19 +9,24 @@ from __future__ import annotations
 import importlib
 import logging
 import platform
+import re
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
+from cluster.messages import DeviceInfo
 from jobs.losslog import LossRow
 from jobs.spec import ImageOptions
 from jobs.tasks import Task
 from stylize.errors import CheckpointError
 
 if TYPE_CHECKING:
+    import torch
+
+    from stylize.checkpoint import Checkpoint
     from stylize.recorder import Step
     from stylize.vgg import VGG19
 
@@ -68,35 +73,44 @@ class Resumption(Protocol):
         """Here is a checkpoint, which ``make`` makes if it is wanted."""
 
 
-class Renderer(Protocol):
-    """Pictures in, picture out. Made once in each worker; ``paint`` is never called twice at once."""
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One picture to paint: everything there is to it, decoded."""
 
-    device: str
+    task: Task
+    content: Any
+    styles: StyleParts
+    init: Any | None
+    observe: Observe
+    resumption: Resumption
+
+
+class Renderer(Protocol):
+    """Pictures in, picture out. Made once for each device of a worker; ``paint`` is never called twice at
+    once on one, the others may be."""
+
+    device: DeviceInfo
     versions: dict[str, str]
 
     def decode(self, data: bytes, name: str) -> Any:
         """Bytes -> a picture of the renderer's own kind. Raises stylize.PictureError."""
 
-    def paint(
-        self,
-        task: Task,
-        content: Any,
-        styles: StyleParts,
-        init: Any | None,
-        observe: Observe,
-        should_stop: ShouldStop,
-        resumption: Resumption,
-    ) -> Painted:
-        """Render on the device. Raises stylize's errors; their pictures are of the renderer's kind."""
+    def shape(self, picture: Any) -> Hashable:
+        """Equal for contents that can be painted together."""
+
+    def paint(self, orders: Sequence[Order], should_stop: ShouldStop) -> list[Painted]:
+        """Render on the device: one picture, or several of one shape and recipe together. Raises
+        stylize's errors; their pictures are of the renderer's kind."""
 
     def encode(self, picture: Any, image: ImageOptions) -> Encoded:
         """A painted picture -> its file."""
 
 
-def make_renderer(path: str, base: str, threads: int | None) -> Renderer:
-    """The renderer at ``module:Class``, which is called with ``base`` and ``threads``."""
+def make_renderer(path: str, base: str, threads: int | None, index: int = 0) -> Renderer:
+    """The renderer at ``module:Class``, which is called with ``base``, ``threads`` and ``index``: that of
+    its device, among those that this process sees."""
     module, _, name = path.partition(":")
-    renderer: Renderer = getattr(importlib.import_module(module), name)(base, threads)
+    renderer: Renderer = getattr(importlib.import_module(module), name)(base, threads, index)
     return renderer
 
 
@@ -105,7 +119,7 @@ class Painter:
 
     NETWORKS = 2  # a job that sweeps over weights changes between two; each holds 80 MB
 
-    def __init__(self, base: str, threads: int | None) -> None:
+    def __init__(self, base: str, threads: int | None, index: int = 0) -> None:
         import torch
 
         from stylize.loop import default_device
@@ -114,8 +128,10 @@ class Painter:
             torch.set_num_threads(threads)
         self._base = Path(base)
         self._device = default_device()
+        if self._device.type == "cuda":
+            self._device = torch.device("cuda", index)
         self._networks: OrderedDict[str, VGG19] = OrderedDict()
-        self.device = _device_name(self._device)
+        self.device = describe_device(self._device)
         self.versions = {
             "stylefarm": version("stylefarm"),
             "torch": torch.__version__,
@@ -128,42 +144,56 @@ class Painter:
 
         return decode(data, name)
 
-    def paint(
-        self,
-        task: Task,
-        content: Any,
-        styles: StyleParts,
-        init: Any | None,
-        observe: Observe,
-        should_stop: ShouldStop,
-        resumption: Resumption,
-    ) -> Painted:
-        """A ``stylize.images.Picture``, rendered by ``stylize.stylize``."""
+    def shape(self, picture: Any) -> Hashable:
+        """Height and width."""
+        return tuple(picture.rgb.shape)
+
+    def paint(self, orders: Sequence[Order], should_stop: ShouldStop) -> list[Painted]:
+        """``stylize.images.Picture``s, rendered by ``stylize.stylize``."""
         from stylize.checkpoint import Checkpoint
+
+        if len(orders) > 1:
+            return self._paint(orders, None, should_stop)
+        (order,) = orders
+        try:
+            if order.resumption.found is not None:
+                at = Checkpoint.from_bytes(order.resumption.found)
+                return self._paint(orders, at, should_stop)
+        except CheckpointError as error:  # damaged, or of pictures that were changed since
+            log.info("task %s begins anew: %s", order.task.id, error)
+        return self._paint(orders, None, should_stop)
+
+    def _paint(
+        self, orders: Sequence[Order], resume: Checkpoint | None, should_stop: ShouldStop
+    ) -> list[Painted]:
         from stylize.loop import stylize
 
-        def paint(resume: Checkpoint | None) -> Painted:
-            resumption.begin(0 if resume is None else resume.steps)
-            result = stylize(
-                content,
-                list(styles),
-                task.recipe,
-                init=init,
-                network=self._network(task),
-                device=self._device,
-                observer=lambda steps: observe([_row(step) for step in steps]),
-                should_stop=should_stop,
-                on_checkpoint=lambda checkpoint: resumption.offer(checkpoint.to_bytes),
-                resume=resume,
-            )
-            return Painted(result.picture, result.concessions)
+        def observe(steps: Sequence[Step]) -> None:
+            for picture, order in enumerate(orders):
+                rows = [_row(step) for step in steps if step.picture == picture]
+                if rows:
+                    order.observe(rows)
 
-        try:
-            if resumption.found is not None:
-                return paint(Checkpoint.from_bytes(resumption.found))
-        except CheckpointError as error:  # damaged, or of pictures that were changed since
-            log.info("task %s begins anew: %s", task.id, error)
-        return paint(None)
+        def keep(checkpoint: Checkpoint) -> None:
+            for picture, order in enumerate(orders):
+                order.resumption.offer(lambda k=picture: checkpoint.alone(k).to_bytes())  # type: ignore[misc]
+
+        for order in orders:
+            order.resumption.begin(0 if resume is None else resume.steps)
+        first = orders[0]
+        result = stylize(
+            [order.content for order in orders],
+            [list(order.styles) for order in orders],
+            first.task.recipe,
+            init=None if first.init is None else [cast("Any", order.init) for order in orders],
+            network=self._network(first.task),
+            device=self._device,
+            observer=observe,
+            should_stop=should_stop,
+            on_checkpoint=keep,
+            resume=resume,
+        )
+        return [Painted(picture, result.concessions) for picture in result.pictures]
 
     def encode(self, picture: Any, image: ImageOptions) -> Encoded:
         """The file in the job's format."""
@@ -201,9 +231,27 @@ def _row(step: Step) -> LossRow:
     )
 
 
-def _device_name(device: Any) -> str:
-    if device.type == "cuda":
-        import torch
+def describe_device(device: torch.device) -> DeviceInfo:
+    """A device's name, memory and driver."""
+    import torch
 
-        return f"cuda ({torch.cuda.get_device_name(device)})"
-    return str(device.type)
+    if device.type == "cuda":
+        properties = torch.cuda.get_device_properties(device)
+        return DeviceInfo(properties.name, properties.total_memory, driver_version())
+    if device.type == "cpu":
+        import psutil
+
+        return DeviceInfo("cpu", psutil.virtual_memory().total)
+    return DeviceInfo(device.type)
+
+
+DRIVER_FILE = Path("/proc/driver/nvidia/version")
+
+
+def driver_version() -> str | None:
+    """NVIDIA's driver, as the kernel names it: "535.104.05"; None where there is none."""
+    try:
+        found = re.search(r"NVRM version:.*?\s(\d+\.\d[\d.]*)\s", DRIVER_FILE.read_text())
+    except OSError:
+        return None
+    return found[1] if found else None

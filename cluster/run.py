@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Literal
 
-from cluster.driver import Counts, Driver
+from cluster.driver import Asked, Counts, Driver, Limits
 from cluster.events import (
     Beat,
     ColumnsUnused,
@@ -80,9 +80,12 @@ class RunResult:
 
     @property
     def exit_status(self) -> int:
-        """0 all done, 1 some tasks failed, 130 interrupted."""
-        if self.counts.reason == "interrupted":
+        """0 all done (or as much as --limit asked for), 1 some tasks failed or a limit of the job's ended
+        the run, 130 interrupted."""
+        if self.counts.reason in ("interrupted", "preempted"):
             return 130
+        if self.counts.reason in ("max_failures", "max_gpu_hours"):
+            return 1
         return 1 if self.counts.failed or self.failed_before else 0
 
 
@@ -90,7 +93,7 @@ def run_job(
     job: Job,
     options: RunOptions,
     listen: Listener,
-    should_stop: Callable[[], bool] = lambda: False,
+    asked: Callable[[], Asked] = lambda: "no",
     on_start: Callable[[], None] = lambda: None,
     on_connected: Callable[[], None] = lambda: None,
 ) -> RunResult:
@@ -125,7 +128,7 @@ def run_job(
             records,
             ledger,
             reader,
-            _Hooks(listen, should_stop, on_start, on_connected, began),
+            _Hooks(listen, asked, on_start, on_connected, began),
         )
 
 
@@ -134,7 +137,7 @@ class _Hooks:
     """What ``run_job`` was given to be called."""
 
     listen: Listener
-    should_stop: Callable[[], bool]
+    asked: Callable[[], Asked]
     on_start: Callable[[], None]
     on_connected: Callable[[], None]
     began: float
@@ -161,12 +164,12 @@ def _render(
                 reader,
                 pool,
                 records,
-                counting,
-                attempts=job.spec.retries.attempts,
-                max_failures=job.spec.stop.max_failures,
-                limit=options.limit,
-                should_stop=hooks.should_stop,
+                _measured(job, options, counting),
+                limits=_limits(job, options),
+                asked=hooks.asked,
                 kept=ledger.kept,
+                probe=storage.check,
+                left=lambda: None if reader.census is None else reader.census.left,
             )
             try:
                 counts = driver.run()
@@ -287,6 +290,19 @@ def open_agenda(job: Job) -> Agenda:
     return Agenda(job, digest_of)
 
 
+def _limits(job: Job, options: RunOptions) -> Limits:
+    spec = job.spec
+    return Limits(
+        attempts=spec.retries.attempts,
+        batch=None if spec.workers.batch == "auto" else spec.workers.batch,
+        tasks=options.limit,
+        max_failures=spec.stop.max_failures,
+        max_gpu_hours=spec.stop.max_gpu_hours,
+        storage_patience=spec.retries.storage_patience,
+        grace=spec.workers.grace,
+    )
+
+
 def _setup(job: Job, options: RunOptions, storage: Storage) -> WorkerSetup:
     threads = job.spec.workers.threads
     return WorkerSetup(
@@ -299,7 +315,17 @@ def _setup(job: Job, options: RunOptions, storage: Storage) -> WorkerSetup:
         renderer=options.renderer,
         threads=None if threads == "auto" else threads,
         checkpoint_seconds=CHECKPOINT_SECONDS,
+        grace_seconds=job.spec.workers.grace,
     )
+
+
+def _measured(job: Job, options: RunOptions, listen: Listener) -> Listener:
+    """The listener, and Ray's metrics where there is Ray."""
+    if options.pool == "inline":
+        return listen
+    from cluster.metrics import Metrics
+
+    return Metrics(job.spec.name, listen)
 
 
 @contextlib.contextmanager
@@ -311,17 +337,19 @@ def _open_pool(setup: WorkerSetup, job: Job, options: RunOptions) -> Iterator[Po
         finally:
             inline.close()
         return
-    from cluster import ray_pool  # seconds of imports that other commands do without
+    # Seconds of imports that other commands do without.
+    from cluster import ray_cluster
+    from cluster.ray_pool import RayPool
 
-    ray_pool.connect(options.address)
+    ray_cluster.connect(options.address)
     try:
-        pool = ray_pool.RayPool(setup, job.spec.workers)
+        pool = RayPool(setup, job.spec.workers)
         try:
             yield pool
         finally:
             pool.close()
     finally:
-        ray_pool.disconnect()
+        ray_cluster.disconnect()
 
 
 def _resolved(job: Job, digests: Mapping[tuple[str, str | None], str]) -> dict[str, object]:

@@ -1,57 +1,67 @@
 """One worker: fetch -> paint -> store, and say how it went. Knows no Ray, so it runs anywhere.
 
-Several attempts may be in here at once, in threads. They take turns at the device, so while one paints
-the next fetches its pictures and the last stores its own.
+Several calls may be in here at once, in threads. They take turns at the device, so while one paints the
+next fetches its pictures and the last stores its own. A call can bring several attempts; those whose
+pictures have one shape are painted together.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import os
 import socket
 import threading
 import time
-import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cluster.checkpoints import Checkpoints
-from cluster.loss_stream import LossStream
-from cluster.messages import Failure, FailureKind, Outcome, Progress, WorkerSetup
-from cluster.renderer import Painted, StyleParts, make_renderer
+from cluster.apart import paint_apart
+from cluster.attempt import Attempt, Continuation, Fetched, explain_fetch
+from cluster.lanes import Lanes, SentBack
+from cluster.messages import Assignment, Failure, Outcome, Progress, Report, WorkerSetup
+from cluster.pulse import Phase, Pulse
+from cluster.renderer import Order, Painted, Renderer, make_renderer
 from jobs import keys
-from jobs.errors import InputError, StorageError, StorageFullError, printable
+from jobs.errors import StorageError
 from jobs.inputs import InputData, Inputs
-from jobs.losslog import LossLog, LossRow
+from jobs.losslog import LossRow
 from jobs.storage import open_storage
-from jobs.tasks import (
-    AttemptRecord,
-    InputRecord,
-    OutputRecord,
-    Task,
-    TaskRecord,
-    style_records,
-)
+from jobs.tasks import AttemptRecord, OutputRecord, Task, TaskRecord, style_records
 from jobs.web import display, without_secrets
-from stylize.errors import (
-    DivergedError,
-    InterruptedRender,
-    MemoryLimitError,
-    PictureError,
-    WeightsError,
-)
+from stylize.errors import DivergedError, InterruptedRender
 
 log = logging.getLogger(__name__)
 
+AT_ONCE = 8
+"""Pictures of one call that are fetched, or stored, at a time."""
+
+
+PROMPT_SIZE = 2048
+"""Up to so many pixels a few CPU cores make a step in well below a stall's five minutes."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """An attempt with everything that it is painted from."""
+
+    attempt: Attempt
+    order: Order
+    fetched: Fetched
+    note: Callable[[int, int, float], None]
+    """Takes the scale, step and loss that it has come to."""
+
 
 class Worker:
-    """Renders tasks of one job on one device. Safe to call from several threads."""
+    """Renders tasks of one job on ``devices`` devices. Safe to call from several threads."""
 
-    def __init__(self, setup: WorkerSetup, name: str) -> None:
+    def __init__(
+        self, setup: WorkerSetup, name: str, *, devices: int = 1, first_device: int = 0
+    ) -> None:
         self.name = name
         self.node = socket.gethostname()
         self._setup = setup
@@ -59,153 +69,296 @@ class Worker:
         self._inputs = Inputs(
             Path(setup.base), setup.storage, allow_private=setup.inputs.allow_private
         )
-        self._renderer = make_renderer(setup.renderer, setup.base, setup.threads)
-        self._device = threading.Lock()
+        self._renderers = [
+            make_renderer(setup.renderer, setup.base, setup.threads, first_device + k)
+            for k in range(devices)
+        ]
+        self._first_device = first_device
+        self._lanes: Lanes[Renderer] = Lanes(self._renderers)
+        self._pulse = Pulse()
         self._draining = threading.Event()
         self._stopping = threading.Event()
+        self._deadline: float | None = None
+        """When to break off what is painting, since the machine is taken away."""
+        self._recalled: set[str] = set()
         self._progress: dict[str, Progress] = {}
-        self.device = self._renderer.device
+        self.device = self._renderers[0].device
 
-    def run(self, task: Task, attempt: str) -> Outcome:
-        """Make one attempt at a task. Raises nothing: whatever happens is in the outcome."""
-        started = time.time()
-        failure, record = None, None
-        log_ = LossLog(tuple(task.recipe.style_layers), self._setup.losses_every)
-        stream = LossStream(self._storage, task.id, log_)
-        checkpoints = Checkpoints(
-            self._storage, task.id, self._setup.checkpoint_seconds, stream.write
-        )
+    def run(self, assignments: Sequence[Assignment]) -> list[Outcome]:
+        """Make attempts, one at each task. Raises nothing: whatever happens is in the outcomes."""
+        attempts = [
+            Attempt(assignment, self._setup, self._storage, lambda: self._deadline is not None)
+            for assignment in assignments
+        ]
         try:
-            record = self._render(task, attempt, stream, checkpoints)
+            if len(attempts) == 1 and attempts[0].apart:
+                return [self._run_apart(assignments[0], attempts[0])]
+            ready = self._gather(attempts)
+            if ready:
+                self._paint_all(ready)
         except Exception as error:
-            failure = _explain(error)
-            if failure.kind == "bug":
-                log.error("task %s attempt %s\n%s", task.id, attempt, traceback.format_exc())
-            if isinstance(error, DivergedError) and error.pictures:
-                failure = replace(failure, kept=self._keep(task, error.pictures[0]))
+            for attempt in attempts:
+                if attempt.record is None and attempt.failure is None:
+                    attempt.fail(error)
         finally:
-            self._progress.pop(attempt, None)
-            checkpoints.close()
-        made = AttemptRecord(
-            id=attempt,
-            worker=self.name,
-            node=self.node,
-            device=self.device,
-            started=started,
-            seconds=round(time.time() - started, 3),
-            error=failure.message if failure else None,
-        )
-        if record is not None:
-            record = record.model_copy(update={"attempts": [made]})
-        return Outcome(task, made, record, failure, checkpoints.exists)
+            for attempt in attempts:
+                self._progress.pop(attempt.id, None)
+                self._recalled.discard(attempt.id)
+                attempt.checkpoints.close()
+                self._pulse.leave(attempt.id)
+        return [self._told(attempt) for attempt in attempts]
 
     def progress(self) -> list[Progress]:
         """Where the attempts stand that are painting now."""
         return list(self._progress.values())
 
+    def report(self) -> Report:
+        """What there is to say of it."""
+        return Report(
+            tuple(self.progress()),
+            self._lanes.busy_seconds,
+            self._pulse.quiet_seconds,
+            self._deadline is not None,
+        )
+
+    @property
+    def idle(self) -> bool:
+        """Whether no attempt is being made."""
+        return not len(self._pulse)
+
     def drain(self) -> None:
         """Let what is painting finish; what waits for the device comes back as stopped."""
         self._draining.set()
+        self._lanes.wake()
+
+    def leave(self, grace_seconds: float | None = None) -> None:
+        """The machine is taken away: store a checkpoint of what is painting as soon as there is one, at
+        the latest after so many seconds break it off, and hand back everything else now."""
+        if self._deadline is None:
+            grace = self._setup.grace_seconds if grace_seconds is None else grace_seconds
+            self._deadline = time.monotonic() + grace
+        # Not here: this may be a signal's handler, and who was interrupted may hold the lock.
+        threading.Thread(target=self._lanes.wake, daemon=True).start()
 
     def stop(self) -> None:
         """Break off what is painting, too, at its next step."""
         self._draining.set()
         self._stopping.set()
+        self._lanes.wake()
 
-    def _render(
-        self, task: Task, attempt: str, stream: LossStream, checkpoints: Checkpoints
-    ) -> TaskRecord:
-        timer = _Timer()
-        with timer("fetch"):
-            fetched = self._fetch(task)
-            content = self._decode("content", fetched.content)
-            pictures = [self._decode("style", style) for style in fetched.styles]
-            masks = {uri: self._decode("mask", mask) for uri, mask in fetched.masks.items()}
-            init = self._decode("init", fetched.init) if fetched.init else None
-            resumption = _Resumption(checkpoints.load(), checkpoints, stream)
+    def recall(self, attempts: Sequence[str]) -> None:
+        """Hand these back, unless they are painting already."""
+        self._recalled.update(attempts)
+        self._lanes.wake()
+
+    def _told(self, attempt: Attempt) -> Outcome:
+        outcome = attempt.outcome(self._made())
+        failure = outcome.failure
+        log.info(
+            "%s after %.1f s",
+            "done" if failure is None else f"{failure.kind} ({failure.message})",
+            outcome.attempt.seconds,
+            extra={"task": attempt.task.id, "attempt": attempt.id},
+        )
+        return outcome
+
+    def _made(self) -> AttemptRecord:
+        return AttemptRecord(
+            id="",
+            worker=self.name,
+            node=self.node,
+            device=self.device.name,
+            memory_bytes=self.device.memory_bytes,
+            driver=self.device.driver,
+            started=0.0,
+            seconds=0.0,
+        )
+
+    def _turned_away(self, attempts: Sequence[Attempt]) -> SentBack | None:
+        if self._deadline is not None:
+            return SentBack("preempted", "its machine is being taken away")
+        if self._draining.is_set():
+            return SentBack("stopped", "the run was asked to stop before this task began")
+        if any(attempt.id in self._recalled for attempt in attempts):
+            return SentBack("recalled", "another worker was free before it began")
+        return None
+
+    def _enter(self, attempts: Sequence[Attempt], phase: Phase) -> None:
+        for attempt in attempts:
+            self._pulse.enter(attempt.id, phase)
+            if phase == "render" and self.device.name == "cpu":
+                size = attempt.task.recipe.size
+                self._pulse.slow_down(attempt.id, max(1.0, (size / PROMPT_SIZE) ** 2))
+
+    def _gather(self, attempts: Sequence[Attempt]) -> list[_Ready]:
+        """Fetch and decode; those that fail at it are marked."""
+        found: list[_Ready] = []
+
+        def gather(attempt: Attempt) -> None:
+            self._enter([attempt], "fetch")
+            try:
+                with attempt.timer("fetch"):
+                    found.append(self._prepare(attempt))
+            except Exception as error:
+                attempt.fail(error)
+
+        _each(gather, attempts)
+        order = {id(attempt): k for k, attempt in enumerate(attempts)}
+        return sorted(found, key=lambda ready: order[id(ready.attempt)])
+
+    def _prepare(self, attempt: Attempt) -> _Ready:
+        task = attempt.task
+        fetched = self._fetch(task)
+        content = self._decode("content", fetched.content)
+        pictures = [self._decode("style", style) for style in fetched.styles]
+        masks = {uri: self._decode("mask", mask) for uri, mask in fetched.masks.items()}
+        init = self._decode("init", fetched.init) if fetched.init else None
         mix = [
             (picture, share, None if mask is None else masks[mask])
             for picture, (_, share, mask) in zip(pictures, task.styles, strict=True)
         ]
-        with timer("wait"):
-            self._device.acquire()
+        steps, observed = task.recipe.total_steps, attempt.stream.add
+
+        def note(scale: int, step: int, total: float) -> None:
+            self._pulse.sign(attempt.id)
+            work = task.recipe.work_at(step)
+            self._progress[attempt.id] = Progress(
+                task.id, attempt.id, self.name, scale, step, steps, work, total
+            )
+
+        def observe(rows: Sequence[LossRow]) -> None:
+            observed(rows)
+            note(rows[-1].scale, rows[-1].step, rows[-1].total)
+
+        found = attempt.checkpoints.load()
+        continuation = Continuation(found, attempt.checkpoints, attempt.stream)
+        order = Order(task, content, mix, init, observe, continuation)
+        return _Ready(attempt, order, fetched, note)
+
+    def _fetch(self, task: Task) -> Fetched:
+        # Parts of one style often share a mask.
+        masks = dict.fromkeys(part.mask for part in task.styles if part.mask is not None)
+        return Fetched(
+            content=self._read(task.content),
+            styles=[self._read(part.uri) for part in task.styles],
+            masks={uri: self._read(uri) for uri in masks},
+            init=self._read(task.init) if task.init else None,
+        )
+
+    def _read(self, uri: str) -> InputData:
         try:
-            if self._draining.is_set():
-                raise InterruptedRender("the run was asked to stop before this task began")
-            with timer("render"):
-                painted = self._paint(task, attempt, content, mix, init, stream, resumption)
+            return self._inputs.read(uri)
+        except StorageError as error:
+            raise explain_fetch(uri, error) from error
+
+    def _decode(self, what: str, got: InputData) -> Any:
+        return self._renderers[0].decode(got.data, f"{what} {display(got.uri)}")
+
+    def _paint_all(self, ready: Sequence[_Ready]) -> None:
+        attempts = [r.attempt for r in ready]
+        self._enter(attempts, "wait")
+        began = time.perf_counter()
+        renderer = self._lanes.take(lambda: self._turned_away(attempts))
+        waited = round(time.perf_counter() - began, 3)
+        painted: list[tuple[_Ready, Painted]] = []
+        try:
+            for attempt in attempts:
+                attempt.timer.seconds["wait"] = waited
+            for group in _groups(ready, renderer):
+                painted += self._paint(renderer, group)
         finally:
-            self._device.release()
-        with timer("store"):
-            output = self._store(keys.image, task, painted.picture)
-            losses = stream.close()
-        return TaskRecord(
+            self._lanes.give_back(renderer)
+        for attempt in attempts:
+            if attempt.failure is not None and attempt.failure.kind in ("stopped", "preempted"):
+                attempt.checkpoints.flush()
+        self._enter([r.attempt for r, _ in painted], "store")
+        _each(lambda pair: self._finish(renderer, *pair), painted)
+
+    def _paint(self, renderer: Renderer, group: Sequence[_Ready]) -> list[tuple[_Ready, Painted]]:
+        """Paint together; where that fails, each alone, for one may be the others' trouble."""
+        self._enter([ready.attempt for ready in group], "render")
+        for ready in group:
+            # From its first moment on a render is seen to be one.
+            ready.note(ready.attempt.task.recipe.schedule()[0][0], 0, math.nan)
+        try:
+            return list(zip(group, self._paint_timed(renderer, group), strict=True))
+        except InterruptedRender as error:
+            sent_back = self._interrupted(error)
+            for ready in group:
+                ready.attempt.fail(sent_back)
+            return []
+        except Exception as error:
+            if len(group) == 1:
+                self._fail(renderer, group[0].attempt, error)
+                return []
+            log.info("%d pictures fail together and are painted one by one: %s", len(group), error)
+        return [pair for ready in group for pair in self._paint(renderer, [ready])]
+
+    def _paint_timed(self, renderer: Renderer, group: Sequence[_Ready]) -> list[Painted]:
+        began = time.perf_counter()
+        try:
+            return renderer.paint(
+                [r.order for r in group], lambda: self._breaks_off([r.attempt for r in group])
+            )
+        finally:
+            share = (time.perf_counter() - began) / len(group)
+            for ready in group:
+                seconds = ready.attempt.timer.seconds
+                seconds["render"] = round(seconds.get("render", 0.0) + share, 3)
+
+    def _breaks_off(self, attempts: Sequence[Attempt]) -> bool:
+        if self._stopping.is_set():
+            return True
+        if self._deadline is None:
+            return False
+        stored = all(attempt.checkpoints.urgently_written for attempt in attempts)
+        return stored or time.monotonic() >= self._deadline
+
+    def _interrupted(self, error: InterruptedRender) -> Exception:
+        if self._deadline is not None and not self._stopping.is_set():
+            return SentBack("preempted", "its machine is being taken away")
+        return error
+
+    def _fail(self, renderer: Renderer, attempt: Attempt, error: Exception) -> None:
+        attempt.fail(error)
+        if isinstance(error, DivergedError) and error.pictures and attempt.failure is not None:
+            kept = self._keep(renderer, attempt.task, error.pictures[0])
+            attempt.failure = replace(attempt.failure, kept=kept)
+
+    def _finish(self, renderer: Renderer, ready: _Ready, painted: Painted) -> None:
+        """Store a picture and its log, and write what is to be its record."""
+        attempt, task = ready.attempt, ready.attempt.task
+        try:
+            with attempt.timer("store"):
+                output = self._store(renderer, keys.image, task, painted.picture)
+                losses = attempt.stream.close()
+        except Exception as error:
+            attempt.fail(error)
+            return
+        attempt.record = TaskRecord(
             id=task.id,
             name=task.name,
             status="done",
             content=display(task.content),
             styles=style_records(task.styles),
             init=display(task.init) if task.init else None,
-            inputs=_input_records(task, fetched),
+            inputs=ready.fetched.records([(part.share, part.mask) for part in task.styles]),
             output=output,
             losses=losses,
-            losses_key=stream.key,
+            losses_key=attempt.stream.key,
             recipe=without_secrets(task.recipe.model_dump(mode="json")),
             weights_digest=task.weights_digest,
             steps=task.recipe.total_steps,
             concessions=list(painted.concessions),
-            seconds=timer.seconds,
-            versions=self._renderer.versions,
+            seconds=attempt.timer.seconds,
+            versions=renderer.versions,
             finished=time.time(),
         )
 
-    def _fetch(self, task: Task) -> _Fetched:
-        read = self._inputs.read
-        # Parts of one style often share a mask.
-        masks = dict.fromkeys(part.mask for part in task.styles if part.mask is not None)
-        try:
-            return _Fetched(
-                content=read(task.content),
-                styles=[read(part.uri) for part in task.styles],
-                masks={uri: read(uri) for uri in masks},
-                init=read(task.init) if task.init else None,
-            )
-        except StorageError as error:
-            raise _FetchError(str(error)) from error
-
-    def _decode(self, what: str, got: InputData) -> Any:
-        return self._renderer.decode(got.data, f"{what} {display(got.uri)}")
-
-    def _paint(
-        self,
-        task: Task,
-        attempt: str,
-        content: Any,
-        styles: StyleParts,
-        init: Any | None,
-        stream: LossStream,
-        resumption: _Resumption,
-    ) -> Painted:
-        steps = task.recipe.total_steps
-
-        def note(scale: int, step: int, total: float) -> None:
-            self._progress[attempt] = Progress(
-                task.id, attempt, self.name, scale, step, steps, task.recipe.work_at(step), total
-            )
-
-        def observe(rows: Sequence[LossRow]) -> None:
-            stream.add(rows)
-            note(rows[-1].scale, rows[-1].step, rows[-1].total)
-
-        note(task.recipe.schedule()[0][0], 0, float("nan"))
-        return self._renderer.paint(
-            task, content, styles, init, observe, self._stopping.is_set, resumption
-        )
-
     def _store(
-        self, key_of: Callable[[str, str, str], str], task: Task, picture: Any
+        self, renderer: Renderer, key_of: Callable[[str, str, str], str], task: Task, picture: Any
     ) -> OutputRecord:
-        encoded = self._renderer.encode(picture, self._setup.image)
+        encoded = renderer.encode(picture, self._setup.image)
         key = key_of(task.name, task.id, encoded.extension)
         self._storage.put(key, encoded.data, content_type=encoded.content_type)
         return OutputRecord(
@@ -216,105 +369,64 @@ class Worker:
             height=encoded.height,
         )
 
-    def _keep(self, task: Task, picture: Any) -> OutputRecord | None:
+    def _keep(self, renderer: Renderer, task: Task, picture: Any) -> OutputRecord | None:
         """Store the last good picture of a render that failed, if that can be done."""
         try:
-            return self._store(keys.kept, task, picture)
+            return self._store(renderer, keys.kept, task, picture)
         except Exception as error:  # the render's failure is the news, whatever becomes of this
-            log.warning("the last good picture of task %s is not kept: %s", task.id, error)
+            log.warning("the last good picture is not kept: %s", error, extra={"task": task.id})
             return None
 
-
-@dataclass(frozen=True, slots=True)
-class _Fetched:
-    """A task's pictures, as files."""
-
-    content: InputData
-    styles: Sequence[InputData]
-    masks: Mapping[str, InputData]
-    """By address."""
-    init: InputData | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Resumption:
-    """``cluster.renderer.Resumption``, with the loss log going where the render goes."""
-
-    found: bytes | None
-    _checkpoints: Checkpoints
-    _stream: LossStream
-
-    def begin(self, step: int) -> None:
-        self._stream.begin(step)
-
-    def offer(self, make: Callable[[], bytes]) -> None:
-        self._checkpoints.offer(make)
-
-
-class _FetchError(Exception):
-    """An input's storage or server did not answer."""
-
-
-@dataclass
-class _Timer:
-    """Seconds of each named phase."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def __call__(self, phase: str) -> Iterator[None]:
-        began = time.perf_counter()
+    def _run_apart(self, assignment: Assignment, attempt: Attempt) -> Outcome:
+        """Have a process of its own make an attempt, on this worker's device."""
+        self._enter([attempt], "wait")
+        renderer = self._lanes.take(lambda: self._turned_away([attempt]))
         try:
-            yield
+            self._enter([attempt], "render")
+
+            def note(progress: Sequence[Progress]) -> None:
+                for one in progress:
+                    if self._progress.get(attempt.id) != one:
+                        self._pulse.sign(attempt.id)
+                    self._progress[attempt.id] = replace(one, worker=self.name)
+
+            ended = paint_apart(
+                self._setup,
+                self.name,
+                replace(assignment, apart=False),
+                self._first_device + self._renderers.index(renderer),
+                note,
+                stopping=self._stopping.is_set,
+                leaving=lambda: self._deadline is not None,
+            )
         finally:
-            self.seconds[phase] = round(time.perf_counter() - began, 3)
+            self._lanes.give_back(renderer)
+        if isinstance(ended, Failure):
+            attempt.failure = ended
+            return attempt.outcome(self._made())
+        return ended
 
 
-_KINDS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], FailureKind], ...] = (
-    ((InputError, PictureError, DivergedError), "picture"),
-    (_FetchError, "fetch"),
-    (StorageFullError, "full"),
-    (StorageError, "storage"),
-    (InterruptedRender, "stopped"),
-    ((MemoryError, MemoryLimitError), "memory"),
-    (WeightsError, "weights"),
-)
+def _groups(ready: Sequence[_Ready], renderer: Renderer) -> Iterator[list[_Ready]]:
+    """Those that can be painted together. What goes on from a checkpoint is painted alone: each has come
+    so far."""
+    together: dict[object, list[_Ready]] = {}
+    for one in ready if len(ready) > 1 else ():
+        task, content = one.order.task, one.order.content
+        alike = (task.recipe.model_dump_json(), task.weights_digest, renderer.shape(content))
+        alone = one.order.resumption.found is not None
+        together.setdefault(id(one) if alone else alike, []).append(one)
+    yield from together.values() or [list(ready)]
 
 
-def _explain(error: Exception) -> Failure:
-    """What an exception means for the task."""
-    for types, kind in _KINDS:
-        if isinstance(error, types):
-            return Failure(kind, printable(str(error)) or "out of memory")
-    # torch's OutOfMemoryError is a RuntimeError, and importing torch to name it would cost seconds.
-    if type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error):
-        return Failure("memory", "out of memory on the device; use a smaller size")
-    first = str(error).splitlines()[0] if str(error) else ""
-    return Failure("bug", printable(f"unexpected {type(error).__name__}: {first}"))
-
-
-def _input_records(task: Task, fetched: _Fetched) -> list[InputRecord]:
-    return [
-        _input_record(fetched.content),
-        *(
-            _input_record(got, part.share, part.mask)
-            for got, part in zip(fetched.styles, task.styles, strict=True)
-        ),
-        *(_input_record(mask) for mask in fetched.masks.values()),
-        *([_input_record(fetched.init)] if fetched.init else []),
-    ]
-
-
-def _input_record(got: InputData, share: float = 1.0, mask: str | None = None) -> InputRecord:
-    return InputRecord(
-        uri=display(got.uri),
-        sha256=got.sha256,
-        size=got.size,
-        etag=got.etag,
-        modified=got.modified,
-        share=share,
-        mask=None if mask is None else display(mask),
-    )
+def _each(do: Callable[[Any], None], items: Sequence[Any]) -> None:
+    """Do it with each, several at a time; ``do`` raises nothing."""
+    if len(items) < 2:
+        for item in items:
+            do(item)
+        return
+    with ThreadPoolExecutor(min(AT_ONCE, len(items))) as threads:
+        list(threads.map(do, items))
 
 
 def worker_name(role: str) -> str:

@@ -33,10 +33,10 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 import time
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
@@ -86,7 +86,8 @@ for a server, and hinder where the disk is quicker than Python."""
 class Records:
     """The records of one output.
 
-    ``guard`` is called before every write and raises when this driver may not write any more.
+    ``guard`` is called before every write and raises when this driver may not write any more. Any thread
+    may commit.
     """
 
     def __init__(self, storage: Storage, guard: Callable[[], None] = lambda: None) -> None:
@@ -94,6 +95,7 @@ class Records:
         self._guard = guard
         self._segments = Segments(storage)
         self._packer = Packer(self._segments)
+        self._packing = threading.Lock()
         self._tells_etags = False
         """Whether what a PUT returns has been seen to be what a listing will show."""
 
@@ -223,14 +225,19 @@ class Records:
 
     def _pack(self, record: TaskRecord, etag: str) -> None:
         if self._tells_etags and etag:
-            self._packer.add(entry_of(record, hashed(etag)))
-            return
-        with suppress(StorageError):  # the record then is read itself, next time
-            found = self._storage.stat(keys.record(record.id))
-            if found is not None:
-                # Some servers answer a PUT with an ETag that they do not keep.
-                self._tells_etags = found.etag == etag != ""
-                self._packer.add(entry_of(record, stamp(found)))
+            entry = entry_of(record, hashed(etag))
+        else:
+            try:
+                found = self._storage.stat(keys.record(record.id))
+            except StorageError:  # the record then is read itself, next time
+                return
+            if found is None:
+                return
+            # Some servers answer a PUT with an ETag that they do not keep.
+            self._tells_etags = found.etag == etag != ""
+            entry = entry_of(record, stamp(found))
+        with self._packing:
+            self._packer.add(entry)
 
     def _tidy(self) -> None:
         try:

@@ -84,6 +84,10 @@ class AttemptRecord(BaseModel):
     worker: str
     node: str
     device: str
+    memory_bytes: int | None = None
+    """Of the device."""
+    driver: str | None = None
+    """Of the device."""
     started: float
     """Seconds since the epoch."""
     seconds: float

@@ -42,6 +42,16 @@ class Checkpoint:
     strips: bool = False
     """Whether strips were needed. They change how numbers are rounded, so it stays as it was."""
 
+    alone_renders: tuple[str, ...] = ()
+    """Of a batch: the fingerprints of its pictures, each as a render of its own."""
+
+    def alone(self, picture: int) -> Checkpoint:
+        """That of one picture, from which it can be gone on with without the others."""
+        if not self.alone_renders:
+            return self
+        part = self.of(slice(picture, picture + 1))
+        return replace(part, render=self.alone_renders[picture], alone_renders=())
+
     def of(self, pictures: slice) -> Checkpoint:
         """That of some of the pictures."""
         parts = {k: v if k in _COMMON else v[pictures] for k, v in self.tensors.items()}
@@ -74,7 +84,10 @@ class Checkpoint:
             tensors = load(data)
             if "x" not in tensors:
                 raise CheckpointError("the checkpoint has no picture")
-            return cls(tensors=tensors, **json.loads(metadata["state"]))
+            state = json.loads(metadata["state"])
+            # JSON knows no tuples.
+            alone = tuple(dict(state).pop("alone_renders", ()))
+            return cls(tensors=tensors, **{**state, "alone_renders": alone})
         except (ValueError, KeyError, TypeError, RecursionError, SafetensorError) as error:
             raise CheckpointError(f"the checkpoint is damaged ({error})") from error
 

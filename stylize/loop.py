@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -90,7 +90,8 @@ def stylize(
         observer: gets the losses of every step. Reading them waits for the device, so they come in
             batches, about every ``observe_seconds``.
         should_stop: asked between steps; True raises InterruptedRender.
-        on_checkpoint: gets where the render stands, after each segment but the last.
+        on_checkpoint: gets where the render stands, after each segment but the last; of several
+            pictures ``Checkpoint.alone`` is that of one.
         resume: the checkpoint to go on from. The picture is, bit for bit, that of a render that was
             never interrupted (on the same kind of machine, with as many threads).
 
@@ -119,7 +120,17 @@ def stylize(
             first_picture=first_picture,
         )
 
-    attempts = Attempts(inputs, recipe, network, device, recorder, on_checkpoint, print_)
+    alone = tuple(
+        fingerprint(recipe, network.digest, one.tensors(), shares=one.shares())
+        for one in (inputs.of(slice(k, k + 1)) for k in range(len(inputs)))
+        if len(inputs) > 1 and on_checkpoint is not None
+    )
+
+    def on_cut(checkpoint: Checkpoint) -> None:
+        if on_checkpoint is not None:
+            on_checkpoint(replace(checkpoint, alone_renders=alone))
+
+    attempts = Attempts(inputs, recipe, network, device, recorder, on_cut, print_)
     pictures, losses = attempts.run(None if resume is None else resume.to(device))
     return Result(
         pictures=pictures,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from cluster.renderer import Encoded, Observe, Painted, Resumption, ShouldStop, StyleParts
+from cluster.messages import Assignment, DeviceInfo, Outcome, WorkerSetup
+from cluster.renderer import Encoded, Order, Painted, ShouldStop
+from cluster.worker import Worker
 from jobs.load import Job, load_job
 from jobs.losslog import LossRow
 from jobs.records import Records
@@ -88,19 +91,36 @@ def write_stand_in_job(folder: Path, directives: Sequence[dict[str, Any]], **cha
     return load_job(folder / "job.yaml")
 
 
+class chained:  # noqa: N801 - used like a function
+    """A digest that changes with every step, from ``state`` after so many steps or from the content."""
+
+    def __init__(self, content: Any, step: int = 0, state: str = "") -> None:
+        self.step = step
+        self.state = state or json.dumps(content, sort_keys=True)
+
+    def __next__(self) -> None:
+        self.step += 1
+        self.state = hashlib.sha256(f"{self.state}{self.step}".encode()).hexdigest()
+
+
 class StandIn:
     """A renderer that does what its content file says: {"seconds" or "steps" (of a hundredth of one), "fail",
-    "die_once", "checkpoint"}.
+    "die_once", "checkpoint" (at a step, or at "every" so many), "shape", "chain"}.
 
-    Of a render that fails as diverged, "good" are the last good pictures; "concessions" are as they come.
+    With "chain" the picture is a digest that every step changes, as ``chained`` computes it.
+
+    Of a render that fails as diverged, "good" are the last good pictures; "concessions" are as they come. Its
+    device has as much memory as the label "memory-gb" of its Ray node says.
     """
 
-    device = "stand-in"
     versions: dict[str, str] = {}  # noqa: RUF012 - the protocol's attribute, never changed
-    painting = 0
 
-    def __init__(self, base: str, threads: int | None) -> None:
+    def __init__(self, base: str, threads: int | None, index: int = 0) -> None:
         self._base = Path(base)
+        self.device = DeviceInfo("stand-in", _labelled_memory(), "1.0")
+        self.painting = 0
+        self.batches: list[int] = []
+        """How many were painted together, each time."""
 
     def decode(self, data: bytes, name: str) -> Any:
         try:
@@ -108,37 +128,50 @@ class StandIn:
         except ValueError:
             raise PictureError(f"{name} is not a picture") from None
 
-    def paint(
-        self,
-        task: Task,
-        content: Any,
-        styles: StyleParts,
-        init: Any | None,
-        observe: Observe,
-        should_stop: ShouldStop,
-        resumption: Resumption,
-    ) -> Painted:
-        StandIn.painting += 1
-        assert StandIn.painting == 1, "two renders hold the device at once"
+    def shape(self, picture: Any) -> Hashable:
+        return picture.get("shape")
+
+    def paint(self, orders: Sequence[Order], should_stop: ShouldStop) -> list[Painted]:
+        self.painting += 1
+        assert self.painting == 1, "two renders hold the device at once"
+        self.batches.append(len(orders))
+        assert len({self.shape(order.content) for order in orders}) == 1
         try:
-            until = time.monotonic() + content.get("seconds", 0.0)
-            steps = content.get("steps", 1_000_000)
-            self._misbehave(content)
-            begin = int(resumption.found or b"0")
-            resumption.begin(begin)
+            contents = [order.content for order in orders]
+            until = time.monotonic() + max(c.get("seconds", 0.0) for c in contents)
+            steps = max(c.get("steps", 1_000_000) for c in contents)
+            for content in contents:
+                self._misbehave(content)
+            begin, _, state = (orders[0].resumption.found or b"0:").decode().partition(":")
+            begin = int(begin)
+            chained_ = chained(contents[0], begin, state)
+            for order in orders:
+                order.resumption.begin(begin)
             for step in range(begin, steps + 1):
-                layers = (1.0,) * len(task.recipe.style_layers)
-                observe([LossRow(32, step, 9.0, 1.0, 5.0, layers, 3.0, 0.0)])
+                for order in orders:
+                    layers = (1.0,) * len(order.task.recipe.style_layers)
+                    order.observe([LossRow(32, step, 9.0, 1.0, 5.0, layers, 3.0, 0.0)])
                 if should_stop():
                     raise InterruptedRender("stopped")
-                if step == content.get("checkpoint"):
-                    resumption.offer(str(step).encode)
-                if step == steps or ("steps" not in content and time.monotonic() >= until):
+                for order in orders:
+                    every = order.content.get("every")
+                    if step == order.content.get("checkpoint") or (every and step % every == 0):
+                        made = f"{step}:{chained_.state}".encode()
+                        order.resumption.offer(lambda made=made: made)
+                timed = all("steps" not in content for content in contents)
+                if step == steps or (timed and time.monotonic() >= until):
                     break
                 time.sleep(0.01)
-            return Painted(content, tuple(content.get("concessions", ())))
+                next(chained_)
+            return [
+                Painted(
+                    {**c, "chain": chained_.state} if "chain" in c else c,
+                    tuple(c.get("concessions", ())),
+                )
+                for c in contents
+            ]
         finally:
-            StandIn.painting -= 1
+            self.painting -= 1
 
     def encode(self, picture: Any, image: ImageOptions) -> Encoded:
         return Encoded(json.dumps(picture, sort_keys=True).encode(), "png", "image/png", 1, 1)
@@ -157,13 +190,44 @@ class StandIn:
             raise KeyError("nobody foresaw this")
         if fail == "die":
             os.kill(os.getpid(), 9)
+        if fail == "hang":
+            time.sleep(10_000)
         once = content.get("die_once")
         if once and not (self._base / once).exists():
             (self._base / once).touch()
             os.kill(os.getpid(), 9)
 
 
+def _labelled_memory() -> int | None:
+    ray = sys.modules.get("ray")
+    if ray is None or not ray.is_initialized():
+        return None
+    gigabytes = ray.get_runtime_context().get_node_labels().get("memory-gb")
+    return None if gigabytes is None else int(float(gigabytes) * 1e9)
+
+
 STAND_IN = f"{__name__}:StandIn"
+
+
+def attempt(worker: Worker, task: Task, attempt_id: str = "1-aa", **how: Any) -> Outcome:
+    """Have a worker make one attempt."""
+    (outcome,) = worker.run([Assignment(task, attempt_id, **how)])
+    return outcome
+
+
+def setup_of(job: Job, renderer: str = STAND_IN, **changes: Any) -> WorkerSetup:
+    """What a worker of a job is told."""
+    spec = job.spec
+    storage = open_storage(spec.output, spec.storage, base=job.base)
+    return WorkerSetup(
+        output=storage.url,
+        storage=spec.storage,
+        base=str(job.base),
+        inputs=spec.inputs,
+        image=spec.image,
+        renderer=renderer,
+        **{"losses_every": spec.losses.every, **changes},
+    )
 
 
 def stylefarm(

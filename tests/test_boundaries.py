@@ -48,7 +48,7 @@ def test_planning_needs_no_torch_and_no_ray(statement):
     ("module", "rooms"),
     [
         ("boto3", {"jobs/s3.py"}),
-        ("ray", {"cluster/ray_pool.py"}),
+        ("ray", {"cluster/ray_cluster.py", "cluster/ray_pool.py", "cluster/ray_worker.py"}),
         ("yaml", {"jobs/source.py"}),
         ("PIL", {"stylize/images.py", "stylize/inputs.py", "stylize/loop.py"}),
         ("tifffile", {"stylize/deep.py"}),

@@ -9,7 +9,7 @@ import pytest
 
 import stylize.loop
 from cluster.checkpoints import Checkpoints
-from cluster.messages import Outcome, WorkerSetup
+from cluster.messages import Assignment, Outcome, WorkerSetup
 from cluster.run import PAINTER, open_agenda
 from cluster.worker import Worker
 from jobs import keys, losslog
@@ -100,18 +100,18 @@ def test_another_worker_ends_with_the_same_picture_and_log(
     steps: int,
 ) -> None:
     job, task, storage = one_task(tmp_path / "a", every, **recipe)
-    whole = output(worker(job, every=1e9).run(task, "1-aa"), storage)
+    whole = output(worker(job, every=1e9).run([Assignment(task, "1-aa")])[0], storage)
     job, task, storage = one_task(tmp_path / "b", every, **recipe)
     with monkeypatch.context() as patch:
         first = worker(job)
         stop_at(first, cut, patch)
-        outcome = first.run(task, "1-aa")
+        outcome = first.run([Assignment(task, "1-aa")])[0]
     assert outcome.failure is not None
     assert outcome.failure.kind == "stopped"
     assert storage.stat(keys.checkpoint(task.id)) is not None
     begun = resumed_from(monkeypatch)
 
-    again = worker(job, every=1e9).run(task, "2-bb")
+    again = worker(job, every=1e9).run([Assignment(task, "2-bb")])[0]
 
     assert begun == [steps]
     assert again.checkpoint
@@ -125,23 +125,23 @@ def test_a_checkpoint_of_pictures_that_were_changed_is_no_use(
     with monkeypatch.context() as patch:
         first = worker(job)
         stop_at(first, 2, patch)
-        first.run(task, "1-aa")
+        first.run([Assignment(task, "1-aa")])
     picture(77).save(tmp_path / "photos" / "p0.png")
     begun = resumed_from(monkeypatch)
 
-    again = output(worker(job, every=1e9).run(task, "2-bb"), storage)
+    again = output(worker(job, every=1e9).run([Assignment(task, "2-bb")])[0], storage)
 
     assert begun == [6, None]
     storage.delete(keys.checkpoint(task.id))
-    assert output(worker(job, every=1e9).run(task, "3-cc"), storage) == again
+    assert output(worker(job, every=1e9).run([Assignment(task, "3-cc")])[0], storage) == again
 
 
 @pytest.mark.parametrize("data", [b"", b"no checkpoint", b"\xff" * 1000])
 def test_a_damaged_checkpoint_is_no_use_and_no_harm(tmp_path: Path, data: bytes) -> None:
     job, task, storage = one_task(tmp_path)
-    whole = output(worker(job, every=1e9).run(task, "1-aa"), storage)
+    whole = output(worker(job, every=1e9).run([Assignment(task, "1-aa")])[0], storage)
     storage.put(keys.checkpoint(task.id), data)
-    assert output(worker(job, every=1e9).run(task, "2-bb"), storage) == whole
+    assert output(worker(job, every=1e9).run([Assignment(task, "2-bb")])[0], storage) == whole
 
 
 def test_a_changed_recipe_has_a_checkpoint_of_its_own(
@@ -151,11 +151,11 @@ def test_a_changed_recipe_has_a_checkpoint_of_its_own(
     with monkeypatch.context() as patch:
         first = worker(job)
         stop_at(first, 1, patch)
-        first.run(task, "1-aa")
+        first.run([Assignment(task, "1-aa")])
     job, other, storage = one_task(tmp_path, steps=7)
     begun = resumed_from(monkeypatch)
 
-    assert worker(job, every=1e9).run(other, "1-aa").record is not None
+    assert worker(job, every=1e9).run([Assignment(other, "1-aa")])[0].record is not None
     assert begun == [None]
     assert storage.stat(keys.checkpoint(task.id)) is not None
 
@@ -171,7 +171,7 @@ def test_checkpoints_are_not_written_too_often(tmp_path: Path) -> None:
     checkpoints = Checkpoints(storage, "0" * 16, every_seconds=3600)
     checkpoints.offer(make)
     checkpoints.close()
-    assert (made, checkpoints.exists, list(storage.list())) == ([], False, [])
+    assert (checkpoints.exists, list(storage.list())) == (False, [])
 
 
 def test_a_checkpoint_that_cannot_be_written_stops_no_render(tmp_path: Path) -> None:

@@ -4,19 +4,32 @@ from __future__ import annotations
 
 import itertools
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 
-from cluster.driver import Driver
-from cluster.events import Beat, Draining, TaskDone, TaskFailed, TaskRetried
-from cluster.messages import Failure, WorkerSetup
-from cluster.pool import InlinePool, Lost
+from cluster.driver import Driver, Limits
+from cluster.events import (
+    Beat,
+    Draining,
+    NodeAvoided,
+    Paused,
+    Resumed,
+    TaskDone,
+    TaskFailed,
+    TaskRetried,
+    WorkerLost,
+)
+from cluster.messages import Failure
+from cluster.pool import PREFETCH, InlinePool, Lost
 from cluster.run import open_agenda
-from jobs.errors import StorageError
+from jobs.errors import StorageError, StorageFailingError
+from jobs.folder import FolderStorage
 from jobs.records import Records
 from jobs.storage import open_storage
-from tests.farm import STAND_IN, write_stand_in_job
+from tests.farm import setup_of, write_stand_in_job
+
+LIMITS = tuple(field.name for field in fields(Limits))
 
 
 class Floor:
@@ -27,18 +40,18 @@ class Floor:
         storage = open_storage(self.job.spec.output, base=self.job.base)
         self.records = Records(storage)
         self.events = []
-        self.setup = WorkerSetup(
-            output=storage.url,
-            storage=self.job.spec.storage,
-            base=str(tmp_path),
-            inputs=self.job.spec.inputs,
-            image=self.job.spec.image,
-            losses_every=1,
-            renderer=STAND_IN,
+        self.pool = (pool or InlinePool)(setup_of(self.job, losses_every=1))
+        tasks = options.pop("job_tasks", None) or open_agenda(self.job).tasks()
+        limits = Limits(**{k: options.pop(k) for k in LIMITS if k in options})
+        self.driver = Driver(
+            tasks,
+            self.pool,
+            self.records,
+            self.events.append,
+            limits=limits,
+            probe=storage.check,
+            **options,
         )
-        self.pool = (pool or InlinePool)(self.setup)
-        tasks = options.pop("tasks", None) or open_agenda(self.job).tasks()
-        self.driver = Driver(tasks, self.pool, self.records, self.events.append, **options)
 
     def run(self):
         try:
@@ -95,20 +108,27 @@ def test_a_bug_is_tried_again_and_every_attempt_is_recorded(tmp_path, monkeypatc
 
 
 class DyingPool(InlinePool):
-    """The first ``deaths`` attempts lose their worker; the rest run."""
+    """The first ``deaths`` calls lose their worker, while they paint or ``waiting``; the rest run."""
 
     deaths = 1
+    waiting = False
+    kind = "worker"
 
     def __init__(self, setup):
         super().__init__(setup)
         self.lost = []
+        self.apart = []
 
-    def submit(self, task, attempt):
+    def submit(self, station, assignments):
         if self.deaths:
             self.deaths -= 1
-            self.lost.append(Lost(task, attempt, Failure("worker", "its worker died"), "w"))
+            attempts = tuple(a.attempt for a in assignments)
+            painting = frozenset() if self.waiting else frozenset(attempts)
+            failure = Failure(self.kind, "its worker died")
+            self.lost.append(Lost(station, failure, attempts, painting))
         else:
-            super().submit(task, attempt)
+            self.apart += [a.apart for a in assignments]
+            super().submit(station, [replace(a, apart=False) for a in assignments])
 
     def wait(self, timeout):
         if self.lost:
@@ -117,7 +137,7 @@ class DyingPool(InlinePool):
         return super().wait(timeout)
 
 
-def test_a_task_whose_worker_died_is_done_by_another(tmp_path):
+def test_a_task_whose_worker_died_is_done_by_another_in_a_process_of_its_own(tmp_path):
     floor = Floor(tmp_path, [{"n": k} for k in range(3)], pool=DyingPool)
 
     counts = floor.run()
@@ -125,37 +145,86 @@ def test_a_task_whose_worker_died_is_done_by_another(tmp_path):
     assert counts.done == 3
     errors = [[a.error for a in record.attempts] for record in floor.records.all()]
     assert sorted(errors, key=len) == [[None], [None], ["its worker died", None]]
+    assert sorted(floor.pool.apart) == [False, False, True]
+    (lost,) = floor.said(WorkerLost)
+    assert (lost.kind, lost.attempts) == ("worker", 1)
 
 
 def test_waiting_at_a_worker_that_died_is_no_attempt(tmp_path):
     class Innocent(DyingPool):
-        """Every worker that dies takes a task with it that only waited there."""
-
         deaths = 8
-
-        def submit(self, task, attempt):
-            before = self.deaths
-            super().submit(task, attempt)
-            if self.deaths < before:
-                self.lost[-1] = replace(self.lost[-1], painting=False)
+        waiting = True
 
     floor = Floor(tmp_path, [{"n": 0}], pool=Innocent, attempts=2)
 
     assert floor.run().done == 1
     (record,) = floor.records.all()
     assert [a.error for a in record.attempts] == [None]
+    assert floor.pool.apart == [False]
 
 
-def test_a_task_that_keeps_killing_workers_is_given_up(tmp_path):
+def test_a_machine_that_is_taken_away_again_and_again_is_no_attempt_but_told(tmp_path):
+    class Spot(DyingPool):
+        deaths = 5
+        kind = "preempted"
+
+    floor = Floor(tmp_path, [{"n": 0}], pool=Spot, attempts=2)
+
+    assert floor.run().done == 1
+    (record,) = floor.records.all()
+    assert [a.id.partition("-")[0] for a in record.attempts] == ["1"] * 6
+    assert [a.error for a in record.attempts] == ["its worker died"] * 5 + [None]
+
+
+def test_a_task_that_keeps_losing_workers_that_paint_it_is_given_up(tmp_path):
     class Deadly(DyingPool):
-        deaths = 3
+        deaths = 30
+        kind = "stalled"
 
     floor = Floor(tmp_path, [{"n": 0}], pool=Deadly, attempts=3)
 
     counts = floor.run()
 
     assert (counts.done, counts.failed) == (0, 1)
-    assert next(iter(floor.records.all())).error == "its worker died"
+    (record,) = floor.records.all()
+    assert record.error == "its worker died"
+    assert len(record.attempts) == 3
+
+
+def test_a_worker_on_which_everything_fails_is_replaced(tmp_path, monkeypatch):
+    monkeypatch.setattr("cluster.retry.FIRST_DELAY", 0.01)
+    replaced = []
+
+    class Watched(InlinePool):
+        def replace(self, station, reason):
+            replaced.append((station.key, reason))
+
+    floor = Floor(tmp_path, [{"fail": "bug", "n": k} for k in range(3)], pool=Watched, attempts=1)
+
+    floor.run()
+
+    ((key, reason),) = replaced
+    assert key == "inline-0"
+    assert "nobody foresaw" in reason
+
+
+def test_a_node_that_loses_one_worker_after_the_other_is_avoided(tmp_path):
+    avoided = []
+
+    class BadNode(DyingPool):
+        deaths = 4
+
+        def nodes(self):
+            return {*super().nodes(), "another"}
+
+        def avoid(self, node):
+            avoided.append(node)
+
+    floor = Floor(tmp_path, [{"n": k} for k in range(6)], pool=BadNode)
+
+    assert floor.run().done == 6
+    assert avoided[:1] == [floor.pool._station.node]
+    assert floor.said(NodeAvoided)[0].faults == 3
 
 
 def test_the_outcome_of_an_attempt_that_was_given_up_is_ignored(tmp_path):
@@ -169,8 +238,8 @@ def test_the_outcome_of_an_attempt_that_was_given_up_is_ignored(tmp_path):
             if ended and not self.said:
                 self.said = True
                 first = ended[0]
-                failure = Failure("worker", "unreachable")
-                return [Lost(first.task, first.attempt.id, failure, "w"), *ended]
+                failure = Failure("unavailable", "unreachable")
+                return [Lost(first.station, failure, (first.outcome.attempt.id,)), *ended]
             return ended
 
     floor = Floor(tmp_path, [{"n": 0}], pool=Late)
@@ -185,9 +254,9 @@ def test_no_more_is_in_flight_than_the_pool_has_slots(tmp_path):
     class Watched(InlinePool):
         most = 0
 
-        def submit(self, task, attempt):
-            super().submit(task, attempt)
-            Watched.most = max(Watched.most, self._running)
+        def submit(self, station, assignments):
+            super().submit(station, assignments)
+            Watched.most = max(Watched.most, station.calls)
 
     def tasks(agenda):
         for task in agenda.tasks():
@@ -199,13 +268,13 @@ def test_no_more_is_in_flight_than_the_pool_has_slots(tmp_path):
         tmp_path,
         [{"seconds": 0.05, "n": k} for k in range(6)],
         pool=Watched,
-        tasks=tasks(open_agenda(job)),
-        limit=3,
+        job_tasks=tasks(open_agenda(job)),
+        tasks=3,
     )
 
     counts = floor.run()
 
-    assert Watched.most == 2
+    assert Watched.most == 1 + PREFETCH
     assert counts.done == 3
     assert counts.reason == "limit"
     assert next(drawn) <= 3  # the rest of the job was never even looked at
@@ -217,7 +286,7 @@ def test_it_stops_at_the_limit_of_failures(tmp_path):
     counts = floor.run()
 
     assert counts.reason == "max_failures"
-    assert 3 <= counts.failed <= 4  # one more may have been in flight
+    assert 3 <= counts.failed <= 3 + PREFETCH  # those may have been in flight
 
 
 def test_asked_to_stop_it_commits_what_paints_and_begins_nothing(tmp_path):
@@ -225,7 +294,7 @@ def test_asked_to_stop_it_commits_what_paints_and_begins_nothing(tmp_path):
     floor = Floor(
         tmp_path,
         [{"seconds": 0.5, "n": k} for k in range(6)],
-        should_stop=lambda: bool(asked),
+        asked=lambda: "drain" if asked else "no",
     )
     floor.driver._listen = lambda event: (
         floor.events.append(event),
@@ -241,10 +310,77 @@ def test_asked_to_stop_it_commits_what_paints_and_begins_nothing(tmp_path):
     assert floor.said(Draining)
 
 
-def test_broken_storage_ends_the_run_and_fails_no_task(tmp_path, monkeypatch):
-    monkeypatch.setattr("cluster.retry.FIRST_DELAY", 0.01)
-    floor = Floor(tmp_path, [{"n": 0}])
+def test_storage_that_stays_broken_ends_the_run_and_fails_no_task(tmp_path, monkeypatch):
+    monkeypatch.setattr("cluster.retry.FIRST_DELAY", 0.05)
+    floor = Floor(tmp_path, [{"n": 0}], storage_patience=0.5)
     (tmp_path / "out").write_text("a file where the folder should be")
 
     with pytest.raises(StorageError):
         floor.run()
+
+    assert len(floor.said(Paused)) == 1
+    assert not floor.said(TaskFailed)
+
+
+def test_the_floor_waits_for_storage_in_trouble_and_goes_on(tmp_path, monkeypatch):
+    """Also records that it did not take are committed then."""
+    monkeypatch.setattr("cluster.retry.FIRST_DELAY", 0.05)
+    floor = Floor(tmp_path, [{"n": k} for k in range(6)])
+    working, put = [], FolderStorage.put
+
+    def failing(storage, key, data, **how):
+        if not working and key.startswith(("tasks/", ".stylefarm")):
+            raise StorageFailingError("503 Slow Down")
+        return put(storage, key, data, **how)
+
+    monkeypatch.setattr(FolderStorage, "put", failing)
+    begun = []
+    listen = floor.driver._listen
+
+    def hear(event):
+        listen(event)
+        if isinstance(event, Beat) and event.paused:
+            begun.append(event.in_flight)
+            if len(begun) > 3:
+                working.append(True)
+
+    floor.driver._listen = hear
+    monkeypatch.setattr("cluster.driver.BEAT_SECONDS", 0.05)
+
+    counts = floor.run()
+
+    assert (counts.done, counts.failed) == (6, 0)
+    assert [r.attempts[0].id[0] for r in floor.records.all()] == ["1"] * 6
+    assert (len(floor.said(Paused)), len(floor.said(Resumed))) == (1, 1)
+    assert floor.said(Paused)[0].reason == "503 Slow Down"
+    # What was under way ended, and nothing was begun.
+    assert begun[-1] == 0
+
+
+def test_gpu_hours_end_the_run_and_what_paints_is_committed(tmp_path):
+    floor = Floor(tmp_path, [{"seconds": 0.4, "n": k} for k in range(8)], max_gpu_hours=0.6 / 3600)
+
+    counts = floor.run()
+
+    assert counts.reason == "max_gpu_hours"
+    assert 1 <= counts.done <= 3
+    assert counts.failed == 0
+
+
+def test_told_that_everything_goes_away_it_keeps_checkpoints_and_fails_nothing(tmp_path):
+    asked = []
+    floor = Floor(
+        tmp_path,
+        [{"steps": 2000, "every": 20, "n": k} for k in range(3)],
+        asked=lambda: "leave" if asked else "no",
+    )
+    floor.driver._listen = lambda event: (
+        floor.events.append(event),
+        isinstance(event, Beat) and any(p.step > 30 for p in event.running) and asked.append(1),
+    )
+
+    counts = floor.run()
+
+    assert (counts.reason, counts.done, counts.failed) == ("preempted", 0, 0)
+    assert floor.said(Draining)[0].leaving
+    assert len(list((tmp_path / "out" / "checkpoints").iterdir())) == 1

@@ -5,20 +5,24 @@ from __future__ import annotations
 import os
 import re
 import signal
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
+import psutil
 import pytest
 
-from cluster.messages import Outcome, WorkerSetup
-from cluster.pool import PREFETCH, Lost
+from cluster.messages import Assignment
+from cluster.pool import Ended, Lost
 from cluster.run import open_agenda
 from jobs.errors import ClusterError
 from jobs.spec import Workers
-from tests.farm import ROOT, STAND_IN, wait_for, write_stand_in_job
+from tests.farm import ROOT, STAND_IN, setup_of, wait_for, write_stand_in_job
 
 ray = pytest.importorskip("ray")
 
-from cluster.ray_pool import Layout, RayPool, connect, lay_out  # noqa: E402
+from cluster.ray_cluster import Needs, Node, capacity, connect, needs_of  # noqa: E402
+from cluster.ray_pool import RayPool  # noqa: E402
 
 GPUS = 8
 
@@ -47,16 +51,10 @@ def make_pool(tmp_path, eight_gpus):
 
     def make(directives, renderer=STAND_IN, **wanted):
         job = write_stand_in_job(tmp_path, directives)
-        setup = WorkerSetup(
-            output=str(tmp_path / "out"),
-            storage=job.spec.storage,
-            base=str(tmp_path),
-            inputs=job.spec.inputs,
-            image=job.spec.image,
-            losses_every=1,
-            renderer=renderer,
+        pool = RayPool(
+            setup_of(job, renderer, losses_every=1, grace_seconds=wanted.get("grace", 20.0)),
+            Workers.model_validate(wanted),
         )
-        pool = RayPool(setup, Workers.model_validate(wanted))
         pools.append(pool)
         return pool, list(open_agenda(job).tasks())
 
@@ -73,75 +71,233 @@ def up(pool, count):
 
 
 def finish(pool, count):
-    """Wait until so many attempts have ended."""
+    """Wait until so many attempts have ended, one way or the other."""
     ended = []
-    wait_for(lambda: ended.extend(pool.wait(0.2)) or len(ended) >= count, 90)
+
+    def enough():
+        ended.extend(pool.wait(0.2))
+        return sum(len(e.attempts) if isinstance(e, Lost) else 1 for e in ended) >= count
+
+    wait_for(enough, 90)
     return ended
+
+
+def submit(pool, *tasks, apart=False):
+    """Each to whoever is least busy."""
+    for task in tasks:
+        station = next(pool.open_stations())
+        pool.submit(station, [Assignment(task, f"1-{task.id}", apart)])
+
+
+def records(ended):
+    return {e.outcome.attempt.id: e.outcome.record for e in ended if isinstance(e, Ended)}
+
+
+def pids(pool):
+    return [member.pid for member in pool._members.values() if member.up]
 
 
 def test_eight_workers_each_see_exactly_one_gpu_and_all_different(make_pool):
     pool, tasks = make_pool([{"seconds": 0.3, "n": k} for k in range(16)])
-    assert pool.layout == Layout(workers=GPUS, gpus=1.0, cpus=0.0, threads=None)
 
     up(pool, GPUS)
-    abouts = ray.get([member.actor.about.remote() for member in pool._members])
-    for task in tasks:
-        pool.submit(task, f"1-{task.id}")
+    abouts = ray.get([member.actor.about.remote() for member in pool._members.values()])
+    submit(pool, *tasks)
     ended = finish(pool, 16)
 
-    assert sorted(about["gpus"] for about in abouts) == [[str(k)] for k in range(GPUS)]
-    assert len({about["pid"] for about in abouts}) == GPUS
-    assert all(isinstance(e, Outcome) and e.record for e in ended)
+    assert pool.needs == Needs(gpus=1.0, cpus=0.0, threads=None)
+    assert sorted(about.gpus for about in abouts) == [(str(k),) for k in range(GPUS)]
+    assert len({about.pid for about in abouts}) == GPUS
+    assert all(records(ended).values())
     # The record names the GPU, and every GPU worked.
-    names = {e.record.attempts[0].worker for e in ended}
+    names = {record.attempts[0].worker for record in records(ended).values()}
     assert {re.search(r"\(gpu (\d)\)", name)[1] for name in names} == set("01234567")
+
+
+def test_two_workers_share_a_card_and_a_worker_holds_two(make_pool):
+    pool, _ = make_pool([{}], gpus=0.5, max=4)
+    up(pool, 4)
+    halves = ray.get([member.actor.about.remote() for member in pool._members.values()])
+    pool.close()
+    pool, tasks = make_pool([{"seconds": 0.5, "n": k} for k in range(2)], gpus=2, max=1)
+    up(pool, 1)
+    (about,) = ray.get([member.actor.about.remote() for member in pool._members.values()])
+    submit(pool, *tasks)
+    wait_for(lambda: (pool.wait(0.1), len(pool.progress()) == 2)[1], 30)
+
+    assert all(len(half.gpus) == 1 for half in halves)
+    assert len({half.gpus for half in halves}) <= 3
+    assert len(about.gpus) == 2
+    # Two pictures are painted at once.
+    assert all(records(finish(pool, 2)).values())
 
 
 def test_a_killed_worker_loses_its_attempts_and_is_replaced(make_pool):
     pool, tasks = make_pool([{"seconds": 60, "n": k} for k in range(2)], max=1)
     up(pool, 1)
-    (before,) = ray.get([m.actor.about.remote() for m in pool._members])
-    for task in tasks:
-        pool.submit(task, f"1-{task.id}")
-    assert pool.free_slots == 0
+    (before,) = pids(pool)
+    submit(pool, *tasks)
     wait_for(lambda: (pool.wait(0.1), pool.progress())[1])
 
-    os.kill(before["pid"], signal.SIGKILL)
-    ended = finish(pool, 2)
+    os.kill(before, signal.SIGKILL)
+    (lost,) = finish(pool, 2)
     up(pool, 1)
 
-    assert {e.attempt for e in ended if isinstance(e, Lost)} == {f"1-{t.id}" for t in tasks}
-    assert {e.failure.kind for e in ended} == {"worker"}
+    assert set(lost.attempts) == {f"1-{task.id}" for task in tasks}
+    assert lost.failure.kind == "worker"
     # Only the one that painted can have had a part in it; which of the two came first is Ray's choice.
-    assert sorted(e.painting for e in ended) == [False, True]
-    (after,) = ray.get([m.actor.about.remote() for m in pool._members])
-    assert after["pid"] != before["pid"]
-    assert pool.free_slots == 1 + PREFETCH
+    assert len(lost.painting) == 1
+    assert pids(pool) != [before]
+    assert len([*pool.open_stations()]) == 1
+
+
+def test_an_idle_worker_that_dies_is_replaced_too(make_pool):
+    pool, _ = make_pool([{}], max=2)
+    up(pool, 2)
+    before = set(pids(pool))
+
+    os.kill(min(before), signal.SIGKILL)
+    (lost,) = wait_for(lambda: pool.wait(0.2), 30)
+    up(pool, 2)
+
+    assert (lost.failure.kind, lost.attempts) == ("worker", ())
+    assert min(before) not in pids(pool)
+
+
+def test_a_stopped_worker_is_noticed_killed_and_replaced(make_pool):
+    pool, tasks = make_pool([{"seconds": 60, "n": 0}], max=1, stall_timeout="3s")
+    up(pool, 1)
+    (before,) = pids(pool)
+    submit(pool, *tasks)
+    wait_for(lambda: (pool.wait(0.1), pool.progress())[1])
+
+    os.kill(before, signal.SIGSTOP)
+    began = time.monotonic()
+    (lost,) = finish(pool, 1)
+    noticed = time.monotonic() - began
+    up(pool, 1)
+
+    assert lost.failure.kind == "stalled"
+    assert lost.painting == {f"1-{tasks[0].id}"}
+    assert "no sign of life" in lost.failure.message
+    assert noticed < 10
+    wait_for(lambda: not Path(f"/proc/{before}/cmdline").exists(), 30)
+
+
+def test_a_render_that_makes_no_step_is_a_stall(make_pool):
+    pool, tasks = make_pool([{"fail": "hang"}], max=1, stall_timeout=2)
+    up(pool, 1)
+    submit(pool, *tasks)
+
+    (lost,) = finish(pool, 1)
+
+    assert lost.failure.kind == "stalled"
+
+
+def test_a_spot_notice_stores_a_checkpoint_and_hands_the_tasks_back(make_pool, tmp_path):
+    directives = [{"steps": 3000, "every": 50, "n": k} for k in range(2)]
+    pool, tasks = make_pool(directives, max=1)
+    up(pool, 1)
+    (before,) = pids(pool)
+    submit(pool, *tasks)
+    wait_for(lambda: (pool.wait(0.1), any(p.step > 60 for p in pool.progress()))[1])
+
+    os.kill(before, signal.SIGTERM)
+    ended = finish(pool, 2)
+    ended += up(pool, 1)
+
+    outcomes = [e.outcome for e in ended if isinstance(e, Ended)]
+    assert [o.failure.kind for o in outcomes] == ["preempted"] * 2
+    # What painted went on to its next cut, and what waited came back at once.
+    stored = [o.checkpoint for o in outcomes]
+    assert sorted(stored) == [False, True]
+    (file,) = (tmp_path / "out" / "checkpoints").iterdir()
+    assert int(file.read_bytes()) % 50 == 0
+    # It is replaced, and its end is no fault.
+    losses = [e for e in ended if isinstance(e, Lost)]
+    assert [(e.failure.kind, e.attempts) for e in losses] == [("preempted", ())]
+    assert pids(pool) != [before]
+
+
+def test_a_picture_that_kills_what_paints_it_is_found_out_by_a_process_of_its_own(make_pool):
+    pool, tasks = make_pool([{"fail": "die"}, {"seconds": 0.1}], max=1)
+    up(pool, 1)
+    before = pids(pool)
+
+    submit(pool, tasks[0], apart=True)
+    submit(pool, tasks[1], apart=True)
+    ended = finish(pool, 2)
+
+    outcomes = {e.outcome.attempt.id: e.outcome for e in ended}
+    bad, good = (outcomes[f"1-{task.id}"] for task in tasks)
+    assert bad.failure.kind == "poison"
+    assert "SIGKILL" in bad.failure.message
+    assert good.record.status == "done"
+    assert pids(pool) == before  # the worker lives
+
+
+def test_a_process_of_its_own_goes_with_its_worker(make_pool):
+    pool, tasks = make_pool([{"seconds": 60}], max=1)
+    up(pool, 1)
+    submit(pool, tasks[0], apart=True)
+    wait_for(lambda: (pool.wait(0.1), pool.progress())[1], 30)
+    (worker,) = pids(pool)
+    (apart,) = psutil.Process(worker).children()
+
+    os.kill(worker, signal.SIGKILL)
+    (lost,) = finish(pool, 1)
+
+    assert lost.failure.kind == "worker"
+    wait_for(lambda: not apart.is_running() or apart.status() == psutil.STATUS_ZOMBIE, 10)
+
+
+def test_waiting_calls_are_sent_back_for_idle_workers(make_pool):
+    pool, tasks = make_pool([{"seconds": 4, "n": k} for k in range(3)], max=1)
+    up(pool, 1)
+    submit(pool, *tasks)
+    wait_for(lambda: (pool.wait(0.1), pool.progress())[1])
+
+    pool.recall(1)
+    (ended,) = finish(pool, 1)
+
+    assert ended.outcome.failure.kind == "recalled"
+    assert ended.outcome.attempt.id not in {p.attempt for p in pool.progress()}
 
 
 def test_workers_are_filled_evenly(make_pool):
     pool, tasks = make_pool([{"seconds": 0.1, "n": k} for k in range(4)], max=4)
     up(pool, 4)
 
-    for task in tasks:
-        pool.submit(task, f"1-{task.id}")
+    submit(pool, *tasks)
 
-    assert [len(member.attempts) for member in pool._members] == [1, 1, 1, 1]
+    assert [len(member.calls) for member in pool._members.values()] == [1, 1, 1, 1]
     finish(pool, 4)
+
+
+def test_no_more_workers_than_there_are_tasks_and_idle_ones_are_released(make_pool):
+    pool, _ = make_pool([{}], max=6)
+    up(pool, 6)
+
+    pool.want(2)
+    wait_for(lambda: (pool.wait(0.2), pool.workers == 2)[1], 20)
+    pool.want(0)
+    wait_for(lambda: (pool.wait(0.2), pool.workers == 1)[1], 20)  # workers.min
+
+    assert pool.pending == 0
 
 
 def test_a_drained_pool_finishes_what_paints(make_pool):
     pool, tasks = make_pool([{"seconds": 1.5, "n": k} for k in range(2)], max=1)
     up(pool, 1)
-    pool.submit(tasks[0], "1-a")
+    submit(pool, tasks[0])
     wait_for(lambda: (pool.wait(0.1), pool.progress())[1])
-    pool.submit(tasks[1], "1-b")
+    submit(pool, tasks[1])
 
     pool.drain()
-    ended = {e.attempt.id: e for e in finish(pool, 2)}
+    ended = {e.outcome.attempt.id: e.outcome for e in finish(pool, 2)}
 
-    assert ended["1-a"].record is not None
-    assert ended["1-b"].failure.kind == "stopped"
+    assert ended[f"1-{tasks[0].id}"].record is not None
+    assert ended[f"1-{tasks[1].id}"].failure.kind == "stopped"
 
 
 def test_workers_that_never_come_up_end_the_run_with_their_reason(make_pool):
@@ -158,27 +314,41 @@ def test_a_cluster_that_is_not_there_is_one_sentence():
 
 
 @pytest.mark.parametrize(
-    ("wanted", "resources", "layout"),
+    ("wanted", "machines", "needs", "count"),
     [
-        ({}, {"GPU": 8, "CPU": 64}, Layout(8, 1.0, 0.0, None)),
-        ({"gpus": 0.5}, {"GPU": 8, "CPU": 64}, Layout(16, 0.5, 0.0, None)),
+        ({}, [{"GPU": 8, "CPU": 64}], Needs(1.0, 0.0, None), 8),
+        ({}, [{"GPU": 8, "CPU": 64}, {"GPU": 4}, {"CPU": 9}], Needs(1.0, 0.0, None), 12),
+        ({"gpus": 0.5}, [{"GPU": 8, "CPU": 64}], Needs(0.5, 0.0, None), 16),
         # Three shares of 0.3 fit on a card; what is left of two cards is no third worker.
-        ({"gpus": 0.3}, {"GPU": 2, "CPU": 64}, Layout(6, 0.3, 0.0, None)),
+        ({"gpus": 0.3}, [{"GPU": 2, "CPU": 64}], Needs(0.3, 0.0, None), 6),
+        # Two cards of one machine go together, those of two machines do not.
+        ({"gpus": 2}, [{"GPU": 3}, {"GPU": 3}], Needs(2.0, 0.0, None), 2),
         # More than there is may be asked for: the autoscaler brings it.
-        ({"max": 20}, {"GPU": 8, "CPU": 64}, Layout(20, 1.0, 0.0, None)),
-        ({"max": 3}, {"GPU": 8, "CPU": 64}, Layout(3, 1.0, 0.0, None)),
+        ({"max": 20}, [{"GPU": 8, "CPU": 64}], Needs(1.0, 0.0, None), 20),
+        ({"max": 20}, [{}], Needs(1.0, 0.0, None), 20),
+        ({"max": 3}, [{"GPU": 8, "CPU": 64}], Needs(1.0, 0.0, None), 3),
         # No GPU: a CPU worker for every few cores, all cores used.
-        ({}, {"CPU": 2}, Layout(1, 0.0, 2.0, 2)),
-        ({}, {"CPU": 16}, Layout(4, 0.0, 4.0, 4)),
-        ({"max": 2}, {"CPU": 2}, Layout(2, 0.0, 1.0, 1)),
-        ({"max": 9}, {"CPU": 2}, Layout(2, 0.0, 1.0, 1)),
-        ({"threads": 1}, {"CPU": 4}, Layout(4, 0.0, 1.0, 1)),
+        ({}, [{"CPU": 2}], Needs(0.0, 2.0, 2), 1),
+        ({}, [{"CPU": 16}], Needs(0.0, 4.0, 4), 4),
+        ({}, [{"CPU": 16}, {"CPU": 8}], Needs(0.0, 4.0, 4), 6),
+        ({"max": 2}, [{"CPU": 2}], Needs(0.0, 1.0, 1), 2),
+        ({"max": 9}, [{"CPU": 2}], Needs(0.0, 1.0, 1), 2),
+        ({"threads": 1}, [{"CPU": 4}], Needs(0.0, 1.0, 1), 4),
+        ({"device": "cpu"}, [{"CPU": 4, "GPU": 2}], Needs(0.0, 4.0, 4), 1),
+        ({"device": "gpu", "max": 4}, [{"CPU": 4}], Needs(1.0, 0.0, None), 4),
     ],
 )
-def test_layout(wanted, resources, layout):
-    assert lay_out(Workers.model_validate(wanted), resources) == layout
+def test_what_workers_hold_and_how_many_there_are(wanted, machines, needs, count):
+    wanted = Workers.model_validate(wanted)
+    nodes = [Node(str(k), str(k), resources) for k, resources in enumerate(machines)]
+
+    assert needs_of(wanted, nodes) == needs
+    assert capacity(wanted, needs, nodes) == count
 
 
 def test_nothing_to_work_with_is_an_error():
-    with pytest.raises(ClusterError, match="neither GPUs nor CPUs"):
-        lay_out(Workers.model_validate({}), {})
+    for wanted in ({}, {"device": "gpu"}):
+        with pytest.raises(ClusterError, match="no GPU"):
+            needs_of(Workers.model_validate(wanted), [Node("a", "a")])
+    with pytest.raises(ClusterError, match="no CPUs"):
+        needs_of(Workers.model_validate({"device": "cpu"}), [Node("a", "a")])

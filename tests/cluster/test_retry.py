@@ -2,44 +2,128 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
-from cluster.retry import LONGEST_DELAY, Decision, decide, delay_before
+from cluster.retry import (
+    FAILURES_IN_A_ROW,
+    LONGEST_DELAY,
+    MOST_RETURNS,
+    Decision,
+    Situation,
+    decide,
+    delay_before,
+    is_bad_node,
+    must_stop,
+)
+
+AGAIN_AT_ONCE = Decision("again", counts=False)
 
 
 @pytest.mark.parametrize(
-    ("kind", "attempt", "attempts", "decision"),
+    ("situation", "decision"),
     [
-        # A user's mistake is never tried again.
-        ("picture", 1, 3, Decision("give_up")),
-        # A machine's fault is, at once where a fresh process starts anyway, else after a pause.
-        ("worker", 1, 3, Decision("again", 0.0)),
-        ("worker", 2, 3, Decision("again", 0.0)),
-        ("worker", 3, 3, Decision("give_up")),
-        ("fetch", 1, 3, Decision("again", 1.0)),
-        ("fetch", 2, 3, Decision("again", 2.0)),
-        ("fetch", 3, 3, Decision("give_up")),
-        ("memory", 1, 3, Decision("again", 1.0)),
-        ("memory", 3, 3, Decision("give_up")),
-        ("bug", 1, 2, Decision("again", 1.0)),
-        ("bug", 2, 2, Decision("give_up")),
-        # When the output takes nothing any more, a failed record could not be written either.
-        ("storage", 1, 3, Decision("again", 1.0)),
-        ("storage", 3, 3, Decision("abort")),
-        # Nor can any task do without the network.
-        ("weights", 1, 3, Decision("again", 1.0)),
-        ("weights", 3, 3, Decision("abort")),
+        # A user's mistake is never tried again, nor is what kills every process that paints it.
+        (Situation("picture"), Decision("give_up")),
+        (Situation("poison"), Decision("give_up")),
+        # A worker that dies may have died of the picture: from then on it is painted by itself.
+        (Situation("worker"), Decision("again", apart=True)),
+        (Situation("worker", attempt=2), Decision("again", apart=True)),
+        (Situation("worker", attempt=3), Decision("give_up")),
+        (Situation("worker", attempts=1), Decision("give_up")),
+        # What only waited there had no part in it, and what was painted beside it neither.
+        (Situation("worker", painting=False), AGAIN_AT_ONCE),
+        (Situation("worker", attempt=3, painting=False), AGAIN_AT_ONCE),
+        (Situation("worker", attempt=3, apart=True), AGAIN_AT_ONCE),
+        (Situation("stalled", attempt=3, painting=False), AGAIN_AT_ONCE),
+        # But not for ever.
+        (Situation("worker", attempt=3, apart=True, returns=MOST_RETURNS), Decision("give_up")),
+        # A stall may well be the picture's, also when it is painted by itself.
+        (Situation("stalled"), Decision("again")),
+        (Situation("stalled", attempt=2, apart=True), Decision("again")),
+        (Situation("stalled", attempt=3), Decision("give_up")),
+        # A machine that goes or cannot be reached is nobody's fault.
+        (Situation("preempted", attempt=3), AGAIN_AT_ONCE),
+        (Situation("unavailable", attempt=3), AGAIN_AT_ONCE),
+        (Situation("preempted", attempt=3, returns=MOST_RETURNS), Decision("give_up")),
+        (Situation("preempted", attempt=1, returns=MOST_RETURNS), Decision("again", 1.0)),
+        (Situation("recalled", attempt=3, returns=MOST_RETURNS), AGAIN_AT_ONCE),
+        # Other faults of machines: after a pause.
+        (Situation("fetch"), Decision("again", 1.0)),
+        (Situation("fetch", attempt=2), Decision("again", 2.0)),
+        (Situation("fetch", attempt=3), Decision("give_up")),
+        (Situation("bug", attempts=2), Decision("again", 1.0)),
+        (Situation("bug", attempt=2, attempts=2), Decision("give_up")),
+        # Too large for this worker: on a larger one if there is any, else perhaps when nobody is beside it.
+        (Situation("memory", larger=True), Decision("again", counts=False, larger=True)),
+        (
+            Situation("memory", attempt=3, larger=True),
+            Decision("again", counts=False, larger=True),
+        ),
+        (Situation("memory"), Decision("again", 1.0)),
+        (Situation("memory", attempt=3), Decision("give_up")),
+        # One task after the other fails on a worker: it is the worker.
+        (
+            Situation("bug", in_a_row=FAILURES_IN_A_ROW),
+            Decision("again", 1.0, worker="replace"),
+        ),
+        (
+            Situation("fetch", attempt=3, in_a_row=FAILURES_IN_A_ROW),
+            Decision("give_up", worker="replace"),
+        ),
+        (Situation("bug", in_a_row=FAILURES_IN_A_ROW - 1), Decision("again", 1.0)),
+        # Storage in trouble fails no task: the floor waits, and gives up in the end.
+        (Situation("storage"), Decision("again", 1.0, counts=False, floor="pause")),
+        (Situation("storage", attempt=3), Decision("again", 1.0, counts=False, floor="pause")),
+        (
+            Situation("storage", trouble_seconds=61, patience_seconds=60),
+            Decision("drop", floor="abort"),
+        ),
+        (Situation("storage", returns=MOST_RETURNS), Decision("drop", floor="abort")),
+        (Situation("full"), Decision("drop", floor="abort")),
+        # No task can do without the network.
+        (Situation("weights"), Decision("again", 1.0)),
+        (Situation("weights", attempt=3), Decision("drop", floor="abort")),
         # Who was asked to stop has not failed.
-        ("stopped", 1, 3, Decision("drop")),
-        ("stopped", 3, 3, Decision("drop")),
-        ("worker", 1, 1, Decision("give_up")),
+        (Situation("stopped"), Decision("drop")),
+        (Situation("stopped", attempt=3), Decision("drop")),
     ],
 )
-def test_policy(kind, attempt, attempts, decision):
-    assert decide(kind, attempt, attempts) == decision
+def test_policy(situation, decision):
+    assert decide(situation) == decision
 
 
 def test_delays_double_up_to_a_minute():
-    delays = [delay_before(n, "fetch") for n in range(2, 12)]
+    delays = [delay_before(n) for n in range(2, 12)]
     assert delays[:5] == [1, 2, 4, 8, 16]
-    assert delays[-1] == LONGEST_DELAY == 60
+    assert delays[-1] == delay_before(10_000) == LONGEST_DELAY == 60
+
+
+@pytest.mark.parametrize(
+    ("faults", "others", "bad"),
+    [
+        (2, 0, False),
+        (3, 0, True),
+        # Where all nodes lose workers, it is not the node.
+        (6, 5, False),
+        (18, 5, True),
+        # There is nowhere else to go.
+        (100, math.inf, False),
+    ],
+)
+def test_a_bad_node_is_one_that_loses_more_than_others(faults, others, bad):
+    assert is_bad_node(faults, others) is bad
+
+
+@pytest.mark.parametrize(
+    ("failed", "max_failures", "gpu_hours", "max_gpu_hours", "reason"),
+    [
+        (5, None, 100.0, None, None),
+        (4, 5, 0.9, 1.0, None),
+        (5, 5, 0.0, 1.0, "max_failures"),
+        (0, 5, 1.0, 1.0, "max_gpu_hours"),
+    ],
+)
+def test_stop_conditions(failed, max_failures, gpu_hours, max_gpu_hours, reason):
+    assert must_stop(failed, max_failures, gpu_hours, max_gpu_hours) == reason

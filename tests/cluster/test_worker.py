@@ -3,33 +3,31 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import threading
 import time
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from cluster.messages import WorkerSetup
+import cluster.renderer
+from cluster.checkpoints import Checkpoints
+from cluster.messages import Assignment, DeviceInfo
 from cluster.renderer import Painted
 from cluster.run import PAINTER, open_agenda
 from cluster.worker import Worker
 from jobs import keys, losslog
 from jobs.load import load_job
 from jobs.storage import open_storage
-from tests.farm import STAND_IN, wait_for, write_job, write_stand_in_job
+from stylize.checkpoint import Checkpoint
+from tests.farm import STAND_IN, attempt, setup_of, wait_for, write_job, write_stand_in_job
 
 
-def make_worker(job, renderer=STAND_IN):
-    setup = WorkerSetup(
-        output=job.spec.output,
-        storage=job.spec.storage,
-        base=str(job.base),
-        inputs=job.spec.inputs,
-        image=job.spec.image,
-        losses_every=job.spec.losses.every,
-        renderer=renderer,
-    )
-    return Worker(setup, "w0")
+def make_worker(job, renderer=STAND_IN, **changes):
+    devices = changes.pop("devices", 1)
+    return Worker(setup_of(job, renderer, **changes), "w0", devices=devices)
 
 
 @pytest.fixture
@@ -47,7 +45,7 @@ def farm(tmp_path):
 def test_a_finished_attempt_has_stored_picture_and_log_but_no_record(farm):
     worker, (task,), storage = farm({"seconds": 0})
 
-    outcome = worker.run(task, "1-aa")
+    outcome = attempt(worker, task, "1-aa")
 
     record = outcome.record
     stored = storage.get(record.output.key)
@@ -63,7 +61,7 @@ def test_a_finished_attempt_has_stored_picture_and_log_but_no_record(farm):
 def test_the_record_says_what_went_in_and_who_did_it(farm, tmp_path):
     worker, (task,), _ = farm({"seconds": 0})
 
-    record = worker.run(task, "1-aa").record
+    record = attempt(worker, task, "1-aa").record
 
     data = (tmp_path / "c000.png").read_bytes()
     assert record.inputs[0].sha256 == hashlib.sha256(data).hexdigest()
@@ -88,9 +86,10 @@ def test_masks_are_fetched_once_each_and_the_record_says_which(tmp_path):
         (tmp_path / name).write_text(json.dumps({"name": name}))
     (task,) = open_agenda(job).tasks()
     worker = make_worker(job)
-    worker._renderer.paint = lambda task, content, styles, *_, **__: Painted(list(styles))
+    (renderer,) = worker._renderers
+    renderer.paint = lambda orders, _: [Painted(list(order.styles)) for order in orders]
 
-    record = worker.run(task, "1-aa").record
+    record = attempt(worker, task, "1-aa").record
 
     mask = {"name": "masks/c000.png"}
     painted = json.loads((tmp_path / "out" / record.output.key).read_text())
@@ -116,7 +115,7 @@ def test_masks_are_fetched_once_each_and_the_record_says_which(tmp_path):
 def test_the_record_says_what_was_done_for_lack_of_memory(farm):
     worker, tasks, _ = farm({"n": 0}, {"concessions": ["painted in strips"]})
 
-    records = [worker.run(task, "1-aa").record for task in tasks]
+    records = [attempt(worker, task, "1-aa").record for task in tasks]
 
     assert [record.concessions for record in records] == [[], ["painted in strips"]]
 
@@ -126,7 +125,7 @@ def test_what_the_painter_did_for_lack_of_memory_is_in_the_record(tmp_path, monk
     job = load_job(write_job(tmp_path, photos=1, styles=1))
     (task,) = open_agenda(job).tasks()
 
-    record = make_worker(job, PAINTER).run(task, "1-aa").record
+    record = attempt(make_worker(job, PAINTER), task).record
 
     assert record.concessions == ["painted in strips"]
 
@@ -147,7 +146,7 @@ def test_what_the_painter_did_for_lack_of_memory_is_in_the_record(tmp_path, monk
 def test_a_failing_render_comes_back_as_its_kind(farm, directive, kind, sentence):
     worker, (task,), storage = farm(directive)
 
-    outcome = worker.run(task, "1-aa")
+    outcome = attempt(worker, task, "1-aa")
 
     assert outcome.record is None
     assert (outcome.failure.kind, outcome.failure.message) == (kind, sentence)
@@ -158,7 +157,7 @@ def test_a_failing_render_comes_back_as_its_kind(farm, directive, kind, sentence
 def test_the_last_good_picture_of_a_failed_render_is_kept(farm):
     worker, (task,), storage = farm({"fail": "diverged", "good": [{"all": "well"}]})
 
-    outcome = worker.run(task, "1-aa")
+    outcome = attempt(worker, task, "1-aa")
 
     kept = outcome.failure.kept
     assert outcome.failure.kind == "picture"
@@ -172,7 +171,7 @@ def test_a_picture_that_cannot_be_kept_changes_no_failure(farm, tmp_path):
     worker, (task,), _ = farm({"fail": "diverged", "good": [{}]})
     (tmp_path / "out").write_text("a file where the folder should be")
 
-    failure = worker.run(task, "1-aa").failure
+    failure = attempt(worker, task, "1-aa").failure
 
     assert (failure.kind, failure.message, failure.kept) == ("picture", "the loss became nan", None)
 
@@ -181,7 +180,7 @@ def test_a_missing_picture_is_the_users_mistake(farm, tmp_path):
     worker, (task,), _ = farm({})
     (tmp_path / "c000.png").unlink()
 
-    failure = worker.run(task, "1-aa").failure
+    failure = attempt(worker, task, "1-aa").failure
 
     assert failure.kind == "picture"
     assert "c000.png" in failure.message
@@ -191,7 +190,7 @@ def test_output_that_takes_nothing_is_storage_trouble(farm, tmp_path):
     worker, (task,), _ = farm({})
     (tmp_path / "out").write_text("a file where the folder should be")
 
-    assert worker.run(task, "1-aa").failure.kind == "storage"
+    assert attempt(worker, task, "1-aa").failure.kind == "storage"
 
 
 def test_attempts_take_turns_at_the_device(farm):
@@ -199,7 +198,7 @@ def test_attempts_take_turns_at_the_device(farm):
     worker, tasks, _ = farm(*[{"seconds": 0.2, "n": k} for k in range(3)])
     outcomes = []
     threads = [
-        threading.Thread(target=lambda t=task: outcomes.append(worker.run(t, t.id)))
+        threading.Thread(target=lambda t=task: outcomes.append(attempt(worker, t, t.id)))
         for task in tasks
     ]
     for thread in threads:
@@ -214,7 +213,7 @@ def test_attempts_take_turns_at_the_device(farm):
 def test_the_loss_log_can_be_read_while_the_task_runs(farm, monkeypatch):
     monkeypatch.setattr("cluster.loss_stream.EVERY_SECONDS", 0.1)
     worker, (task,), storage = farm({"seconds": 30})
-    thread = threading.Thread(target=worker.run, args=(task, "1-aa"))
+    thread = threading.Thread(target=attempt, args=(worker, task))
     thread.start()
     try:
         wait_for(lambda: storage.stat(keys.losses(task.id)), 5)
@@ -234,7 +233,7 @@ def test_the_promise_of_ten_seconds_is_kept_with_room():
 
 def test_progress_tells_the_step(farm):
     worker, (task,), _ = farm({"seconds": 30})
-    thread = threading.Thread(target=worker.run, args=(task, "1-aa"))
+    thread = threading.Thread(target=attempt, args=(worker, task))
     thread.start()
     try:
         progress = wait_for(lambda: [p for p in worker.progress() if p.step > 2], 5)[0]
@@ -248,7 +247,7 @@ def test_progress_tells_the_step(farm):
 def test_draining_finishes_what_paints_and_drops_what_waits(farm):
     worker, (first, second), _ = farm({"seconds": 0.5, "n": 0}, {"seconds": 0.5, "n": 1})
     outcomes = {}
-    run = lambda t: outcomes.update({t.id: worker.run(t, t.id)})  # noqa: E731
+    run = lambda t: outcomes.update({t.id: attempt(worker, t, t.id)})  # noqa: E731
     one = threading.Thread(target=run, args=(first,))
     one.start()
     wait_for(worker.progress, 5)
@@ -268,7 +267,243 @@ def test_messages_survive_a_trip_between_processes(farm):
     import pickle
 
     worker, (task,), _ = farm({})
-    outcome = worker.run(task, "1-aa")
+    outcome = attempt(worker, task, "1-aa")
 
     assert pickle.loads(pickle.dumps(outcome)) == outcome
     assert json.loads(outcome.record.model_dump_json())["id"] == task.id
+
+
+# Several at a time.
+
+
+def run_all(worker, tasks, **how):
+    outcomes = worker.run([Assignment(task, f"1-{task.id}", **how) for task in tasks])
+    return {outcome.attempt.id[2:]: outcome for outcome in outcomes}
+
+
+def test_pictures_of_one_shape_are_painted_together_and_the_others_beside(farm):
+    worker, tasks, storage = farm(
+        *[{"n": k, "seconds": 0, "shape": k % 2 if k < 4 else 7} for k in range(5)]
+    )
+
+    outcomes = run_all(worker, tasks)
+
+    assert worker._renderers[0].batches == [2, 2, 1]
+    assert all(outcomes[task.id].record.status == "done" for task in tasks)
+    for k, task in enumerate(tasks):
+        assert json.loads(storage.get(outcomes[task.id].record.output.key))["n"] == k
+
+
+def test_a_bad_picture_in_a_batch_fails_alone(farm, tmp_path):
+    worker, tasks, _ = farm({"n": 0}, {"fail": "diverged"}, {"n": 2}, {"n": 3})
+    (tmp_path / "c003.png").write_text("not a picture")
+
+    outcomes = list(run_all(worker, tasks).values())
+
+    assert [o.record is not None for o in outcomes] == [True, False, True, False]
+    assert outcomes[1].failure.kind == outcomes[3].failure.kind == "picture"
+    assert worker._renderers[0].batches == [3, 1, 1, 1]
+
+
+def test_the_seconds_of_a_batch_are_shared_out(farm):
+    worker, tasks, _ = farm(*[{"n": k, "seconds": 0.4} for k in range(4)])
+
+    records = [outcome.record for outcome in run_all(worker, tasks).values()]
+
+    assert worker._renderers[0].batches == [4]
+    assert 0.35 <= sum(record.seconds["render"] for record in records) <= 0.8
+
+
+def test_a_batch_is_painted_by_the_real_painter_as_if_each_were_alone(tmp_path):
+    job = load_job(write_job(tmp_path, photos=3, styles=1, recipe={"segment": 2}))
+    tasks = list(open_agenda(job).tasks())
+    storage = open_storage(job.spec.output, base=job.base)
+
+    alone = {}
+    for task in tasks:
+        key = attempt(make_worker(job, PAINTER, threads=1), task).record.output.key
+        alone[task.id] = np.asarray(Image.open(io.BytesIO(storage.get(key))), dtype=int)
+    together = run_all(make_worker(job, PAINTER, threads=1), tasks)
+
+    for task in tasks:
+        data = storage.get(together[task.id].record.output.key)
+        apart = np.abs(np.asarray(Image.open(io.BytesIO(data)), dtype=int) - alone[task.id])
+        assert apart.max() <= 2
+        rows = losslog.parse(storage.get(keys.losses(task.id)))
+        assert rows[-1].step == task.recipe.total_steps
+
+
+def test_what_a_batch_left_each_goes_on_from_alone(tmp_path, monkeypatch):
+    job = load_job(write_job(tmp_path, photos=2, styles=1, recipe={"segment": 2, "steps": 6}))
+    tasks = list(open_agenda(job).tasks())
+    storage = open_storage(job.spec.output, base=job.base)
+    first = make_worker(job, PAINTER, threads=1, checkpoint_seconds=0.0)
+    whole = run_all(make_worker(job, PAINTER, threads=1), tasks)
+    pictures = {t: storage.get(o.record.output.key) for t, o in whole.items()}
+    offer = Checkpoints.offer
+
+    def stop_after(self, make):
+        offer(self, make)
+        first.stop()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoints, "offer", stop_after)
+        stopped = run_all(first, tasks)
+    assert {o.failure.kind for o in stopped.values()} == {"stopped"}
+    assert all(o.checkpoint for o in stopped.values())
+    begun = []
+    from_bytes = Checkpoint.from_bytes
+    monkeypatch.setattr(
+        Checkpoint, "from_bytes", lambda data: begun.append(from_bytes(data)) or begun[-1]
+    )
+
+    again = run_all(make_worker(job, PAINTER, threads=1), tasks)
+
+    assert [checkpoint.steps for checkpoint in begun] == [2, 2]
+    for task in tasks:
+        data = [pictures[task.id], storage.get(again[task.id].record.output.key)]
+        one, other = (np.asarray(Image.open(io.BytesIO(d)), dtype=int) for d in data)
+        assert np.abs(one - other).max() <= 2
+
+
+# Being told to go.
+
+
+def in_thread(worker, *tasks):
+    outcomes = {}
+    threads = [
+        threading.Thread(target=lambda t=task: outcomes.update({t.id: attempt(worker, t, t.id)}))
+        for task in tasks
+    ]
+    for thread in threads:
+        thread.start()
+    return outcomes, threads
+
+
+def test_told_to_leave_it_paints_on_to_the_next_checkpoint_and_stores_it(farm, tmp_path):
+    worker, (task,), storage = farm({"steps": 3000, "every": 40})
+    outcomes, threads = in_thread(worker, task)
+    wait_for(lambda: any(p.step > 45 for p in worker.progress()), 10)
+
+    worker.leave(grace_seconds=30)
+    threads[0].join(10)
+
+    outcome = outcomes[task.id]
+    assert (outcome.failure.kind, outcome.checkpoint) == ("preempted", True)
+    assert int(storage.get(keys.checkpoint(task.id)).partition(b":")[0]) >= 80
+    assert worker.report().leaving
+    assert worker.idle
+
+
+def test_without_a_checkpoint_in_time_it_stores_the_last_one_and_breaks_off(farm):
+    worker, (task,), storage = farm({"steps": 3000, "checkpoint": 20})
+    outcomes, threads = in_thread(worker, task)
+    wait_for(lambda: any(p.step > 30 for p in worker.progress()), 10)
+    assert storage.stat(keys.checkpoint(task.id)) is None  # it was not time for it
+
+    worker.leave(grace_seconds=0.2)
+    threads[0].join(10)
+
+    assert outcomes[task.id].failure.kind == "preempted"
+    assert storage.get(keys.checkpoint(task.id)).startswith(b"20:")
+
+
+def test_what_is_finished_in_the_time_of_grace_is_done(farm):
+    worker, (task,), _ = farm({"seconds": 0.6})
+    outcomes, threads = in_thread(worker, task)
+    wait_for(worker.progress, 10)
+
+    worker.leave(grace_seconds=30)
+    threads[0].join(10)
+
+    assert outcomes[task.id].record.status == "done"
+
+
+def test_what_waits_can_be_recalled_and_what_paints_cannot(farm):
+    worker, tasks, _ = farm({"seconds": 0.8, "n": 0}, {"seconds": 0.8, "n": 1})
+    outcomes, threads = in_thread(worker, *tasks)
+    painting = wait_for(worker.progress, 10)[0].attempt
+    time.sleep(0.1)
+
+    worker.recall([task.id for task in tasks])
+    for thread in threads:
+        thread.join(10)
+
+    (waited,) = {task.id for task in tasks} - {painting}
+    assert outcomes[painting].record is not None
+    assert outcomes[waited].failure.kind == "recalled"
+
+
+def test_a_worker_of_two_devices_paints_two_at_once(tmp_path):
+    job = write_stand_in_job(tmp_path, [{"seconds": 0.5, "n": k} for k in range(2)])
+    worker = make_worker(job, devices=2)
+    outcomes, threads = in_thread(worker, *open_agenda(job).tasks())
+    wait_for(lambda: len(worker.progress()) == 2, 5)
+    for thread in threads:
+        thread.join(5)
+
+    assert all(o.record for o in outcomes.values())
+    assert all(o.record.seconds["wait"] < 0.2 for o in outcomes.values())
+
+
+# In a process of its own.
+
+
+def test_the_real_painter_paints_the_same_in_a_process_of_its_own(tmp_path):
+    job = load_job(write_job(tmp_path, photos=1, styles=1))
+    (task,) = open_agenda(job).tasks()
+    storage = open_storage(job.spec.output, base=job.base)
+    worker = make_worker(job, PAINTER, threads=1)
+    here = storage.get(attempt(worker, task).record.output.key)
+
+    outcome = attempt(worker, task, "2-bb", apart=True)
+
+    assert outcome.record.attempts[0].id == "2-bb"
+    assert storage.get(outcome.record.output.key) == here
+
+
+@pytest.mark.parametrize("told", ["leave", "stop"])
+def test_a_process_of_its_own_is_told_what_its_worker_is_told(farm, told):
+    worker, (task,), _ = farm({"steps": 3000, "every": 40})
+    outcomes = []
+    thread = threading.Thread(target=lambda: outcomes.append(attempt(worker, task, apart=True)))
+    thread.start()
+    wait_for(lambda: any(p.step > 45 for p in worker.progress()), 20)
+
+    getattr(worker, told)()
+    thread.join(10)
+
+    assert outcomes[0].failure.kind == {"leave": "preempted", "stop": "stopped"}[told]
+    assert outcomes[0].checkpoint
+
+
+def test_the_record_says_what_it_was_rendered_on(farm):
+    worker, (task,), _ = farm({"seconds": 0})
+    worker.device = DeviceInfo("NVIDIA H100", 80 * 10**9, "570.86.15")
+
+    (made,) = attempt(worker, task).record.attempts
+
+    assert (made.device, made.memory_bytes, made.driver) == (
+        "NVIDIA H100",
+        80 * 10**9,
+        "570.86.15",
+    )
+
+
+def test_the_driver_is_read_as_the_kernel_names_it(tmp_path, monkeypatch):
+    file = tmp_path / "version"
+    monkeypatch.setattr(cluster.renderer, "DRIVER_FILE", file)
+    assert cluster.renderer.driver_version() is None
+    for text, found in (
+        (
+            "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat Aug 19 2023",
+            "535.104.05",
+        ),
+        (
+            "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  570.86.15  Release",
+            "570.86.15",
+        ),
+        ("something else", None),
+    ):
+        file.write_text(text + "\nGCC version: gcc 12.3.0\n")
+        assert cluster.renderer.driver_version() == found

@@ -163,7 +163,22 @@ def test_unknown_keys_may_look_like_types(key: str, section: str) -> None:
             "recipe.style_layers: names no layer; give at least one, e.g. conv4_2",
         ),
         ("workers: {max: 0}", "workers.max: 0 is below 1"),
-        ("workers: {gpus: 2}", "workers.gpus: 2 is above 1.0"),
+        ("workers: {gpus: 65}", "workers.gpus: 65 is above 64.0"),
+        (
+            "workers: {gpus: 1.5}",
+            "workers.gpus: 1.5 is neither a share of a GPU, up to 1, nor a whole number of them",
+        ),
+        ("workers: {max: 2, min: 3}", "workers.min: 3 is above workers.max, 2"),
+        (
+            "workers: {labels: {zone: a b}}",
+            "workers.labels: {'zone': 'a b'} is no condition on a Ray label: give name: value, !value, "
+            "in(a, b) or !in(a, b)",
+        ),
+        (
+            "workers: {stall_timeout: soon}",
+            "workers.stall_timeout: 'soon' is not a duration: give seconds, or a number with s, m, h or "
+            "d, such as 5m",
+        ),
         ("workers: {gpus: 0}", "workers.gpus: 0 is not above 0.0"),
         ("image: {quality: 101}", "image.quality: 101 is above 100"),
         ("image: {bit_depth: 12}", "image.bit_depth: 12 is not one of 8, 16"),
@@ -524,7 +539,7 @@ def test_everything_wrong_is_told_at_once_in_the_order_of_the_file() -> None:
           style: b.jpg
           combine: both
         workers:
-          gpus: 2
+          gpus: 99
           gpus: 1
         """
     ) == [
@@ -535,7 +550,7 @@ def test_everything_wrong_is_told_at_once_in_the_order_of_the_file() -> None:
         "job.yaml:11: pairs[0].recipe.gram: 'x' is not one of 'positions', 'elements', 'none'",
         "job.yaml:13: pairs[1].content: is empty; give at least one picture",
         "job.yaml:15: pairs[1].combine: 'both' is not one of 'product', 'zip'",
-        "job.yaml:17: workers.gpus: 2 is above 1.0",
+        "job.yaml:17: workers.gpus: 99 is above 64.0",
         "job.yaml:18: workers.gpus: is given twice; the first is on line 17",
     ]
 

@@ -1,0 +1,186 @@
+"""One attempt at a task, while a worker is at it: its log, its checkpoints, its clock, how it ended."""
+
+from __future__ import annotations
+
+import logging
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from cluster.checkpoints import Checkpoints
+from cluster.lanes import SentBack
+from cluster.loss_stream import LossStream
+from cluster.messages import Assignment, Failure, FailureKind, Outcome, WorkerSetup
+from jobs.errors import (
+    InputError,
+    StorageError,
+    StorageFullError,
+    StorageUnreachableError,
+    printable,
+)
+from jobs.inputs import InputData
+from jobs.losslog import LossLog
+from jobs.storage import Storage
+from jobs.tasks import AttemptRecord, InputRecord, TaskRecord
+from jobs.web import display
+from stylize.errors import (
+    DivergedError,
+    InterruptedRender,
+    MemoryLimitError,
+    PictureError,
+    WeightsError,
+)
+
+log = logging.getLogger(__name__)
+
+
+class FetchError(Exception):
+    """An input's server did not answer."""
+
+
+@dataclass
+class Timer:
+    """Seconds of each named phase."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def __call__(self, phase: str, shared_by: int = 1) -> Iterator[None]:
+        """Measure one, or the share in it of one of several who go through it together."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[phase] = round((time.perf_counter() - began) / shared_by, 3)
+
+
+class Attempt:
+    """What a worker knows of an attempt. ``outcome`` says how it ended."""
+
+    def __init__(
+        self,
+        assignment: Assignment,
+        setup: WorkerSetup,
+        storage: Storage,
+        urgent: Callable[[], bool],
+    ) -> None:
+        self.task = assignment.task
+        self.id = assignment.attempt
+        self.apart = assignment.apart
+        self.timer = Timer()
+        self.failure: Failure | None = None
+        self.record: TaskRecord | None = None
+        log_ = LossLog(tuple(self.task.recipe.style_layers), setup.losses_every)
+        self.stream = LossStream(storage, self.task.id, log_)
+        self.checkpoints = Checkpoints(
+            storage, self.task.id, setup.checkpoint_seconds, self.stream.write, urgent
+        )
+        self._started = time.time()
+
+    def fail(self, error: Exception) -> None:
+        """It ends with an error."""
+        self.failure = explain(error)
+        if self.failure.kind == "bug":
+            log.error(
+                "an attempt failed as nobody foresaw\n%s",
+                "".join(traceback.format_exception(error)),
+                extra={"task": self.task.id, "attempt": self.id},
+            )
+
+    def outcome(self, made: AttemptRecord) -> Outcome:
+        """How it ended; ``made`` says by whom."""
+        made = made.model_copy(
+            update={
+                "id": self.id,
+                "started": self._started,
+                "seconds": round(time.time() - self._started, 3),
+                "error": self.failure.message if self.failure else None,
+            }
+        )
+        record = self.record
+        if record is not None:
+            record = record.model_copy(update={"attempts": [made]})
+        return Outcome(made, record, self.failure, self.checkpoints.exists)
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A task's pictures, as files."""
+
+    content: InputData
+    styles: Sequence[InputData]
+    masks: Mapping[str, InputData]
+    """By address."""
+    init: InputData | None
+
+    def records(self, shares: Sequence[tuple[float, str | None]]) -> list[InputRecord]:
+        """What a record says of them; ``shares`` are the styles' shares and masks."""
+        return [
+            _input_record(self.content),
+            *(
+                _input_record(got, share, mask)
+                for got, (share, mask) in zip(self.styles, shares, strict=True)
+            ),
+            *(_input_record(mask) for mask in self.masks.values()),
+            *([_input_record(self.init)] if self.init else []),
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Continuation:
+    """``cluster.renderer.Resumption``, with the loss log going where the render goes."""
+
+    found: bytes | None
+    _checkpoints: Checkpoints
+    _stream: LossStream
+
+    def begin(self, step: int) -> None:
+        self._stream.begin(step)
+
+    def offer(self, make: Callable[[], bytes]) -> None:
+        self._checkpoints.offer(make)
+
+
+_KINDS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], FailureKind], ...] = (
+    ((InputError, PictureError, DivergedError), "picture"),
+    (FetchError, "fetch"),
+    (StorageFullError, "full"),
+    (StorageError, "storage"),
+    (InterruptedRender, "stopped"),
+    ((MemoryError, MemoryLimitError), "memory"),
+    (WeightsError, "weights"),
+)
+
+
+def explain(error: Exception) -> Failure:
+    """What an exception means for the task."""
+    if isinstance(error, SentBack):
+        return Failure(error.kind, str(error))
+    for types, kind in _KINDS:
+        if isinstance(error, types):
+            return Failure(kind, printable(str(error)) or "out of memory")
+    # torch's OutOfMemoryError is a RuntimeError, and importing torch to name it would cost seconds.
+    if type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error):
+        return Failure("memory", "out of memory on the device; use a smaller size")
+    first = str(error).splitlines()[0] if str(error) else ""
+    return Failure("bug", printable(f"unexpected {type(error).__name__}: {first}"))
+
+
+def explain_fetch(uri: str, error: StorageError) -> Exception:
+    """Of an input that is not to be had, whether the S3 of the job has troubles, or somebody's server."""
+    ours = uri.startswith("s3://") and isinstance(error, StorageUnreachableError)
+    return error if ours else FetchError(str(error))
+
+
+def _input_record(got: InputData, share: float = 1.0, mask: str | None = None) -> InputRecord:
+    return InputRecord(
+        uri=display(got.uri),
+        sha256=got.sha256,
+        size=got.size,
+        etag=got.etag,
+        modified=got.modified,
+        share=share,
+        mask=None if mask is None else display(mask),
+    )

@@ -1,0 +1,85 @@
+"""Logs, as text for people or one JSON object a line for programs.
+
+Whatever concerns an attempt names it: ``log.info(text, extra={"task": ..., "attempt": ...})``.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from typing import Literal
+
+from cluster.events import Beat, Event, TaskDone, TaskFailed, TaskRetried, WorkerLost, to_json
+
+log = logging.getLogger("stylefarm")
+
+LogFormat = Literal["text", "json"]
+
+FIELDS = ("task", "attempt", "worker", "node")
+"""What a record may carry beside its message."""
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: time, level, logger, message and, where there are any, task, attempt, worker,
+    node, and the traceback. ``always`` are fields of every line."""
+
+    def __init__(self, always: Mapping[str, str] | None = None) -> None:
+        super().__init__()
+        self._always = always or {}
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, object] = {
+            "time": datetime.fromtimestamp(record.created, timezone.utc).isoformat(
+                "T", "milliseconds"
+            ),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+            **self._always,
+        }
+        for field in FIELDS:
+            if hasattr(record, field):
+                line[field] = getattr(record, field)
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)
+
+
+class TextFormatter(logging.Formatter):
+    """A line for people, with what it concerns at its end."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        about = [f"{field}={getattr(record, field)}" for field in FIELDS if hasattr(record, field)]
+        return f"{text} [{' '.join(about)}]" if about else text
+
+
+def set_up(format_: LogFormat, level: int, always: Mapping[str, str] | None = None) -> None:
+    """Have everything logged in this format on standard error; ``always`` are fields of every JSON line."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter(always) if format_ == "json" else TextFormatter())
+    logging.basicConfig(force=True, level=level, handlers=[handler])
+    # Of requests that are repeated, and credentials that are found, a person wants to know nothing.
+    logging.getLogger("botocore").setLevel(logging.WARNING)
+
+
+def log_event(event: Event) -> None:
+    """An event as a line of the log; what is said twice a second is not."""
+    if isinstance(event, Beat):
+        return
+    about: dict[str, object] = {}
+    level = logging.INFO
+    if isinstance(event, TaskDone | TaskFailed | TaskRetried):
+        about["task"] = event.id
+        level = logging.INFO if isinstance(event, TaskDone) else logging.WARNING
+    if isinstance(event, TaskRetried | TaskFailed):
+        about["attempt"] = event.attempt if isinstance(event, TaskRetried) else event.attempts
+    if isinstance(event, TaskDone | WorkerLost):
+        about["worker"] = event.worker
+    log.log(level, "%s %s", event.event, to_json(event), extra=about)

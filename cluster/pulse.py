@@ -1,0 +1,57 @@
+"""Signs of life of a worker's attempts, from which a driver sees that one is stuck."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Literal
+
+Phase = Literal["fetch", "wait", "render", "store"]
+
+
+class Pulse:
+    """When each attempt last did something. Who waits for the device is not expected to."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._signs: dict[str, tuple[Phase, float]] = {}
+        self._slow: dict[str, float] = {}
+
+    def enter(self, attempt: str, phase: Phase) -> None:
+        """An attempt begins a phase."""
+        with self._lock:
+            self._signs[attempt] = (phase, self._clock())
+
+    def slow_down(self, attempt: str, factor: float) -> None:
+        """Signs of this one come so many times more slowly, and its quiet counts so much less."""
+        with self._lock:
+            self._slow[attempt] = factor
+
+    def sign(self, attempt: str) -> None:
+        """It is still at it."""
+        with self._lock:
+            if attempt in self._signs:
+                self._signs[attempt] = (self._signs[attempt][0], self._clock())
+
+    def leave(self, attempt: str) -> None:
+        """It has ended."""
+        with self._lock:
+            self._signs.pop(attempt, None)
+            self._slow.pop(attempt, None)
+
+    @property
+    def quiet_seconds(self) -> float:
+        """The longest for which one that does not wait has given no sign; 0 when there is none."""
+        with self._lock:
+            now = self._clock()
+            quiet = (
+                (now - at) / self._slow.get(attempt, 1.0)
+                for attempt, (phase, at) in self._signs.items()
+                if phase != "wait"
+            )
+            return max(quiet, default=0.0)
+
+    def __len__(self) -> int:
+        return len(self._signs)

@@ -1,0 +1,243 @@
+"""Joining a Ray cluster, or starting one here, and what its nodes have."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from jobs.errors import ClusterError
+from jobs.spec import Workers
+
+log = logging.getLogger(__name__)
+
+CORES_PER_CPU_WORKER = 4
+"""Without a GPU: convolutions of one picture keep about so many cores busy."""
+
+KNOCK_SECONDS = 10
+
+LOCAL_STORE_BYTES = 128 * 1024 * 1024
+"""Pictures never go through Ray's object store, so a local one need not be large."""
+
+
+def connect(address: str | None) -> None:
+    """Join the cluster at ``address`` (or RAY_ADDRESS), or start one on this machine.
+
+    Raises ClusterError.
+    """
+    address = address or os.environ.get("RAY_ADDRESS") or "local"
+    # Ray would otherwise warn that it will stop hiding GPUs from actors that ask for none.
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    local = address == "local"
+    options: dict[str, Any] = {"object_store_memory": LOCAL_STORE_BYTES} if local else {}
+    if not local:
+        _knock(address)
+    # Ray's workers put the driver's working folder first on their path, where a folder jobs or
+    # cluster of the user's would be taken for ours.
+    here = Path.cwd()
+    os.chdir(Path(__file__).resolve().parents[1])
+    try:
+        ray.init(
+            address=address,
+            include_dashboard=False if local else None,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            configure_logging=True,
+            **options,
+        )
+    except Exception as error:  # ConnectionError, RuntimeError, AuthenticationError, ...
+        where = "on this machine" if local else f"at {address}"
+        raise ClusterError(f"Ray cannot be reached {where}: {first_line(error)}") from error
+    finally:
+        os.chdir(here)
+
+
+def _knock(address: str) -> None:
+    """Raise ClusterError when nobody listens at host:port: Ray itself would try for minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdigit():
+        return  # auto, and whatever else Ray understands
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_SECONDS).close()
+    except OSError as error:
+        raise ClusterError(
+            f"Ray cannot be reached at {address}: {error.strerror or error}; is the head up?"
+        ) from error
+
+
+def disconnect() -> None:
+    """Leave the cluster; a local one ends with it."""
+    ray.shutdown()
+
+
+def describe() -> str:
+    """What the connected cluster has, for a person."""
+    nodes = look().nodes
+    gpus, cpus = (sum(node.resources.get(what, 0) for node in nodes) for what in ("GPU", "CPU"))
+    plural = "s" if len(nodes) > 1 else ""
+    return f"{ray.__version__}, {len(nodes)} node{plural}, {gpus:g} GPUs, {cpus:g} CPUs"
+
+
+@dataclass(frozen=True)
+class Node:
+    """A machine that Ray holds for alive."""
+
+    id: str
+    host: str
+    resources: Mapping[str, float] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class View:
+    """The cluster at some moment."""
+
+    nodes: tuple[Node, ...]
+    draining: frozenset[str] = frozenset()
+    """Nodes that are being taken away."""
+
+
+def look() -> View:
+    """What there is now. Asks the head, which takes milliseconds."""
+    nodes = tuple(
+        Node(
+            node["NodeID"],
+            node["NodeManagerHostname"],
+            node.get("Resources", {}),
+            node.get("Labels", {}),
+        )
+        for node in ray.nodes()
+        if node["Alive"]
+    )
+    return View(nodes, _draining())
+
+
+def _draining() -> frozenset[str]:
+    # Ray Serve asks like this; there is no public way. Without it a spot notice still reaches the workers,
+    # as SIGTERM, only not the driver.
+    try:
+        client = _head(ray.get_runtime_context().gcs_address)
+        return frozenset(node.hex() for node in client.get_draining_nodes(timeout=5))
+    except Exception as error:
+        log.debug("draining nodes are not known: %s", error)
+        return frozenset()
+
+
+@lru_cache(maxsize=1)
+def _head(address: str) -> Any:
+    from ray._raylet import GcsClient  # type: ignore[attr-defined]
+
+    return GcsClient(address=address)
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What each worker holds."""
+
+    gpus: float
+    cpus: float
+    threads: int | None
+
+    @property
+    def kind(self) -> str:
+        return "gpu" if self.gpus else "cpu"
+
+    def fit(self, resources: Mapping[str, float]) -> int:
+        """How many workers a node has room for."""
+        if self.gpus >= 1:
+            return int(resources.get("GPU", 0) / self.gpus)
+        if self.gpus:
+            # A whole number of shares fits on one GPU; what is left of a card cannot be joined.
+            return int(resources.get("GPU", 0)) * int(1 / self.gpus + 1e-9)
+        return int(resources.get("CPU", 0) / self.cpus + 1e-9)
+
+
+def needs_of(wanted: Workers, nodes: Sequence[Node]) -> Needs:
+    """What each worker of a job should hold on these nodes. Raises ClusterError."""
+    any_gpu = any(node.resources.get("GPU", 0) >= 1 for node in nodes)
+    cpus = [int(node.resources.get("CPU", 0)) for node in nodes]
+    cpus = [count for count in cpus if count]
+    threads = None if wanted.threads == "auto" else wanted.threads
+    # A head without anything to work with waits for machines, and those of a render farm have GPUs.
+    if wanted.device == "gpu" or (wanted.device == "auto" and (any_gpu or not cpus)):
+        if not any_gpu and wanted.max == "auto":
+            raise ClusterError(
+                "the cluster has no GPU; where an autoscaler is to bring some, say how many with "
+                "workers.max"
+            )
+        # Fetching and encoding take a core now and then; asking for whole ones would leave GPUs idle.
+        return Needs(wanted.gpus, 0.0, threads)
+    if not cpus:
+        raise ClusterError("the cluster has no CPUs to work with")
+    if threads is not None:
+        each = min(threads, max(cpus))
+    elif wanted.max == "auto":
+        smallest = min(cpus)
+        each = smallest // max(1, smallest // CORES_PER_CPU_WORKER)
+    else:
+        count = min(wanted.max, sum(cpus))
+        per_node = -(-count // len(cpus))
+        each = max(1, min(cpus) // per_node)
+    return Needs(0.0, float(each), each)
+
+
+def capacity(wanted: Workers, needs: Needs, nodes: Sequence[Node]) -> int:
+    """How many workers a job wants on these nodes. More than they have room for only where ``max`` says
+    so, on GPUs: an autoscaler may bring them."""
+    room = sum(needs.fit(node.resources) for node in nodes)
+    if wanted.max == "auto":
+        return max(room, wanted.min)
+    if needs.gpus:
+        return wanted.max
+    return max(1, min(wanted.max, room))
+
+
+def first_line(error: BaseException) -> str:
+    """The first thing that an error says."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
+
+
+def last_line(error: BaseException) -> str:
+    """What a worker's constructor raised: the last line of the traceback that Ray reports."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
+
+
+def make_metrics(
+    counters: Mapping[str, tuple[str, tuple[str, ...]]],
+    gauges: Mapping[str, tuple[str, tuple[str, ...]]],
+    histograms: Mapping[str, tuple[str, tuple[float, ...]]],
+    tag: str,
+    value: str,
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """Ray's metrics, by name, each with a tag that is always the same. Descriptions and tags, or buckets,
+    are as in ``cluster.metrics``."""
+    from ray.util.metrics import Counter, Gauge, Histogram
+
+    def tagged(metric: Any) -> Any:
+        return metric.set_default_tags({tag: value})
+
+    return (
+        {
+            name: tagged(Counter(name, description=text, tag_keys=(tag, *tags)))
+            for name, (text, tags) in counters.items()
+        },
+        {
+            name: tagged(Gauge(name, description=text, tag_keys=(tag, *tags)))
+            for name, (text, tags) in gauges.items()
+        },
+        {
+            name: tagged(
+                Histogram(name, description=text, boundaries=list(buckets), tag_keys=(tag,))
+            )
+            for name, (text, buckets) in histograms.items()
+        },
+    )

@@ -1,0 +1,349 @@
+"""The floor: ``python tests/bench/floor.py [row ...]``.
+
+What it costs to hand out tasks, how busy the devices are, how it grows with workers and with tasks, and how
+soon the first step is made. Workers are real Ray actors on logical GPUs of this machine; what they render
+with only sleeps, so that the floor is what is measured. Nothing here is a figure of a GPU.
+
+    dispatch    CPU time of the driver for each task; a renderer that does nothing, 8 workers (target 2 ms)
+    busy        share of their time for which 8 devices are held; renders of 1 s, inputs and outputs of 0.5 s
+                each (target 97%)
+    scale       throughput of 1 to 64 workers against that many times one (target 95%)
+    memory      the driver's at 1,000 and at 100,000 tasks (target: flat within 50 MB)
+    start       from ``stylefarm run`` to the first step; Ray's own start apart
+    simulation  1,000 GPUs and 1,000,000 tasks with 1% of the workers lost every hour, in simulated time: see
+                tests/bench/floor_simulation.py
+
+Each row runs in a process of its own. All of them together take about half an hour on two cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+os.environ["PYTHONPATH"] = str(ROOT)
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+
+from cluster.messages import DeviceInfo  # noqa: E402
+from cluster.renderer import Encoded, Order, Painted, ShouldStop  # noqa: E402
+from jobs.losslog import LossRow  # noqa: E402
+from jobs.spec import ImageOptions  # noqa: E402
+
+
+class Sleeper:
+    """A renderer that takes as long as its content says: {"decode", "paint", "encode"} in seconds."""
+
+    versions: dict[str, str] = {}  # noqa: RUF012 - the protocol's attribute, never changed
+
+    def __init__(self, base: str, threads: int | None, index: int = 0) -> None:
+        self.device = DeviceInfo("sleeper")
+
+    def decode(self, data: bytes, name: str) -> Any:
+        picture = json.loads(data)
+        # The style costs nothing: it is the same each time.
+        time.sleep(picture.get("decode", 0.0))
+        return picture
+
+    def shape(self, picture: Any) -> Hashable:
+        return None
+
+    def paint(self, orders: Sequence[Order], should_stop: ShouldStop) -> list[Painted]:
+        for order in orders:
+            order.resumption.begin(0)
+            layers = (1.0,) * len(order.task.recipe.style_layers)
+            time.sleep(order.content.get("paint", 0.0))
+            order.observe([LossRow(32, 1, 9.0, 1.0, 5.0, layers, 3.0, 0.0)])
+        return [Painted(order.content) for order in orders]
+
+    def encode(self, picture: Any, image: ImageOptions) -> Encoded:
+        time.sleep(picture.get("encode", 0.0))
+        return Encoded(b"picture", "png", "image/png", 1, 1)
+
+
+def write_job(folder: Path, tasks: int, content: dict[str, float], **changes: Any) -> Path:
+    """A job of so many tasks, whose content is one file under as many names."""
+    import yaml
+
+    from tests.farm import TINY_RECIPE, write_weights
+
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "content.png").write_text(json.dumps(content))
+    (folder / "style.png").write_text("{}")
+    write_weights(folder / "tiny.safetensors")
+    with (folder / "pairs.jsonl").open("w") as rows:
+        for seed in range(tasks):
+            row = {"content": "content.png", "style": "style.png", "recipe.seed": seed}
+            rows.write(json.dumps(row) + "\n")
+    spec = {
+        "name": "floor",
+        "output": "out",
+        "recipe": {**TINY_RECIPE, "weights": "tiny.safetensors"},
+        "pairs": [{"manifest": "pairs.jsonl"}],
+        **changes,
+    }
+    (folder / "job.yaml").write_text(yaml.safe_dump(spec))
+    return folder / "job.yaml"
+
+
+class Floor:
+    """A run on logical GPUs, watched."""
+
+    def __init__(self, workers: int, content: dict[str, float], tasks: int) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="floor-", dir=SCRATCH)
+        self.job = write_job(Path(self._folder.name), tasks, content, workers={"max": workers})
+        self.workers = workers
+        self.driver_seconds = 0.0
+        """CPU time of the driver's own thread, from the first event to the last."""
+        self.process_seconds = 0.0
+        """The same of its whole process, Ray's threads and those that commit included."""
+        self.ended: list[float] = []
+        self.spans: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
+        """Of each worker, when it held its device."""
+
+    def run(self, gpus: int | None = None) -> Floor:
+        import ray
+
+        from cluster import ray_cluster
+        from cluster.events import Event, TaskDone
+        from cluster.run import RunOptions, run_job
+        from jobs.load import load_job
+
+        count = gpus or self.workers
+
+        def connect(address: str | None) -> None:
+            ray.init(
+                address="local",
+                num_gpus=count,
+                num_cpus=2,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level="ERROR",
+                object_store_memory=100 * 2**20,
+            )
+
+        ray_cluster.connect = connect
+        begun: list[tuple[float, float]] = []
+
+        def listen(event: Event) -> None:
+            if isinstance(event, TaskDone):
+                if not begun:
+                    begun.append((time.thread_time(), time.process_time()))
+                self.ended.append(time.monotonic())
+                self.driver_seconds = time.thread_time() - begun[0][0]
+                self.process_seconds = time.process_time() - begun[0][1]
+
+        run_job(load_job(self.job), RunOptions(renderer=f"{RENDERER}:Sleeper"), listen)
+        return self
+
+    def busy(self) -> float:
+        """The share of the time for which devices were held, from the first render's end on each worker
+        to the last's, as the records tell."""
+        from jobs.load import load_job
+        from jobs.records import Records
+        from jobs.storage import open_storage
+
+        job = load_job(self.job)
+        spans: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
+        for record in Records(open_storage(job.spec.output, base=job.base)).all():
+            (made,) = record.attempts
+            began = made.started + record.seconds["fetch"] + record.seconds["wait"]
+            spans[made.worker].append((began, began + record.seconds["render"]))
+        shares = []
+        for renders in spans.values():
+            renders.sort()
+            held = sum(end - begin for begin, end in renders)
+            shares.append(held / (renders[-1][1] - renders[0][0]))
+        return sum(shares) / len(shares)
+
+    def rate(self) -> float:
+        """Tasks a second, between the first and the last quarter of them."""
+        first, last = len(self.ended) // 4, len(self.ended) * 3 // 4
+        return (last - first) / (self.ended[last] - self.ended[first])
+
+
+RENDERER = "tests.bench.floor"
+SCRATCH: str | None = None
+
+
+def tell(row: str, what: str, value: float, unit: str, target: str, met: bool | None) -> None:
+    """Print one figure beside its target."""
+    verdict = "" if met is None else ("met" if met else "MISSED")
+    print(f"{row:11} {what:52} {value:10.2f} {unit:8} {target:14} {verdict}", flush=True)
+
+
+def dispatch() -> None:
+    floor = Floor(8, {}, 3000).run()
+    count = len(floor.ended) - 1
+    own, whole = 1000 * floor.driver_seconds / count, 1000 * floor.process_seconds / count
+    tell("dispatch", "driver's thread, CPU time a task", own, "ms", "<= 2 ms", own <= 2)
+    tell("dispatch", "driver's process, all threads", whole, "ms", "", None)
+    tell(
+        "dispatch", "tasks a second on this machine, workers included", floor.rate(), "/s", "", None
+    )
+
+
+def busy() -> None:
+    floor = Floor(8, {"decode": 0.5, "paint": 1.0, "encode": 0.5}, 8 * 40).run()
+    share = 100 * floor.busy()
+    tell("busy", "devices held, 8 workers", share, "%", ">= 97%", share >= 97)
+
+
+def scale() -> None:
+    for workers in (1, 2, 4, 8, 16, 32, 64):
+        subprocess.run(
+            [
+                sys.executable,
+                __file__,
+                "one-scale",
+                "--workers",
+                str(workers),
+                "--scratch",
+                SCRATCH or "",
+            ],
+            check=True,
+        )
+
+
+def one_scale(workers: int) -> None:
+    seconds = 2.0
+    floor = Floor(workers, {"paint": seconds}, workers * 12).run()
+    share = 100 * floor.rate() * seconds / workers
+    what = f"{workers} workers, of {workers} x {1 / seconds:.2f} tasks/s"
+    tell("scale", what, share, "%", ">= 95%", share >= 95)
+
+
+def memory() -> None:
+    found = {}
+    for tasks in (1_000, 100_000):
+        done = subprocess.run(
+            [
+                sys.executable,
+                __file__,
+                "one-memory",
+                "--tasks",
+                str(tasks),
+                "--scratch",
+                SCRATCH or "",
+            ],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        found[tasks] = float(re.findall(r"peak ([\d.]+)", done.stdout)[-1])
+        tell("memory", f"driver's peak at {tasks:,} tasks", found[tasks], "MB", "", None)
+    grown = found[100_000] - found[1_000]
+    tell("memory", "more at 100,000", grown, "MB", "<= 50 MB", grown <= 50)
+
+
+def one_memory(tasks: int) -> None:
+    import psutil
+
+    peak, over = [0.0], threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.2):
+            peak[0] = max(peak[0], psutil.Process().memory_info().rss / 1e6)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    floor = Floor(8, {}, tasks).run()
+    over.set()
+    watcher.join()
+    assert len(floor.ended) == tasks
+    print(f"peak {peak[0]:.1f}")
+
+
+def start() -> None:
+    """The real painter, through the command, from a cold process."""
+    from tests.farm import picture
+
+    folder = Path(tempfile.mkdtemp(prefix="start-", dir=SCRATCH))
+    for name in ("photo.png", "style.png"):
+        picture(len(name)).resize((128, 128)).save(folder / name)
+    (folder / "job.yaml").write_text(
+        "output: out\nrecipe: {size: 128}\npairs: [{content: photo.png, style: style.png}]\n"
+    )
+    began = time.monotonic()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cluster.cli", "run", folder / "job.yaml", "--json", "--verbose"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert process.stdout is not None
+    at: dict[str, float] = {}
+    for line in process.stdout:
+        event, now = json.loads(line), time.monotonic() - began
+        if event["event"] == "started":
+            at.setdefault("job read", now)
+        elif event["event"] == "progress":
+            at.setdefault("Ray is up", now)  # the driver's first beat
+            if event["workers"]:
+                at.setdefault("a worker is up", now)
+            if any(p["step"] > 0 for p in event["running"]):
+                at.setdefault("first step", now)
+        elif event["event"] == "done":
+            at.setdefault("first step", now)
+    process.wait()
+    before = 0.0
+    for what, when in at.items():
+        tell("start", what, when, "s", f"(+{when - before:.2f} s)", None)
+        before = when
+
+
+def simulation() -> None:
+    from tests.bench.floor_simulation import main as simulate
+
+    simulate([])
+
+
+ROWS: dict[str, Callable[[], None]] = {
+    "dispatch": dispatch,
+    "busy": busy,
+    "scale": scale,
+    "memory": memory,
+    "start": start,
+    "simulation": simulation,
+}
+
+
+def main() -> None:
+    global SCRATCH
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("rows", nargs="*", help=f"of {', '.join(ROWS)}; default: all")
+    parser.add_argument("--workers", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--tasks", type=int, help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--scratch", help="where outputs go; default: memory, where there is /dev/shm"
+    )
+    options = parser.parse_args()
+    shared = Path("/dev/shm")
+    SCRATCH = options.scratch or (str(shared) if shared.is_dir() else None)
+    if options.rows == ["one-scale"]:
+        one_scale(options.workers)
+    elif options.rows == ["one-memory"]:
+        one_memory(options.tasks)
+    elif len(options.rows) == 1:
+        ROWS[options.rows[0]]()
+    else:
+        for row in options.rows or ROWS:
+            command = [sys.executable, __file__, row, "--scratch", SCRATCH or ""]
+            subprocess.run(command, check=True)
+
+
+if __name__ == "__main__":
+    main()

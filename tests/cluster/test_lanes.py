@@ -1,0 +1,122 @@
+"""Devices and the queue before them, and signs of life."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from cluster.lanes import Lanes, SentBack
+from cluster.pulse import Pulse
+from tests.farm import wait_for
+
+
+def nobody() -> None:
+    return None
+
+
+def test_a_device_is_held_by_one_at_a_time_in_the_order_of_asking():
+    lanes = Lanes(["gpu"])
+    held = lanes.take(nobody)
+    got = []
+
+    def ask(number):
+        device = lanes.take(nobody)
+        got.append(number)
+        lanes.give_back(device)
+
+    threads = []
+    for number in range(5):
+        threads.append(threading.Thread(target=ask, args=(number,)))
+        threads[-1].start()
+        time.sleep(0.02)
+    assert got == []
+    lanes.give_back(held)
+    for thread in threads:
+        thread.join(5)
+
+    assert got == [0, 1, 2, 3, 4]
+
+
+def test_two_devices_are_held_by_two():
+    lanes = Lanes(["a", "b"])
+
+    assert {lanes.take(nobody), lanes.take(nobody)} == {"a", "b"}
+
+
+def test_who_waits_can_be_sent_away():
+    lanes = Lanes(["gpu"])
+    lanes.take(nobody)
+    reason, seen = [], []
+
+    def ask():
+        with pytest.raises(SentBack) as caught:
+            lanes.take(lambda: reason[0] if reason else None)
+        seen.append(caught.value.kind)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    time.sleep(0.05)
+    reason.append(SentBack("recalled", "another was free"))
+    lanes.wake()
+    thread.join(5)
+
+    assert seen == ["recalled"]
+
+
+def test_busy_seconds_are_those_for_which_devices_are_held():
+    lanes = Lanes(["a", "b"])
+    first, second = lanes.take(nobody), lanes.take(nobody)
+    time.sleep(0.1)
+    lanes.give_back(first)
+    time.sleep(0.1)
+    lanes.give_back(second)
+    busy = lanes.busy_seconds
+    time.sleep(0.05)
+
+    assert 0.28 <= busy <= 0.5
+    assert lanes.busy_seconds == busy
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def test_the_quietest_attempt_counts_but_not_one_that_waits():
+    clock = Clock()
+    pulse = Pulse(clock)
+    pulse.enter("a", "render")
+    pulse.enter("b", "wait")
+    clock.now = 10.0
+    assert pulse.quiet_seconds == 10.0
+    pulse.sign("a")
+    clock.now = 13.0
+    assert pulse.quiet_seconds == 3.0
+    pulse.leave("a")
+    assert pulse.quiet_seconds == 0.0
+    pulse.enter("b", "fetch")
+    clock.now = 15.0
+    assert pulse.quiet_seconds == 2.0
+
+
+def test_slow_attempts_are_given_more_time():
+    clock = Clock()
+    pulse = Pulse(clock)
+    pulse.enter("large", "render")
+    pulse.slow_down("large", 4.0)
+    clock.now = 100.0
+
+    assert pulse.quiet_seconds == 25.0
+
+
+def test_an_ended_attempt_gives_no_more_signs():
+    pulse = Pulse()
+    pulse.enter("a", "render")
+    pulse.leave("a")
+    pulse.sign("a")
+
+    wait_for(lambda: len(pulse) == 0, 1)

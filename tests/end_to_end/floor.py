@@ -1,0 +1,37 @@
+"""A run on a Ray cluster with the stand-in renderer, in a process of its own: one JSON line for each event.
+
+``python -m tests.end_to_end.floor JOB ADDRESS``
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+# Ray gives its workers what the driver has: they find the stand-in here.
+os.environ["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+
+import cluster.run
+from cluster.events import Event, to_json
+from cluster.interrupts import Interrupts
+from cluster.run import RunOptions, run_job
+from jobs.load import load_job
+from tests.farm import STAND_IN
+
+
+def main(job: str, address: str) -> int:
+    """The job to its end; its exit status."""
+    cluster.run.CHECKPOINT_SECONDS = 0.2
+
+    def listen(event: Event) -> None:
+        print(to_json(event), flush=True)
+
+    options = RunOptions(address=address, renderer=STAND_IN)
+    with Interrupts() as interrupts:
+        return run_job(
+            load_job(job), options, listen, interrupts.what, on_connected=interrupts.install
+        ).exit_status
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,274 @@
+"""The floor of a cluster whose machines come, go and die: four nodes, sixteen logical GPUs."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from jobs.load import Job
+from jobs.records import Records
+from jobs.storage import open_storage
+from tests.farm import ROOT, chained, wait_for, write_stand_in_job
+
+cluster_utils = pytest.importorskip("ray.cluster_utils")
+
+GPUS = 4
+"""Of a node."""
+
+
+class Cluster:
+    """A Ray cluster of several nodes on this machine, and what can happen to it."""
+
+    def __init__(self, nodes: int) -> None:
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        # Workers find the stand-in renderer by what their raylets were started with.
+        os.environ["PYTHONPATH"] = str(ROOT)
+        self._cluster = cluster_utils.Cluster(
+            initialize_head=True, head_node_args=self._node(), shutdown_at_exit=True
+        )
+        self.others = [self.add() for _ in range(nodes - 1)]
+        self.address: str = self._cluster.address
+
+    @staticmethod
+    def _node() -> dict[str, Any]:
+        return {"num_cpus": 1, "num_gpus": GPUS, "object_store_memory": 80 * 2**20}
+
+    def add(self) -> Any:
+        return self._cluster.add_node(**self._node())
+
+    def remove(self, node: Any, *, graceful: bool) -> None:
+        self._cluster.remove_node(node, allow_graceful=graceful)
+
+    def kill_raylet(self, node: Any) -> None:
+        for info in node.all_processes["raylet"]:
+            info.process.kill()
+
+    def workers(self) -> list[psutil.Process]:
+        """The processes that render."""
+        return [p for p in self.processes() if "ray::RayWorker" in _title(p)]
+
+    def processes(self) -> list[psutil.Process]:
+        """Everything that belongs to it: this process is the parent of the nodes'."""
+        return psutil.Process().children(recursive=True)
+
+    def close(self) -> None:
+        self._cluster.shutdown()
+
+
+def _title(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
+
+
+class Chaos:
+    """Kills a worker, a raylet or a node every few seconds, or adds or removes one."""
+
+    def __init__(self, cluster: Cluster, seed: int, pause: float = 2.0) -> None:
+        self._cluster = cluster
+        self._random = random.Random(seed)
+        self._pause = pause
+        self.done: Counter[str] = Counter()
+
+    def reign(self, over: Callable[[], bool], seconds: float) -> None:
+        """Until it is ``over``; Ray makes nodes only on the main thread."""
+        until = time.monotonic() + seconds
+        acts: list[Callable[[], None]] = [
+            self.kill_a_worker,
+            self.kill_a_worker,
+            self.kill_a_worker,
+            self.kill_a_raylet,
+            self.kill_a_node,
+            self.remove_a_node,
+        ]
+        while not over() and time.monotonic() < until:
+            time.sleep(self._pause * self._random.uniform(0.6, 1.4))
+            short = len(self._cluster.others) < 3 and self._random.random() < 0.6
+            act = self.add_a_node if short else self._random.choice(acts)
+            act()
+            self.done[act.__name__] += 1
+
+    def kill_a_worker(self) -> None:
+        if workers := self._cluster.workers():
+            self._random.choice(workers).kill()
+
+    def kill_a_raylet(self) -> None:
+        node = self._take()
+        if node is not None:
+            self._cluster.kill_raylet(node)
+            time.sleep(1)
+            self._cluster.remove(node, graceful=False)
+
+    def kill_a_node(self) -> None:
+        node = self._take()
+        if node is not None:
+            self._cluster.remove(node, graceful=False)
+
+    def remove_a_node(self) -> None:
+        node = self._take()
+        if node is not None:
+            self._cluster.remove(node, graceful=True)
+
+    def add_a_node(self) -> None:
+        self._cluster.others.append(self._cluster.add())
+
+    def _take(self) -> Any:
+        """A node other than the head, if enough are left then."""
+        if len(self._cluster.others) < 2:
+            return None
+        return self._cluster.others.pop(self._random.randrange(len(self._cluster.others)))
+
+
+@pytest.fixture
+def make_cluster() -> Iterator[Callable[[int], Cluster]]:
+    made: list[Cluster] = []
+
+    def make(nodes: int) -> Cluster:
+        made.append(Cluster(nodes))
+        return made[-1]
+
+    yield make
+    for cluster in made:
+        cluster.close()
+
+
+class Run:
+    """A run in a process of its own, its events as they come."""
+
+    def __init__(self, job: Path, address: str) -> None:
+        self.events: list[dict[str, Any]] = []
+        self.log = job.with_name("stderr.txt")
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.end_to_end.floor", job, address],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=self.log.open("w"),
+            text=True,
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if line.startswith("{"):
+                self.events.append({**json.loads(line), "at": time.monotonic()})
+
+    def said(self, kind: str) -> list[dict[str, Any]]:
+        return [event for event in list(self.events) if event["event"] == kind]
+
+    def wait(self, seconds: float) -> int:
+        status = self.process.wait(seconds)
+        self._reader.join(10)
+        return status
+
+
+def write_tasks(
+    folder: Path, count: int, steps: int, poison: int | None = None, **changes: Any
+) -> Job:
+    directives: list[dict[str, Any]] = [
+        {"n": k, "steps": steps, "every": 10, "chain": True} for k in range(count)
+    ]
+    if poison is not None:
+        directives[poison] = {"n": poison, "fail": "die"}
+    return write_stand_in_job(folder, directives, **changes)
+
+
+def chain_of(n: int, steps: int) -> str:
+    """What an undisturbed render of this task comes to."""
+    link = chained({"n": n, "steps": steps, "every": 10, "chain": True})
+    for _ in range(steps):
+        next(link)
+    return link.state
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(420)
+def test_chaos_and_a_poison_picture(tmp_path: Path, make_cluster: Callable[[int], Cluster]) -> None:
+    """Five hundred tasks are done, and the one that kills what paints it is found out."""
+    count, steps, poison = 501, 60, 77
+    job = write_tasks(tmp_path, count, steps, poison)
+    cluster = make_cluster(4)
+    run = Run(tmp_path / "job.yaml", cluster.address)
+    wait_for(lambda: run.said("done"), 120)
+
+    chaos = Chaos(cluster, seed=5)
+    chaos.reign(lambda: run.process.poll() is not None, 300)
+    status = run.wait(60)
+
+    print(
+        dict(chaos.done), run.said("finished"), Counter(e["kind"] for e in run.said("worker_lost"))
+    )
+    assert status == 1, run.log.read_text()[-3000:]
+    storage = open_storage(job.spec.output, base=job.base)
+    records = list(Records(storage).all())
+    done = [record for record in records if record.status == "done"]
+    failed = [record for record in records if record.status == "failed"]
+    assert len(done) == 500
+    # Each is committed once.
+    committed = Counter(event["id"] for event in run.said("done"))
+    assert set(committed) == {record.id for record in done}
+    assert set(committed.values()) == {1}
+    # As they would be had nothing happened.
+    for record in done:
+        assert record.output is not None
+        picture = json.loads(storage.get(record.output.key))
+        assert picture["chain"] == chain_of(picture["n"], steps)
+    assert len(list(storage.list("images/"))) == len(done)
+    # Enough did happen, and it was noticed.
+    assert chaos.done["kill_a_worker"] >= 3
+    assert sum(chaos.done.values()) >= 8
+    assert run.said("worker_lost")
+    (record,) = failed
+    assert "it kills what paints it" in (record.error or "")
+    assert record.content == f"c{poison:03}.png"
+    # By two processes at most, one of them a worker.
+    assert len([a for a in record.attempts if "died" in (a.error or "")]) <= 2
+    # No process of ours is left behind, and when the cluster goes, none of Ray's.
+    wait_for(lambda: not cluster.workers(), 30)
+    family = cluster.processes()
+    cluster.close()
+    wait_for(lambda: not [p for p in family if p.is_running() and p.status() != "zombie"], 30)
+
+
+@pytest.mark.slow
+def test_the_gpus_of_a_node_that_joins_are_soon_at_work(
+    tmp_path: Path, make_cluster: Callable[[int], Cluster]
+) -> None:
+    write_tasks(tmp_path, 60, 150)
+    cluster = make_cluster(1)
+    run = Run(tmp_path / "job.yaml", cluster.address)
+    wait_for(lambda: len(run.said("done")) >= 8, 120)
+    before = {state["name"] for state in run.said("progress")[-1]["fleet"]}
+
+    cluster.others.append(cluster.add())
+    joined = time.monotonic()
+
+    def new_at_work() -> set[str]:
+        return {
+            progress["worker"]
+            for event in run.said("progress")
+            for progress in event["running"]
+            if progress["worker"] not in before
+        }
+
+    wait_for(lambda: len(new_at_work()) >= GPUS, 60)
+    took = time.monotonic() - joined
+    run.process.terminate()
+    assert run.wait(60) == 130
+    print(f"the GPUs of a node are at work {took:.1f} s after it is up")
+    assert took < 15
+    assert len(before) == GPUS
