@@ -235,7 +235,8 @@ class Driver:
         assignments = []
         for effort in efforts:
             effort.attempt += 1
-            attempt = f"{effort.attempt}-{secrets.token_hex(4)}"
+            # Of 32 bits, two would be the same now and then in a job of a million tasks.
+            attempt = f"{effort.attempt}-{secrets.token_hex(8)}"
             self._running[attempt] = effort
             assignments.append(Assignment(effort.task, attempt, effort.apart))
         self._pool.submit(station, assignments)
@@ -447,7 +448,8 @@ class Driver:
                 pool.workers,
                 tuple(pool.progress()),
                 pending=pool.pending,
-                waiting=len(self._backlog),
+                waiting=self._backlog.waiting,
+                retrying=len(self._backlog) - self._backlog.waiting,
                 in_flight=len(self._running),
                 paused=self._trouble.since is not None,
                 gpu_hours=round(pool.gpu_hours, 4),

@@ -169,6 +169,8 @@ class Beat:
     """Workers that were asked for and are not up."""
     waiting: int = 0
     """Tasks at hand that no worker has."""
+    retrying: int = 0
+    """Of those that failed, tasks whose time has not come again."""
     in_flight: int = 0
     """Tasks that a worker has."""
     paused: bool = False

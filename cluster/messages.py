@@ -138,4 +138,6 @@ class StationState:
     device: str
     busy: float | None
     """The share of its time for which it held its devices of late; None until it is known."""
+    busy_seconds: float
+    """For how long it has held them since it came up, all together."""
     calls: int

@@ -6,14 +6,11 @@ behind. All come from the driver, which hears everything; so a run has one serie
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 from cluster.events import (
     Beat,
     Event,
-    Paused,
-    Resumed,
     TaskDone,
     TaskFailed,
     TaskRetried,
@@ -22,18 +19,18 @@ from cluster.events import (
 
 COUNTERS = {
     "stylefarm_tasks": ("Tasks that ended, and attempts that are made again.", ("status",)),
-    "stylefarm_steps": ("Optimiser steps of finished renders.", ()),
-    "stylefarm_device_busy_seconds": ("Seconds for which finished renders held a device.", ()),
+    "stylefarm_steps": ("Optimiser steps.", ()),
+    "stylefarm_device_busy_seconds": (
+        "Seconds for which a worker held its devices.",
+        ("worker", "node"),
+    ),
     "stylefarm_fetch_seconds": ("Seconds spent on fetching and decoding pictures.", ()),
     "stylefarm_store_seconds": ("Seconds spent on encoding and storing pictures.", ()),
-    "stylefarm_wait_seconds": ("Seconds that fetched pictures waited for a device.", ()),
     "stylefarm_workers_lost": ("Workers lost, by reason.", ("reason",)),
 }
 GAUGES = {
-    "stylefarm_queue": ("Tasks at hand, by whether a worker has them.", ("state",)),
-    "stylefarm_workers": ("Workers, by whether they are up.", ("state",)),
-    "stylefarm_busy_share": ("Mean share of their time for which workers hold their devices.", ()),
-    "stylefarm_steps_per_second": ("Optimiser steps of all workers, of late.", ()),
+    "stylefarm_queue": ("Tasks at hand: waiting, running or retrying.", ("state",)),
+    "stylefarm_workers": ("Workers: up or pending.", ("state",)),
     "stylefarm_paused": ("1 while the floor waits for storage in trouble.", ()),
     "stylefarm_gpu_hours": ("GPU hours that this run's workers have held.", ()),
 }
@@ -57,22 +54,18 @@ class Metrics:
         self._counters, self._gauges, self._histograms = make_metrics(
             COUNTERS, GAUGES, HISTOGRAMS, TAG, job
         )
-        self._steps = 0
-        self._last: tuple[float, int] | None = None
+        self._steps: dict[str, int] = {}
+        """Of each render under way, as last counted."""
+        self._busy: dict[str, float] = {}
+        """The same of each worker's seconds."""
 
     def __call__(self, event: Event) -> None:
         self._listen(event)
         if isinstance(event, TaskDone):
             self._count("stylefarm_tasks", status="done")
-            self._count("stylefarm_steps", event.steps)
-            self._steps += event.steps
-            for phase, name in (
-                ("render", "stylefarm_device_busy_seconds"),
-                ("fetch", "stylefarm_fetch_seconds"),
-                ("store", "stylefarm_store_seconds"),
-                ("wait", "stylefarm_wait_seconds"),
-            ):
-                self._count(name, event.phases.get(phase, 0.0))
+            self._count("stylefarm_steps", event.steps - self._steps.pop(event.id, 0))
+            self._count("stylefarm_fetch_seconds", event.phases.get("fetch", 0.0))
+            self._count("stylefarm_store_seconds", event.phases.get("store", 0.0))
             # A histogram takes nothing that is not above 0.
             self._histograms["stylefarm_task_seconds"].observe(max(event.seconds, 1e-3))
         elif isinstance(event, TaskFailed):
@@ -81,26 +74,26 @@ class Metrics:
             self._count("stylefarm_tasks", status="retried")
         elif isinstance(event, WorkerLost):
             self._count("stylefarm_workers_lost", reason=event.kind)
-        elif isinstance(event, Paused | Resumed):
-            self._set("stylefarm_paused", float(isinstance(event, Paused)))
         elif isinstance(event, Beat):
             self._beat(event)
 
     def _beat(self, event: Beat) -> None:
-        for state, tasks in (("waiting", event.waiting), ("running", event.in_flight)):
-            self._set("stylefarm_queue", tasks, state=state)
-        for state, workers in (("up", event.workers), ("pending", event.pending)):
-            self._set("stylefarm_workers", workers, state=state)
+        for state in ("waiting", "retrying"):
+            self._set("stylefarm_queue", getattr(event, state), state=state)
+        self._set("stylefarm_queue", event.in_flight, state="running")
+        self._set("stylefarm_workers", event.workers, state="up")
+        self._set("stylefarm_workers", event.pending, state="pending")
         self._set("stylefarm_paused", float(event.paused))
         self._set("stylefarm_gpu_hours", event.gpu_hours)
-        shares = [state.busy for state in event.fleet if state.busy is not None]
-        if shares:
-            self._set("stylefarm_busy_share", sum(shares) / len(shares))
-        now, steps = time.monotonic(), self._steps + sum(p.step for p in event.running)
-        if self._last is not None and now > self._last[0]:
-            rate = (steps - self._last[1]) / (now - self._last[0])
-            self._set("stylefarm_steps_per_second", max(0.0, rate))
-        self._last = (now, steps)
+        before, self._steps = self._steps, {p.task_id: p.step for p in event.running}
+        for task, step in self._steps.items():
+            # One that is begun anew counts from there.
+            self._count("stylefarm_steps", step - min(before.get(task, 0), step))
+        for state_ in event.fleet:
+            more = state_.busy_seconds - self._busy.get(state_.name, 0.0)
+            self._busy[state_.name] = state_.busy_seconds
+            worker = state_.name.partition("@")[0]
+            self._count("stylefarm_device_busy_seconds", more, worker=worker, node=state_.node)
 
     def _count(self, name: str, value: float = 1.0, **tags: str) -> None:
         if value > 0:  # a counter takes nothing else

@@ -200,8 +200,10 @@ class InlinePool:
 
     def states(self) -> list[StationState]:
         station = self._station
-        busy = self._busy(self._worker.report().busy_seconds)
-        return [StationState(station.name, station.node, station.device.name, busy, station.calls)]
+        seconds = self._worker.report().busy_seconds
+        share = self._busy(seconds)
+        device = station.device.name
+        return [StationState(station.name, station.node, device, share, seconds, station.calls)]
 
     def drain(self) -> None:
         self._worker.drain()

@@ -177,7 +177,12 @@ class RayPool:
     def states(self) -> list[StationState]:
         return [
             StationState(
-                m.station.name, m.station.node, m.station.device.name, m.busy_share, len(m.calls)
+                m.station.name,
+                m.station.node,
+                m.station.device.name,
+                m.busy_share,
+                m.heard.busy_seconds if m.heard is not None else 0.0,
+                len(m.calls),
             )
             for m in self._members.values()
             if m.up

@@ -22,6 +22,7 @@ import yaml
 
 from cluster import leave
 from cluster.cli import app
+from cluster.metrics import COUNTERS, GAUGES, HISTOGRAMS, TAG
 from jobs.load import parse_job
 from tests.farm import ROOT, wait_for
 
@@ -30,18 +31,10 @@ DOCKERFILE = (DEPLOY / "Dockerfile").read_text("utf-8")
 GUIDE = (DEPLOY / "README.md").read_text("utf-8")
 PYPROJECT = (ROOT / "pyproject.toml").read_text("utf-8")
 
-METRICS = {
-    "stylefarm_tasks": ("counter", {"job", "status"}),
-    "stylefarm_steps": ("counter", {"job"}),
-    "stylefarm_device_busy_seconds": ("counter", {"job", "worker", "node"}),
-    "stylefarm_fetch_seconds": ("counter", {"job"}),
-    "stylefarm_store_seconds": ("counter", {"job"}),
-    "stylefarm_workers_lost": ("counter", {"job", "reason"}),
-    "stylefarm_queue": ("gauge", {"job", "state"}),
-    "stylefarm_workers": ("gauge", {"job", "state"}),
-    "stylefarm_paused": ("gauge", {"job"}),
-    "stylefarm_gpu_hours": ("gauge", {"job"}),
-    "stylefarm_task_seconds": ("histogram", {"job"}),
+METRICS: dict[str, tuple[str, set[str]]] = {
+    **{name: ("counter", {TAG, *tags}) for name, (_, tags) in COUNTERS.items()},
+    **{name: ("gauge", {TAG, *tags}) for name, (_, tags) in GAUGES.items()},
+    **{name: ("histogram", {TAG}) for name in HISTOGRAMS},
 }
 """Every metric with its kind and tags."""
 

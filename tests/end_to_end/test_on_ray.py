@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -157,31 +158,79 @@ def test_a_cluster_that_is_not_there_is_status_3(tmp_path):
     assert "Traceback" not in refused.stderr
 
 
+def _metrics(port: int) -> dict[str, float] | None:
+    """What a node serves of ours, by name and tags, once something is done."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+            text = answer.read().decode()
+    except OSError:
+        return None
+    found: dict[str, float] = {}
+    for line in text.splitlines():
+        if line.startswith("ray_stylefarm_"):
+            name, _, value = line.rpartition(" ")
+            family, _, tags = name.partition("{")
+            # Ray adds tags of its own.
+            ours = ",".join(sorted(t for t in tags.rstrip("}").split(",") if t.startswith(OURS)))
+            found[f"{family}{{{ours}}}"] = float(value)
+    return found if any("tasks_total" in name for name in found) else None
+
+
+OURS = ("job=", "status=", "state=")
+
+
 @pytest.fixture
 def cluster(tmp_path):
     """A Ray cluster that was started before, with eight logical GPUs."""
     from tests.rigs import free_port
 
-    address = f"127.0.0.1:{free_port()}"
+    address, metrics = f"127.0.0.1:{free_port()}", free_port()
     start = [
         *("ray", "start", "--head", f"--port={address.split(':')[1]}", "--num-gpus=8"),
         *("--num-cpus=2", "--include-dashboard=false", "--object-store-memory=100000000"),
         *("--disable-usage-stats", f"--temp-dir={tmp_path.parent / 'r'}"),
+        f"--metrics-export-port={metrics}",
     ]
-    env = {**os.environ, "RAY_AUTH_MODE": "disabled", "OMP_NUM_THREADS": "1"}
+    env = {
+        **os.environ,
+        "RAY_AUTH_MODE": "disabled",
+        "OMP_NUM_THREADS": "1",
+        "RAY_metrics_report_interval_ms": "500",
+    }
     ray = [str(Path(sys.executable).with_name("ray"))]
     subprocess.run([*ray, *start[1:]], check=True, capture_output=True, env=env, timeout=60)
-    yield address, env
+    yield address, metrics, env
     subprocess.run([*ray, "stop", "--force"], capture_output=True, env=env, timeout=60, check=False)
 
 
 def test_a_job_joins_a_running_cluster_and_uses_its_gpus(tmp_path, cluster):
-    address, env = cluster
-    job = write_job(tmp_path, photos=4, styles=1, workers={"max": 2})
+    address, port, env = cluster
+    job = write_job(
+        tmp_path,
+        photos=4,
+        styles=1,
+        workers={"max": 2},
+        recipe={"steps": 300, "optimizer": "adam"},
+    )
+    process = subprocess.Popen(
+        command("run", job, "--address", address, "--verbose", "--log-format", "json"),
+        stderr=(tmp_path / "log").open("w"),
+        env=env,
+    )
 
-    ran = stylefarm("run", job, "--address", address, **{k: env[k] for k in ("RAY_AUTH_MODE",)})
+    served = wait_for(lambda: _metrics(port) if process.poll() is None else "it ended", 90)
+    status = process.wait(120)
 
-    assert ran.returncode == 0, ran.stderr
+    log = (tmp_path / "log").read_text()
+    assert status == 0, log
+    # What the dashboard shows is served by the node, tagged with the job's name.
+    assert served['ray_stylefarm_tasks_total{job="test",status="done"}'] >= 1
+    assert served['ray_stylefarm_workers{job="test",state="up"}'] >= 1
+    assert served['ray_stylefarm_steps_total{job="test"}'] > 0
+    # Each line of the log is an object, and says which task it is about.
+    lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+    done = [line for line in lines if line["message"].startswith("done ")]
+    assert {line["task"] for line in done} == {r.id for r in records_of(job).values()}
     names = {r.attempts[0].worker for r in records_of(job).values()}
     assert all("(gpu " in name for name in names)
     assert load_job(job).spec.workers.max == 2
