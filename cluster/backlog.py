@@ -122,10 +122,17 @@ class Backlog:
             self._window[effort.order] = effort
 
     def take(
-        self, seat: Seat, classes: Sequence[int], batch: int | None = 1, share: int = 1
+        self,
+        seat: Seat,
+        classes: Sequence[int],
+        batch: int | None = 1,
+        share: int = 1,
+        *,
+        growing: bool = False,
     ) -> list[Effort]:
         """Tasks for a worker, to be painted together; none when it can do none of those at hand.
 
+        While the floor is ``growing``, what does not fit any worker yet waits for one that may be larger.
         ``classes`` are the sizes of memory that there are on the floor, ascending. ``batch`` is how many
         to paint at once; None: as many as make the device faster and fit, but at most ``share``, so
         that others get some, too.
@@ -133,7 +140,7 @@ class Backlog:
         best: Effort | None = None
         best_rank: _Rank | None = None
         for effort in self._window.values():
-            rank = self._rank(effort, seat, classes)
+            rank = self._rank(effort, seat, classes, growing)
             if rank is not None and (best_rank is None or rank < best_rank):
                 best, best_rank = effort, rank
                 if len(classes) < 2 and rank.stranger == 0:
@@ -163,13 +170,18 @@ class Backlog:
             _remember(seat, style_of(effort.task))
         return taken
 
-    def _rank(self, effort: Effort, seat: Seat, classes: Sequence[int]) -> _Rank | None:
+    def _rank(
+        self, effort: Effort, seat: Seat, classes: Sequence[int], growing: bool
+    ) -> _Rank | None:
         """Smaller is better; None: not for this worker."""
         place = 0
-        if seat.memory_bytes is not None and len(classes) > 1:
-            if seat.memory_bytes <= effort.above_bytes < classes[-1]:
+        memory, recipe = seat.memory_bytes, effort.task.recipe
+        if memory is not None and growing and not self._needs.fits(recipe, memory):
+            return None
+        if memory is not None and len(classes) > 1:
+            if memory <= effort.above_bytes < classes[-1]:
                 return None
-            found = self._needs.place(effort.task.recipe, seat.memory_bytes, classes)
+            found = self._needs.place(recipe, memory, classes)
             if found is None:
                 return None
             place = found
@@ -223,6 +235,10 @@ class _Needs:
         if classes[least] <= memory:
             return -least
         return 1 if strips <= MEMORY_SHARE * memory else None
+
+    def fits(self, recipe: Recipe, memory: int) -> bool:
+        """Whether a device has room for a render, in strips if need be."""
+        return min(self._bytes(recipe)) <= MEMORY_SHARE * memory
 
     def batch(self, recipe: Recipe, seat: Seat) -> int:
         """How many pictures at once make a device faster, and fit."""

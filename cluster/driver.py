@@ -212,8 +212,11 @@ class Driver:
             # Near the end what is left is shared out, not painted together by one worker.
             share = 10**9
             if backlog.exhausted:
-                share = max(1, -(-backlog.waiting // max(1, self._pool.workers)))
-            efforts = backlog.take(station, classes, self._limits.batch, share)
+                workers = self._pool.workers + self._pool.pending
+                share = max(1, -(-backlog.waiting // max(1, workers)))
+            efforts = backlog.take(
+                station, classes, self._limits.batch, share, growing=self._pool.growing
+            )
             if efforts:
                 self._begin(station, efforts)
             backlog.fill(self._clock())

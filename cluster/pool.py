@@ -80,6 +80,10 @@ class Pool(Protocol):
         """How many were asked for and are not up."""
 
     @property
+    def growing(self) -> bool:
+        """Whether workers are on their way that will soon be up."""
+
+    @property
     def gpu_hours(self) -> float:
         """For how long devices have been held by workers that were up, all together."""
 
@@ -136,6 +140,7 @@ class InlinePool:
     """One worker in this process, its calls in threads."""
 
     pending = 0
+    growing = False
 
     def __init__(self, setup: WorkerSetup) -> None:
         self._worker = Worker(setup, worker_name("inline"))

@@ -40,6 +40,9 @@ from jobs.spec import Workers
 
 log = logging.getLogger(__name__)
 
+GROWING_SECONDS = 120.0
+"""So long after a worker was asked for it may be expected to come up; later it has to be waited for."""
+
 STILLBORN_LIMIT = 3
 """So many workers that fail to come up, one after another, before any has, mean that none will."""
 
@@ -122,6 +125,8 @@ class RayPool:
         self._avoided: set[str] = set()
         self._stillborn = 0
         self._next_birth = 0.0
+        self._last_birth = 0.0
+        """When a worker was asked for, or the cluster got a node."""
         self._ever_up = False
         self._draining = False
         self._alone_since: float | None = time.monotonic()
@@ -143,6 +148,10 @@ class RayPool:
     @property
     def pending(self) -> int:
         return len(self._members) - len(self._up)
+
+    @property
+    def growing(self) -> bool:
+        return self.pending > 0 and time.monotonic() - self._last_birth < GROWING_SECONDS
 
     @property
     def gpu_hours(self) -> float:
@@ -288,6 +297,7 @@ class RayPool:
     def _add(self) -> None:
         number = self._made
         self._made += 1
+        self._last_birth = time.monotonic()
         needs = self.needs
         name = f"{needs.kind}-{number}"
         selector = dict(self._wanted.labels)
@@ -539,7 +549,9 @@ class RayPool:
         """Take in what the cluster has become, and look again; never waits."""
         if self._looking is not None and self._looking.done():
             try:
-                self._view = self._looking.result()
+                before, self._view = self._view, self._looking.result()
+                if {n.id for n in self._view.nodes} - {n.id for n in before.nodes}:
+                    self._last_birth = time.monotonic()
             except (
                 Exception
             ) as error:  # the head is out of reach; Ray itself tells when it gives up

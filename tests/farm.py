@@ -144,7 +144,7 @@ class StandIn:
                 self._misbehave(content)
             begin, _, state = (orders[0].resumption.found or b"0:").decode().partition(":")
             begin = int(begin)
-            chained_ = chained(contents[0], begin, state)
+            chains = [chained(content, begin, state) for content in contents]
             for order in orders:
                 order.resumption.begin(begin)
             for step in range(begin, steps + 1):
@@ -153,22 +153,23 @@ class StandIn:
                     order.observe([LossRow(32, step, 9.0, 1.0, 5.0, layers, 3.0, 0.0)])
                 if should_stop():
                     raise InterruptedRender("stopped")
-                for order in orders:
+                for order, chain in zip(orders, chains, strict=True):
                     every = order.content.get("every")
                     if step == order.content.get("checkpoint") or (every and step % every == 0):
-                        made = f"{step}:{chained_.state}".encode()
+                        made = f"{step}:{chain.state}".encode()
                         order.resumption.offer(lambda made=made: made)
                 timed = all("steps" not in content for content in contents)
                 if step == steps or (timed and time.monotonic() >= until):
                     break
                 time.sleep(0.01)
-                next(chained_)
+                for chain in chains:
+                    next(chain)
             return [
                 Painted(
-                    {**c, "chain": chained_.state} if "chain" in c else c,
+                    {**c, "chain": chain.state} if "chain" in c else c,
                     tuple(c.get("concessions", ())),
                 )
-                for c in contents
+                for c, chain in zip(contents, chains, strict=True)
             ]
         finally:
             self.painting -= 1

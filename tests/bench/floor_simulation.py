@@ -120,6 +120,7 @@ class SimulatedPool:
     # -- what the driver asks -----------------------------------------------------------------------
 
     pending = 0
+    growing = False
 
     @property
     def workers(self) -> int:

@@ -165,6 +165,16 @@ def test_what_did_not_fit_waits_for_more_memory_while_there_is_any():
     assert backlog.take(Seat(8 * GB), (8 * GB, 8 * GB)) == [effort]
 
 
+def test_what_fits_nobody_waits_while_larger_ones_may_come():
+    backlog = backlog_of(task(0, size=4096), task(1, size=512))
+    seat = Seat(8 * GB)
+
+    assert backlog.take(seat, (8 * GB,), growing=True)[0].task.name == "t1"
+    assert backlog.take(seat, (8 * GB,), growing=True) == []
+    # Nobody else comes: better tried than not.
+    assert backlog.take(seat, (8 * GB,))[0].task.name == "t0"
+
+
 @pytest.mark.parametrize(
     ("size", "memory", "most"),
     [

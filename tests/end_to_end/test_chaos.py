@@ -3,75 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import random
-import subprocess
-import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
-from jobs.load import Job
 from jobs.records import Records
 from jobs.storage import open_storage
-from tests.farm import ROOT, chained, wait_for, write_stand_in_job
-
-cluster_utils = pytest.importorskip("ray.cluster_utils")
-
-GPUS = 4
-"""Of a node."""
-
-
-class Cluster:
-    """A Ray cluster of several nodes on this machine, and what can happen to it."""
-
-    def __init__(self, nodes: int) -> None:
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        # Workers find the stand-in renderer by what their raylets were started with.
-        os.environ["PYTHONPATH"] = str(ROOT)
-        self._cluster = cluster_utils.Cluster(
-            initialize_head=True, head_node_args=self._node(), shutdown_at_exit=True
-        )
-        self.others = [self.add() for _ in range(nodes - 1)]
-        self.address: str = self._cluster.address
-
-    @staticmethod
-    def _node() -> dict[str, Any]:
-        return {"num_cpus": 1, "num_gpus": GPUS, "object_store_memory": 80 * 2**20}
-
-    def add(self) -> Any:
-        return self._cluster.add_node(**self._node())
-
-    def remove(self, node: Any, *, graceful: bool) -> None:
-        self._cluster.remove_node(node, allow_graceful=graceful)
-
-    def kill_raylet(self, node: Any) -> None:
-        for info in node.all_processes["raylet"]:
-            info.process.kill()
-
-    def workers(self) -> list[psutil.Process]:
-        """The processes that render."""
-        return [p for p in self.processes() if "ray::RayWorker" in _title(p)]
-
-    def processes(self) -> list[psutil.Process]:
-        """Everything that belongs to it: this process is the parent of the nodes'."""
-        return psutil.Process().children(recursive=True)
-
-    def close(self) -> None:
-        self._cluster.shutdown()
-
-
-def _title(process: psutil.Process) -> str:
-    try:
-        return " ".join(process.cmdline())
-    except psutil.Error:
-        return ""
+from tests.end_to_end.cluster import GPUS, Cluster, Run, chain_of, write_tasks
+from tests.farm import wait_for
 
 
 class Chaos:
@@ -133,11 +77,11 @@ class Chaos:
 
 
 @pytest.fixture
-def make_cluster() -> Iterator[Callable[[int], Cluster]]:
+def make_cluster() -> Iterator[Callable[..., Cluster]]:
     made: list[Cluster] = []
 
-    def make(nodes: int) -> Cluster:
-        made.append(Cluster(nodes))
+    def make(*nodes: dict[str, Any]) -> Cluster:
+        made.append(Cluster(*nodes))
         return made[-1]
 
     yield make
@@ -145,63 +89,13 @@ def make_cluster() -> Iterator[Callable[[int], Cluster]]:
         cluster.close()
 
 
-class Run:
-    """A run in a process of its own, its events as they come."""
-
-    def __init__(self, job: Path, address: str) -> None:
-        self.events: list[dict[str, Any]] = []
-        self.log = job.with_name("stderr.txt")
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.end_to_end.floor", job, address],
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            stderr=self.log.open("w"),
-            text=True,
-        )
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def _read(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            if line.startswith("{"):
-                self.events.append({**json.loads(line), "at": time.monotonic()})
-
-    def said(self, kind: str) -> list[dict[str, Any]]:
-        return [event for event in list(self.events) if event["event"] == kind]
-
-    def wait(self, seconds: float) -> int:
-        status = self.process.wait(seconds)
-        self._reader.join(10)
-        return status
-
-
-def write_tasks(
-    folder: Path, count: int, steps: int, poison: int | None = None, **changes: Any
-) -> Job:
-    directives: list[dict[str, Any]] = [
-        {"n": k, "steps": steps, "every": 10, "chain": True} for k in range(count)
-    ]
-    if poison is not None:
-        directives[poison] = {"n": poison, "fail": "die"}
-    return write_stand_in_job(folder, directives, **changes)
-
-
-def chain_of(n: int, steps: int) -> str:
-    """What an undisturbed render of this task comes to."""
-    link = chained({"n": n, "steps": steps, "every": 10, "chain": True})
-    for _ in range(steps):
-        next(link)
-    return link.state
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(420)
-def test_chaos_and_a_poison_picture(tmp_path: Path, make_cluster: Callable[[int], Cluster]) -> None:
+def test_chaos_and_a_poison_picture(tmp_path: Path, make_cluster: Callable[..., Cluster]) -> None:
     """Five hundred tasks are done, and the one that kills what paints it is found out."""
     count, steps, poison = 501, 60, 77
     job = write_tasks(tmp_path, count, steps, poison)
-    cluster = make_cluster(4)
+    cluster = make_cluster({}, {}, {}, {})
     run = Run(tmp_path / "job.yaml", cluster.address)
     wait_for(lambda: run.said("done"), 120)
 
@@ -246,10 +140,10 @@ def test_chaos_and_a_poison_picture(tmp_path: Path, make_cluster: Callable[[int]
 
 @pytest.mark.slow
 def test_the_gpus_of_a_node_that_joins_are_soon_at_work(
-    tmp_path: Path, make_cluster: Callable[[int], Cluster]
+    tmp_path: Path, make_cluster: Callable[..., Cluster]
 ) -> None:
     write_tasks(tmp_path, 60, 150)
-    cluster = make_cluster(1)
+    cluster = make_cluster({})
     run = Run(tmp_path / "job.yaml", cluster.address)
     wait_for(lambda: len(run.said("done")) >= 8, 120)
     before = {state["name"] for state in run.said("progress")[-1]["fleet"]}

@@ -1,0 +1,157 @@
+"""What befalls workers and machines in a whole run, on two nodes of different cards."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from jobs.folder import FolderStorage
+from jobs.load import Job
+from jobs.records import Records
+from jobs.storage import open_storage
+from jobs.tasks import TaskRecord
+from tests.end_to_end.cluster import Cluster, Run, chain_of, title, write_tasks
+from tests.farm import ROOT, wait_for, write_stand_in_job
+
+pytestmark = pytest.mark.slow
+
+STEPS = 400
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    made = Cluster(
+        {"num_gpus": 1, "labels": {"memory-gb": "8"}},
+        {"num_gpus": 2, "labels": {"memory-gb": "80"}},
+    )
+    yield made
+    made.close()
+
+
+def records_of(job: Job) -> list[TaskRecord]:
+    return list(Records(open_storage(job.spec.output, base=job.base)).all())
+
+
+def assert_undisturbed(job: Job, steps: int = STEPS) -> None:
+    storage = open_storage(job.spec.output, base=job.base)
+    for record in records_of(job):
+        assert record.output is not None
+        picture = json.loads(storage.get(record.output.key))
+        assert picture["chain"] == chain_of(picture["n"], steps)
+
+
+def test_larger_renders_are_painted_by_larger_cards(tmp_path: Path, cluster: Cluster) -> None:
+    job = write_stand_in_job(
+        tmp_path,
+        [{"seconds": 0.3, "n": k} for k in range(6)],
+        pairs=[
+            {
+                "content": [f"c{k:03}.png" for k in range(6)],
+                "style": "style.png",
+                "sweep": {"size": [64, 4096]},
+            }
+        ],
+    )
+    run = Run(tmp_path / "job.yaml", cluster.address)
+
+    assert run.wait(120) == 0, run.log.read_text()
+    memory: dict[int, set[int | None]] = {64: set(), 4096: set()}
+    for record in records_of(job):
+        memory[record.recipe["size"]].add(record.attempts[-1].memory_bytes)
+    assert memory[4096] == {80 * 10**9}
+    assert 8 * 10**9 in memory[64]
+
+
+def test_a_stopped_workers_task_is_done_elsewhere(tmp_path: Path, cluster: Cluster) -> None:
+    job = write_tasks(tmp_path, 4, STEPS, workers={"max": 2, "stall_timeout": 3})
+    run = Run(tmp_path / "job.yaml", cluster.address)
+    wait_for(lambda: any(p["step"] > 20 for p in run.painting()), 60)
+    name = run.painting()[0]["worker"]
+    stopped = int(name.rpartition(":")[2])
+
+    os.kill(stopped, signal.SIGSTOP)
+
+    assert run.wait(120) == 0, run.log.read_text()
+    assert [(e["kind"], e["worker"]) for e in run.said("worker_lost")] == [("stalled", name)]
+    assert len(run.said("done")) == 4
+    assert all(event["worker"] != name for event in run.said("done"))
+    assert_undisturbed(job)
+    wait_for(lambda: not psutil.pid_exists(stopped) or not title(psutil.Process(stopped)), 20)
+
+
+def test_a_node_that_is_taken_away_hands_its_tasks_to_others(
+    tmp_path: Path, cluster: Cluster
+) -> None:
+    going = cluster.add(num_gpus=2, labels={"memory-gb": "80"})
+    job = write_tasks(tmp_path, 8, STEPS)
+    run = Run(tmp_path / "job.yaml", cluster.address)
+    there = wait_for(lambda: [w.pid for w in cluster.workers(going)], 60)
+    wait_for(
+        lambda: any(
+            p["step"] > 100 and int(p["worker"].rpartition(":")[2]) in there for p in run.painting()
+        ),
+        60,
+    )
+
+    subprocess.run(
+        [sys.executable, "-m", "cluster.leave", "--seconds", "30", "--node-id", going.node_id],
+        cwd=ROOT,
+        check=True,
+    )
+    left = [w for w in cluster.workers(going) if w.is_running()]
+    cluster.remove(going, graceful=False)
+
+    assert left == []
+    assert run.wait(120) == 0, run.log.read_text()
+    assert {e["kind"] for e in run.said("worker_lost")} == {"preempted"}
+    assert len(run.said("done")) == 8
+    records = records_of(job)
+    moved = [record for record in records if len(record.attempts) > 1]
+    assert moved
+    # Nobody's attempts were used up, and what moved went on from its checkpoint.
+    assert {a.id.partition("-")[0] for record in records for a in record.attempts} == {"1"}
+    assert any(record.seconds["render"] < 0.9 * STEPS / 100 for record in moved)
+    assert_undisturbed(job)
+
+
+def test_sigterm_on_the_driver_keeps_checkpoints_and_the_next_run_goes_on(
+    tmp_path: Path, cluster: Cluster
+) -> None:
+    steps = 3 * STEPS
+    job = write_tasks(tmp_path, 3, steps)
+    first = Run(tmp_path / "job.yaml", cluster.address)
+    wait_for(lambda: len([p for p in first.painting() if p["step"] > 50]) == 3, 60)
+
+    first.process.terminate()
+    assert first.wait(30) == 130, first.log.read_text()
+    kept = {s.key for s in FolderStorage(tmp_path / "out").list("checkpoints/")}
+    second = Run(tmp_path / "job.yaml", cluster.address)
+
+    assert second.wait(120) == 0, second.log.read_text()
+    assert first.said("draining")[0]["leaving"]
+    assert first.said("finished")[0]["reason"] == "preempted"
+    assert not first.said("failed")
+    assert len(kept) == 3
+    assert all(record.seconds["render"] < 0.97 * steps / 100 for record in records_of(job))
+    assert_undisturbed(job, steps)
+    wait_for(lambda: not cluster.workers(), 20)
+
+
+def test_the_end_of_a_job_is_not_as_long_as_the_longest_queue(
+    tmp_path: Path, cluster: Cluster
+) -> None:
+    """The first worker that is up takes all; the others get what waits there."""
+    write_tasks(tmp_path, 3, 500)
+    run = Run(tmp_path / "job.yaml", cluster.address)
+
+    assert run.wait(120) == 0, run.log.read_text()
+    done = run.said("done")
+    assert len({event["worker"] for event in done}) == 3
