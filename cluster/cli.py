@@ -320,7 +320,8 @@ def _log(verbose: bool, log_format: Literal["text", "json"] = "text") -> None:
 def _with_workers(job: Job, most: int) -> Job:
     from dataclasses import replace
 
-    wanted = job.spec.workers.model_copy(update={"max": most})
+    fewest = min(job.spec.workers.min, most)
+    wanted = job.spec.workers.model_copy(update={"max": most, "min": fewest})
     return replace(job, spec=job.spec.model_copy(update={"workers": wanted}))
 
 

@@ -40,6 +40,9 @@ from jobs.web import display, without_secrets
 POLL_SECONDS = 0.25
 """How long to wait for an outcome before looking at retries, signals and progress again."""
 
+HUNGRY_SECONDS = 0.02
+"""The same while workers have to wait for the job to be read."""
+
 BEAT_SECONDS = 0.5
 """How often to say what is running; with very many workers less often."""
 
@@ -170,9 +173,12 @@ class Driver:
         return self._stop is not None or self._backlog.empty
 
     def _patience(self) -> float:
-        """How long to wait for an outcome: less when a task is to be tried again before."""
-        due = self._backlog.next_due
-        return POLL_SECONDS if due is None else max(0.0, min(POLL_SECONDS, due - self._clock()))
+        """How long to wait for an outcome: less when a task is to be tried again before, or the job is
+        being read and nothing is at hand."""
+        due, backlog = self._backlog.next_due, self._backlog
+        hungry = not backlog.waiting and not backlog.exhausted
+        most = HUNGRY_SECONDS if hungry else POLL_SECONDS
+        return most if due is None else max(0.0, min(most, due - self._clock()))
 
     # -- whether to go on ---------------------------------------------------------------------------
 
@@ -219,7 +225,8 @@ class Driver:
             )
             if efforts:
                 self._begin(station, efforts)
-            backlog.fill(self._clock())
+            if not backlog.waiting:
+                backlog.fill(self._clock())
         self._recall()
 
     def _outstanding(self) -> int | None:

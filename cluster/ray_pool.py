@@ -289,7 +289,11 @@ class RayPool:
             for _ in range(missing):
                 self._add()
         elif missing < 0 and not self._draining:
-            members = sorted(self._members.values(), key=lambda m: (m.up, -m.number))
+            # Rather one that is not up yet, or has less memory, than one that can do everything.
+            members = sorted(
+                self._members.values(),
+                key=lambda m: (m.up, m.station.memory_bytes or 0, -m.number),
+            )
             for member in [m for m in members if not m.calls and not m.doomed][:-missing]:
                 log.info("%s is not needed any more", member.station.name)
                 self._forget(member)

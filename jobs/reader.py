@@ -19,17 +19,14 @@ from jobs.tasks import Task
 AT_HAND = 4096
 """Tasks read ahead of those that take them."""
 
-PATIENCE = 0.05
-"""Seconds for which one who asks for a task is kept waiting."""
-
 
 class _Closed(Exception):  # noqa: N818 - a signal between two methods
     """Nobody wants to know the rest."""
 
 
 class Reader:
-    """Iterate it for the tasks to do: None stands for "none yet". It ends early when the job turns out
-    to be wrong; ``check`` then says how."""
+    """Iterate it for the tasks to do: None stands for "none yet", for nobody is kept waiting. It ends early
+    when the job turns out to be wrong; ``check`` then says how."""
 
     def __init__(
         self, agenda: Agenda, ledger: Ledger, *, retry_failed: bool = False, at_hand: int = AT_HAND
@@ -71,7 +68,7 @@ class Reader:
         if self._ended or self._error is not None:
             raise StopIteration
         try:
-            task = self._at_hand.get(timeout=PATIENCE)
+            task = self._at_hand.get_nowait()
         except queue.Empty:
             return None
         if task is None or self._error is not None:

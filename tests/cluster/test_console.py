@@ -9,8 +9,21 @@ import pytest
 from rich.console import Console
 
 from cluster.console import ConsoleView, Meter
-from cluster.events import Beat, Finished, Started, TaskDone, TaskFailed, TaskRetried, to_json
-from cluster.messages import Progress
+from cluster.events import (
+    Beat,
+    Draining,
+    Finished,
+    NodeAvoided,
+    Paused,
+    Resumed,
+    Started,
+    TaskDone,
+    TaskFailed,
+    TaskRetried,
+    WorkerLost,
+    to_json,
+)
+from cluster.messages import Progress, StationState
 from stylize.recipe import Recipe
 
 
@@ -84,3 +97,41 @@ def test_events_are_json_even_where_numbers_are_not():
     line = to_json(beat)
     assert "\n" not in line
     assert json.loads(line)["running"][0]["total"] is None
+
+
+def test_the_fleet_is_seen_in_the_bar(monkeypatch):
+    monkeypatch.setattr("cluster.console.LINE_SECONDS", -1.0)
+    fleet = (
+        StationState("gpu-0(gpu 0)@a:1", "n", "H100", 1.0, 9.0, 2),
+        StationState("gpu-1(gpu 1)@a:2", "n", "H100", 0.5, 5.0, 1),
+        StationState("gpu-2(gpu 2)@a:3", "n", "H100", None, 0.0, 0),
+    )
+    text = shown(STARTED, Beat(3, 0, 3, (), pending=2, paused=True, fleet=fleet))
+    assert "3 done, 0 failed, 2 left, 3 workers 75% busy (least gpu-1(gpu 1): 50%)" in text
+    assert "(+2 to come), paused" in text
+
+
+def test_trouble_is_told_and_what_becomes_of_it():
+    text = shown(
+        STARTED,
+        WorkerLost("gpu-0@a:1", "node", "its worker died: SIGSEGV", "worker", 2),
+        NodeAvoided("node", 3),
+        Paused("503 Slow Down", 3600.0),
+        Resumed(12.4),
+        Draining(2, leaving=True),
+        Finished(1, 0, 4, 65.0, "preempted"),
+    )
+    assert "lost gpu-0@a:1: its worker died: SIGSEGV" in text
+    assert "avoiding node node: 3 workers were lost there" in text
+    assert "paused: 503 Slow Down (nothing is lost; it is tried again for 1:00:00)" in text
+    assert "going on after 12 s" in text
+    assert "stopping: what is painting stores a checkpoint" in text
+    assert "4 left in 0:01:05; run the same command again to go on" in text
+
+
+def test_what_must_be_known_is_said_even_when_quiet():
+    assert "503" in shown(STARTED, Paused("503 Slow Down", 60.0), quiet=True)
+
+
+def test_gpu_hours_that_end_a_run_are_named():
+    assert "stop.max_gpu_hours" in shown(STARTED, Finished(1, 0, 4, 65.0, "max_gpu_hours"))

@@ -1,0 +1,165 @@
+"""Waiting for a storage in trouble, and records on their way to it."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+
+import pytest
+
+from cluster.committer import THREADS, Commit, Committer
+from cluster.interrupts import Interrupts
+from cluster.trouble import Trouble
+from jobs.errors import LeaseLostError, StorageError, StorageFailingError
+from tests.farm import wait_for
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+class Server:
+    """Is down for so many looks."""
+
+    def __init__(self, down):
+        self.down = down
+        self.looks = 0
+
+    def __call__(self):
+        self.looks += 1
+        if self.looks <= self.down:
+            raise StorageFailingError(f"503, look {self.looks}")
+
+
+def until_over(trouble, clock):
+    """Look every half second, as a driver does; when each look was made."""
+    server, at = trouble._probe, []
+    while not trouble.is_over():
+        if trouble._looking is not None:
+            trouble._looking.join(5)
+            if len(at) < server.looks:
+                at.append(clock.now)
+        clock.now += 0.5
+    return at
+
+
+def test_it_is_looked_at_ever_more_slowly_until_it_is_well():
+    clock, server = Clock(), Server(down=8)
+    trouble = Trouble(server, clock)
+    assert not trouble.is_over()
+
+    assert trouble.met(StorageFailingError("503"))
+    assert not trouble.met(StorageFailingError("503 again"))  # no news
+    at = until_over(trouble, clock)
+
+    assert trouble.since is None
+    pauses = [round(b - a) for a, b in itertools.pairwise(at)]
+    assert pauses == sorted(pauses)
+    assert pauses[0] <= 3
+    assert 60 <= pauses[-1] <= 62
+
+
+def test_a_look_that_takes_its_time_keeps_nobody_waiting():
+    clock, let_go = Clock(), threading.Event()
+    trouble = Trouble(lambda: bool(let_go.wait(5)) or None, clock)
+    trouble.met(StorageFailingError("503"))
+    clock.now = 2.0
+
+    began = time.monotonic()
+    assert not trouble.is_over()
+    assert not trouble.is_over()
+    assert time.monotonic() - began < 1
+    let_go.set()
+    wait_for(trouble.is_over, 5)
+
+
+class Records:
+    """Takes its time, and refuses some."""
+
+    def __init__(self, errors=(), seconds=0.0):
+        self.errors, self.seconds = errors, seconds
+        self.now = self.most = 0
+        self._lock = threading.Lock()
+
+    def commit(self, record, kept, *, checkpoint):
+        with self._lock:
+            self.now += 1
+            self.most = max(self.most, self.now)
+        time.sleep(self.seconds)
+        with self._lock:
+            self.now -= 1
+        if record in self.errors:
+            raise self.errors[record]
+
+
+def commits(committer, *records):
+    for record in records:
+        committer.submit(Commit(record, None, False, lambda: None))
+    ended = []
+    wait_for(lambda: ended.extend(committer.finished()) or not committer.waiting, 10)
+    committer.close()
+    return {commit.record: error for commit, error in ended}
+
+
+def test_records_are_written_side_by_side():
+    records = Records(seconds=0.05)
+    woken = []
+
+    found = commits(Committer(records, lambda: woken.append(1)), *range(40))
+
+    assert found == dict.fromkeys(range(40))
+    assert records.most == THREADS
+    assert len(woken) == 40
+
+
+def test_what_the_storage_refuses_comes_back_with_its_reason():
+    refused = StorageFailingError("503")
+
+    found = commits(Committer(Records({1: refused})), 0, 1)
+
+    assert found == {0: None, 1: refused}
+
+
+def test_a_bug_is_no_trouble_of_the_storage():
+    committer = Committer(Records({0: KeyError("a bug")}))
+    with pytest.raises(KeyError):
+        commits(committer, 0)
+
+
+def test_a_lost_lease_is_told():
+    lost = LeaseLostError("another driver has it")
+
+    assert isinstance(commits(Committer(Records({0: lost})), 0)[0], StorageError)
+
+
+@pytest.mark.parametrize(
+    ("signals", "asked"),
+    [
+        (["SIGINT"], "drain"),
+        (["SIGTERM"], "leave"),
+        # Who finishes what is painting may still be made to go.
+        (["SIGINT", "SIGTERM"], "leave"),
+        (["SIGINT", "SIGINT"], KeyboardInterrupt),
+        (["SIGTERM", "SIGTERM"], KeyboardInterrupt),
+        (["SIGTERM", "SIGINT"], KeyboardInterrupt),
+    ],
+)
+def test_signals(signals, asked):
+    import signal
+
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    with Interrupts() as interrupts:
+        assert interrupts.what() == "no"
+        for name in signals[:-1]:
+            signal.raise_signal(getattr(signal, name))
+        if asked is KeyboardInterrupt:
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(getattr(signal, signals[-1]))
+        else:
+            signal.raise_signal(getattr(signal, signals[-1]))
+            assert interrupts.what() == asked
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
