@@ -373,6 +373,7 @@ class RayPool:
         except ActorUnavailableError as error:
             log.warning("%s is out of reach: %s", member.station.name, first_line(error))
             member.missing_since = member.missing_since or time.monotonic()
+            self._shelve(member)  # nothing new for it, until it answers
             self._ask_again(member, call)
             return []
         except RayActorError as error:
@@ -422,6 +423,7 @@ class RayPool:
             self._later(0.5, partial(self._ask_again, member, call))
             return []
         member.missing_since = None
+        self._shelve(member)
         if outcomes is None:
             self._later(0.5, partial(self._ask_again, member, call))
             return []

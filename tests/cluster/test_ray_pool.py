@@ -7,6 +7,7 @@ import re
 import signal
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 from pathlib import Path
 
 import psutil
@@ -20,6 +21,8 @@ from jobs.spec import Workers
 from tests.farm import ROOT, STAND_IN, setup_of, wait_for, write_stand_in_job
 
 ray = pytest.importorskip("ray")
+
+from ray.exceptions import ActorUnavailableError  # noqa: E402
 
 from cluster.ray_cluster import Needs, Node, capacity, connect, needs_of  # noqa: E402
 from cluster.ray_pool import RayPool  # noqa: E402
@@ -262,6 +265,49 @@ def test_waiting_calls_are_sent_back_for_idle_workers(make_pool):
 
     assert ended.outcome.failure.kind == "recalled"
     assert ended.outcome.attempt.id not in {p.attempt for p in pool.progress()}
+
+
+def lose_answers(pool, monkeypatch):
+    """Every answer of a call is lost on the way."""
+    unavailable: Future = Future()
+    unavailable.set_exception(ActorUnavailableError("the network broke", None))
+    answered = pool._answered
+    monkeypatch.setattr(
+        pool, "_answered", lambda member, call, _: answered(member, call, unavailable)
+    )
+
+
+def test_an_answer_that_was_lost_on_the_way_is_asked_for_again(make_pool, monkeypatch):
+    pool, tasks = make_pool([{"seconds": 0.2, "n": k} for k in range(2)], max=1)
+    up(pool, 1)
+    lose_answers(pool, monkeypatch)
+    submit(pool, *tasks)
+
+    ended = finish(pool, 2)
+
+    assert set(records(ended)) == {f"1-{task.id}" for task in tasks}
+    assert all(records(ended).values())
+    assert len([*pool.open_stations()]) == 1
+
+
+def test_a_worker_that_stays_out_of_reach_is_replaced(make_pool, monkeypatch):
+    monkeypatch.setattr("cluster.ray_pool.UNAVAILABLE_SECONDS", 1.0)
+    pool, tasks = make_pool([{"seconds": 0.2}], max=1)
+    up(pool, 1)
+    (before,) = pids(pool)
+    lose_answers(pool, monkeypatch)
+    told = pool._told_again
+    error: Future = Future()
+    error.set_exception(ActorUnavailableError("the network broke", None))
+    monkeypatch.setattr(pool, "_told_again", lambda member, call, _: told(member, call, error))
+    submit(pool, *tasks)
+
+    (lost,) = finish(pool, 1)
+    up(pool, 1)
+
+    assert lost.failure.kind == "unavailable"
+    assert "cannot be reached" in lost.failure.message
+    assert pids(pool) != [before]
 
 
 def test_workers_are_filled_evenly(make_pool):
