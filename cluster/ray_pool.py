@@ -251,18 +251,17 @@ class RayPool:
                 self._forget(member)
 
     def drain(self) -> None:
-        self._draining = True
-        for member in list(self._members.values()):
-            if member.up:
-                member.actor.drain.remote()
-            else:
-                self._forget(member)
+        self._tell_all("drain")
 
     def leave(self) -> None:
+        self._tell_all("leave")
+
+    def _tell_all(self, what: str) -> None:
+        """It is the end: nobody new, and those that are up are told."""
         self._draining = True
         for member in list(self._members.values()):
             if member.up:
-                member.actor.leave.remote()
+                getattr(member.actor, what).remote()
             else:
                 self._forget(member)
 

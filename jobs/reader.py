@@ -16,7 +16,7 @@ from jobs.errors import StylefarmError
 from jobs.ledger import ABSENT, Ledger
 from jobs.tasks import Task
 
-AT_HAND = 4096
+AT_HAND = 1024
 """Tasks read ahead of those that take them."""
 
 

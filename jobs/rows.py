@@ -31,7 +31,7 @@ REQUIRED = ("content", "style")
 PLAIN = (*REQUIRED, "name", "init")
 KNOB = "recipe."
 
-REMEMBERED = 4096
+REMEMBERED = 1024
 """Recipes and styles that were last seen: manifests repeat them."""
 
 T = TypeVar("T")
