@@ -78,10 +78,30 @@ def init(
     print(f"{job_file} is ready. Render it:  stylefarm run {job_file}")
 
 
-@app.command(epilog="Example:  stylefarm plan job.yaml")
-def plan(job: JobPath, as_json: AsJson = False) -> None:
-    """Show what would be rendered, and what it takes. Renders nothing, writes nothing."""
-    from cluster.plan import make_plan, missing_pictures, to_text
+@app.command(
+    epilog="Examples:  stylefarm plan job.yaml  |  "
+    "stylefarm plan job.yaml --pilot --gpus 8 --price-per-gpu-hour 2.10"
+)
+def plan(
+    job: JobPath,
+    pilot: Annotated[
+        bool, typer.Option("--pilot", help="Make a few steps of each kind here, to tell the time.")
+    ] = False,
+    gpus: Annotated[int, typer.Option(min=1, help="For how many workers to tell it.")] = 1,
+    price: Annotated[
+        float | None,
+        typer.Option("--price-per-gpu-hour", min=0.0, help="What a GPU costs, to tell the cost."),
+    ] = None,
+    card: Annotated[
+        float | None,
+        typer.Option("--card-gb", min=0.1, help="A GPU's memory, to tell what will not fit."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what would be rendered, and what it takes: memory, time and cost. Writes nothing, and renders
+    nothing but a pilot's few steps."""
+    from cluster.plan import Price, make_plan, missing_pictures
+    from cluster.plan_text import to_text
     from cluster.run import open_agenda
     from jobs.load import load_job
     from jobs.records import Records
@@ -90,7 +110,8 @@ def plan(job: JobPath, as_json: AsJson = False) -> None:
     loaded = load_job(job)
     agenda = open_agenda(loaded)
     storage = open_storage(loaded.spec.output, loaded.spec.storage, base=loaded.base)
-    made = make_plan(agenda, Records(storage), storage.url)
+    wanted = Price(gpus, price, None if card is None else int(card * 1e9))
+    made = make_plan(agenda, Records(storage), storage.url, wanted, pilot=pilot)
     missing = missing_pictures(agenda)
     if as_json:
         print(json.dumps({**made.to_json(), "missing": missing}, ensure_ascii=False))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import itertools
 from array import array
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from jobs.agenda import Agenda, BadRows
+from jobs.draft import Draft
 from jobs.idset import IdTable
 from jobs.ledger import ABSENT, CODES, FAILED, Ledger
 from jobs.records import Records
@@ -20,7 +20,13 @@ from jobs.spec import StyleMix
 from stylize.memory import history_bytes, predict_bytes
 from stylize.recipe import Recipe
 
-MISSING_SHOWN = 10
+if TYPE_CHECKING:
+    from cluster.pilot import Sample
+
+COMFORT = 0.9
+"""Of a card's memory, that a render may be predicted to take."""
+
+Fit = Literal["whole", "strips", "no"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +45,22 @@ class Group:
     history_bytes: int
     """What L-BFGS's remembered pairs take of either."""
     seconds_each: float | None
-    """From earlier renders of this kind in the same output; None when there are none."""
+    """Of device time; None when neither earlier renders nor a pilot tell."""
+    told_by: Literal["records", "pilot"] | None = None
+    step_seconds: tuple[tuple[int, float], ...] = ()
+    """Of each size, as the pilot found."""
+    fits: Fit | None = None
+    """How a render fits the card; None when no card is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """On how many GPUs a job is to run, and what they cost."""
+
+    gpus: int = 1
+    per_gpu_hour: float | None = None
+    card_bytes: int | None = None
+    """Memory of each; None leaves that to the pilot's device."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +78,12 @@ class Plan:
     first_bad_rows: tuple[str, ...] = ()
     unused_columns: tuple[str, ...] = ()
     """Of manifests, which mean nothing here."""
+    gpus: int = 1
+    price_per_gpu_hour: float | None = None
+    startup_seconds: float | None = None
+    """Until a worker is ready, as the pilot found."""
+    device: str | None = None
+    """Which the pilot was made on."""
 
     @property
     def left(self) -> int:
@@ -64,19 +91,52 @@ class Plan:
 
     @property
     def device_seconds(self) -> float | None:
-        """Device time of what is left, when every group has been rendered before."""
+        """Device time of what is left, when it is known of every group."""
         times = [g.seconds_each for g in self.groups if g.left]
         if any(t is None for t in times):
             return None
         return sum((g.seconds_each or 0.0) * g.left for g in self.groups)
 
+    @property
+    def wall_seconds(self) -> float | None:
+        """How long that takes on ``gpus`` workers: their share of it, but at least one whole render."""
+        if self.device_seconds is None:
+            return None
+        longest = max((g.seconds_each or 0.0 for g in self.groups if g.left), default=0.0)
+        return max(self.device_seconds / self.gpus, longest) + (self.startup_seconds or 0.0)
+
+    @property
+    def cost(self) -> float | None:
+        """Of the device time, start-up included, in whatever the price is in."""
+        if self.device_seconds is None or self.price_per_gpu_hour is None:
+            return None
+        starts = self.gpus * (self.startup_seconds or 0.0)
+        return (self.device_seconds + starts) / 3600 * self.price_per_gpu_hour
+
     def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "left": self.left, "device_seconds": self.device_seconds}
+        return {
+            **asdict(self),
+            "left": self.left,
+            "device_seconds": self.device_seconds,
+            "wall_seconds": self.wall_seconds,
+            "cost": self.cost,
+        }
 
 
-def make_plan(agenda: Agenda, records: Records | None, output: str) -> Plan:
-    """Plan a job; ``records`` None means that the output does not exist yet. Raises JobFileError where rows
-    of a manifest would end a run."""
+def make_plan(
+    agenda: Agenda,
+    records: Records | None,
+    output: str,
+    price: Price | None = None,
+    *,
+    pilot: bool = False,
+) -> Plan:
+    """Plan a job; ``records`` None means that the output does not exist yet. With ``pilot`` a few steps of
+    each group are made on this machine.
+
+    Raises JobFileError where rows of a manifest would end a run, and what ``run_pilot`` raises.
+    """
+    price = price or Price()
     ledger, seconds_of = _known(records)
     tallies: dict[object, _Tally] = {}
     failed, bad = 0, BadRows()
@@ -88,7 +148,7 @@ def make_plan(agenda: Agenda, records: Records | None, output: str) -> Plan:
         tally.tasks += 1
         tally.masks = max(tally.masks, _masks(draft.styles))
         if code == ABSENT:
-            tally.left += 1
+            tally.add_left(draft)
         elif code == FAILED:
             failed += 1
         else:
@@ -97,6 +157,15 @@ def make_plan(agenda: Agenda, records: Records | None, output: str) -> Plan:
         raise bad.error()
     if not tallies:
         raise agenda.nothing_to_do()
+    found = None
+    if pilot and any(tally.left for tally in tallies.values()):
+        from cluster.pilot import run_pilot
+
+        kinds = (
+            (key, map(agenda.make, tally.first)) for key, tally in tallies.items() if tally.left
+        )
+        found = run_pilot(agenda.job, kinds)
+    card = price.card_bytes or (found.device.memory_bytes if found is not None else None)
     tasks, left = (sum(getattr(t, what) for t in tallies.values()) for what in ("tasks", "left"))
     return Plan(
         name=agenda.job.spec.name,
@@ -104,11 +173,24 @@ def make_plan(agenda: Agenda, records: Records | None, output: str) -> Plan:
         tasks=tasks,
         done=tasks - left - failed,
         failed=failed,
-        groups=tuple(_group(tally, seconds_of) for tally in tallies.values()),
+        groups=tuple(
+            _group(tally, seconds_of, None if found is None else found.samples.get(key), card)
+            for key, tally in tallies.items()
+        ),
         bad_rows=bad.count,
         first_bad_rows=tuple(str(problem) for problem in bad.first),
         unused_columns=agenda.unused_columns,
+        gpus=price.gpus,
+        price_per_gpu_hour=price.per_gpu_hour,
+        startup_seconds=None if found is None else found.startup_seconds,
+        device=None if found is None else found.device.name,
     )
+
+
+TRIED = 8
+"""Tasks of a group that are kept for a pilot: the pictures of the first may not be there."""
+
+MOST_STYLES = 10_000
 
 
 class _Tally:
@@ -118,6 +200,23 @@ class _Tally:
         self.recipe = recipe
         self.tasks = self.left = self.masks = 0
         self.done = array("Q")
+        self.first: list[Draft] = []
+        """Of those that are left."""
+        self.styles: set[int] = set()
+        """Of those, hashed; as many as are kept."""
+
+    def add_left(self, draft: Draft) -> None:
+        """Count one that is to be rendered."""
+        self.left += 1
+        if len(self.first) < TRIED:
+            self.first.append(draft)
+        if len(self.styles) < MOST_STYLES:
+            self.styles.add(hash(draft.styles))
+
+    @property
+    def new_styles(self) -> float:
+        """The share of tasks whose style is rendered for the first time."""
+        return min(1.0, len(self.styles) / max(1, self.left))
 
 
 def _known(records: Records | None) -> tuple[Ledger, IdTable]:
@@ -140,60 +239,36 @@ def _masks(styles: StyleMix) -> int:
     return len({part.mask for part in styles if part.mask is not None})
 
 
-def _group(tally: _Tally, seconds_of: IdTable) -> Group:
+def _group(tally: _Tally, seconds_of: IdTable, sample: Sample | None, card: int | None) -> Group:
     recipe, size = tally.recipe, tally.recipe.size
     took = seconds_of.find(np.frombuffer(tally.done, np.uint64))
     took = took[took > 0]
+    seconds: float | None = float(took.mean()) if len(took) else None
+    told_by: Literal["records", "pilot"] | None = None if seconds is None else "records"
+    if sample is not None:
+        share, told_by = tally.new_styles, "pilot"
+        seconds = share * sample.new_style + (1 - share) * sample.known_style
+    whole, strips = (
+        predict_bytes(recipe, size, size, regions=tally.masks, strips=way) for way in (False, True)
+    )
     return Group(
         preset=recipe.preset,
         sizes=tuple(size for size, _ in recipe.schedule()),
         steps=recipe.total_steps,
         tasks=tally.tasks,
         left=tally.left,
-        memory_bytes=predict_bytes(recipe, size, size, regions=tally.masks),
-        strips_bytes=predict_bytes(recipe, size, size, regions=tally.masks, strips=True),
+        memory_bytes=whole,
+        strips_bytes=strips,
         history_bytes=history_bytes(recipe, size, size),
-        seconds_each=float(took.mean()) if len(took) else None,
+        seconds_each=seconds,
+        told_by=told_by,
+        step_seconds=() if sample is None else sample.step_seconds,
+        fits=None if card is None else _fit(whole, strips, COMFORT * card),
     )
 
 
-def _memory(group: Group) -> str:
-    """ "7.5 GiB, or 2.6 GiB in strips, 0.4 GiB of it L-BFGS's history"."""
-    text = (
-        f"{group.memory_bytes / 2**30:.1f} GiB, or {group.strips_bytes / 2**30:.1f} GiB in strips"
-    )
-    if group.history_bytes:
-        text += f", {group.history_bytes / 2**30:.1f} GiB of it L-BFGS's history"
-    return text
-
-
-def to_text(plan: Plan, missing: Mapping[str, str]) -> str:
-    """The plan for a person; ``missing`` are pictures that are not there, with the reason."""
-    lines = [
-        f"{plan.name} -> {plan.output}",
-        f"  {plan.tasks:,} tasks: {plan.done:,} done, {plan.failed:,} failed, {plan.left:,} to render",
-    ]
-    for group in plan.groups:
-        sizes = " > ".join(str(size) for size in group.sizes)
-        each = f", {group.seconds_each:.0f} s each" if group.seconds_each is not None else ""
-        lines.append(
-            f"  {group.tasks:,} x {group.preset} at {sizes} px, {group.steps:,} steps{each}, "
-            f"up to {_memory(group)}"
-        )
-    if plan.left and plan.device_seconds is not None:
-        lines.append(f"  about {plan.device_seconds / 60:,.0f} min of device time are left")
-    elif plan.left:
-        lines.append("  how long it takes shows after a first picture: stylefarm run JOB --limit 1")
-    lines += [f"  skipped: {row}" for row in plan.first_bad_rows]
-    if plan.bad_rows > len(plan.first_bad_rows):
-        lines.append(f"  {plan.bad_rows:,} rows are skipped in all")
-    if plan.unused_columns:
-        lines.append(f"  not used: the manifest's {', '.join(plan.unused_columns)}")
-    for reason in list(missing.values())[:MISSING_SHOWN]:
-        lines.append(f"  will fail: {reason}")
-    if len(missing) > MISSING_SHOWN:
-        lines.append(f"  and {len(missing) - MISSING_SHOWN} more pictures that are not there")
-    return "\n".join(lines)
+def _fit(whole: int, strips: int, room: float) -> Fit:
+    return "whole" if whole <= room else "strips" if strips <= room else "no"
 
 
 def missing_pictures(agenda: Agenda, most: int = 1000) -> dict[str, str]:

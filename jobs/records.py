@@ -33,10 +33,10 @@ from __future__ import annotations
 
 import json
 import logging
-import threading
 import time
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
@@ -95,7 +95,8 @@ class Records:
         self._guard = guard
         self._segments = Segments(storage)
         self._packer = Packer(self._segments)
-        self._packing = threading.Lock()
+        # One thread packs: what pyarrow once took, each thread's allocator keeps.
+        self._packing = ThreadPoolExecutor(1, thread_name_prefix="pack")
         self._tells_etags = False
         """Whether what a PUT returns has been seen to be what a listing will show."""
 
@@ -155,7 +156,7 @@ class Records:
 
     def close(self) -> None:
         """Pack what was committed since the last segment. Not to be called when the lease is lost."""
-        self._packer.flush()
+        self._packing.submit(self._packer.flush).result()
 
     def read(self, task_id: str) -> TaskRecord | None:
         """A task's record; None where there is none or it cannot be read (its task is to be done)."""
@@ -236,8 +237,7 @@ class Records:
             # Some servers answer a PUT with an ETag that they do not keep.
             self._tells_etags = found.etag == etag != ""
             entry = entry_of(record, stamp(found))
-        with self._packing:
-            self._packer.add(entry)
+        self._packing.submit(self._packer.add, entry)
 
     def _tidy(self) -> None:
         try:

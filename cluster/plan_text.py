@@ -1,0 +1,78 @@
+"""A plan, for a person."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+
+from cluster.plan import Group, Plan
+
+MISSING_SHOWN = 10
+
+
+def to_text(plan: Plan, missing: Mapping[str, str]) -> str:
+    """The plan in lines; ``missing`` are pictures that are not there, with the reason."""
+    lines = [
+        f"{plan.name} -> {plan.output}",
+        f"  {plan.tasks:,} tasks: {plan.done:,} done, {plan.failed:,} failed, {plan.left:,} to render",
+    ]
+    for group in plan.groups:
+        lines += _group(group)
+    lines += _time(plan)
+    lines += [f"  skipped: {row}" for row in plan.first_bad_rows]
+    if plan.bad_rows > len(plan.first_bad_rows):
+        lines.append(f"  {plan.bad_rows:,} rows are skipped in all")
+    if plan.unused_columns:
+        lines.append(f"  not used: the manifest's {', '.join(plan.unused_columns)}")
+    for reason in list(missing.values())[:MISSING_SHOWN]:
+        lines.append(f"  will fail: {reason}")
+    if len(missing) > MISSING_SHOWN:
+        lines.append(f"  and {len(missing) - MISSING_SHOWN} more pictures that are not there")
+    return "\n".join(lines)
+
+
+def _group(group: Group) -> list[str]:
+    sizes = " > ".join(str(size) for size in group.sizes)
+    each = f", {group.seconds_each:.3g} s each" if group.seconds_each is not None else ""
+    lines = [
+        f"  {group.tasks:,} x {group.preset} at {sizes} px, {group.steps:,} steps{each}, "
+        f"up to {_memory(group)}"
+    ]
+    if group.step_seconds:
+        steps = ", ".join(f"{seconds:.3g} s at {size} px" for size, seconds in group.step_seconds)
+        lines.append(f"    a step takes {steps}")
+    if group.fits == "strips":
+        lines.append("    fits the card in strips only, which takes a little longer")
+    elif group.fits == "no":
+        lines.append("    WILL NOT FIT the card, not even in strips: use a smaller size")
+    return lines
+
+
+def _memory(group: Group) -> str:
+    """ "7.5 GiB, or 2.6 GiB in strips, 0.4 GiB of it L-BFGS's history"."""
+    text = (
+        f"{group.memory_bytes / 2**30:.1f} GiB, or {group.strips_bytes / 2**30:.1f} GiB in strips"
+    )
+    if group.history_bytes:
+        text += f", {group.history_bytes / 2**30:.1f} GiB of it L-BFGS's history"
+    return text
+
+
+def _time(plan: Plan) -> list[str]:
+    if not plan.left:
+        return []
+    if plan.device_seconds is None or plan.wall_seconds is None:
+        return ["  how long it takes tells a pilot: stylefarm plan JOB --pilot"]
+    on = f"{plan.gpus:,} worker" + ("s" if plan.gpus > 1 else "")
+    text = f"  {_hours(plan.device_seconds)} of device time are left: about "
+    text += f"{_hours(plan.wall_seconds)} on {on}"
+    if plan.cost is not None:
+        text += f", {plan.cost:,.2f} at {plan.price_per_gpu_hour:,.2f} an hour each"
+    lines = [text]
+    if plan.device is not None:
+        lines.append(f"    as a pilot on {plan.device} found, with one worker at a time")
+    return lines
+
+
+def _hours(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 60 else str(timedelta(seconds=round(seconds)))

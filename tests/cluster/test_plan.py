@@ -1,0 +1,125 @@
+"""What a job would take: memory, time and money, before it is begun."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from cluster.plan import Group, Plan, Price, make_plan
+from cluster.plan_text import to_text
+from cluster.run import open_agenda
+from jobs.load import load_job
+from jobs.records import Records
+from jobs.storage import open_storage
+from tests.farm import stylefarm, write_job
+
+
+def group(**changes):
+    values = {
+        "preset": "studio",
+        "sizes": (64, 128),
+        "steps": 40,
+        "tasks": 10,
+        "left": 8,
+        "memory_bytes": 3 * 10**9,
+        "strips_bytes": 10**9,
+        "history_bytes": 0,
+        "seconds_each": 90.0,
+    }
+    return Group(**{**values, **changes})
+
+
+def plan_of(*groups, **changes):
+    left = sum(g.left for g in groups)
+    tasks = sum(g.tasks for g in groups)
+    return Plan("harbour", "out", tasks, tasks - left, 0, groups, **changes)
+
+
+def test_time_and_cost_are_those_of_what_is_left():
+    plan = plan_of(group(), group(left=2, seconds_each=45.0), gpus=4, price_per_gpu_hour=2.0)
+
+    assert plan.device_seconds == 8 * 90 + 2 * 45
+    assert plan.wall_seconds == plan.device_seconds / 4
+    assert plan.cost == pytest.approx(810 / 3600 * 2)
+    assert "0:13:30 of device time are left: about 0:03:22 on 4 workers, 0.45 at 2.00" in to_text(
+        plan, {}
+    )
+
+
+def test_no_number_of_workers_makes_a_job_shorter_than_its_longest_render():
+    assert plan_of(group(), gpus=1000).wall_seconds == 90.0
+
+
+def test_every_worker_has_to_start():
+    plan = plan_of(group(), gpus=4, price_per_gpu_hour=3600.0, startup_seconds=10.0)
+
+    assert plan.wall_seconds == 8 * 90 / 4 + 10
+    assert plan.cost == 8 * 90 + 4 * 10
+
+
+def test_what_nobody_knows_is_not_made_up():
+    plan = plan_of(group(), group(seconds_each=None), price_per_gpu_hour=2.0)
+
+    assert (plan.device_seconds, plan.wall_seconds, plan.cost) == (None, None, None)
+    assert "--pilot" in to_text(plan, {})
+    # A group with nothing left needs no time.
+    assert plan_of(group(), group(left=0, seconds_each=None)).device_seconds == 720
+
+
+@pytest.mark.parametrize(
+    ("size", "card", "fits", "said"),
+    [
+        (512, 80e9, "whole", None),
+        (4096, 24e9, "strips", "in strips only"),
+        (16384, 24e9, "no", "WILL NOT FIT"),
+        (512, None, None, None),
+    ],
+)
+def test_what_will_not_fit_a_card_is_flagged(tmp_path, size, card, fits, said):
+    job = load_job(write_job(tmp_path, recipe={"size": size}))
+
+    plan = make_plan(open_agenda(job), None, "out", Price(card_bytes=card and int(card)))
+
+    assert [g.fits for g in plan.groups] == [fits]
+    assert said is None or said in to_text(plan, {})
+
+
+def test_a_pilot_tells_time_before_anything_was_rendered(tmp_path):
+    job = write_job(
+        tmp_path, photos=3, styles=1, recipe={"size": 64, "start_size": 32, "steps": 30}
+    )
+
+    planned = stylefarm("plan", job, "--pilot", "--price-per-gpu-hour", "2", "--json")
+    text = stylefarm("plan", job, "--pilot", "--gpus", "2").stdout
+    ran = stylefarm("run", job, "--pool", "inline")
+
+    assert planned.returncode == ran.returncode == 0, planned.stderr + ran.stderr
+    plan = json.loads(planned.stdout)
+    (found,) = plan["groups"]
+    assert found["told_by"] == "pilot"
+    assert [size for size, _ in found["step_seconds"]] == [32, 64]
+    assert plan["device"] == "cpu"
+    assert plan["cost"] > 0
+    assert re.search(r"a step takes [\d.e-]+ s at 32 px, [\d.e-]+ s at 64 px", text)
+    assert "on 2 workers" in text
+    # Nothing was written, and it was not far off, though this machine may be busy: what
+    # tests/bench/pilot.py measures is closer.
+    loaded = load_job(job)
+    records = Records(open_storage(loaded.spec.output, base=loaded.base))
+    took = sum(record.seconds["render"] for record in records.all())
+    assert 0.3 * took <= plan["device_seconds"] <= 3 * took
+
+
+def test_a_pilot_tries_another_when_a_picture_is_not_there(tmp_path):
+    job = write_job(tmp_path, photos=2, styles=1)
+    (tmp_path / "photos" / "p0.png").write_bytes(b"not a picture")
+
+    assert stylefarm("plan", job, "--pilot").returncode == 0
+    (tmp_path / "photos" / "p1.png").write_bytes(b"not a picture")
+    refused = stylefarm("plan", job, "--pilot")
+
+    assert refused.returncode == 2
+    assert "nothing to try the pilot with" in refused.stderr
+    assert "Traceback" not in refused.stderr
