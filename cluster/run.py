@@ -23,6 +23,7 @@ from cluster.events import (
     Started,
 )
 from cluster.messages import WorkerSetup
+from cluster.notify import notifying
 from cluster.pool import InlinePool, Pool
 from jobs import keys
 from jobs.agenda import Agenda, BadRows, Census
@@ -121,6 +122,7 @@ def run_job(
         records.sweep_checkpoints(ledger)
         reader = Reader(agenda, ledger, retry_failed=options.retry_failed).start()
         stack.callback(reader.close)
+        watched = stack.enter_context(notifying(job, storage.url, listen))
         return _render(
             job,
             options,
@@ -128,7 +130,7 @@ def run_job(
             records,
             ledger,
             reader,
-            _Hooks(listen, asked, on_start, on_connected, began),
+            _Hooks(watched, asked, on_start, on_connected, began),
         )
 
 

@@ -528,6 +528,12 @@ class LossOptions(_Model):
     every: int = Field(10, ge=1, description="Log every so many steps (and the ends of each size).")
 
 
+def _some_events(events: list[str]) -> list[str]:
+    if not events:
+        raise PydanticCustomError("empty", "is empty; leave notify out to be told nothing")
+    return events
+
+
 class Retries(_Model):
     """What happens when a machine fails."""
 
@@ -552,6 +558,35 @@ class Stop(_Model):
         None,
         gt=0,
         description="Stop when the run's workers have held their GPUs for so long, all together.",
+    )
+
+
+def _webhook(url: str) -> str:
+    if re.fullmatch(r"\$[A-Za-z_][A-Za-z0-9_]*", url) or re.match(r"https?://[^/?#\s]", url):
+        return url
+    raise PydanticCustomError(
+        "webhook",
+        "is no web address: give https://..., or $NAME of an environment variable that holds it",
+    )
+
+
+def _without_path(url: str) -> str:
+    """A webhook's path is often its password, so it is written nowhere."""
+    return url if url.startswith("$") else f"{url.partition('://')[0]}://..."
+
+
+class Notify(_Model):
+    """A webhook that is told how a run ended."""
+
+    url: Annotated[str, AfterValidator(_webhook), PlainSerializer(_without_path)] = Field(
+        description="Where to POST it: a web address, or $NAME of an environment variable that holds it.",
+        json_schema_extra={"pattern": r"^(\$[A-Za-z_][A-Za-z0-9_]*$|https?://[^/?#\s])"},
+    )
+    on: Annotated[list[Literal["done", "failed", "stopped"]], AfterValidator(_some_events)] = Field(
+        default=["done", "failed", "stopped"],
+        description="What it is told: done, when all is done; failed, when tasks failed or the run could "
+        "not go on; stopped, when it was interrupted or came to a limit.",
+        json_schema_extra={"minItems": 1},
     )
 
 
@@ -602,6 +637,7 @@ class JobSpec(_Model):
     losses: LossOptions = Field(default_factory=lambda: LossOptions.model_validate({}))
     retries: Retries = Field(default_factory=lambda: Retries.model_validate({}))
     stop: Stop = Field(default_factory=lambda: Stop.model_validate({}))
+    notify: Notify | None = Field(None, description="A webhook that is told how a run ended.")
 
 
 SECTIONS: Mapping[str, type[BaseModel]] = {
@@ -617,6 +653,7 @@ SECTIONS: Mapping[str, type[BaseModel]] = {
     "losses": LossOptions,
     "retries": Retries,
     "stop": Stop,
+    "notify": Notify,
 }
 """Which model stands at which field, ``[]`` for any index: for suggestions and the documentation."""
 

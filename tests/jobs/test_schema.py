@@ -69,6 +69,7 @@ EVERYTHING: dict[str, Any] = {
     "inputs": {"allow_private": True},
     "retries": {"attempts": 2, "storage_patience": "1.5h"},
     "stop": {"max_failures": 20, "max_gpu_hours": 40},
+    "notify": {"url": "https://hooks.example/T0/B0", "on": ["failed", "stopped"]},
 }
 
 
@@ -115,6 +116,7 @@ def test_a_job_with_every_key_is_right_for_both() -> None:
         MINIMAL + "workers: {gpus: 2, batch: auto, stall_timeout: 90, grace: 0s}",
         MINIMAL + "workers: {gpus: 0.3, stall_timeout: 90 s, labels: {}}",
         MINIMAL + "stop: {max_gpu_hours: 0.5}",
+        MINIMAL + "notify: {url: $WEBHOOK}",
         MINIMAL + "storage: {endpoint_url: ~}",
         MINIMAL + "image: {bit_depth: 16}",
         MINIMAL + "image: {bit_depth: 16, format: tiff}",
@@ -167,6 +169,11 @@ def test_right_for_both(text: str) -> None:
         "workers: {grace: -1}",
         "retries: {storage_patience: soon}",
         "stop: {max_gpu_hours: 0}",
+        "notify: {}",
+        "notify: {url: hooks.example}",
+        "notify: {url: $}",
+        "notify: {url: https://a.b, on: []}",
+        "notify: {url: https://a.b, on: [begun]}",
         "image: {format: bmp}",
         "image: {quality: 101}",
         "image: {bit_depth: 12}",

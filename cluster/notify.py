@@ -1,0 +1,146 @@
+"""Telling a webhook how a run ended. It never keeps the run waiting for long, nor changes how it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import threading
+from collections.abc import Iterator
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from cluster.events import Event, Finished, Listener
+from jobs.errors import JobFileError, StylefarmError
+from jobs.load import Job
+from jobs.spec import Notify
+
+log = logging.getLogger(__name__)
+
+ATTEMPTS = 6
+BACKOFF_SECONDS = 0.5
+"""Between attempts 0.5, 1, 2, ... seconds."""
+
+TIMEOUT_SECONDS = 10.0
+PATIENCE_SECONDS = 20.0
+"""How long an ended run waits for the webhook to take the news."""
+
+What = Literal["done", "failed", "stopped"]
+
+
+@contextlib.contextmanager
+def notifying(job: Job, output: str, listen: Listener) -> Iterator[Listener]:
+    """While entered, the run is watched through the listener that this gives; how it ended is told when it
+    is left. Raises JobFileError when the webhook is in an environment variable that is not set."""
+    notify = job.spec.notify
+    if notify is None:
+        yield listen
+        return
+    url = _resolve(job, notify)
+    finished: list[Finished] = []
+
+    def hear(event: Event) -> None:
+        if isinstance(event, Finished):
+            finished.append(event)
+        listen(event)
+
+    try:
+        yield hear
+    except StylefarmError as error:
+        _tell(notify, url, "failed", _body(job, output, "failed", None, str(error)))
+        raise
+    except KeyboardInterrupt:
+        _tell(notify, url, "stopped", _body(job, output, "stopped", None, "stopped by hand"))
+        raise
+    for event in finished:
+        what = what_happened(event)
+        # Nothing new in a nightly run is no news.
+        if event.done or event.failed or what != "done":
+            _tell(notify, url, what, _body(job, output, what, event, None))
+
+
+def what_happened(event: Finished) -> What:
+    """In the words of ``notify.on``."""
+    if event.reason != "complete":
+        return "stopped"
+    return "failed" if event.failed else "done"
+
+
+def _resolve(job: Job, notify: Notify) -> str:
+    if not notify.url.startswith("$"):
+        return notify.url
+    name = notify.url[1:]
+    url = os.environ.get(name, "")
+    if not url.startswith(("http://", "https://")):
+        problem = f"the environment has no web address in {name}"
+        raise JobFileError([job.problem(("notify", "url"), problem)])
+    return url
+
+
+def _body(
+    job: Job, output: str, what: What, event: Finished | None, error: str | None
+) -> dict[str, Any]:
+    name = job.spec.name
+    if event is None:
+        text = f"stylefarm {name}: {what}: {error}"
+    else:
+        left = "more" if event.left is None else f"{event.left:,}"
+        text = (
+            f"stylefarm {name}: {what} ({event.reason}): {event.done:,} done, {event.failed:,} failed, "
+            f"{left} left in {event.seconds:,.0f} s; {output}"
+        )
+    return {
+        "event": what,
+        "job": name,
+        "output": output,
+        "reason": None if event is None else event.reason,
+        "done": None if event is None else event.done,
+        "failed": None if event is None else event.failed,
+        "left": None if event is None else event.left,
+        "seconds": None if event is None else event.seconds,
+        "error": error,
+        "text": text,  # what chat programs show
+    }
+
+
+def _tell(notify: Notify, url: str, what: What, body: dict[str, Any]) -> None:
+    if what not in notify.on:
+        return
+    sender = threading.Thread(target=_send, args=(url, body), name="notify", daemon=True)
+    sender.start()
+    sender.join(PATIENCE_SECONDS)
+    if sender.is_alive():
+        log.warning("the webhook at %s has not taken the news yet", _host(url))
+
+
+def _send(url: str, body: dict[str, Any]) -> None:
+    import urllib3
+
+    retry = urllib3.Retry(
+        total=ATTEMPTS - 1,
+        backoff_factor=BACKOFF_SECONDS,
+        status_forcelist=(408, 425, 429, 500, 502, 503, 504),
+        allowed_methods=None,  # also POST: told twice is better than not at all
+        redirect=0,
+        raise_on_status=False,
+    )
+    try:
+        answer = urllib3.PoolManager().request(
+            "POST",
+            url,
+            body=json.dumps(body).encode(),
+            headers={"Content-Type": "application/json", "User-Agent": "stylefarm"},
+            timeout=TIMEOUT_SECONDS,
+            retries=retry,
+        )
+    except Exception as error:  # whatever it is, the run has ended as it has
+        log.warning("the webhook at %s was not told: %s", _host(url), type(error).__name__)
+        return
+    if answer.status >= 300:
+        log.warning("the webhook at %s answers %d", _host(url), answer.status)
+
+
+def _host(url: str) -> str:
+    """All of it that may be shown: with many services the path is the password."""
+    return urlsplit(url).hostname or "?"

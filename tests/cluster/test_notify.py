@@ -1,0 +1,156 @@
+"""A webhook is told how a run ended: by a real server, which at first may have troubles."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from cluster.events import Finished
+from cluster.notify import what_happened
+from tests.farm import records_of, stylefarm, write_job
+
+
+class Hook:
+    """A webhook that answers with these statuses, then with 200."""
+
+    def __init__(self, *statuses: int) -> None:
+        self.statuses = list(statuses)
+        self.told: list[dict] = []
+        self.tries = 0
+        hook = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                hook.tries += 1
+                status = hook.statuses.pop(0) if hook.statuses else 200
+                if status == 200:
+                    hook.told.append(json.loads(body))
+                self.send_response(status)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/T0SECRET/B0"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+@pytest.fixture
+def make_hook() -> Iterator:
+    made = []
+
+    def make(*statuses: int) -> Hook:
+        made.append(Hook(*statuses))
+        return made[-1]
+
+    yield make
+    for hook in made:
+        hook.server.shutdown()
+
+
+def run(job, *options, **env):
+    return stylefarm("run", job, "--pool", "inline", *options, **env)
+
+
+def test_a_run_that_is_done_is_told_once_and_again_only_when_there_is_news(tmp_path, make_hook):
+    hook = make_hook()
+    job = write_job(tmp_path, photos=1, styles=1, notify={"url": hook.url})
+
+    assert run(job).returncode == 0
+    assert run(job).returncode == 0
+
+    (told,) = hook.told
+    assert (told["event"], told["job"], told["done"], told["failed"], told["left"]) == (
+        "done",
+        "test",
+        1,
+        0,
+        0,
+    )
+    assert told["output"].endswith("out")
+    assert "1 done, 0 failed, 0 left" in told["text"]
+
+
+def test_a_server_in_trouble_is_tried_again_and_changes_nothing(tmp_path, make_hook):
+    hook = make_hook(503, 500, 429)
+    job = write_job(tmp_path, photos=1, styles=1, notify={"url": hook.url})
+
+    assert run(job).returncode == 0
+
+    assert hook.tries == 4
+    assert [told["event"] for told in hook.told] == ["done"]
+
+
+def test_a_webhook_that_refuses_or_is_not_there_fails_no_run(tmp_path, make_hook):
+    hook = make_hook(*[403] * 9)
+    refused = write_job(tmp_path / "a", photos=1, styles=1, notify={"url": hook.url})
+    nobody = write_job(tmp_path / "b", photos=1, styles=1, notify={"url": "http://127.0.0.1:9/x"})
+
+    first, second = run(refused, "--verbose"), run(nobody)
+
+    assert (first.returncode, second.returncode) == (0, 0)
+    assert hook.tries == 1  # to be refused is final
+    assert "the webhook at 127.0.0.1 answers 403" in first.stderr
+    assert len(records_of(refused)) == len(records_of(nobody)) == 1
+
+
+def test_failed_tasks_are_told_and_what_was_not_asked_for_is_not(tmp_path, make_hook):
+    hook = make_hook()
+    job = write_job(
+        tmp_path, photos=2, styles=1, notify={"url": hook.url, "on": ["failed", "stopped"]}
+    )
+
+    assert run(job, "--limit", "1").returncode == 0
+    (tmp_path / "photos" / "p1.png").write_bytes(b"no picture")
+    (tmp_path / "photos" / "p0.png").write_bytes(b"no picture")
+    assert run(job).returncode == 1
+    assert run(job, "--overwrite").returncode == 1
+
+    assert next((told["event"], told["reason"]) for told in hook.told) == ("stopped", "limit")
+    assert {told["event"] for told in hook.told[1:]} == {"failed"}
+
+
+def test_its_address_is_in_the_environment_and_in_no_file_or_log(tmp_path, make_hook):
+    hook = make_hook(*[403] * 9)
+    inline = write_job(tmp_path / "a", photos=1, styles=1, notify={"url": hook.url})
+    named = write_job(tmp_path / "b", photos=1, styles=1, notify={"url": "$HOOK"})
+
+    first = run(inline, "--verbose", "--json")
+    second = run(named, "--verbose", "--json", HOOK=hook.url)
+
+    assert hook.tries == 2
+    for done in (first, second):
+        assert "T0SECRET" not in done.stdout + done.stderr
+    for folder in ("a", "b"):
+        for file in (tmp_path / folder / "out").rglob("*"):
+            assert not file.is_file() or b"T0SECRET" not in file.read_bytes()
+
+
+def test_an_address_that_the_environment_lacks_is_the_job_files_mistake(tmp_path):
+    refused = run(write_job(tmp_path, notify={"url": "$NO_SUCH_HOOK"}))
+
+    assert refused.returncode == 2
+    assert "notify.url: the environment has no web address in NO_SUCH_HOOK" in refused.stderr
+    assert not (tmp_path / "out" / "tasks").exists()
+
+
+@pytest.mark.parametrize(
+    ("reason", "failed", "what"),
+    [
+        ("complete", 0, "done"),
+        ("complete", 2, "failed"),
+        ("interrupted", 0, "stopped"),
+        ("preempted", 1, "stopped"),
+        ("max_failures", 3, "stopped"),
+        ("max_gpu_hours", 0, "stopped"),
+        ("limit", 0, "stopped"),
+    ],
+)
+def test_what_happened(reason, failed, what):
+    assert what_happened(Finished(1, failed, 0, 1.0, reason)) == what
