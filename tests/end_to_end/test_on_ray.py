@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import urllib.request
 from pathlib import Path
 
+import psutil
 import pytest
 
 from jobs.load import load_job
@@ -185,10 +188,12 @@ def cluster(tmp_path):
     from tests.rigs import free_port
 
     address, metrics = f"127.0.0.1:{free_port()}", free_port()
+    # Short, for its sockets' names must be; and its own, for there may be other clusters on this machine.
+    folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")
     start = [
         *("ray", "start", "--head", f"--port={address.split(':')[1]}", "--num-gpus=8"),
         *("--num-cpus=2", "--include-dashboard=false", "--object-store-memory=100000000"),
-        *("--disable-usage-stats", f"--temp-dir={tmp_path.parent / 'r'}"),
+        *("--disable-usage-stats", f"--temp-dir={folder}"),
         f"--metrics-export-port={metrics}",
     ]
     env = {
@@ -200,7 +205,10 @@ def cluster(tmp_path):
     ray = [str(Path(sys.executable).with_name("ray"))]
     subprocess.run([*ray, *start[1:]], check=True, capture_output=True, env=env, timeout=60)
     yield address, metrics, env
-    subprocess.run([*ray, "stop", "--force"], capture_output=True, env=env, timeout=60, check=False)
+    for process in psutil.process_iter(["cmdline"]):
+        if folder in " ".join(process.info["cmdline"] or ()):
+            process.kill()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def test_a_job_joins_a_running_cluster_and_uses_its_gpus(tmp_path, cluster):
