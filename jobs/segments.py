@@ -122,9 +122,10 @@ class Segments:
 
         try:
             data = self._storage.get(key)
-            table = pq.read_table(
-                io.BytesIO(data), columns=None if columns is None else list(columns)
-            )
+            # Not read_table, whose threads may let go of the bytes when Python is about to exit, upon which
+            # the process aborts.
+            with pq.ParquetFile(io.BytesIO(data), pre_buffer=False) as file:
+                table = file.read(None if columns is None else list(columns), use_threads=False)
         except StorageError:
             raise
         except Exception as error:  # whatever a damaged file makes pyarrow raise

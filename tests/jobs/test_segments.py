@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -212,3 +214,19 @@ def test_a_stamp_changes_with_the_object(rig: Rig) -> None:
     changed = storage.stat("a")
     assert changed is not None
     assert stamp(changed) != stamp(found)
+
+
+def test_reading_leaves_no_thread_behind_that_could_abort_the_process_at_its_end(tmp_path):
+    Segments(FolderStorage(tmp_path)).write([entry_of(record, 1) for record in MANY])
+    code = (
+        "import sys; from pathlib import Path; from jobs.folder import FolderStorage\n"
+        "from jobs.segments import Segments\n"
+        "segments = Segments(FolderStorage(Path(sys.argv[1])))\n"
+        "print([segments.read(found.key).num_rows for found in segments.stored()])\n"
+        # Its threads hold our bytes a little longer than the call, and want Python to let go of them.
+        "print('pyarrow.dataset' in sys.modules)"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=False
+    )
+    assert ran.stdout.split("\n")[:2] == ["[60]", "False"], ran.stderr
