@@ -318,7 +318,7 @@ def _own_stdout() -> Iterator[IO[str]]:
     """Standard output for us alone: what others print there, as Ray does of workers that died, goes to
     standard error meanwhile."""
     sys.stdout.flush()
-    own = os.fdopen(os.dup(1), "w")
+    own = os.fdopen(os.dup(1), "w", encoding="utf-8")  # which JSON is in, whatever the locale
     os.dup2(2, 1)
     try:
         yield own

@@ -222,8 +222,11 @@ def make_metrics(
     are as in ``cluster.metrics``."""
     from ray.util.metrics import Counter, Gauge, Histogram
 
+    # Ray's metrics know no other letters, and would end the run over them.
+    plain = value.encode("ascii", "backslashreplace").decode()
+
     def tagged(metric: Any) -> Any:
-        return metric.set_default_tags({tag: value})
+        return metric.set_default_tags({tag: plain})
 
     return (
         {

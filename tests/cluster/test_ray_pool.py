@@ -24,7 +24,14 @@ ray = pytest.importorskip("ray")
 
 from ray.exceptions import ActorUnavailableError  # noqa: E402
 
-from cluster.ray_cluster import Needs, Node, capacity, connect, needs_of  # noqa: E402
+from cluster.ray_cluster import (  # noqa: E402
+    Needs,
+    Node,
+    capacity,
+    connect,
+    make_metrics,
+    needs_of,
+)
 from cluster.ray_pool import RayPool  # noqa: E402
 
 GPUS = 8
@@ -46,6 +53,11 @@ def eight_gpus() -> Iterator[None]:
     )
     yield
     ray.shutdown()
+
+
+def test_a_job_may_have_any_name(eight_gpus):
+    counters, _, _ = make_metrics({"names": ("Of jobs.", ())}, {}, {}, "job", "H\u00e4fen \u6e2f")
+    counters["names"].inc(1)  # it is here that Ray refuses what is not ASCII
 
 
 @pytest.fixture

@@ -72,6 +72,17 @@ def test_more_pictures_render_only_what_is_new(tmp_path):
     assert events[-1]["event"] == "finished"
 
 
+def test_events_are_utf8_whatever_the_locale(tmp_path):
+    job = write_job(tmp_path, photos=1, styles=1, name="H\u00e4fen \u6e2f")
+
+    ran = stylefarm(
+        "run", job, *INLINE, "--json", LC_ALL="C", PYTHONCOERCECLOCALE="0", PYTHONUTF8="0"
+    )
+
+    assert ran.returncode == 0, ran.stderr
+    assert json.loads(ran.stdout.splitlines()[0])["job"] == "H\u00e4fen \u6e2f"
+
+
 def test_overwrite_renders_everything_to_the_same_bytes(tmp_path):
     job = write_job(tmp_path)
     stylefarm("run", job, *INLINE)
