@@ -150,6 +150,14 @@ def run(
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON line for each event on stdout.")
     ] = False,
+    brief: Annotated[
+        bool,
+        typer.Option(
+            "--brief",
+            help="With --json: the totals now and then instead of every worker's progress, and nothing else "
+            "but errors; for logs that are kept.",
+        ),
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what happens.")] = False,
     log_format: Annotated[
@@ -164,29 +172,36 @@ def run(
     what is painting store a checkpoint and ends with 130, too.
     """
     from cluster.console import ConsoleView
-    from cluster.events import to_json
+    from cluster.events import Beat, Live, to_json
     from cluster.interrupts import Interrupts
     from cluster.logs import log_event
     from cluster.run import RunOptions, run_job
     from jobs import keys
+    from jobs.errors import UsageError
     from jobs.load import load_job
 
     _log(verbose, log_format)
+    if brief and not as_json:
+        raise UsageError("--brief is for --json, which is not given")
     loaded = load_job(job)
     if workers is not None:
         loaded = _with_workers(loaded, workers)
     options = RunOptions(pool, address, overwrite, retry_failed, verify, limit)
     view = ConsoleView(Console(stderr=True), quiet=quiet, overwrite=overwrite)
 
+    unprinted = Beat if brief else Live
+
     def listen(event: Event) -> None:
-        view(event)
+        if not brief:
+            view(event)
         log_event(event)
-        if as_json:
-            print(to_json(event), file=out, flush=True)
+        if as_json and not isinstance(event, unprinted):
+            # Who keeps a log reads it in whatever encoding his machine has.
+            print(to_json(event, ensure_ascii=brief), file=out, flush=True)
 
     def on_start() -> None:
         where = address or os.environ.get("RAY_ADDRESS")
-        if pool == "ray":
+        if pool == "ray" and not brief:
             view.starting(f"joining Ray at {where} ..." if where else "starting Ray here ...")
 
     with _own_stdout() as out, Interrupts() as interrupts:

@@ -25,6 +25,7 @@ from cluster.events import (
     Draining,
     Event,
     Finished,
+    Live,
     NodeAvoided,
     Paused,
     PictureLost,
@@ -95,12 +96,19 @@ class Meter:
 
 
 class ConsoleView:
-    """A listener that shows a run on ``console``."""
+    """A listener that shows a run on ``console``. Of a ``remote`` one it is only told."""
 
-    def __init__(self, console: Console, quiet: bool = False, overwrite: bool = False) -> None:
+    def __init__(
+        self,
+        console: Console,
+        quiet: bool = False,
+        overwrite: bool = False,
+        remote: bool = False,
+    ) -> None:
         self._console = console
         self._quiet = quiet
         self._overwrite = overwrite
+        self._remote = remote
         self._meter = Meter(None)
         self._left: int | None = None
         """Of the whole job, before this run; None until it is known."""
@@ -135,6 +143,9 @@ class ConsoleView:
             )
         elif isinstance(event, Beat):
             self._beat(event)
+        elif isinstance(event, Live):
+            if self._remote:  # else there are beats, which say more
+                self._stand(event)
         elif isinstance(event, TaskDone):
             self._meter.end(event.work, event.steps)
             decimals = 0 if event.seconds >= 10 else 1
@@ -166,10 +177,11 @@ class ConsoleView:
         elif isinstance(event, Resumed):
             self._say(f"[green]going on[/] after {event.seconds:.0f} s", even_if_quiet=True)
         elif isinstance(event, Draining):
+            insist = "" if self._remote else "; Ctrl-C once more stops now"
             self._say(
                 "[yellow]stopping[/]: what is painting stores a checkpoint"
                 if event.leaving
-                else "[yellow]stopping[/] when what is painting is committed; Ctrl-C once more stops now"
+                else f"[yellow]stopping[/] when what is painting is committed{insist}"
             )
         else:
             self._finished(event)
@@ -235,8 +247,16 @@ class ConsoleView:
             state += f", {self._meter.steps_per_second:.1f} steps/s"
         if self._meter.seconds_left is not None:
             state += f", ETA {timedelta(seconds=round(self._meter.seconds_left))}"
+        self._show(event.done + event.failed, state, now)
+
+    def _stand(self, event: Live) -> None:
+        ended = None if self._left is None or event.left is None else self._left - event.left
+        if event.state != "ended":
+            self._show(ended, standing(event), time.monotonic())
+
+    def _show(self, ended: int | None, state: str, now: float) -> None:
         if self._bar is not None:
-            self._progress.update(self._bar, completed=event.done + event.failed, state=state)
+            self._progress.update(self._bar, completed=ended, state=state)
         if not self._console.is_terminal and now - self._line_at > LINE_SECONDS:
             self._line_at = now
             self._say(state)
@@ -253,9 +273,8 @@ class ConsoleView:
         left = "more" if event.left is None else f"{event.left}"
         text = f"{event.done} done, {event.failed} failed, {left} left in {took}"
         if event.reason in ("interrupted", "preempted"):
-            text += "; run the same command again to go on" + (
-                ", without --overwrite" if self._overwrite else ""
-            )
+            again = "submit it again" if self._remote else "run the same command again"
+            text += f"; {again} to go on" + (", without --overwrite" if self._overwrite else "")
         elif event.reason == "max_failures":
             text += "; stopped by stop.max_failures"
         elif event.reason == "max_gpu_hours":
@@ -279,6 +298,24 @@ def _busy(event: Beat) -> str:
     if len(shares) > 1:
         text += f" (least {name.partition('@')[0]}: {least:.0%})"
     return text
+
+
+def standing(live: Live) -> str:
+    """How a run stands, on a line: "12 done, 0 failed, 88 left, 4 workers 97% busy, ETA 0:12:00"."""
+    parts = [f"{live.done:,} done", f"{live.failed:,} failed"]
+    if live.left is not None:
+        parts.append(f"{live.left:,} left")
+    if live.state != "ended":
+        workers = plural(live.workers, "worker")
+        workers += "" if live.busy is None else f" {live.busy:.0%} busy"
+        parts.append(workers + (f" (+{live.pending:,} to come)" if live.pending else ""))
+    if live.state in ("paused", "stopping"):
+        parts.append(live.state)
+    if live.state != "ended" and live.steps_per_second:
+        parts.append(f"{live.steps_per_second:.1f} steps/s")
+    if live.eta is not None:
+        parts.append(f"ETA {timedelta(seconds=round(live.eta))}")
+    return ", ".join(parts)
 
 
 def plural(count: int, word: str) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import ClassVar, Protocol
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, ClassVar, Literal, Protocol, TypeVar, get_args
 
 from cluster.messages import FailureKind, Progress, StationState
 
@@ -181,6 +181,42 @@ class Beat:
 
 
 @dataclass(frozen=True, slots=True)
+class Live:
+    """Every few seconds: how the whole job stands. As short with a thousand workers as with one, so it is
+    what a submitted run's log and ``live.json`` say."""
+
+    event: ClassVar[str] = "live"
+    job: str
+    output: str
+    run: str
+    """What tells this run from every other."""
+    submission: str | None
+    """By which id the run was submitted to a cluster, if it was."""
+    state: Literal["reading", "running", "paused", "stopping", "ended"]
+    reason: str | None
+    """Of a run that ended: as ``Finished`` has it, or the error that ended it."""
+    tasks: int | None
+    """Of the whole job; None until it is read to its end."""
+    done: int
+    """Of the whole job; of this run alone while ``tasks`` is not known."""
+    failed: int
+    left: int | None
+    steps_per_second: float
+    """Of late."""
+    eta: float | None
+    """Seconds until the rest is done; None when unknown."""
+    workers: int
+    pending: int
+    """Workers that were asked for and are not up."""
+    busy: float | None
+    """The share of their time for which workers hold their devices, on average."""
+    gpu_hours: float
+    started: float
+    """Seconds since the epoch, by the clock of the driver."""
+    updated: float
+
+
+@dataclass(frozen=True, slots=True)
 class Draining:
     """The run was asked to end; running tasks finish."""
 
@@ -219,6 +255,7 @@ Event = (
     | Paused
     | Resumed
     | Beat
+    | Live
     | Draining
     | Finished
 )
@@ -231,10 +268,54 @@ class Listener(Protocol):
         """Take an event."""
 
 
-def to_json(event: Event) -> str:
+def to_json(event: Event, ensure_ascii: bool = False) -> str:
     """One line of JSON; numbers that JSON does not have become null."""
     fields = {"event": event.event, **asdict(event)}
-    return json.dumps(_finite(fields), ensure_ascii=False)
+    return json.dumps(_finite(fields), ensure_ascii=ensure_ascii)
+
+
+_KINDS: dict[str, Any] = {kind.event: kind for kind in get_args(Event)}
+
+T = TypeVar("T")
+
+
+def from_json(line: str) -> Event | None:
+    """The event of a line of ``to_json``, perhaps of another version's; None of any other line."""
+    if not line.startswith("{"):
+        return None
+    try:
+        values = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    kind = _KINDS.get(str(values.get("event"))) if isinstance(values, dict) else None
+    event: Event | None = None if kind is None else build(kind, values)
+    return event
+
+
+def build(kind: type[T], values: object) -> T | None:
+    """A dataclass from its fields as JSON has them: others are left alone, and None if any lacks."""
+    if not isinstance(values, dict):
+        return None
+    parts: dict[str, Any] = {}
+    for name in (part.name for part in fields(kind) if part.name in values):  # type: ignore[arg-type]
+        value = values[name]
+        inner = _INNER.get(name)
+        if isinstance(value, list):
+            value = tuple(build(inner, item) if inner else item for item in value)
+            if inner and None in value:
+                return None
+        parts[name] = value
+    try:
+        return kind(**parts)
+    except TypeError:
+        return None
+
+
+_INNER: dict[str, type[Progress] | type[StationState]] = {
+    "running": Progress,
+    "fleet": StationState,
+}
+"""What lists hold that are not of plain values."""
 
 
 def _finite(value: object) -> object:

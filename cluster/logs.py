@@ -12,7 +12,16 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Literal
 
-from cluster.events import Beat, Event, TaskDone, TaskFailed, TaskRetried, WorkerLost, to_json
+from cluster.events import (
+    Beat,
+    Event,
+    Live,
+    TaskDone,
+    TaskFailed,
+    TaskRetried,
+    WorkerLost,
+    to_json,
+)
 
 log = logging.getLogger("stylefarm")
 
@@ -70,8 +79,8 @@ def set_up(format_: LogFormat, level: int, always: Mapping[str, str] | None = No
 
 
 def log_event(event: Event) -> None:
-    """An event as a line of the log; what is said twice a second is not."""
-    if isinstance(event, Beat):
+    """An event as a line of the log; what is said all the time is not."""
+    if isinstance(event, Beat | Live):
         return
     about: dict[str, object] = {}
     level = logging.INFO

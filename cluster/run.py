@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from cluster.events import (
     RowsSkipped,
     Started,
 )
+from cluster.live import SUBMISSION, LiveBoard
 from cluster.messages import WorkerSetup
 from cluster.notify import notifying
 from cluster.pool import InlinePool, Pool
@@ -111,18 +113,28 @@ def run_job(
         stack.callback(agenda.close)
         lease = Lease(storage).acquire()
         stack.callback(lease.release)
+        board = stack.enter_context(
+            LiveBoard(
+                storage,
+                listen,
+                job.spec.name,
+                lease.nonce,
+                os.environ.get(SUBMISSION),
+                lease.guard,
+            )
+        )
         records = Records(storage, lease.guard)
         ledger = records.ledger(pack=True)
         if options.overwrite:
             _forget(records, ledger, agenda)
             ledger = records.ledger()
         elif options.verify:
-            ledger = _verify(storage, records, ledger, listen)
+            ledger = _verify(storage, records, ledger, board)
         records.sweep_probes()
         records.sweep_checkpoints(ledger)
         reader = Reader(agenda, ledger, retry_failed=options.retry_failed).start()
         stack.callback(reader.close)
-        watched = stack.enter_context(notifying(job, storage.url, listen))
+        watched = stack.enter_context(notifying(job, storage.url, board))
         return _render(
             job,
             options,
@@ -130,8 +142,18 @@ def run_job(
             records,
             ledger,
             reader,
-            _Hooks(watched, asked, on_start, on_connected, began),
+            _Hooks(watched, _either(asked, board.asked), on_start, on_connected, began),
         )
+
+
+def _either(first: Callable[[], Asked], second: Callable[[], Asked]) -> Callable[[], Asked]:
+    """What the first asks for, or else the second."""
+
+    def asked() -> Asked:
+        wish = first()
+        return second() if wish == "no" else wish
+
+    return asked
 
 
 @dataclass(frozen=True, slots=True)

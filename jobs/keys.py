@@ -10,6 +10,8 @@
     segments/<time>-<nonce>.parquet  what many records say, packed; may go at any time
     checkpoints/<id>.safetensors     where a long render stands, while its task runs
     lease.json                       the driver that works on this output
+    live.json                        how its run stands, every few seconds
+    cancel.json                      that somebody wants it to end
     summary.json                     what all the records come to
 """
 
@@ -27,6 +29,8 @@ RECORDS = "tasks/"
 SEGMENTS = "segments/"
 CHECKPOINTS = "checkpoints/"
 LEASE = "lease.json"
+LIVE = "live.json"
+CANCEL = "cancel.json"
 PROBE = ".stylefarm-check-"
 """Begins the keys of small objects that are there for a moment, to see what the storage does."""
 

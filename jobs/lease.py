@@ -78,6 +78,11 @@ class Lease:
         self._writing = threading.Lock()
         self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
 
+    @property
+    def nonce(self) -> str:
+        """What tells this lease from every other."""
+        return self._me.nonce
+
     def acquire(self) -> Lease:
         """Take the lease, or raise LeaseHeldError with the name of the one who holds it."""
         if not self._storage.put_new(keys.LEASE, self._text()):

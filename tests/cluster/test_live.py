@@ -1,0 +1,239 @@
+"""live.json says how a run stands, by cancel.json it is asked to end; neither may cost the run anything."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+
+from cluster import live
+from cluster.events import (
+    Beat,
+    Counted,
+    Draining,
+    Finished,
+    Live,
+    Paused,
+    Progress,
+    Resumed,
+    RowsSkipped,
+    Started,
+    StationState,
+    TaskDone,
+    TaskFailed,
+    from_json,
+    to_json,
+)
+from cluster.live import LiveBoard, ask_to_end, read_live
+from jobs import keys
+from jobs.errors import LeaseLostError, StorageFullError
+from jobs.folder import FolderStorage
+from jobs.lease import Lease
+from tests.farm import stylefarm, wait_for, write_job
+
+STARTED = Started("harbour", "out", 10, 4, 1, 1000)
+DONE = TaskDone("ab", "a", "images/a-ab.png", 50, 100, 1.0, 4.5, "w")
+FAILED = TaskFailed("cd", "c", "c.jpg is empty (0 bytes)", 100, 1)
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch):
+    monkeypatch.setattr(live, "LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(live, "LIVE_SECONDS", 0.05)
+
+
+@pytest.fixture
+def storage(tmp_path):
+    return FolderStorage(tmp_path / "out")
+
+
+def board(storage, heard=None, **changes):
+    listen = (lambda _: None) if heard is None else heard.append
+    return LiveBoard(storage, listen, "harbour", "run-1", **changes)
+
+
+def beat(step, workers=2):
+    running = (Progress("ef", "1-a", "w", 32, step, 100, 10 * step, 1.0),)
+    fleet = tuple(StationState(f"w{k}", "n", "cpu", 0.8 + k / 10, 1.0, 1) for k in range(workers))
+    return Beat(1, 1, workers, running, pending=3, gpu_hours=0.5, fleet=fleet)
+
+
+def test_a_run_is_seen_from_its_output_while_it_lasts_and_after(storage):
+    heard = []
+    with board(storage, heard, submission="stylefarm-harbour-1a2b3c4d") as listen:
+        for event in (STARTED, DONE, FAILED, beat(0), beat(20)):
+            time.sleep(0.06)
+            listen(event)
+        found = wait_for(
+            lambda: (told := read_live(storage)) and told.steps_per_second and told, 10
+        )
+        assert (found.job, found.run, found.state) == ("harbour", "run-1", "running")
+        assert found.submission == "stylefarm-harbour-1a2b3c4d"
+        assert (found.tasks, found.done, found.failed, found.left) == (10, 5, 2, 3)
+        assert (found.workers, found.pending, found.busy) == (2, 3, 0.85)
+        assert found.eta is not None
+        assert found.gpu_hours == 0.5
+        assert found.updated >= found.started
+        listen(Finished(1, 1, 3, 9.0, "interrupted"))
+
+    ended = read_live(storage)
+    assert (ended.state, ended.reason, ended.left, ended.workers, ended.eta) == (
+        *("ended", "interrupted", 3, 0, None),
+    )
+    # What it says of itself it also tells whoever listens, and last before the end.
+    assert [type(event) for event in heard[-2:]] == [Live, Finished]
+    assert sum(isinstance(event, Live) for event in heard) == 3
+
+
+def test_a_long_job_has_no_number_of_tasks_until_it_is_read(storage):
+    heard = []
+    with board(storage, heard) as listen:
+        listen(Started("harbour", "out", 0, 0, 0, 0, counting=True))
+        listen(DONE)
+        listen(beat(1))
+        assert (heard[-1].tasks, heard[-1].done, heard[-1].left) == (None, 1, None)
+        listen(Counted(10, 4, 1, 900))
+        listen._told_at = 0.0
+        listen(beat(2))
+    assert (heard[-1].tasks, heard[-1].done, heard[-1].failed, heard[-1].left) == (10, 5, 1, 4)
+
+
+def test_states(storage):
+    heard = []
+    with board(storage, heard) as listen:
+        told = []
+        for event in (STARTED, Paused("no answer", 60), Resumed(3), Draining(1), Resumed(3)):
+            listen(event)
+            listen._told_at = 0.0
+            listen(beat(1))
+            told.append(heard[-1].state)
+    assert told == ["running", "paused", "running", "stopping", "stopping"]
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (StorageFullError("no room"), "no room"),
+        (KeyboardInterrupt(), "stopped"),
+        (KeyError("x"), "a bug"),
+    ],
+)
+def test_a_run_that_breaks_off_says_why(storage, error, reason):
+    def run():
+        with board(storage) as listen:
+            listen(STARTED)
+            raise error
+
+    with pytest.raises(type(error)):
+        run()
+    ended = read_live(storage)
+    assert ended.state == "ended"
+    assert ended.reason.startswith(reason)
+
+
+def test_a_storage_in_trouble_costs_the_run_nothing(tmp_path):
+    (tmp_path / "out").write_text("a file where the output should be")
+    heard = []
+    with board(FolderStorage(tmp_path / "out"), heard) as listen:
+        listen(STARTED)
+        listen(Finished(0, 0, 0, 1.0, "complete"))
+    assert isinstance(heard[-1], Finished)
+
+
+def test_who_lost_the_output_writes_nothing_there(storage):
+    def guard():
+        raise LeaseLostError("it is another's")
+
+    with board(storage, guard=guard) as listen:
+        listen(STARTED)
+    assert read_live(storage) is None
+
+
+@pytest.mark.parametrize("name", [{"run": "run-1"}, {"submission": "stylefarm-x-1a2b3c4d"}])
+def test_a_run_is_asked_to_end_by_its_output(storage, name):
+    with board(storage, submission="stylefarm-x-1a2b3c4d") as listen:
+        assert listen.asked() == "no"
+        ask_to_end(storage, **name)
+        wait_for(lambda: listen.asked() == "drain", 10)
+    # Nobody after it is meant.
+    assert storage.stat(keys.CANCEL) is None
+
+
+def test_a_run_is_asked_before_it_has_begun(storage):
+    ask_to_end(storage, submission="stylefarm-x-1a2b3c4d")
+    with board(storage, submission="stylefarm-x-1a2b3c4d") as listen:
+        wait_for(lambda: listen.asked() == "drain", 10)
+
+
+@pytest.mark.parametrize("marker", [b'{"run": "run-0"}', b'{"submission": null}'])
+def test_a_wish_for_another_run_is_cleared_away(storage, marker):
+    storage.put(keys.CANCEL, marker)
+    with board(storage) as listen:
+        wait_for(lambda: storage.stat(keys.CANCEL) is None, 10)
+        assert listen.asked() == "no"
+
+
+def test_garbage_is_no_run_and_no_wish(storage):
+    for key in (keys.LIVE, keys.CANCEL):
+        for data in (b"", b"[]", b"{}", b"\xff", b'{"job": 1}', b"[" * 100_000):
+            storage.put(key, data)
+            assert read_live(storage) is None
+    with board(storage) as listen:
+        listen(STARTED)
+    assert listen.asked() == "no"
+
+
+def test_every_run_writes_it(tmp_path):
+    job = write_job(tmp_path, photos=1, styles=1)
+    assert stylefarm("run", job, "--pool", "inline").returncode == 0
+
+    found = read_live(FolderStorage(tmp_path / "out"))
+    assert (found.state, found.reason, found.tasks, found.done) == ("ended", "complete", 1, 1)
+    assert found.submission is None
+
+
+def test_a_lease_and_the_run_it_is_for_have_one_name(storage):
+    lease = Lease(storage).acquire()
+    assert json.loads(storage.get(keys.LEASE))["nonce"] == lease.nonce
+    lease.release()
+
+
+# --- lines back into events ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        STARTED,
+        DONE,
+        FAILED,
+        beat(3),
+        RowsSkipped(2, ("a.csv:1: style: is empty",)),
+        Draining(2),
+        Finished(1, 0, None, 1.0, "limit"),
+    ],
+    ids=lambda event: event.event,
+)
+@pytest.mark.parametrize("ensure_ascii", [False, True])
+def test_a_line_is_the_event_again(event, ensure_ascii):
+    assert from_json(to_json(event, ensure_ascii)) == event
+
+
+def test_a_line_of_another_version_is_read_as_far_as_it_goes():
+    line = json.dumps({**json.loads(to_json(STARTED)), "mood": "blue"})
+    assert from_json(line) == STARTED
+    shorter = json.loads(to_json(STARTED))
+    del shorter["tasks"]
+    assert from_json(json.dumps(shorter)) is None
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("", "done images/a.png", "{", "{}", '{"event": "party"}', '{"event": ["done"]}', "[1]"),
+        '{"event": "progress", "running": [1]}',
+    ],
+)
+def test_what_is_no_event_is_none(line):
+    assert from_json(line) is None
