@@ -15,6 +15,8 @@ from typing import IO, TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.console import Console
 
+from cluster import remote_cli
+
 if TYPE_CHECKING:
     from cluster.events import Event
     from jobs.load import Job
@@ -302,6 +304,9 @@ def doctor(
             console.print(f"{mark} {check.name}: ", end="")
             console.print(check.text, markup=False, highlight=False, soft_wrap=True)
     raise typer.Exit(0 if well else EXIT_FAILED)
+
+
+remote_cli.add_to(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -77,6 +77,16 @@ def disconnect() -> None:
     ray.shutdown()
 
 
+def as_shipped(base: str) -> str:
+    """A job's folder as workers are to take it. What came along with a submission lies, on every node, in the
+    folder that Ray unpacks there and starts workers in: so the path is made relative to that."""
+    here = Path.cwd()
+    unpacked = ray.get_runtime_context().runtime_env.get("working_dir")
+    if unpacked and Path(base).is_relative_to(here):
+        return str(Path(base).relative_to(here))
+    return base
+
+
 def describe() -> str:
     """What the connected cluster has, for a person."""
     nodes = look().nodes

@@ -9,7 +9,8 @@ import socket
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -57,6 +58,8 @@ class RayWorker:
         full_name = worker_name(name)
         # Ray keeps what a worker writes to standard error in a file of its own, on its node.
         logs.set_up("json", logging.INFO, {"worker": full_name, "node": context.get_node_id()})
+        # Relative where the job's folder came along with a submission: Ray starts workers where it is.
+        setup = replace(setup, base=str(Path(setup.base).absolute()))
         self._worker = Worker(setup, full_name, devices=lanes)
         self._about = About(
             self._worker.name,

@@ -7,7 +7,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Literal
 
@@ -367,7 +367,7 @@ def _open_pool(setup: WorkerSetup, job: Job, options: RunOptions) -> Iterator[Po
 
     ray_cluster.connect(options.address)
     try:
-        pool = RayPool(setup, job.spec.workers)
+        pool = RayPool(replace(setup, base=ray_cluster.as_shipped(setup.base)), job.spec.workers)
         try:
             yield pool
         finally:

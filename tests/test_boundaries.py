@@ -35,6 +35,7 @@ def test_the_contracts_are_kept():
         "import jobs.agenda, jobs.load, jobs.records, jobs.report.summary, jobs.storage, jobs.inputs",
         "import stylize; from stylize.recipe import Recipe; import stylize.weights",
         "import cluster.cli, cluster.plan, cluster.run, cluster.driver, cluster.worker",
+        "import cluster.follow, cluster.live, cluster.parcel, cluster.standing, cluster.submission",
     ],
 )
 def test_planning_needs_no_torch_and_no_ray(statement):
@@ -48,7 +49,15 @@ def test_planning_needs_no_torch_and_no_ray(statement):
     ("module", "rooms"),
     [
         ("boto3", {"jobs/s3.py"}),
-        ("ray", {"cluster/ray_cluster.py", "cluster/ray_pool.py", "cluster/ray_worker.py"}),
+        (
+            "ray",
+            {
+                "cluster/ray_cluster.py",
+                "cluster/ray_pool.py",
+                "cluster/ray_worker.py",
+                "cluster/submit.py",
+            },
+        ),
         ("yaml", {"jobs/source.py"}),
         ("PIL", {"stylize/images.py", "stylize/inputs.py", "stylize/loop.py"}),
         ("tifffile", {"stylize/deep.py"}),

@@ -1,0 +1,42 @@
+"""The log of a submitted run, as ``stylefarm run`` would have shown it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from rich.console import Console
+
+from cluster.console import ConsoleView
+from cluster.events import from_json
+
+RAYS_OWN = re.compile(
+    r"Running entrypoint for job |.*\bRuntime env is setting up\.$|\d{4}-\d\d-\d\d .*\bINFO\b.* -- "
+)
+"""Lines that Ray puts into every log."""
+
+
+class LogView:
+    """Takes the lines of a log: events are shown on ``console``, what else was said there stands between.
+
+    Where there is ``print_json`` it gets the events instead, as they stand in the log, and nothing is shown.
+    """
+
+    def __init__(self, console: Console, print_json: Callable[[str], None] | None = None) -> None:
+        self._print_json = print_json
+        self._console = console
+        self._view = ConsoleView(console, remote=True)
+
+    def __call__(self, line: str) -> None:
+        event = from_json(line)
+        if self._print_json is not None:
+            if event is not None:
+                self._print_json(line)
+        elif event is not None:
+            self._view(event)
+        elif line.strip() and not RAYS_OWN.match(line):
+            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def close(self) -> None:
+        """Take the bar away."""
+        self._view.close()

@@ -1,0 +1,321 @@
+"""What of this machine a submitted job needs: the cluster sees none of it, so it is sent along or refused.
+
+Ray unpacks what is sent into a folder on every node and starts the driver and its workers there::
+
+    job/<job file>, job/photos/...      the job file and its inputs, where they stood beside one another
+    cluster/, jobs/, stylize/           this package, for clusters that lack it
+
+So relative paths mean there what they mean here, and a task is the same task on both.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import shutil
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from itertools import islice
+from pathlib import Path, PurePath, PurePosixPath
+from tempfile import TemporaryDirectory
+from typing import Literal
+
+from jobs.draft import Draft
+from jobs.errors import InputError, JobFileError, Problem, UsageError
+from jobs.inputs import Inputs
+from jobs.load import Job
+from jobs.manifest import is_manifest
+from jobs.rows import ManifestSet, find_manifests
+from jobs.source import FieldPath
+from jobs.spec import MASK_FIELD, PairSet
+from jobs.storage import local_path
+from stylize.recipe import Recipe
+
+SHIP_LIMIT = 100 * 1000 * 1000
+"""Bytes. Every node gets a copy, by way of the head's memory, which is not made for more."""
+
+ROOMS = ("cluster", "jobs", "stylize")
+JOB_FOLDER = "job"
+
+ROWS_LOOKED_AT = 100
+"""Of a manifest that is not sent: where one row names a picture beside the job file, most do."""
+
+WEIGHTS_BY_NAME = ("caffe", "torchvision")
+
+Kind = Literal["picture", "mask", "manifest", "file"]
+
+
+@dataclass
+class Parcel:
+    """Files by their names in the folder that Ray unpacks."""
+
+    job_file: str
+    """What ``stylefarm run`` is given: a path in that folder, or one that the cluster sees, too."""
+    files: dict[str, Path | bytes] = field(default_factory=dict)
+    has_package: bool = False
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return sum(
+            len(c) if isinstance(c, bytes) else c.stat().st_size for c in self.files.values()
+        )
+
+    def write(self, archive: Path) -> None:
+        """Write it as a ZIP file, byte for byte the same for the same content: Ray sends no archive twice."""
+        with zipfile.ZipFile(archive, "w") as packed:
+            for name, content in sorted(self.files.items()):
+                entry = zipfile.ZipInfo(name)  # of 1980, whenever it is
+                entry.external_attr = 0o644 << 16
+                with packed.open(entry, "w", force_zip64=True) as target:
+                    if isinstance(content, bytes):
+                        target.write(content)
+                    else:
+                        with content.open("rb") as source:
+                            shutil.copyfileobj(source, target, 1 << 20)
+
+
+def pack(
+    job: Job,
+    *,
+    inputs: bool = False,
+    package: bool = False,
+    in_place: bool = False,
+    limit: int = SHIP_LIMIT,
+) -> Parcel:
+    """What is to be sent for a job.
+
+    ``inputs``: also its pictures, manifests and weights that lie beside the job file; ``package``: also this
+    package; ``in_place``: no file of the job, because the cluster sees its folder under the same path.
+
+    Raises JobFileError for what the cluster would not find, and UsageError when it is more than ``limit``
+    bytes.
+    """
+    path = Path(job.file).absolute()
+    if in_place:
+        parcel = Parcel(str(path))
+    else:
+        problems = [*_output_problems(job), *_input_problems(job, inputs)]
+        if problems:
+            raise JobFileError(sorted(problems, key=lambda p: p.line or 0))
+        parcel = Parcel(f"{JOB_FOLDER}/{path.name}", {f"{JOB_FOLDER}/{path.name}": path})
+        if inputs:
+            _add_inputs(job, parcel, limit)
+    if package:
+        parcel.has_package = True
+        parcel.files |= package_files()
+    return parcel
+
+
+def package_files() -> dict[str, Path | bytes]:
+    """This package as it can be put on Python's path, with what tells its version."""
+    root = Path(__file__).resolve().parents[1]
+    files: dict[str, Path | bytes] = {
+        path.relative_to(root).as_posix(): path
+        for room in ROOMS
+        for path in (root / room).rglob("*")
+        if path.suffix in (".py", ".yaml", ".typed") and "deploy" not in path.parts
+    }
+    try:
+        known = version("stylefarm")
+    except PackageNotFoundError:  # a checkout that was never installed
+        known = "0"
+    metadata = f"Metadata-Version: 2.1\nName: stylefarm\nVersion: {known}\n"
+    files[f"stylefarm-{known}.dist-info/METADATA"] = metadata.encode()
+    return files
+
+
+# --- what a job names ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A path or address in a job file."""
+
+    path: FieldPath
+    kind: Kind
+    written: str
+
+
+def _places(job: Job) -> Iterator[_Place]:
+    """Everything that is read from somewhere."""
+    spec = job.spec
+    for k, pair in enumerate(spec.pairs):
+        yield from _pictures(k, pair)
+        for n, manifest in enumerate(pair.manifest or ()):
+            yield _Place(("pairs", k, "manifest", n), "manifest", manifest)
+        weights = pair.recipe.get("weights")
+        if weights is not None:
+            yield _Place(("pairs", k, "recipe", "weights"), "file", str(weights))
+        for n, swept in enumerate(pair.sweep.get("weights", ())):
+            yield _Place(("pairs", k, "sweep", "weights", n), "file", str(swept))
+    if spec.recipe.get("weights") is not None:
+        yield _Place(("recipe", "weights"), "file", str(spec.recipe["weights"]))
+    if spec.storage.ca_bundle is not None:
+        yield _Place(("storage", "ca_bundle"), "file", spec.storage.ca_bundle)
+
+
+def _pictures(k: int, pair: PairSet) -> Iterator[_Place]:
+    for n, content in enumerate(pair.content or ()):
+        yield _Place(("pairs", k, "content", n), "picture", content)
+    for n, style in enumerate(pair.style or ()):
+        for uri, _, mask in style.parts:
+            yield _Place(("pairs", k, "style", n), "picture", uri)
+            if mask is not None:
+                yield _Place(("pairs", k, "style", n), "mask", mask)
+    if pair.init is not None:
+        yield _Place(("pairs", k, "init"), "picture", pair.init)
+
+
+def _where(written: str, base: Path) -> Literal["remote", "shared", "beside", "below", "home"]:
+    """remote: S3 or the web; shared: an absolute path, of which it is believed that the cluster has it;
+    beside: relative to the job file; below: an absolute path in its folder; home: in somebody's home."""
+    if written in WEIGHTS_BY_NAME or ("://" in written and not written.startswith("file://")):
+        return "remote"
+    if PurePath(written).parts[:1] == ("~",):
+        return "home"
+    if written.startswith("file://") or PurePath(written).is_absolute():
+        return "below" if local_path(written).is_relative_to(base.absolute()) else "shared"
+    return "beside"
+
+
+def _output_problems(job: Job) -> Iterator[Problem]:
+    where = _where(job.spec.output, job.base)
+    if where in ("beside", "home"):
+        yield job.problem(
+            ("output",),
+            f"{job.spec.output} is a folder of this machine; give s3://, or an absolute path that the "
+            "cluster and this machine share (or --allow-local, if they share this very folder)",
+        )
+
+
+def _input_problems(job: Job, shipped: bool) -> Iterator[Problem]:
+    """What the cluster would not find, or take for something else: once for each field."""
+    told: set[FieldPath] = set()
+    for place in _places(job):
+        field_path = place.path[:3] if place.path[0] == "pairs" else place.path
+        reason = _reason(place, job.base, shipped)
+        if reason is not None and field_path not in told:
+            told.add(field_path)
+            yield job.problem(place.path, f"{place.written} {reason}")
+    for k in () if shipped else range(len(job.spec.pairs)):
+        if _manifests_of(job, k) == {"shared"}:
+            names = _row_pictures_if_here(job, k, ROWS_LOOKED_AT)
+            name = next((name for name in names if _where(name, job.base) == "beside"), None)
+            if name is not None:
+                yield job.problem(
+                    ("pairs", k, "manifest"),
+                    f"its rows name {name}, which is relative to the job file: --ship-inputs sends such "
+                    "pictures along (or --allow-local, if the cluster sees this folder)",
+                )
+
+
+def _reason(place: _Place, base: Path, shipped: bool) -> str | None:
+    where = _where(place.written, base)
+    if where == "home":
+        return "begins at a home folder, which is another one on the cluster"
+    if where == "below" and place.kind != "file":
+        return (
+            "is an absolute path in the job file's own folder, of which the cluster has none: write it "
+            "relative to the job file and --ship-inputs (or --allow-local, if the folder is shared)"
+        )
+    if where != "beside":
+        return None
+    if not shipped:
+        return (
+            "is relative to the job file, so the cluster does not see it: --ship-inputs sends it along "
+            "(or --allow-local, if the cluster sees this folder)"
+        )
+    if ".." in PurePosixPath(place.written).parts:
+        return "is not below the job file's folder, and is not sent along"
+    return None
+
+
+# --- what is sent ----------------------------------------------------------------------------------
+
+
+def _add_inputs(job: Job, parcel: Parcel, limit: int) -> None:
+    inputs = Inputs(job.base, job.spec.storage)
+    names: dict[str, None] = {}
+    problems: list[Problem] = []
+    for place in _places(job):
+        if _where(place.written, job.base) == "beside":
+            try:
+                found = _files_of(place, inputs)
+            except InputError as error:
+                problems.append(job.problem(place.path, str(error)))
+                continue
+            if not found:
+                problems.append(job.problem(place.path, f"{place.written} matches nothing"))
+            names |= dict.fromkeys(found)
+    if problems:
+        raise JobFileError(problems)
+    left = limit
+    for name in (*names, *_row_names(job)):
+        path = job.base / name
+        key = f"{JOB_FOLDER}/{PurePosixPath(name)}"
+        # What is not there fails its own task there as it would here, and no other.
+        if key not in parcel.files and path.is_file():
+            left -= path.stat().st_size
+            if left < 0:
+                raise UsageError(
+                    f"{job.file}: --ship-inputs would send more than {limit / 1e6:,.0f} MB to every node; "
+                    "put the pictures on s3:// or into a folder that all machines share"
+                )
+            parcel.files[key] = path
+
+
+def _files_of(place: _Place, inputs: Inputs) -> list[str]:
+    """The files that a relative path or pattern names."""
+    if place.kind == "file":
+        return [PurePath(place.written).as_posix()]
+    if place.kind == "manifest":
+        return inputs.expand(place.written, is_manifest)
+    if place.kind == "mask" and MASK_FIELD in place.written:
+        # Of contents that may lie on S3: all that are there are sent.
+        return inputs.expand("*".join(map(glob.escape, place.written.split(MASK_FIELD))))
+    return inputs.expand(place.written)
+
+
+def _row_names(job: Job) -> Iterator[str]:
+    """Files that rows of manifests name relative to the job file. Manifests on S3 are not looked into."""
+    for k in range(len(job.spec.pairs)):
+        kinds = _manifests_of(job, k)
+        look = _row_pictures if "beside" in kinds else _row_pictures_if_here
+        for name in look(job, k) if kinds & {"beside", "shared"} else ():
+            if _where(name, job.base) == "beside" and ".." not in PurePosixPath(name).parts:
+                yield name
+
+
+def _manifests_of(job: Job, k: int) -> set[str]:
+    """Where the manifests of an entry are."""
+    return {_where(written, job.base) for written in job.spec.pairs[k].manifest or ()}
+
+
+def _row_pictures_if_here(job: Job, k: int, most: int | None = None) -> Iterator[str]:
+    """The same of manifests that this machine may not have."""
+    with contextlib.suppress(JobFileError):
+        yield from _row_pictures(job, k, most)
+
+
+def _row_pictures(job: Job, k: int, most: int | None = None) -> Iterator[str]:
+    """What the rows of an entry name, as often as they name it; rows that cannot be used are passed over."""
+    with TemporaryDirectory() as folder:
+        for draft in islice(_found_manifests(job, k, Path(folder)).drafts(), most):
+            if isinstance(draft, Draft):
+                yield draft.content
+                for part in draft.styles:
+                    yield from (part.uri,) if part.mask is None else (part.uri, part.mask)
+                yield from () if draft.init is None else (draft.init,)
+                yield draft.kind.recipe.weights
+
+
+def _found_manifests(job: Job, k: int, folder: Path) -> ManifestSet:
+    inputs = Inputs(job.base, job.spec.storage)
+
+    def no_digest(_: Recipe) -> str:
+        return ""  # for an identity, which nobody asks for here
+
+    return find_manifests(job, k, inputs, no_digest, lambda: folder)

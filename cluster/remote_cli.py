@@ -1,0 +1,458 @@
+"""The commands for jobs that a cluster renders while no terminal stays open: ``submit``, and what comes after
+it. Heavy imports stay inside, as in ``cluster.cli``."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from cluster.standing import Standing
+    from cluster.submission import Submission
+    from cluster.submit import Head
+    from jobs.load import Job
+    from jobs.storage import Storage
+
+EXIT_INTERRUPTED = 130
+
+CANCEL_LOOK_SECONDS = 1.0
+
+BEGIN_SECONDS = 60.0
+"""How long a run may take from when Ray calls it running to its first sign in the output."""
+
+JobPath = Annotated[Path, typer.Argument(metavar="JOB", help="The job file (YAML).")]
+Name = Annotated[
+    str,
+    typer.Argument(metavar="ID_OR_JOB", help="What submit printed, or the job file itself."),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        help="The cluster's dashboard, e.g. http://head:8265. Default: RAY_API_SERVER_ADDRESS, or "
+        "RAY_ADDRESS where that is http.",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON on stdout, and nothing else there.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Give the commands to the application."""
+    app.command(
+        epilog="Examples:  stylefarm submit job.yaml --address http://head:8265  |  "
+        "stylefarm submit job.yaml --ship-inputs --follow  |  stylefarm submit job.yaml --limit 10"
+    )(submit)
+    app.command(
+        "list",
+        epilog="Examples:  stylefarm list --address http://head:8265  |  stylefarm list --json",
+    )(list_)
+    app.command(
+        epilog="Examples:  stylefarm status stylefarm-harbour-1a2b3c4d  |  stylefarm status job.yaml --json"
+    )(status)
+    app.command(
+        epilog="Examples:  stylefarm logs stylefarm-harbour-1a2b3c4d --follow  |  "
+        "stylefarm logs job.yaml --json > events.jsonl"
+    )(logs)
+    app.command(
+        epilog="Examples:  stylefarm cancel stylefarm-harbour-1a2b3c4d  |  stylefarm cancel job.yaml --now"
+    )(cancel)
+
+
+def submit(
+    job: JobPath,
+    address: Address = None,
+    ship_inputs: Annotated[
+        bool,
+        typer.Option(
+            "--ship-inputs",
+            help="Send pictures, manifests and weights along that lie beside the job file; 100 MB at most.",
+        ),
+    ] = False,
+    ship_package: Annotated[
+        bool,
+        typer.Option(
+            "--ship-package",
+            help="Send this stylefarm along, for a cluster that lacks it (what it depends on must be there).",
+        ),
+    ] = False,
+    allow_local: Annotated[
+        bool,
+        typer.Option(
+            "--allow-local",
+            help="Run the job file where it is: the cluster sees its folder under the same path.",
+        ),
+    ] = False,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Most workers at once; overrides workers.max.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Render at most so many tasks.")] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Render everything again.")
+    ] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Take the tasks that failed earlier, too.")
+    ] = False,
+    verify: Annotated[
+        bool,
+        typer.Option(
+            "--verify",
+            help="Read finished pictures first; render again what is missing or damaged.",
+        ),
+    ] = False,
+    follow: Annotated[
+        bool,
+        typer.Option("--follow", "-f", help="Show the run until it ends; Ctrl-C ends only that."),
+    ] = False,
+) -> None:
+    """Hand a job to a Ray cluster and return at once; prints its id, by which it is asked after.
+
+    A job that is pending or running is not submitted twice. One that has ended, in whatever way, goes on
+    where it was. Exit status: 0 submitted, or already there; 2 the job file or command line is wrong; 3 the
+    cluster cannot be reached or lets nobody in; with --follow, that of the run.
+    """
+    from cluster.parcel import pack
+    from jobs.errors import UsageError
+    from jobs.load import load_job
+
+    loaded = load_job(job)
+    if allow_local and ship_inputs:
+        raise UsageError(
+            "--allow-local runs the job file where it is, so nothing is sent: drop one of the two"
+        )
+    where = _address(address)
+    parcel = pack(loaded, inputs=ship_inputs, package=ship_package, in_place=allow_local)
+
+    from cluster.submit import Head, hand_over
+
+    head = Head(where)
+    options = [
+        *(() if workers is None else ("--workers", str(workers))),
+        *(() if limit is None else ("--limit", str(limit))),
+        *(("--overwrite",) if overwrite else ()),
+        *(("--retry-failed",) if retry_failed else ()),
+        *(("--verify",) if verify else ()),
+    ]
+    if parcel.size > 1_000_000:
+        _tell(f"sending {len(parcel.files)} files, {parcel.size / 1e6:,.1f} MB ...")
+    handed = hand_over(head, loaded, parcel, options)
+    print(handed.id, flush=True)
+    if handed.new:
+        _tell(f"submitted to {where}")
+    else:
+        _tell("it is there already and has not ended, so it was not submitted again")
+    if follow:
+        _tell("waiting until the cluster begins it ...")
+        _follow(head, handed.id, Console(stderr=True))
+    _tell(
+        f"  see it:   stylefarm logs {handed.id} --follow\n"
+        f"  ask:      stylefarm status {handed.id}\n"
+        f"  end it:   stylefarm cancel {handed.id}"
+    )
+
+
+def list_(address: Address = None, as_json: AsJson = False) -> None:
+    """List what was submitted to a cluster, the newest first."""
+    from cluster import standing
+    from cluster.submit import Head
+
+    head = Head(_address(address))
+    rows = standing.of_all(head, head.submissions())
+    if as_json:
+        print(json.dumps([row.to_json() for row in rows], ensure_ascii=False))
+    elif rows:
+        print(standing.to_table(rows))
+    else:
+        print(f"nothing was submitted to {head.address}, or its head was started anew")
+
+
+def status(name: Name, address: Address = None, as_json: AsJson = False) -> None:
+    """Tell how a job stands: tasks done, failed and left, how fast it goes and when it ends.
+
+    With the job file it is told from the output where no cluster is given, or where it is gone or has
+    forgotten the job. Exit status: 0 all is well, 1 the job or some of its tasks failed, 2 there is no such
+    job, 3 cluster or storage cannot be reached.
+    """
+    from cluster import standing
+    from jobs.errors import UsageError
+
+    target = _find(name, address)
+    stands: Standing | None = None
+    if target.submission is not None:
+        assert target.head is not None
+        stands = standing.of_submission(target.head, target.submission, target.storage)
+    elif target.job is not None and target.storage is not None:
+        stands = standing.of_output(target.job, target.storage)
+    if stands is None:
+        if target.problem_status:
+            raise typer.Exit(target.problem_status)
+        raise UsageError(f"nothing has been rendered by {name} yet")
+    print(json.dumps(stands.to_json(), ensure_ascii=False) if as_json else standing.to_text(stands))
+    raise typer.Exit(target.problem_status or stands.exit_status)
+
+
+def logs(
+    name: Name,
+    address: Address = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on until it has ended.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a submitted job has said; with --json, one line for each event.
+
+    Exit status: 0; 2 there is no such job; 3 the cluster cannot be reached; with --follow, that of the run.
+    """
+    from cluster.follow import LogView
+
+    head, found = _submission(name, address)
+    if follow:
+        _follow(head, found.id, Console(), as_json)
+    view = LogView(Console(), print if as_json else None)
+    try:
+        for line in head.log(found.id).splitlines():
+            view(line)
+    finally:
+        view.close()
+
+
+def cancel(
+    name: Name,
+    address: Address = None,
+    now: Annotated[
+        bool,
+        typer.Option(
+            "--now",
+            help="Stop what is painting, too: it stores a checkpoint, from which it is gone on with.",
+        ),
+    ] = False,
+    no_wait: Annotated[
+        bool, typer.Option("--no-wait", help="Return at once; it ends by itself.")
+    ] = False,
+) -> None:
+    """End a job: what is painting is finished and committed, nothing new is begun. Submit it again to go on.
+
+    Exit status: 0 it has ended (or will), 2 there is no such job, 3 cluster or storage cannot be reached.
+    """
+    from jobs.errors import UsageError
+
+    target = _find(name, address)
+    if target.submission is not None:
+        assert target.head is not None
+        _cancel_submission(target.head, target.submission, target.storage, now, no_wait)
+    elif now:
+        raise UsageError("--now needs the cluster that runs it: say where it is with --address")
+    elif target.storage is not None:
+        _cancel_run(name, target.storage, no_wait)
+
+
+# --- who is meant ----------------------------------------------------------------------------------
+
+
+class _Target:
+    """What a name on the command line means."""
+
+    def __init__(self) -> None:
+        self.job: Job | None = None
+        self.storage: Storage | None = None
+        self.head: Head | None = None
+        self.submission: Submission | None = None
+        self.problem_status = 0
+        """The exit status where the cluster could not be asked, and the output was instead."""
+
+
+def _find(name: str, address: str | None) -> _Target:
+    """The submission, or the job and its output, that a name means. A job file needs no cluster."""
+    from cluster.submission import find_address, id_of
+    from jobs.errors import ClusterError, UsageError
+    from jobs.load import load_job
+    from jobs.storage import open_storage
+
+    target = _Target()
+    if not _is_job_file(name):
+        target.head, target.submission = _submission(name, address)
+        return target
+    target.job = load_job(name)
+    spec = target.job.spec
+    target.storage = open_storage(spec.output, spec.storage, base=target.job.base)
+    where = find_address(address)
+    if where is not None:
+        from cluster.submit import Head
+
+        try:
+            target.head = Head(where)
+            target.submission = target.head.find(id_of(target.job))
+        except UsageError:
+            _tell(
+                f"the cluster at {where} knows no submission of it; its output is looked at instead"
+            )
+        except ClusterError as error:
+            _tell(f"{error} Its output is looked at instead.")
+            target.problem_status = error.exit_status
+    return target
+
+
+def _submission(name: str, address: str | None) -> tuple[Head, Submission]:
+    from cluster.submission import id_of
+    from cluster.submit import Head
+    from jobs.load import load_job
+
+    wanted = id_of(load_job(name)) if _is_job_file(name) else name
+    head = Head(_address(address))
+    return head, head.find(wanted)
+
+
+def _is_job_file(name: str) -> bool:
+    return Path(name).suffix in (".yaml", ".yml") or Path(name).is_file()
+
+
+def _address(given: str | None) -> str:
+    from cluster.submission import find_address
+    from jobs.errors import UsageError
+
+    found = find_address(given)
+    if found is None:
+        raise UsageError(
+            "say where the cluster is: --address http://head:8265, or set RAY_API_SERVER_ADDRESS"
+        )
+    return found
+
+
+# --- following and ending --------------------------------------------------------------------------
+
+
+def _follow(head: Head, submission: str, console: Console, as_json: bool = False) -> None:
+    """Show a run until it ends, and end with its status."""
+    from cluster import standing
+    from cluster.follow import LogView
+
+    def print_line(line: str) -> None:
+        print(line, flush=True)
+
+    view = LogView(console, print_line if as_json else None)
+    try:
+        found = head.follow(submission, view)
+    except KeyboardInterrupt:
+        view.close()
+        _tell(
+            f"the job goes on; see it with stylefarm logs {submission} --follow, end it with "
+            f"stylefarm cancel {submission}"
+        )
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+    finally:
+        view.close()
+    if found.state == "failed" and found.exit_code in (None, standing.NO_SUCH_COMMAND):
+        _tell(standing.why(found, (), None))
+    raise typer.Exit(found.exit_status)
+
+
+def _cancel_submission(
+    head: Head, found: Submission, storage: Storage | None, now: bool, no_wait: bool
+) -> None:
+    from cluster.live import ask_to_end, read_live, take_back
+    from jobs.errors import StorageError
+    from jobs.storage import open_storage
+
+    if not found.alive:
+        print(f"{found.id} has ended already: {found.state}")
+        return
+    if now or found.state == "pending":
+        head.stop(found.id)
+        _tell(
+            f"{found.id} stops: what is painting stores a checkpoint"
+            if found.state == "running"
+            else f"{found.id} had not begun, and will not"
+        )
+    else:
+        try:
+            storage = storage or open_storage(found.output, found.storage)
+            _see_it_begin(head, found, storage)
+            ask_to_end(storage, submission=found.id)
+        except StorageError as error:
+            raise type(error)(
+                f"{error} It is by its output that a run is asked to end; --now has the cluster stop it."
+            ) from error
+        _tell(
+            f"{found.id} ends as soon as what is painting is finished and committed; --now stops it at once, "
+            "and keeps checkpoints"
+        )
+    if no_wait:
+        return
+
+    def has_ended() -> bool:
+        return not any(s.id == found.id and s.alive for s in head.submissions())
+
+    def painting() -> str:
+        live = None
+        with contextlib.suppress(StorageError):
+            live = None if storage is None else read_live(storage)
+        heard = live is not None and live.submission == found.id and live.state == "stopping"
+        return "finishing what is painting" if heard else "waiting until the run hears it"
+
+    _wait(has_ended, painting)
+    with contextlib.suppress(StorageError):
+        if storage is not None and not now:
+            take_back(storage)
+    print(f"{found.id} has ended; submit it again to go on")
+
+
+def _see_it_begin(head: Head, found: Submission, storage: Storage) -> None:
+    """Wait until there is a sign of a run in the output. Where there comes none, it is another place here
+    than on the cluster, and asking there would be in vain."""
+    from jobs import keys
+    from jobs.errors import UsageError
+
+    until = time.monotonic() + BEGIN_SECONDS
+    while storage.stat(keys.LEASE) is None and head.find(found.id).alive:
+        if time.monotonic() > until:
+            raise UsageError(
+                f"{storage.url} shows no sign of the run, so it is not the same place here as on the "
+                "cluster; --now has the cluster stop it"
+            )
+        time.sleep(CANCEL_LOOK_SECONDS)
+
+
+def _cancel_run(name: str, storage: Storage, no_wait: bool) -> None:
+    """End whatever run works on an output, submitted or not."""
+    from cluster.live import QUIET_SECONDS, ask_to_end, read_live
+
+    live = read_live(storage)
+    if live is None or live.state == "ended" or time.time() - live.updated > QUIET_SECONDS:
+        print(f"no run works on {storage.url}")
+        return
+    run = live.run
+    ask_to_end(storage, run=run)
+    _tell("the run ends as soon as what is painting is finished and committed")
+    if no_wait:
+        return
+
+    def has_ended() -> bool:
+        found = read_live(storage)
+        if found is None or found.run != run or found.state == "ended":
+            return True
+        return time.time() - found.updated > QUIET_SECONDS
+
+    _wait(has_ended, lambda: "finishing what is painting")
+    print(f"the run has ended; {name} can be run or submitted again to go on")
+
+
+def _wait(has_ended: Callable[[], bool], what: Callable[[], str]) -> None:
+    """Until it has ended, with what goes on meanwhile."""
+    try:
+        with Console(stderr=True).status(what()) as shown:
+            while not has_ended():
+                time.sleep(CANCEL_LOOK_SECONDS)
+                shown.update(what())
+    except KeyboardInterrupt:
+        _tell("it goes on ending")
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+
+
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,249 @@
+"""Jobs handed to a real Ray head that asks for a token: submitted, looked at, ended, gone on with."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from jobs import keys
+from tests.farm import ROOT, command, records_of, stylefarm, wait_for, write_job
+from tests.rigs import free_port
+
+PORTS = (
+    *("port", "dashboard-port", "dashboard-agent-listen-port", "dashboard-agent-grpc-port"),
+    *("runtime-env-agent-port", "metrics-export-port", "ray-client-server-port"),
+)
+"""All that a head listens at under a fixed number: another Ray on this machine may have those."""
+
+
+@dataclass(frozen=True)
+class Head:
+    """A cluster of one machine, with two GPUs that exist on paper."""
+
+    address: str
+    token: str = field(repr=False)
+
+    def stylefarm(self, *arguments: str | Path, **env: str) -> subprocess.CompletedProcess[str]:
+        """Run a command that knows where the cluster is and has its token."""
+        known = {"RAY_API_SERVER_ADDRESS": self.address, "RAY_AUTH_TOKEN": self.token}
+        # Where a run's own cluster is, is none of the client's business.
+        elsewhere = {"RAY_ADDRESS": "192.0.2.1:6379"}
+        return stylefarm(*arguments, **{"RAY_AUTH_MODE": "token", **known, **elsewhere, **env})
+
+    def status(self, name: str | Path) -> tuple[int, dict[str, Any]]:
+        told = self.stylefarm("status", name, "--json")
+        assert told.stdout, told.stderr
+        return told.returncode, json.loads(told.stdout)
+
+
+@pytest.fixture(scope="module")
+def head() -> Iterator[Head]:
+    folder = Path(tempfile.mkdtemp(prefix="sf-"))  # short, for the sockets in it
+    ports = {name: free_port() for name in PORTS}
+    found = Head(f"http://127.0.0.1:{ports['dashboard-port']}", secrets.token_hex(16))
+    start = [
+        *(str(Path(sys.executable).with_name("ray")), "start", "--head", "--block"),
+        *("--include-dashboard=true", "--num-cpus=2", "--num-gpus=2", "--disable-usage-stats"),
+        *("--object-store-memory=80000000", f"--temp-dir={folder}"),
+        *(f"--{name}={port}" for name, port in ports.items()),
+    ]
+    env = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
+    env |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": found.token, "OMP_NUM_THREADS": "1"}
+    env |= {"PYTHONPATH": str(ROOT)}
+    env |= {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(
+            start, env=env, stdout=log, stderr=log, cwd=folder, start_new_session=True
+        )
+    try:
+        wait_for(lambda: process.poll() is not None or answers(found.address), 90)
+        assert process.poll() is None, (folder / "log").read_text()
+        yield found
+    finally:
+        family = [process_ for process_ in descendants(process.pid) if process_.pid != process.pid]
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(20)
+        for left in family:
+            with contextlib.suppress(psutil.Error):
+                left.kill()
+        process.kill()
+        process.wait()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def answers(address: str) -> bool:
+    try:
+        urllib.request.urlopen(f"{address}/api/version", timeout=5).close()
+    except urllib.error.HTTPError as error:
+        return error.code == 401  # it wants the token
+    except OSError:
+        return False
+    return True
+
+
+def descendants(pid: int) -> list[psutil.Process]:
+    try:
+        return psutil.Process(pid).children(recursive=True)
+    except psutil.Error:
+        return []
+
+
+def live(out: Path) -> dict[str, Any]:
+    """What a run says of itself; nothing before it does."""
+    try:
+        return json.loads((out / keys.LIVE).read_text())
+    except OSError:
+        return {}
+
+
+def painting(out: Path, submission: str) -> bool:
+    found = live(out)
+    return found.get("submission") == submission and found["steps_per_second"] > 0
+
+
+@pytest.mark.slow
+def test_a_job_is_submitted_seen_ended_and_gone_on_with(tmp_path, head):
+    out = tmp_path / "out"
+    knobs = {
+        "output": str(out),
+        "workers": {"max": 1, "batch": 1},
+        "recipe": {"steps": 800, "optimizer": "adam", "segment": 20},
+    }
+    # More than will be painted, however fast this machine is.
+    job = write_job(tmp_path / "job", photos=16, styles=1, name="Häfen", **knobs)
+
+    submitted = head.stylefarm("submit", job, "--ship-inputs")
+    assert submitted.returncode == 0, submitted.stderr
+    name = submitted.stdout.strip()
+    assert name.startswith("stylefarm-h-fen-")
+
+    # The same job again, and another one to the same output, while it is there.
+    again = head.stylefarm("submit", job, "--ship-inputs")
+    assert (again.returncode, again.stdout) == (0, submitted.stdout)
+    assert "not submitted again" in again.stderr
+    rival = write_job(tmp_path / "job2", photos=1, styles=1, name="other", **knobs)
+    refused = head.stylefarm("submit", rival, "--ship-inputs")
+    assert refused.returncode == 2
+    assert f"{name} (Häfen) works on {out} and has not ended" in refused.stderr
+
+    wait_for(lambda: painting(out, name), 120)
+    code, stands = head.status(name)
+    assert (code, stands["state"], stands["tasks"], stands["workers"]) == (0, "running", 16, 1)
+    assert stands["eta"] > 0
+
+    # Ended as by Ctrl-C: what paints is committed.
+    wait_for(lambda: records_of(job), 120)
+    ended = head.stylefarm("cancel", name)
+    assert ended.returncode == 0, ended.stderr
+    assert "submit it again to go on" in ended.stdout
+    code, stands = head.status(name)
+    done = stands["done"]
+    assert (code, stands["state"], stands["left"]) == (0, "stopped", 16 - done)
+    assert 1 <= done == len(records_of(job)) < 16
+    assert not (out / keys.CANCEL).exists()
+    said = head.stylefarm("logs", name)
+    assert said.stdout.count("done images/") == done
+    assert "stopping when what is painting is committed\n" in said.stdout
+
+    # Again: it goes on, under the same name with a number, and is stopped at once.
+    second = head.stylefarm("submit", job, "--ship-inputs").stdout.strip()
+    assert second == f"{name}-2"
+    wait_for(lambda: painting(out, second), 120)
+    stopped = head.stylefarm("cancel", name, "--now")
+    assert stopped.returncode == 0, stopped.stderr
+    listed = json.loads(head.stylefarm("list", "--json").stdout)
+    assert [(row["id"], row["state"]) for row in listed] == [
+        *((second, "stopped"), (name, "stopped"))
+    ]
+    assert listed[1]["left"] == 16 - done
+    assert "has ended already" in head.stylefarm("cancel", name).stdout
+
+    # Nothing was painted twice, what was under way left a checkpoint, and here they are the same tasks.
+    records = records_of(job).values()
+    assert all(len(record.attempts) == 1 for record in records)
+    assert len(records) > done or list((out / "checkpoints").iterdir())
+    assert json.loads(stylefarm("plan", job, "--json").stdout)["done"] == len(records)
+    assert f"{len(records)} done, 0 failed" in stylefarm("status", job, RAY_ADDRESS="").stdout
+
+
+@pytest.mark.slow
+def test_a_run_is_followed_to_its_end_and_what_failed_is_told(tmp_path, head):
+    job = write_job(tmp_path, photos=2, styles=1)
+    out = tmp_path / "out"
+    (tmp_path / "photos" / "p0.png").write_bytes(b"no picture at all")
+    refused = head.stylefarm("submit", job)
+    assert refused.returncode == 2
+    assert "job.yaml:2: output: out is a folder of this machine" in refused.stderr
+
+    # The package comes along, and the job file is run where it is.
+    followed = head.stylefarm("submit", job, "--allow-local", "--ship-package", "--follow")
+
+    assert followed.returncode == 1, followed.stderr
+    assert "2 tasks, 0 done already" in followed.stderr
+    assert "done images/p1--s0-" in followed.stderr
+    assert "failed p0--s0-" in followed.stderr
+    code, stands = head.status(job)
+    assert stands["id"] == followed.stdout.strip()
+    assert (code, stands["state"], stands["done"], stands["failed"]) == (1, "failed", 1, 1)
+    assert f"stylefarm report {out}" in stands["reason"]
+    events = head.stylefarm("logs", job, "--json").stdout.splitlines()
+    assert {json.loads(line)["event"] for line in events} >= {"started", "done", "finished"}
+
+
+def test_who_is_not_let_in_or_asks_nobody_is_told_so_in_a_sentence(tmp_path, head):
+    job = write_job(tmp_path, output="s3://renders/h", photos=1, styles=1)
+    home = {"HOME": str(tmp_path)}  # without a token of whoever runs this
+    for env, sentence in (
+        ({"RAY_AUTH_TOKEN": "f" * 32}, "has another token than this machine"),
+        ({"RAY_AUTH_TOKEN": "", **home}, "asks for a token: set RAY_AUTH_MODE=token"),
+        ({"RAY_AUTH_MODE": "disabled"}, "asks for a token: set RAY_AUTH_MODE=token"),
+        ({"RAY_API_SERVER_ADDRESS": "http://127.0.0.1:1"}, "cannot be reached: Connection refused"),
+    ):
+        ran = head.stylefarm("submit", job, "--ship-inputs", **env)
+        assert ran.returncode == 3, ran.stderr
+        assert sentence in ran.stderr
+        assert ran.stderr.count("\n") == 1
+
+    unknown = head.stylefarm("status", "stylefarm-harbour-00000000")
+    assert unknown.returncode == 2
+    assert "knows no submission stylefarm-harbour-00000000" in unknown.stderr
+    nowhere = head.stylefarm("list", RAY_API_SERVER_ADDRESS="")
+    assert nowhere.returncode == 2
+    assert "--address http://head:8265" in nowhere.stderr
+
+
+def test_any_run_is_ended_by_its_output(tmp_path):
+    job = write_job(tmp_path, photos=8, recipe={"steps": 500, "optimizer": "adam"})
+    run = subprocess.Popen(
+        command("run", job, "--pool", "inline"),
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    wait_for(lambda: live(tmp_path / "out").get("steps_per_second"), 90)
+
+    ended = stylefarm("cancel", job, RAY_ADDRESS="")
+
+    assert ended.returncode == 0, ended.stderr
+    assert "the run has ended" in ended.stdout
+    _, err = run.communicate(timeout=60)
+    assert run.returncode == 130
+    assert "run the same command again to go on" in err
+    assert 1 <= len(records_of(job)) < 16
+    assert "no run works on" in stylefarm("cancel", job, RAY_ADDRESS="").stdout
