@@ -324,7 +324,7 @@ def test_the_job_brings_up_the_same_cluster():
 
 def test_the_job_runs_its_job_file_and_goes_away():
     spec = document("rayjob.yaml", "RayJob")["spec"]
-    assert spec["entrypoint"] == "stylefarm run /jobs/job.yaml --address auto --json"
+    assert spec["entrypoint"] == "stylefarm run /jobs/job.yaml --address auto --json --brief"
     assert spec["shutdownAfterJobFinishes"] is True
     assert spec["ttlSecondsAfterFinished"] > 0
     assert spec["backoffLimit"] > 0
@@ -504,8 +504,9 @@ ALL_COMMANDS = sorted({tuple(c) for text in command_texts() for c in commands(te
 def test_commands_are_found_wherever_they_stand():
     found = {" ".join(command[:2]) for command in ALL_COMMANDS}
     assert found >= {
-        "ray start", "ray stop", "ray up", "ray exec", "ray get-auth-token", "ray job",
+        "ray start", "ray stop", "ray up", "ray dashboard", "ray get-auth-token",
         "ray status", "stylefarm run", "stylefarm plan", "stylefarm doctor", "stylefarm report",
+        "stylefarm submit", "stylefarm logs", "stylefarm list",
         "python -m",
     }  # fmt: skip
     assert list(
