@@ -48,6 +48,8 @@ class Effort:
     """To be painted in a process of its own."""
     above_bytes: int = 0
     """Only for workers with more memory than that."""
+    began: float = 0.0
+    """When its attempt under way was handed out, in seconds since the epoch."""
     order: int = 0
     passed_over: int = 0
 

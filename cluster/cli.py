@@ -189,14 +189,16 @@ def run(
     if workers is not None:
         loaded = _with_workers(loaded, workers)
     options = RunOptions(pool, address, overwrite, retry_failed, verify, limit)
-    view = ConsoleView(Console(stderr=True), quiet=quiet, overwrite=overwrite)
+    as_log = verbose and log_format == "json"
+    view = ConsoleView(Console(stderr=True), quiet=quiet or as_log, overwrite=overwrite)
 
     unprinted = Beat if brief else Live
 
     def listen(event: Event) -> None:
         if not brief:
             view(event)
-        log_event(event)
+        if as_log:  # as text, they are shown already
+            log_event(event)
         if as_json and not isinstance(event, unprinted):
             # Who keeps a log reads it in whatever encoding his machine has.
             print(to_json(event, ensure_ascii=brief), file=out, flush=True)

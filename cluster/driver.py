@@ -247,6 +247,7 @@ class Driver:
             effort.attempt += 1
             # Of 32 bits, two would be the same now and then in a job of a million tasks.
             attempt = f"{effort.attempt}-{secrets.token_hex(8)}"
+            effort.began = time.time()
             self._running[attempt] = effort
             assignments.append(Assignment(effort.task, attempt, effort.apart))
         self._pool.submit(station, assignments)
@@ -302,7 +303,7 @@ class Driver:
             effort = self._running.pop(attempt, None)
             if effort is not None:
                 painting = attempt in lost.painting
-                effort.past.append(_lost_attempt(attempt, station, failure))
+                effort.past.append(_lost_attempt(attempt, station, failure, effort.began))
                 self._fail(effort, station, failure, painting=painting)
 
     def _done(self, effort: Effort, record: TaskRecord, checkpoint: bool) -> None:
@@ -421,6 +422,9 @@ class Driver:
     def _collect_commits(self) -> None:
         for commit, error in self._committer.finished():
             if error is None:
+                lasted = self._trouble.healed()
+                if lasted is not None:
+                    self._listen(Resumed(round(lasted, 1)))
                 commit.announce()
             elif isinstance(error, StorageFullError | LeaseLostError):
                 raise error
@@ -434,16 +438,14 @@ class Driver:
 
     def _see_to_trouble(self) -> None:
         trouble = self._trouble
-        lasted = trouble.seconds
-        if trouble.is_over():
-            self._listen(Resumed(round(lasted, 1)))
+        if trouble.seems_over():
             refused, self._refused = self._refused, []
             for commit in refused:
                 self._committer.submit(commit)
-        elif trouble.error is not None:
+        elif trouble.since is not None and trouble.error is not None:
             # Who wants to stop is not made to wait for what may not come.
             give_up = self._stop is not None and trouble.looks > 0 and not self._running
-            if lasted > self._limits.storage_patience or give_up:
+            if trouble.seconds > self._limits.storage_patience or give_up:
                 raise trouble.error
 
     def _beat(self) -> None:
@@ -468,16 +470,16 @@ class Driver:
         )
 
 
-def _lost_attempt(attempt: str, station: Station, failure: Failure) -> AttemptRecord:
+def _lost_attempt(attempt: str, station: Station, failure: Failure, began: float) -> AttemptRecord:
     return AttemptRecord(
         id=attempt,
         worker=station.name,
-        node=station.node,
+        node=station.host,
         device=station.device.name,
         memory_bytes=station.device.memory_bytes,
         driver=station.device.driver,
-        started=0.0,
-        seconds=0.0,
+        started=began,
+        seconds=round(time.time() - began, 3),
         error=failure.message,
     )
 

@@ -37,7 +37,10 @@ class Station:
     """Unique in a run, and never used again."""
     name: str
     node: str
+    """Ray's id of its machine."""
     device: DeviceInfo
+    host: str = ""
+    """That machine's name."""
     memory_bytes: int | None = None
     """What of the device's memory is its share; None where it is not told, or the machine's own."""
     lanes: int = 1
@@ -144,9 +147,8 @@ class InlinePool:
 
     def __init__(self, setup: WorkerSetup) -> None:
         self._worker = Worker(setup, worker_name("inline"))
-        self._station = Station(
-            "inline-0", self._worker.name, self._worker.node, self._worker.device
-        )
+        worker = self._worker
+        self._station = Station("inline-0", worker.name, worker.node, worker.device, worker.node)
         self._threads = ThreadPoolExecutor(1 + PREFETCH, thread_name_prefix="worker")
         self._ended: queue.SimpleQueue[list[Outcome]] = queue.SimpleQueue()
         self._began = time.monotonic()

@@ -23,6 +23,11 @@ CORES_PER_CPU_WORKER = 4
 
 KNOCK_SECONDS = 10
 
+TOKEN_ADVICE = (
+    " (somebody listens there: is it a Ray head of this version, and is the token the cluster's? With "
+    "RAY_AUTH_MODE=token it is read from RAY_AUTH_TOKEN or ~/.ray/auth_token)"
+)
+
 LOCAL_STORE_BYTES = 128 * 1024 * 1024
 """Pictures never go through Ray's object store, so a local one need not be large."""
 
@@ -54,7 +59,8 @@ def connect(address: str | None) -> None:
         )
     except Exception as error:  # ConnectionError, RuntimeError, AuthenticationError, ...
         where = "on this machine" if local else f"at {address}"
-        raise ClusterError(f"Ray cannot be reached {where}: {first_line(error)}") from error
+        advice = "" if local else TOKEN_ADVICE
+        raise ClusterError(f"Ray cannot be reached {where}: {first_line(error)}{advice}") from error
     finally:
         os.chdir(here)
 
@@ -198,10 +204,35 @@ def needs_of(wanted: Workers, nodes: Sequence[Node]) -> Needs:
     return Needs(0.0, float(each), each)
 
 
+def suits(wanted: Workers, node: Node) -> bool:
+    """Whether a node has the labels that a job asks for, as Ray reads them: a, !a, in(a, b), !in(a, b)."""
+    for key, condition in wanted.labels.items():
+        has = node.labels.get(key)
+        text = condition.removeprefix("!")
+        listed = text.removeprefix("in(").removesuffix(")") if text.startswith("in(") else text
+        matches = has in [value.strip() for value in listed.split(",")]
+        if matches == condition.startswith("!"):
+            return False
+    return True
+
+
+def check_room(wanted: Workers, needs: Needs, nodes: Sequence[Node]) -> None:
+    """Raise ClusterError where no node has room for a worker, and none is asked to come."""
+    if wanted.max != "auto" or any(needs.fit(n.resources) for n in nodes if suits(wanted, n)):
+        return
+    what, each = ("GPU", needs.gpus) if needs.gpus else ("CPU", needs.cpus)
+    largest = max((node.resources.get(what, 0.0) for node in nodes), default=0.0)
+    labelled = f" with the labels {dict(wanted.labels)}" if wanted.labels else ""
+    raise ClusterError(
+        f"no node{labelled} has room for a worker, which needs {each:g} {what}s (the largest of all has "
+        f"{largest:g}); where an autoscaler is to bring some, say how many workers with workers.max"
+    )
+
+
 def capacity(wanted: Workers, needs: Needs, nodes: Sequence[Node]) -> int:
     """How many workers a job wants on these nodes. More than they have room for only where ``max`` says
     so, on GPUs: an autoscaler may bring them."""
-    room = sum(needs.fit(node.resources) for node in nodes)
+    room = sum(needs.fit(node.resources) for node in nodes if suits(wanted, node))
     if wanted.max == "auto":
         return max(room, wanted.min)
     if needs.gpus:

@@ -33,7 +33,7 @@ from cluster.messages import (
     WorkerSetup,
 )
 from cluster.pool import PREFETCH, BusyShare, Ended, Lost, Station
-from cluster.ray_cluster import View, capacity, first_line, last_line, look, needs_of
+from cluster.ray_cluster import View, capacity, check_room, first_line, last_line, look, needs_of
 from cluster.ray_worker import REMOTE, About
 from jobs.errors import ClusterError
 from jobs.spec import Workers
@@ -111,6 +111,7 @@ class RayPool:
         self._wanted = wanted
         self._view = look()
         self.needs = needs_of(wanted, self._view.nodes)
+        check_room(wanted, self.needs, self._view.nodes)
         self._setup = replace(setup, threads=self.needs.threads)
         self._members: dict[int, _Member] = {}
         self._up: dict[int, float] = {}
@@ -325,7 +326,8 @@ class RayPool:
             self._mourn(member, error)
             return []
         station, device = member.station, about.device
-        station.name, station.node, station.device = about.name, about.node, device
+        station.name, station.node, station.host = about.name, about.node, about.host
+        station.device = device
         station.lanes = max(1, int(self.needs.gpus))
         member.pid = about.pid
         if about.problem is not None:

@@ -322,6 +322,27 @@ def test_storage_that_stays_broken_ends_the_run_and_fails_no_task(tmp_path, monk
     assert not floor.said(TaskFailed)
 
 
+def test_patience_runs_out_though_the_storage_seems_well(tmp_path, monkeypatch):
+    """Only records are refused, which a look does not see."""
+    monkeypatch.setattr("cluster.retry.FIRST_DELAY", 0.05)
+    floor = Floor(tmp_path, [{"n": k} for k in range(3)], storage_patience=1.0)
+    put = FolderStorage.put
+
+    def failing(storage, key, data, **how):
+        if key.startswith("tasks/"):
+            raise StorageFailingError("no right to tasks/")
+        return put(storage, key, data, **how)
+
+    monkeypatch.setattr(FolderStorage, "put", failing)
+
+    with pytest.raises(StorageError, match="no right to tasks/"):
+        floor.run()
+
+    assert len(floor.said(Paused)) == 1
+    assert not floor.said(Resumed)
+    assert not floor.said(TaskFailed)
+
+
 def test_the_floor_waits_for_storage_in_trouble_and_goes_on(tmp_path, monkeypatch):
     """Also records that it did not take are committed then."""
     monkeypatch.setattr("cluster.retry.FIRST_DELAY", 0.05)

@@ -28,6 +28,7 @@ from cluster.ray_cluster import (  # noqa: E402
     Needs,
     Node,
     capacity,
+    check_room,
     connect,
     make_metrics,
     needs_of,
@@ -402,6 +403,35 @@ def test_what_workers_hold_and_how_many_there_are(wanted, machines, needs, count
 
     assert needs_of(wanted, nodes) == needs
     assert capacity(wanted, needs, nodes) == count
+
+
+@pytest.mark.parametrize(
+    ("wanted", "sentence"),
+    [
+        ({}, None),
+        (
+            {"gpus": 8},
+            "no node has room for a worker, which needs 8 GPUs (the largest of all has 4)",
+        ),
+        ({"gpus": 8, "max": 2}, None),  # an autoscaler may bring it
+        ({"labels": {"zone": "in(a, b)"}}, None),
+        ({"labels": {"zone": "!b"}}, None),
+        ({"labels": {"zone": "b"}}, "with the labels {'zone': 'b'}"),
+        ({"labels": {"zone": "!in(a, c)"}}, "no node with the labels"),
+        ({"labels": {"other": "a"}}, "no node with the labels"),
+        ({"labels": {"other": "!a"}}, None),
+    ],
+)
+def test_what_no_node_can_ever_do_is_refused_at_once(wanted, sentence):
+    wanted = Workers.model_validate(wanted)
+    nodes = [Node("n", "n", {"GPU": 4, "CPU": 8}, {"zone": "a"})]
+    needs = needs_of(wanted, nodes)
+
+    if sentence is None:
+        check_room(wanted, needs, nodes)
+    else:
+        with pytest.raises(ClusterError, match=re.escape(sentence)):
+            check_room(wanted, needs, nodes)
 
 
 def test_nothing_to_work_with_is_an_error():
