@@ -724,8 +724,8 @@ def pretended_raylet(tmp_path) -> Iterator[psutil.Process]:
 def test_one_that_does_not_go_is_waited_for_no_longer_than_there_is_time(pretended_raylet):
     node = leave.Node("0", "127.0.0.1:1", pretended_raylet)
     begun = time.monotonic()
-    assert leave.send_home([node], begun + 1) == (2, 1)
-    assert 1 <= time.monotonic() - begun < 3
+    assert leave.send_home([node], begun + 4) == (2, 1)
+    assert 4 <= time.monotonic() - begun < 20
     titles = sorted(child.cmdline()[0] for child in pretended_raylet.children())
     assert titles == ["ray::IDLE", "ray::RayWorker"]
 
