@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future
 from pathlib import Path
@@ -142,7 +143,8 @@ def test_two_workers_share_a_card_and_a_worker_holds_two(make_pool):
     wait_for(lambda: (pool.wait(0.1), len(pool.progress()) == 2)[1], 30)
 
     assert all(len(half.gpus) == 1 for half in halves)
-    assert len({half.gpus for half in halves}) <= 3
+    # Which cards, and whether two share one already, is Ray's choice; three never do.
+    assert max(Counter(half.gpus for half in halves).values()) <= 2
     assert len(about.gpus) == 2
     # Two pictures are painted at once.
     assert all(records(finish(pool, 2)).values())
