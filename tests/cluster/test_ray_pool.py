@@ -136,7 +136,7 @@ def test_two_workers_share_a_card_and_a_worker_holds_two(make_pool):
     up(pool, 4)
     halves = ray.get([member.actor.about.remote() for member in pool._members.values()])
     pool.close()
-    pool, tasks = make_pool([{"seconds": 0.5, "n": k} for k in range(2)], gpus=2, max=1)
+    pool, tasks = make_pool([{"seconds": 4, "n": k} for k in range(2)], gpus=2, max=1)
     up(pool, 1)
     (about,) = ray.get([member.actor.about.remote() for member in pool._members.values()])
     submit(pool, *tasks)
