@@ -87,7 +87,9 @@ def decide(s: Situation) -> Decision:
         s.kind in ("worker", "stalled") and not s.painting
     )
     if (innocent or s.kind in ("preempted", "unavailable")) and s.returns < MOST_RETURNS:
-        return Decision("again", counts=False)
+        # Which one painted is known as last heard, so what kills at once may seem to have waited. Not twice.
+        suspect = s.kind == "worker" and not s.painting and s.returns > 0
+        return Decision("again", counts=False, apart=suspect)
     if s.kind == "memory" and s.larger:
         return Decision("again", counts=False, larger=True)
     worker: Literal["keep", "replace"] = "replace" if s.in_a_row >= FAILURES_IN_A_ROW else "keep"

@@ -707,10 +707,15 @@ def test_a_node_that_leaves_is_drained_and_its_workers_go(two_nodes, tmp_path):
 @pytest.fixture
 def pretended_raylet(tmp_path) -> Iterator[psutil.Process]:
     """A process with two children named like workers, of which one does not mind SIGTERM."""
-    stubborn = f'trap "" TERM; touch {tmp_path}/ready; while :; do read -t 1 < <(:); done'
+    # Not the shell, whose children would bear the same name.
+    stubborn = (
+        "import pathlib, signal, sys, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
+        "pathlib.Path(sys.argv[1]).touch(); time.sleep(60)"
+    )
+    python = f"{sys.executable} -c {shlex.quote(stubborn)} {tmp_path}/ready"
     script = (
         "(exec -a ray::RayWorker.run sleep 60) & (exec -a ray::IDLE sleep 60) & "
-        f"(exec -a ray::RayWorker bash -c {shlex.quote(stubborn)}) & wait"
+        f"(exec -a ray::RayWorker {python}) & wait"
     )
     process = subprocess.Popen(["bash", "-c", script], start_new_session=True)
     try:

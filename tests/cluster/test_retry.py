@@ -35,6 +35,11 @@ AGAIN_AT_ONCE = Decision("again", counts=False)
         # What only waited there had no part in it, and what was painted beside it neither.
         (Situation("worker", painting=False), AGAIN_AT_ONCE),
         (Situation("worker", attempt=3, painting=False), AGAIN_AT_ONCE),
+        # Who waited twice where a worker died may have been what it died of, and not been heard of.
+        (
+            Situation("worker", painting=False, returns=1),
+            Decision("again", counts=False, apart=True),
+        ),
         (Situation("worker", attempt=3, apart=True), AGAIN_AT_ONCE),
         (Situation("stalled", attempt=3, painting=False), AGAIN_AT_ONCE),
         # But not for ever.

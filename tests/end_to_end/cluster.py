@@ -29,6 +29,7 @@ class Cluster:
         # Workers find the stand-in renderer by what their raylets were started with.
         os.environ["PYTHONPATH"] = str(ROOT)
         head, *others = nodes
+        self._before = set(psutil.Process().children(recursive=True))
         self._cluster = cluster_utils.Cluster(
             initialize_head=True, head_node_args=_node(**head), shutdown_at_exit=True
         )
@@ -56,8 +57,9 @@ class Cluster:
         ]
 
     def processes(self) -> list[psutil.Process]:
-        """Everything that belongs to it: this process is the parent of the nodes'."""
-        return psutil.Process().children(recursive=True)
+        """Everything that belongs to it: this process is the parent of the nodes', and had others before."""
+        now = psutil.Process().children(recursive=True)
+        return [process for process in now if process not in self._before]
 
     def close(self) -> None:
         self._cluster.shutdown()

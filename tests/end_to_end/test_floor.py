@@ -140,7 +140,8 @@ def test_sigterm_on_the_driver_keeps_checkpoints_and_the_next_run_goes_on(
     assert first.said("finished")[0]["reason"] == "preempted"
     assert not first.said("failed")
     assert len(kept) == 3
-    assert all(record.seconds["render"] < 0.97 * steps / 100 for record in records_of(job))
+    # It goes on from where they were: nobody is seen at an earlier step.
+    assert min(p["step"] for b in second.said("progress") for p in b["running"] if p["step"]) >= 50
     assert_undisturbed(job, steps)
     wait_for(lambda: not cluster.workers(), 20)
 

@@ -335,7 +335,7 @@ def test_plan_says_what_memory_a_render_takes_and_what_of_it_is_history(tmp_path
 
 def test_plan_knows_the_time_from_earlier_renders(tmp_path):
     job = write_job(tmp_path)
-    assert "--limit 1" in stylefarm("plan", job).stdout
+    assert "--pilot" in stylefarm("plan", job).stdout
     stylefarm("run", job, *INLINE, "--limit", "1")
 
     plan = json.loads(stylefarm("plan", job, "--json").stdout)
