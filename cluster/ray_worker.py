@@ -48,10 +48,12 @@ class RayWorker:
     """What Ray runs. Its process is found by this name."""
 
     def __init__(self, setup: WorkerSetup, kind: str, number: int, gpus: float) -> None:
-        # Read when torch is first imported, which is below. Waiting threads that spin take the cores
-        # from the other workers, and a render of several threads then takes many times as long.
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         context = ray.get_runtime_context()
+        if _is_crowded(context.get_node_id()):
+            # Read when torch is first imported, which is below. Waiting threads that spin take the cores
+            # from the other workers, and a render of several threads then takes many times as long; where
+            # each has its own they should, or a render takes half as long again.
+            os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         seen = tuple(context.get_accelerator_ids().get("GPU", []))
         lanes = max(1, int(gpus))
         name = f"{kind}-{number}" if not seen else f"{kind}-{number}(gpu {','.join(seen)})"
@@ -134,6 +136,12 @@ REMOTE: Any = ray.remote(
     max_concurrency=1 + PREFETCH + 1,
     concurrency_groups={CONTROL: 2},
 )(RayWorker)
+
+
+def _is_crowded(node: str) -> bool:
+    """Whether Ray gives out more cores on this node than it has."""
+    given: float = sum(n["Resources"].get("CPU", 0) for n in ray.nodes() if n["NodeID"] == node)
+    return given > (os.cpu_count() or 1)
 
 
 def _find_problem(seen: Sequence[str], gpus: float) -> str | None:

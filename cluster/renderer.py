@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from cluster.messages import DeviceInfo
+from cluster.paint_thread import PaintThread, keep_to_one_core
 from jobs.losslog import LossRow
 from jobs.spec import ImageOptions
 from jobs.tasks import Task
@@ -124,8 +125,7 @@ class Painter:
 
         from stylize.loop import default_device
 
-        if threads is not None:
-            torch.set_num_threads(threads)
+        self._thread = PaintThread(threads)
         self._base = Path(base)
         self._device = default_device()
         if self._device.type == "cuda":
@@ -142,6 +142,7 @@ class Painter:
         """A ``stylize.images.Picture``."""
         from stylize.images import decode
 
+        keep_to_one_core()
         return decode(data, name)
 
     def shape(self, picture: Any) -> Hashable:
@@ -150,6 +151,9 @@ class Painter:
 
     def paint(self, orders: Sequence[Order], should_stop: ShouldStop) -> list[Painted]:
         """``stylize.images.Picture``s, rendered by ``stylize.stylize``."""
+        return self._thread.run(self._paint_here, orders, should_stop)
+
+    def _paint_here(self, orders: Sequence[Order], should_stop: ShouldStop) -> list[Painted]:
         from stylize.checkpoint import Checkpoint
 
         if len(orders) > 1:
@@ -199,6 +203,7 @@ class Painter:
         """The file in the job's format."""
         from stylize.images import CONTENT_TYPES, EXTENSIONS, Picture, encode
 
+        keep_to_one_core()
         if image.alpha == "drop":
             picture = Picture(picture.rgb)
         data = encode(picture, image.format, image.quality, image.bit_depth)

@@ -1,0 +1,67 @@
+"""Where OpenMP has more helpers than cores a render takes half as long again: one thread has them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from tests.farm import ROOT, picture
+
+CODE = """
+import sys, threading
+from pathlib import Path
+import torch
+from cluster.paint_thread import PaintThread
+from cluster.renderer import Painter
+
+seen = []
+def look():
+    seen.append(torch.get_num_threads())
+def in_thread(*calls):
+    thread = threading.Thread(target=lambda: [call() for call in calls])
+    thread.start()
+    thread.join()
+
+before = torch.get_num_threads()
+painter = Painter(".", 5)
+data = Path(sys.argv[1]).read_bytes()
+five, own = PaintThread(5), PaintThread(None)
+in_thread(lambda: painter.decode(data, "p"), look)
+five.run(look)
+in_thread(lambda: five.run(look))
+own.run(look)
+PaintThread(None).run(look)
+look()
+print(before, *seen)
+"""
+
+
+def test_no_thread_but_the_one_that_paints_spreads_over_cores(tmp_path):
+    picture(1).save(tmp_path / "p.png")
+    ran = subprocess.run(
+        [sys.executable, "-c", CODE, tmp_path / "p.png"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    before, *seen = ran.stdout.split()
+    # Of who fetched; of the one with five, called from here and from there; of those with what torch takes
+    # by itself, though others were kept to one meanwhile; and of this one, which nobody asked to change.
+    assert seen == ["1", "5", "5", before, before, before]
+
+
+def test_errors_of_painting_come_out_where_it_was_called(tmp_path):
+    code = """
+from cluster.paint_thread import PaintThread
+def fail():
+    raise KeyError("paint")
+try:
+    PaintThread(1).run(fail)
+except KeyError as error:
+    print(error)
+"""
+    ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+
+    assert ran.stdout == "'paint'\n", ran.stderr
