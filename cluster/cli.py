@@ -9,6 +9,7 @@ import os
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Literal
 
@@ -19,6 +20,7 @@ from cluster import remote_cli
 
 if TYPE_CHECKING:
     from cluster.events import Event
+    from cluster.run import RunOptions
     from jobs.load import Job
 
 app = typer.Typer(
@@ -55,6 +57,15 @@ AsJson = Annotated[bool, typer.Option("--json", help="JSON on stdout, and nothin
 Address = Annotated[
     str | None,
     typer.Option(help="A Ray cluster to use, e.g. auto or 10.0.0.1:6379. Default: this machine."),
+]
+ProofSize = Annotated[
+    int | None,
+    typer.Option(
+        min=32, help="Pixels of a proof's longest side. Default: 256.", show_default=False
+    ),
+]
+EndpointUrl = Annotated[
+    str | None, typer.Option(help="The S3 endpoint, when OUTPUT is s3:// and not on AWS.")
 ]
 
 
@@ -98,49 +109,72 @@ def plan(
         float | None,
         typer.Option("--card-gb", min=0.1, help="A GPU's memory, to tell what will not fit."),
     ] = None,
+    proof_size: ProofSize = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what would be rendered, and what it takes: memory, time and cost. Writes nothing, and renders
-    nothing but a pilot's few steps."""
-    from cluster.plan import Price, make_plan, missing_pictures
+    """Show what would be rendered, and what it takes: memory, time and cost, of the pictures and of their
+    proofs (run --proof). Writes nothing, and renders nothing but a pilot's few steps."""
+    from cluster.plan import Price, make_ladder, missing_pictures
     from cluster.plan_text import to_text
     from cluster.run import open_agenda
     from jobs.load import load_job
-    from jobs.records import Records
-    from jobs.storage import open_storage
 
     loaded = load_job(job)
-    agenda = open_agenda(loaded)
-    storage = open_storage(loaded.spec.output, loaded.spec.storage, base=loaded.base)
     wanted = Price(gpus, price, None if card is None else int(card * 1e9))
-    made = make_plan(agenda, Records(storage), storage.url, wanted, pilot=pilot)
-    missing = missing_pictures(agenda)
+    pilots = None
+    if pilot:
+        from cluster.pilot import Pilots
+
+        pilots = Pilots(loaded)
+    made, proofs = make_ladder(loaded, wanted, pilots, proof_size)
+    missing = missing_pictures(open_agenda(loaded))
     if as_json:
-        print(json.dumps({**made.to_json(), "missing": missing}, ensure_ascii=False))
+        told = {**made.to_json(), "proofs": proofs.to_json(), "missing": missing}
+        print(json.dumps(told, ensure_ascii=False))
     else:
-        print(to_text(made, missing))
+        print(to_text(made, missing, proofs))
+
+
+Pool = Annotated[
+    Literal["ray", "inline"],
+    typer.Option(help="ray: a process for each worker; inline: one worker in this process."),
+]
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="Most workers at once; overrides workers.max.")
+]
+Limit = Annotated[int | None, typer.Option(min=1, help="Render at most so many tasks.")]
+RetryFailed = Annotated[
+    bool, typer.Option("--retry-failed", help="Take the tasks that failed earlier, too.")
+]
+Events = Annotated[bool, typer.Option("--json", help="One JSON line for each event on stdout.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
 
 
 @app.command(
     epilog="Examples:  stylefarm run job.yaml  |  stylefarm run job.yaml --address auto --limit 10  |  "
-    "stylefarm run job.yaml --json > events.jsonl"
+    "stylefarm run job.yaml --proof  |  stylefarm run job.yaml --json > events.jsonl"
 )
 def run(
     job: JobPath,
     address: Address = None,
-    pool: Annotated[
-        Literal["ray", "inline"],
-        typer.Option(help="ray: a process for each worker; inline: one worker in this process."),
-    ] = "ray",
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Most workers at once; overrides workers.max.")
+    pool: Pool = "ray",
+    workers: Workers = None,
+    proof: Annotated[
+        bool,
+        typer.Option("--proof", help="Render every picture small, into proofs/, to choose from."),
+    ] = False,
+    proof_size: ProofSize = None,
+    select: Annotated[
+        str | None,
+        typer.Option(
+            metavar="IDS|FILE|all",
+            help="Render these tasks alone: ids, a file of them, or all whose proof is done.",
+        ),
     ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Render everything again.")
     ] = False,
-    retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Take the tasks that failed earlier, too.")
-    ] = False,
+    retry_failed: RetryFailed = False,
     verify: Annotated[
         bool,
         typer.Option(
@@ -148,10 +182,8 @@ def run(
             help="Read finished pictures first; render again what is missing or damaged.",
         ),
     ] = False,
-    limit: Annotated[int | None, typer.Option(min=1, help="Render at most so many tasks.")] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="One JSON line for each event on stdout.")
-    ] = False,
+    limit: Limit = None,
+    as_json: Events = False,
     brief: Annotated[
         bool,
         typer.Option(
@@ -160,7 +192,7 @@ def run(
             "but errors; for logs that are kept.",
         ),
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
+    quiet: Quiet = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what happens.")] = False,
     log_format: Annotated[
         Literal["text", "json"],
@@ -173,39 +205,102 @@ def run(
     3 storage or cluster unreachable, 130 interrupted. SIGTERM, which says that the machine is taken away, has
     what is painting store a checkpoint and ends with 130, too.
     """
+    from cluster.promotion import wanted_proof_size
+    from cluster.run import RunOptions
+    from jobs.errors import UsageError
+    from jobs.load import load_job
+
+    if brief and not as_json:
+        raise UsageError("--brief is for --json, which is not given")
+    options = RunOptions(
+        pool,
+        address,
+        overwrite,
+        retry_failed,
+        verify,
+        limit,
+        wanted_proof_size(proof, proof_size, select),
+        select,
+    )
+    talk = _Talk(as_json, brief, quiet, verbose, log_format)
+    _render(load_job(job), workers, options, talk)
+
+
+@app.command(
+    epilog="Examples:  stylefarm promote out --select all  |  "
+    "stylefarm promote job.yaml --select selection.txt  |  "
+    "stylefarm promote out --select 0123456789abcdef,fedcba9876543210"
+)
+def promote(
+    output: Annotated[
+        str, typer.Argument(metavar="OUTPUT", help="The output of a job, or its job file.")
+    ],
+    select: Annotated[
+        str,
+        typer.Option(
+            metavar="IDS|FILE|all",
+            help="What to render: ids, or names of proofs, with commas between; a file with one in each "
+            "line, as the gallery saves it; or all, whose proof is done.",
+        ),
+    ],
+    endpoint_url: EndpointUrl = None,
+    address: Address = None,
+    pool: Pool = "ray",
+    workers: Workers = None,
+    limit: Limit = None,
+    retry_failed: RetryFailed = False,
+    as_json: Events = False,
+    quiet: Quiet = False,
+) -> None:
+    """Render the chosen ones among the proofs at full size. Exit status as with run."""
+    from cluster.promotion import job_of
+    from cluster.run import RunOptions
+
+    options = RunOptions(pool, address, retry_failed=retry_failed, limit=limit, select=select)
+    _render(job_of(output, endpoint_url), workers, options, _Talk(as_json, quiet=quiet))
+
+
+@dataclass(frozen=True)
+class _Talk:
+    """How a run is told of."""
+
+    as_json: bool
+    brief: bool = False
+    quiet: bool = False
+    verbose: bool = False
+    log_format: Literal["text", "json"] = "text"
+
+
+def _render(loaded: Job, workers: int | None, options: RunOptions, talk: _Talk) -> None:
+    """Run a job, tell of it, and end with its status."""
     from cluster.console import ConsoleView
     from cluster.events import Beat, Live, to_json
     from cluster.interrupts import Interrupts
     from cluster.logs import log_event
-    from cluster.run import RunOptions, run_job
-    from jobs import keys
-    from jobs.errors import UsageError
-    from jobs.load import load_job
+    from cluster.run import run_job
 
-    _log(verbose, log_format)
-    if brief and not as_json:
-        raise UsageError("--brief is for --json, which is not given")
-    loaded = load_job(job)
+    _log(talk.verbose, talk.log_format)
     if workers is not None:
         loaded = _with_workers(loaded, workers)
-    options = RunOptions(pool, address, overwrite, retry_failed, verify, limit)
-    as_log = verbose and log_format == "json"
-    view = ConsoleView(Console(stderr=True), quiet=quiet or as_log, overwrite=overwrite)
+    as_log = talk.verbose and talk.log_format == "json"
+    view = ConsoleView(
+        Console(stderr=True), quiet=talk.quiet or as_log, overwrite=options.overwrite
+    )
 
-    unprinted = Beat if brief else Live
+    unprinted = Beat if talk.brief else Live
 
     def listen(event: Event) -> None:
-        if not brief:
+        if not talk.brief:
             view(event)
         if as_log:  # as text, they are shown already
             log_event(event)
-        if as_json and not isinstance(event, unprinted):
+        if talk.as_json and not isinstance(event, unprinted):
             # Who keeps a log reads it in whatever encoding his machine has.
-            print(to_json(event, ensure_ascii=brief), file=out, flush=True)
+            print(to_json(event, ensure_ascii=talk.brief), file=out, flush=True)
 
     def on_start() -> None:
-        where = address or os.environ.get("RAY_ADDRESS")
-        if pool == "ray" and not brief:
+        where = options.address or os.environ.get("RAY_ADDRESS")
+        if options.pool == "ray" and not talk.brief:
             view.starting(f"joining Ray at {where} ..." if where else "starting Ray here ...")
 
     with _own_stdout() as out, Interrupts() as interrupts:
@@ -226,10 +321,23 @@ def run(
             os._exit(EXIT_INTERRUPTED)
         finally:
             view.close()
-    if not (quiet or as_json) and result.counts.done:
-        print(f"pictures: {result.storage.url.rstrip('/')}/{keys.IMAGES}")
-        print(f"more:     stylefarm report {shlex.quote(str(job))}")
+    if not (talk.quiet or talk.as_json) and result.counts.done:
+        _point_to(loaded, options, result.storage.url.rstrip("/"))
     raise typer.Exit(result.exit_status)
+
+
+def _point_to(job: Job, options: RunOptions, url: str) -> None:
+    """Say where the pictures are, and what one does with them."""
+    from jobs import keys
+
+    file = shlex.quote(job.file)
+    print(f"pictures: {url}/{keys.IMAGES}")
+    if options.proof_size is None:
+        print(f"gallery:  {url}/{keys.INDEX}")
+        print(f"more:     stylefarm report {file}")
+    else:
+        print(f"gallery:  {url.removesuffix(f'/{keys.PROOFS}')}/{keys.INDEX}")
+        print(f"choose:   stylefarm promote {file} --select IDS|FILE|all")
 
 
 @app.command(
@@ -239,35 +347,49 @@ def report(
     output: Annotated[
         str, typer.Argument(metavar="OUTPUT", help="A job's output, or its job file.")
     ],
-    endpoint_url: Annotated[
-        str | None, typer.Option(help="The S3 endpoint, when OUTPUT is s3:// and not on AWS.")
-    ] = None,
+    endpoint_url: EndpointUrl = None,
     verify: Annotated[
         bool, typer.Option("--verify", help="Read every picture and compare its digest.")
     ] = False,
+    gallery: Annotated[bool, typer.Option(help="Whether to write the gallery.")] = True,
     as_json: AsJson = False,
 ) -> None:
-    """Sum up what is in an output: how many are done, what failed and why, what is missing or damaged."""
+    """Sum up what is in an output: how many are done, what failed and why, what is missing or damaged; the
+    proofs likewise. And write its gallery, index.html, to look at the pictures and to choose among proofs."""
+    from cluster.promotion import storages_of
     from jobs import keys
-    from jobs.errors import UsageError
-    from jobs.load import load_job
+    from jobs.errors import StorageError, UsageError
     from jobs.records import Records
+    from jobs.report.gallery import write_gallery
     from jobs.report.summary import summarise
-    from jobs.storage import StorageOptions, open_storage
     from jobs.verify import find_damaged, find_missing
 
-    if Path(output).suffix in (".yaml", ".yml") and Path(output).is_file():
-        loaded = load_job(output)
-        storage = open_storage(loaded.spec.output, loaded.spec.storage, base=loaded.base)
-    else:
-        storage = open_storage(output, StorageOptions(endpoint_url=endpoint_url))
-    records = Records(storage)
+    storage, proofs = storages_of(output, endpoint_url)
     find = find_damaged if verify else find_missing
-    summary = summarise(storage.url, records.entries(), find(storage, records.entries()))
-    if not (summary.done or summary.failed) and storage.stat(keys.JOB) is None:
+    found = []
+    for place in (storage, proofs):
+        records = Records(place)
+        summary = summarise(place.url, records.entries(), find(place, records.entries()))
+        if summary.done or summary.failed or place.stat(keys.JOB) is not None:
+            found.append(summary)
+    if not found:
         raise UsageError(f"nothing has been rendered to {storage.url}: it has no {keys.JOB}")
-    print(json.dumps(summary.to_json(), ensure_ascii=False) if as_json else summary.to_text())
-    broken = summary.failed or summary.missing or summary.damaged
+    page = None
+    if gallery:
+        try:
+            page = f"{storage.url.rstrip('/')}/{write_gallery(storage, proofs)}"
+        except StorageError as error:
+            # Who may read an output need not be who may write to it.
+            _complain(f"the gallery is not written: {error}")
+    if as_json:
+        told = found[0].to_json()
+        told |= {"proofs": found[1].to_json()} if len(found) > 1 else {}
+        print(json.dumps({**told, "gallery": page}, ensure_ascii=False))
+    else:
+        print("\n".join(summary.to_text() for summary in found))
+        if page is not None:
+            print(f"gallery: {page}")
+    broken = any(summary.failed or summary.missing or summary.damaged for summary in found)
     raise typer.Exit(EXIT_FAILED if broken else 0)
 
 

@@ -116,7 +116,7 @@ def package_files() -> dict[str, Path | bytes]:
         path.relative_to(root).as_posix(): path
         for room in ROOMS
         for path in (root / room).rglob("*")
-        if path.suffix in (".py", ".yaml", ".typed") and "deploy" not in path.parts
+        if path.suffix in (".py", ".yaml", ".j2", ".typed") and "deploy" not in path.parts
     }
     try:
         known = version("stylefarm")

@@ -63,24 +63,40 @@ class _Silent:
         pass
 
 
-def run_pilot(job: Job, kinds: Iterable[tuple[object, Iterable[Task]]]) -> Pilot:
-    """Try each kind with the first of its tasks whose pictures can be read.
+Kinds = Iterable[tuple[object, Iterable[Task]]]
 
-    Raises UsageError when there is none, WeightsError and MemoryLimitError.
-    """
-    began = time.perf_counter()
-    threads = job.spec.workers.threads
-    painter = Painter(str(job.base), None if threads == "auto" else threads)
-    startup = time.perf_counter() - began
-    samples: dict[object, Sample] = {}
-    for kind, tasks in kinds:
-        order = _first_order(job, painter, tasks)
-        if not samples:
+
+class Pilots:
+    """Makes pilots of a job, with one painter for all of them."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._painter: Painter | None = None
+        self._startup = 0.0
+
+    def __call__(self, kinds: Kinds) -> Pilot:
+        """Try each kind with the first of its tasks whose pictures can be read.
+
+        Raises UsageError when there is none, WeightsError and MemoryLimitError.
+        """
+        samples: dict[object, Sample] = {}
+        if self._painter is None:
             began = time.perf_counter()
-            _paint(painter, order, order.task.recipe.schedule()[0][0], 1)
-            startup += time.perf_counter() - began
-        samples[kind] = _try(painter, order)
-    return Pilot(painter.device, startup, samples)
+            threads = self._job.spec.workers.threads
+            self._painter = Painter(str(self._job.base), None if threads == "auto" else threads)
+            self._startup = time.perf_counter() - began
+            warm = False
+        else:
+            warm = True
+        for kind, tasks in kinds:
+            order = _first_order(self._job, self._painter, tasks)
+            if not warm:
+                began = time.perf_counter()
+                _paint(self._painter, order, order.task.recipe.schedule()[0][0], 1)
+                self._startup += time.perf_counter() - began
+                warm = True
+            samples[kind] = _try(self._painter, order)
+        return Pilot(self._painter.device, self._startup, samples)
 
 
 def _try(painter: Painter, order: Order) -> Sample:

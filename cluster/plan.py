@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import itertools
 from array import array
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from cluster.run import open_agenda
 from jobs.agenda import Agenda, BadRows
 from jobs.draft import Draft
 from jobs.idset import IdTable
 from jobs.ledger import ABSENT, CODES, FAILED, Ledger
+from jobs.load import Job
+from jobs.proofs import PROOF_SIZE, Proofs, proofs_of
 from jobs.records import Records
 from jobs.source import FieldPath
 from jobs.spec import StyleMix
+from jobs.storage import open_storage
 from stylize.memory import history_bytes, predict_bytes
 from stylize.recipe import Recipe
 
 if TYPE_CHECKING:
-    from cluster.pilot import Sample
+    from cluster.pilot import Kinds, Pilot, Sample
 
 COMFORT = 0.9
 """Of a card's memory, that a render may be predicted to take."""
@@ -128,13 +133,12 @@ def make_plan(
     records: Records | None,
     output: str,
     price: Price | None = None,
-    *,
-    pilot: bool = False,
+    pilot: Callable[[Kinds], Pilot] | None = None,
 ) -> Plan:
-    """Plan a job; ``records`` None means that the output does not exist yet. With ``pilot`` a few steps of
-    each group are made on this machine.
+    """Plan a job; ``records`` None means that the output does not exist yet. ``pilot`` (``Pilots``) makes a
+    few steps of each group on this machine.
 
-    Raises JobFileError where rows of a manifest would end a run, and what ``run_pilot`` raises.
+    Raises JobFileError where rows of a manifest would end a run, and what the pilot raises.
     """
     price = price or Price()
     ledger, seconds_of = _known(records)
@@ -158,13 +162,10 @@ def make_plan(
     if not tallies:
         raise agenda.nothing_to_do()
     found = None
-    if pilot and any(tally.left for tally in tallies.values()):
-        from cluster.pilot import run_pilot
-
-        kinds = (
+    if pilot is not None and any(tally.left for tally in tallies.values()):
+        found = pilot(
             (key, map(agenda.make, tally.first)) for key, tally in tallies.items() if tally.left
         )
-        found = run_pilot(agenda.job, kinds)
     card = price.card_bytes or (found.device.memory_bytes if found is not None else None)
     tasks, left = (sum(getattr(t, what) for t in tallies.values()) for what in ("tasks", "left"))
     return Plan(
@@ -185,6 +186,25 @@ def make_plan(
         startup_seconds=None if found is None else found.startup_seconds,
         device=None if found is None else found.device.name,
     )
+
+
+def make_ladder(
+    job: Job,
+    price: Price,
+    pilot: Callable[[Kinds], Pilot] | None = None,
+    proof_size: int | None = None,
+) -> tuple[Plan, Plan]:
+    """The plan of a job's pictures, and that of its proofs. Raises as ``make_plan`` does."""
+    plans = []
+    for rung, view in ((job, None), (proofs_of(job), Proofs(proof_size or PROOF_SIZE))):
+        storage = open_storage(rung.spec.output, rung.spec.storage, base=rung.base)
+        agenda = open_agenda(rung, view)
+        try:
+            plans.append(make_plan(agenda, Records(storage), storage.url, price, pilot))
+        finally:
+            agenda.close()
+    pictures, proofs = plans
+    return pictures, proofs
 
 
 TRIED = 8

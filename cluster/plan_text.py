@@ -10,15 +10,14 @@ from cluster.plan import Group, Plan
 MISSING_SHOWN = 10
 
 
-def to_text(plan: Plan, missing: Mapping[str, str]) -> str:
-    """The plan in lines; ``missing`` are pictures that are not there, with the reason."""
-    lines = [
-        f"{plan.name} -> {plan.output}",
-        f"  {plan.tasks:,} tasks: {plan.done:,} done, {plan.failed:,} failed, {plan.left:,} to render",
-    ]
-    for group in plan.groups:
-        lines += _group(group)
-    lines += _time(plan)
+def to_text(plan: Plan, missing: Mapping[str, str], proofs: Plan | None = None) -> str:
+    """The plan in lines; ``missing`` are pictures that are not there, with the reason; ``proofs`` the plan of
+    the job's proofs."""
+    lines = [f"{plan.name} -> {plan.output}", *_work(plan, "tasks")]
+    if proofs is not None:
+        sizes = sorted({group.sizes[-1] for group in proofs.groups})
+        few = "" if len(sizes) > 1 else f", {sizes[0]} px"
+        lines += [f"proofs (run --proof{few}) -> {proofs.output}", *_work(proofs, "proofs")]
     lines += [f"  skipped: {row}" for row in plan.first_bad_rows]
     if plan.bad_rows > len(plan.first_bad_rows):
         lines.append(f"  {plan.bad_rows:,} rows are skipped in all")
@@ -29,6 +28,15 @@ def to_text(plan: Plan, missing: Mapping[str, str]) -> str:
     if len(missing) > MISSING_SHOWN:
         lines.append(f"  and {len(missing) - MISSING_SHOWN} more pictures that are not there")
     return "\n".join(lines)
+
+
+def _work(plan: Plan, what: str) -> list[str]:
+    """What is rendered, and what that takes."""
+    counts = f"{plan.done:,} done, {plan.failed:,} failed, {plan.left:,} to render"
+    lines = [f"  {plan.tasks:,} {what}: {counts}"]
+    for group in plan.groups:
+        lines += _group(group)
+    return lines + _time(plan)
 
 
 def _group(group: Group) -> list[str]:

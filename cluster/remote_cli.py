@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 EXIT_INTERRUPTED = 130
 
+SELECTION = "selection.txt"
+"""What a submission's selection is called where the cluster unpacks it."""
+
 CANCEL_LOOK_SECONDS = 1.0
 
 BEGIN_SECONDS = 60.0
@@ -47,7 +50,8 @@ def add_to(app: typer.Typer) -> None:
     """Give the commands to the application."""
     app.command(
         epilog="Examples:  stylefarm submit job.yaml --address http://head:8265  |  "
-        "stylefarm submit job.yaml --ship-inputs --follow  |  stylefarm submit job.yaml --limit 10"
+        "stylefarm submit job.yaml --ship-inputs --follow  |  stylefarm submit job.yaml --proof  |  "
+        "stylefarm submit job.yaml --select selection.txt"
     )(submit)
     app.command(
         "list",
@@ -93,6 +97,23 @@ def submit(
         int | None, typer.Option(min=1, help="Most workers at once; overrides workers.max.")
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Render at most so many tasks.")] = None,
+    proof: Annotated[
+        bool,
+        typer.Option("--proof", help="Render every picture small, into proofs/, to choose from."),
+    ] = False,
+    proof_size: Annotated[
+        int | None,
+        typer.Option(
+            min=32, help="Pixels of a proof's longest side. Default: 256.", show_default=False
+        ),
+    ] = None,
+    select: Annotated[
+        str | None,
+        typer.Option(
+            metavar="IDS|FILE|all",
+            help="Render these tasks alone: ids, a file of them, or all whose proof is done.",
+        ),
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Render everything again.")
     ] = False,
@@ -118,10 +139,14 @@ def submit(
     cluster cannot be reached or lets nobody in; with --follow, that of the run.
     """
     from cluster.parcel import pack
+    from cluster.promotion import wanted_proof_size
     from jobs.errors import UsageError
     from jobs.load import load_job
+    from jobs.proofs import ALL, proofs_of, read_selection
 
     loaded = load_job(job)
+    small = wanted_proof_size(proof, proof_size, select)
+    chosen = None if select is None else read_selection(select)
     if allow_local and ship_inputs:
         raise UsageError(
             "--allow-local runs the job file where it is, so nothing is sent: drop one of the two"
@@ -131,17 +156,22 @@ def submit(
 
     from cluster.submit import Head, hand_over
 
+    if chosen is not None:
+        parcel.files[SELECTION] = "".join(f"{task_id}\n" for task_id in chosen).encode()
     head = Head(where)
     options = [
         *(() if workers is None else ("--workers", str(workers))),
         *(() if limit is None else ("--limit", str(limit))),
+        *(() if small is None else ("--proof", "--proof-size", str(small))),
+        *(() if select is None else ("--select", ALL if chosen is None else SELECTION)),
         *(("--overwrite",) if overwrite else ()),
         *(("--retry-failed",) if retry_failed else ()),
         *(("--verify",) if verify else ()),
     ]
     if parcel.size > 1_000_000:
         _tell(f"sending {len(parcel.files)} files, {parcel.size / 1e6:,.1f} MB ...")
-    handed = hand_over(head, loaded, parcel, options)
+    rendered = loaded if small is None else proofs_of(loaded)
+    handed = hand_over(head, rendered, parcel, options)
     print(handed.id, flush=True)
     if handed.new:
         _tell(f"submitted to {where}")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
+from pathlib import Path
 from typing import Literal
 
 from cluster.driver import Asked, Counts, Driver, Limits
@@ -28,13 +30,22 @@ from cluster.messages import WorkerSetup
 from cluster.notify import notifying
 from cluster.pool import InlinePool, Pool
 from jobs import keys
-from jobs.agenda import Agenda, BadRows, Census
-from jobs.errors import JobFileError, ObjectNotFoundError
+from jobs.agenda import Agenda, BadRows, Census, View
+from jobs.errors import JobFileError, ObjectNotFoundError, StorageError, UsageError
 from jobs.lease import Lease
 from jobs.ledger import ABSENT, Ledger
 from jobs.load import Job
+from jobs.proofs import (
+    Proofs,
+    Selection,
+    done_proofs,
+    proofs_of,
+    read_selection,
+    size_of_proofs,
+)
 from jobs.reader import Reader
 from jobs.records import Records, write_json
+from jobs.report.gallery import write_gallery
 from jobs.report.summary import summarise
 from jobs.storage import Storage, open_storage
 from jobs.verify import find_damaged
@@ -42,6 +53,8 @@ from jobs.web import without_secrets
 from stylize.errors import WeightsError
 from stylize.recipe import Recipe
 from stylize.weights import identify
+
+log = logging.getLogger(__name__)
 
 PAINTER = "cluster.renderer:Painter"
 
@@ -59,6 +72,10 @@ class RunOptions:
     """Read every finished picture, and render again what is missing or damaged."""
     limit: int | None = None
     """Render at most so many tasks."""
+    proof_size: int | None = None
+    """Render proofs, of so many pixels, instead of the pictures."""
+    select: str | None = None
+    """Render these tasks alone, as ``read_selection`` reads them."""
     renderer: str = PAINTER
 
 
@@ -106,7 +123,11 @@ def run_job(
     JobFileError, StorageError and ClusterError, before the first render where that can be known.
     """
     began = time.monotonic()
-    agenda = open_agenda(job)
+    view = _view(job, options)
+    gallery = _Gallery(job)
+    if options.proof_size is not None:
+        job = proofs_of(job)
+    agenda = open_agenda(job, view)
     storage = open_storage(job.spec.output, job.spec.storage, base=job.base)
     storage.check()
     with contextlib.ExitStack() as stack:
@@ -125,7 +146,7 @@ def run_job(
         )
         records = Records(storage, lease.guard)
         ledger = records.ledger(pack=True)
-        if options.overwrite:
+        if options.overwrite or _are_other_proofs(storage, options):
             _forget(records, ledger, agenda)
             ledger = records.ledger()
         elif options.verify:
@@ -142,6 +163,7 @@ def run_job(
             records,
             ledger,
             reader,
+            gallery,
             _Hooks(watched, _either(asked, board.asked), on_start, on_connected, began),
         )
 
@@ -174,13 +196,14 @@ def _render(
     records: Records,
     ledger: Ledger,
     reader: Reader,
+    gallery: _Gallery,
     hooks: _Hooks,
 ) -> RunResult:
     counting = _Counting(reader, hooks.listen)
     census = counting.begin(job.spec.name, storage.url)
     counts = Counts()
     if census is None or census.left:
-        write_json(storage, keys.JOB, _resolved(job, reader.digests))
+        write_json(storage, keys.JOB, _resolved(job, reader.digests, options))
         hooks.on_start()
         with _open_pool(_setup(job, options, storage), job, options) as pool:
             hooks.on_connected()
@@ -202,18 +225,64 @@ def _render(
         # Rows that end the run end it after what was running has been committed.
         reader.check()
         _write_summary(storage, records)
+        gallery.write()
     elif not _is_summed_up(storage, ledger):  # the last run was killed before it came to that
         _write_summary(storage, records)
+        gallery.write()
 
     census = reader.wait(LAST_LOOK_SECONDS)
     left = None if census is None else census.left - counts.done - counts.failed
     if counts.reason == "limit" and left == 0:
         counts.reason = "complete"
-    if counts.reason == "complete" and left == 0:
+    if counts.reason == "complete" and left == 0 and options.select is None:
         records.sweep_checkpoints(ledger, every=True)
     seconds = time.monotonic() - hooks.began
     hooks.listen(Finished(counts.done, counts.failed, left, round(seconds, 3), counts.reason))
     return RunResult(counts, census.failed if census else 0, left, storage)
+
+
+def _view(job: Job, options: RunOptions) -> View | None:
+    """What of the job is rendered, and how. Raises UsageError."""
+    if options.proof_size is not None:
+        return Proofs(options.proof_size)
+    if options.select is None:
+        return None
+    ids = read_selection(options.select)
+    if ids is not None:
+        selection = Selection(ids)
+        agenda = open_agenda(job)
+        try:
+            selection.check(draft for draft, _ in agenda.drafts(Ledger.of({}), BadRows()))
+        finally:
+            agenda.close()
+        return selection
+    proofs = proofs_of(job).spec
+    storage = open_storage(proofs.output, proofs.storage, base=job.base)
+    ids = done_proofs(storage)
+    if not ids:
+        raise UsageError(f"no proof is done in {storage.url}: make some with stylefarm run --proof")
+    return Selection(ids)
+
+
+def _are_other_proofs(storage: Storage, options: RunOptions) -> bool:
+    """Whether the proofs that are there have another size than those that are wanted."""
+    return options.proof_size not in (None, size_of_proofs(storage) or options.proof_size)
+
+
+class _Gallery:
+    """The gallery of a job's output, with the proofs."""
+
+    def __init__(self, job: Job) -> None:
+        self._places = job, proofs_of(job)
+
+    def write(self) -> None:
+        """Write it; a gallery that cannot be written fails no run."""
+        try:
+            write_gallery(
+                *(open_storage(j.spec.output, j.spec.storage, base=j.base) for j in self._places)
+            )
+        except StorageError as error:
+            log.warning("the gallery is not written: %s", error)
 
 
 def _write_summary(storage: Storage, records: Records) -> None:
@@ -302,8 +371,9 @@ def _forget(records: Records, ledger: Ledger, agenda: Agenda) -> None:
     records.forget((draft.id for draft, code in drafts if code != ABSENT), ledger.kept)
 
 
-def open_agenda(job: Job) -> Agenda:
-    """A job's agenda, its weights found. Raises JobFileError, StorageError."""
+def open_agenda(job: Job, view: View | None = None) -> Agenda:
+    """A job's agenda, its weights found; ``view`` says what of its tasks is rendered, and how.
+    Raises JobFileError, StorageError."""
 
     def digest_of(recipe: Recipe) -> str:
         try:
@@ -311,7 +381,7 @@ def open_agenda(job: Job) -> Agenda:
         except WeightsError as error:
             raise JobFileError([job.problem(("recipe", "weights"), str(error))]) from error
 
-    return Agenda(job, digest_of)
+    return Agenda(job, digest_of, view)
 
 
 def _limits(job: Job, options: RunOptions) -> Limits:
@@ -376,12 +446,15 @@ def _open_pool(setup: WorkerSetup, job: Job, options: RunOptions) -> Iterator[Po
         ray_cluster.disconnect()
 
 
-def _resolved(job: Job, digests: Mapping[tuple[str, str | None], str]) -> dict[str, object]:
+def _resolved(
+    job: Job, digests: Mapping[tuple[str, str | None], str], options: RunOptions
+) -> dict[str, object]:
     """job.json: what was asked for, and with what it is rendered."""
     described: dict[str, object] = without_secrets(
         {
             "job": job.spec.model_dump(mode="json"),
-            "file": job.file,
+            "file": str(Path(job.file).absolute()),
+            **({} if options.proof_size is None else {"proof_size": options.proof_size}),
             "weights": {name: digest for (name, _), digest in digests.items()},
             "versions": {"stylefarm": version("stylefarm")},
             "started": time.time(),

@@ -25,6 +25,9 @@ FIRST_CHUNK, LARGEST_CHUNK = 64, 4096
 
 BAD_ROWS_SHOWN = 20
 
+View = Callable[[Draft], Draft | None]
+"""What a run makes of a task: the task, another rendering of it, or, for those left out, None."""
+
 
 @dataclass(frozen=True, slots=True)
 class Census:
@@ -77,8 +80,11 @@ class Agenda:
     StorageError for s3:// patterns that cannot be listed.
     """
 
-    def __init__(self, job: Job, digest_of: Callable[[Recipe], str]) -> None:
+    def __init__(
+        self, job: Job, digest_of: Callable[[Recipe], str], view: View | None = None
+    ) -> None:
         self.job = job
+        self._view = view
         self.digests: dict[tuple[str, str | None], str] = {}
         """Of all weights met so far, by ``weights`` and ``weights_input``."""
         self._find_digest = digest_of
@@ -140,6 +146,11 @@ class Agenda:
             yield from itertools.compress(zip(chunk, codes.tolist(), strict=True), new.tolist())
 
     def _everything(self, bad: BadRows) -> Iterator[Draft]:
+        if self._view is None:
+            return self._written(bad)
+        return (seen for seen in map(self._view, self._written(bad)) if seen is not None)
+
+    def _written(self, bad: BadRows) -> Iterator[Draft]:
         for entry in self.entries:
             if isinstance(entry, PictureSet):
                 yield from entry.drafts(self._digest_of)

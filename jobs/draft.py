@@ -6,6 +6,7 @@ costs time (a name for the picture, text for the id) is made only of tasks that 
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from collections import defaultdict
@@ -49,6 +50,12 @@ class Draft:
     def id(self) -> str:
         """16 hex digits."""
         return f"{self.number:016x}"
+
+    def rendered_as(self, kind: Kind) -> Draft:
+        """The same task, under the same id, rendered with another recipe: its proof."""
+        other = copy.copy(self)
+        other.kind = kind
+        return other
 
 
 def _number(content: str, styles: StyleMix, init: str | None, kind: Kind) -> int:

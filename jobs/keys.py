@@ -13,6 +13,8 @@
     live.json                        how its run stands, every few seconds
     cancel.json                      that somebody wants it to end
     summary.json                     what all the records come to
+    index.html, gallery/...          all the pictures, to look at
+    proofs/...                       an output of its own, with every picture small
 """
 
 from __future__ import annotations
@@ -31,6 +33,9 @@ CHECKPOINTS = "checkpoints/"
 LEASE = "lease.json"
 LIVE = "live.json"
 CANCEL = "cancel.json"
+INDEX = "index.html"
+GALLERY = "gallery/"
+PROOFS = "proofs"
 PROBE = ".stylefarm-check-"
 """Begins the keys of small objects that are there for a moment, to see what the storage does."""
 
@@ -44,6 +49,7 @@ _DEVICES = frozenset(
 )
 
 _RECORD = re.compile(rf"tasks/[0-9a-f]{{2}}/([0-9a-f]{{{ID_LENGTH}}})\.json")
+_NAMED = re.compile(rf"(?:^|[-/])([0-9a-f]{{{ID_LENGTH}}})(?:\.[A-Za-z]{{1,11}})?$")
 _CHECKPOINT = re.compile(rf"checkpoints/([0-9a-f]{{{ID_LENGTH}}})\.safetensors")
 
 
@@ -70,6 +76,17 @@ def record(task_id: str) -> str:
 def segment(name: str) -> str:
     """Where a segment of packed records goes; in the order of their names they are read."""
     return f"{SEGMENTS}{name}.parquet"
+
+
+def page(kind: str, number: int) -> str:
+    """Where a page of the gallery goes, from 1."""
+    return f"{GALLERY}{kind}-{number}.html"
+
+
+def named_id(text: str) -> str | None:
+    """The task id in an id, a picture's name, path or address; None when there is none."""
+    match = _NAMED.search(text)
+    return match.group(1) if match else None
 
 
 def checkpoint(task_id: str) -> str:

@@ -61,7 +61,10 @@ class Entry:
     sha256: str | None
     """its digest,"""
     size: int
-    """and its bytes."""
+    """and its bytes;"""
+    width: int
+    height: int
+    """in pixels."""
     steps: int
     render_seconds: float
     device: str
@@ -82,6 +85,8 @@ def entry_of(record: TaskRecord, seen: int) -> Entry:
         output=record.output.key if record.output else None,
         sha256=record.output.sha256 if record.output else None,
         size=record.output.size if record.output else 0,
+        width=record.output.width if record.output else 0,
+        height=record.output.height if record.output else 0,
         steps=record.steps,
         render_seconds=record.seconds.get("render", 0.0),
         device=record.attempts[-1].device if record.attempts else "",
@@ -224,6 +229,8 @@ def _table(entries: Sequence[Entry]) -> Any:
         "id": pa.uint64(),
         "stamp": pa.int64(),
         "size": pa.int64(),
+        "width": pa.int32(),
+        "height": pa.int32(),
         "steps": pa.int64(),
         "render_seconds": pa.float64(),
         "attempts": pa.int32(),

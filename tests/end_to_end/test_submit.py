@@ -206,6 +206,30 @@ def test_a_run_is_followed_to_its_end_and_what_failed_is_told(tmp_path, head):
     assert {json.loads(line)["event"] for line in events} >= {"started", "done", "finished"}
 
 
+@pytest.mark.slow
+def test_proofs_and_then_the_chosen_ones_are_rendered_on_the_cluster(tmp_path, head):
+    out = tmp_path / "out"
+    job = write_job(
+        tmp_path / "job", photos=2, styles=1, name="ladder", output=str(out), recipe={"size": 40}
+    )
+
+    small = head.stylefarm("submit", job, "--ship-inputs", "--proof", "--follow")
+    assert small.returncode == 0, small.stderr
+    proofs = sorted(path.name for path in (out / "proofs" / "images").iterdir())
+    assert len(proofs) == 2
+    (tmp_path / "chosen.txt").write_text(f"{proofs[0]}\n")
+    chosen = head.stylefarm(
+        "submit", job, "--ship-inputs", "--select", tmp_path / "chosen.txt", "--follow"
+    )
+
+    assert chosen.returncode == 0, chosen.stderr
+    assert [path.name for path in (out / "images").iterdir()] == proofs[:1]
+    # They are another job than the pictures, and do not keep one another waiting.
+    assert small.stdout != chosen.stdout
+    code, stands = head.status(small.stdout.strip())
+    assert (code, stands["state"], stands["done"]) == (0, "succeeded", 2)
+
+
 def test_who_is_not_let_in_or_asks_nobody_is_told_so_in_a_sentence(tmp_path, head):
     job = write_job(tmp_path, output="s3://renders/h", photos=1, styles=1)
     home = {"HOME": str(tmp_path)}  # without a token of whoever runs this

@@ -1,0 +1,66 @@
+"""From an output, or a job file, to the job and its two storages: of pictures and of proofs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from jobs import keys
+from jobs.errors import ObjectNotFoundError, UsageError
+from jobs.load import Job, load_job
+from jobs.proofs import PROOF_SIZE, proofs_of
+from jobs.storage import Storage, StorageOptions, open_storage
+
+
+def storages_of(output: str, endpoint_url: str | None) -> tuple[Storage, Storage]:
+    """The pictures' storage and the proofs', of an output or a job file."""
+    if _is_job_file(output):
+        job = load_job(output)
+        pictures, proofs = (
+            open_storage(j.spec.output, j.spec.storage, base=j.base) for j in (job, proofs_of(job))
+        )
+        return pictures, proofs
+    options = StorageOptions(endpoint_url=endpoint_url)
+    below = f"{output.rstrip('/')}/{keys.PROOFS}"
+    return open_storage(output, options), open_storage(below, options)
+
+
+def job_of(output: str, endpoint_url: str | None) -> Job:
+    """The job of an output: its file is read again, from where it was. Raises UsageError when it is not
+    there, or renders to another place by now."""
+    if _is_job_file(output):
+        return load_job(output)
+    pictures, proofs = storages_of(output, endpoint_url)
+    file = next((file for file in map(_file_of, (proofs, pictures)) if file is not None), None)
+    instead = "name the job file instead: stylefarm promote job.yaml --select ..."
+    if file is None:
+        raise UsageError(
+            f"{pictures.url} has no proofs yet: make some with stylefarm run job.yaml --proof"
+        )
+    if not Path(file).is_file():
+        raise UsageError(f"the job of {pictures.url} is {file}, which is not here; {instead}")
+    job = load_job(file)
+    now = open_storage(job.spec.output, job.spec.storage, base=job.base)
+    if now.url.rstrip("/") != pictures.url.rstrip("/"):
+        raise UsageError(f"{file} renders to {now.url} by now, not to {pictures.url}; {instead}")
+    return job
+
+
+def wanted_proof_size(proof: bool, size: int | None, select: str | None) -> int | None:
+    """What ``--proof``, ``--proof-size`` and ``--select`` come to. Raises UsageError."""
+    if size is not None and not proof:
+        raise UsageError("--proof-size is for --proof, which is not given")
+    if proof and select is not None:
+        raise UsageError("--proof renders proofs of everything, --select what was chosen: drop one")
+    return (size or PROOF_SIZE) if proof else None
+
+
+def _is_job_file(name: str) -> bool:
+    return Path(name).suffix in (".yaml", ".yml") and Path(name).is_file()
+
+
+def _file_of(storage: Storage) -> str | None:
+    try:
+        return str(json.loads(storage.get(keys.JOB))["file"])
+    except (ObjectNotFoundError, ValueError, TypeError, KeyError):
+        return None
