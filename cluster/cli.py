@@ -142,6 +142,20 @@ Pool = Annotated[
 Workers = Annotated[
     int | None, typer.Option(min=1, help="Most workers at once; overrides workers.max.")
 ]
+IfChanged = Annotated[
+    bool,
+    typer.Option(
+        "--if-changed",
+        help="Render again, too, what was rendered of pictures that have changed since.",
+    ),
+]
+At = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DATE",
+        help="What {date} and {time} in output stand for, e.g. 2026-11-25 or 2026-11-25T02:00. Default: now.",
+    ),
+]
 Limit = Annotated[int | None, typer.Option(min=1, help="Render at most so many tasks.")]
 RetryFailed = Annotated[
     bool, typer.Option("--retry-failed", help="Take the tasks that failed earlier, too.")
@@ -182,7 +196,9 @@ def run(
             help="Read finished pictures first; render again what is missing or damaged.",
         ),
     ] = False,
+    if_changed: IfChanged = False,
     limit: Limit = None,
+    at: At = None,
     as_json: Events = False,
     brief: Annotated[
         bool,
@@ -221,9 +237,10 @@ def run(
         limit,
         wanted_proof_size(proof, proof_size, select),
         select,
+        if_changed=if_changed,
     )
     talk = _Talk(as_json, brief, quiet, verbose, log_format)
-    _render(load_job(job), workers, options, talk)
+    _render(load_job(job, at), workers, options, talk)
 
 
 @app.command(

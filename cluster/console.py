@@ -25,6 +25,7 @@ from cluster.events import (
     Draining,
     Event,
     Finished,
+    InputChanged,
     Live,
     NodeAvoided,
     Paused,
@@ -140,6 +141,12 @@ class ConsoleView:
         elif isinstance(event, PictureLost):
             self._say(
                 f"[yellow]{escape(event.what)}[/] {escape(event.image)}: it will be rendered again"
+            )
+        elif isinstance(event, InputChanged):
+            then = "stays as it is" if event.what == "gone" else "will be rendered again"
+            self._say(
+                f"[yellow]{escape(event.what)}[/] {escape(event.uri)}: "
+                f"{escape(event.name)}-{event.id} {then}"
             )
         elif isinstance(event, Beat):
             self._beat(event)

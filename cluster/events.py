@@ -72,6 +72,20 @@ class PictureLost:
 
 
 @dataclass(frozen=True, slots=True)
+class InputChanged:
+    """A picture is not what a finished task was rendered from."""
+
+    event: ClassVar[str] = "input_changed"
+    id: str
+    """Of the task,"""
+    name: str
+    """and of what it made."""
+    uri: str
+    what: str
+    """"changed": the task is rendered again; "gone": what was made of it stays."""
+
+
+@dataclass(frozen=True, slots=True)
 class TaskDone:
     """A picture is committed."""
 
@@ -247,6 +261,7 @@ Event = (
     | RowsSkipped
     | ColumnsUnused
     | PictureLost
+    | InputChanged
     | TaskDone
     | TaskFailed
     | TaskRetried

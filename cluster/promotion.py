@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
-from jobs import keys
+from jobs import dates, keys
 from jobs.errors import ObjectNotFoundError, UsageError
-from jobs.load import Job, load_job
+from jobs.load import Job, load_job, read_job
 from jobs.proofs import PROOF_SIZE, proofs_of
 from jobs.storage import Storage, StorageOptions, open_storage
 
@@ -39,11 +40,21 @@ def job_of(output: str, endpoint_url: str | None) -> Job:
         )
     if not Path(file).is_file():
         raise UsageError(f"the job of {pictures.url} is {file}, which is not here; {instead}")
-    job = load_job(file)
+    job = _dated_as(read_job(file), pictures.url)
     now = open_storage(job.spec.output, job.spec.storage, base=job.base)
     if now.url.rstrip("/") != pictures.url.rstrip("/"):
         raise UsageError(f"{file} renders to {now.url} by now, not to {pictures.url}; {instead}")
     return job
+
+
+def _dated_as(job: Job, url: str) -> Job:
+    """A job whose output is dated, with the output that is meant."""
+    if not dates.is_dated(job):
+        return job
+    written = open_storage(job.spec.output, job.spec.storage, base=job.base).url
+    if not dates.pattern_of(written.rstrip("/")).fullmatch(url.rstrip("/")):
+        return dates.dated(job, dates.now())
+    return replace(job, spec=job.spec.model_copy(update={"output": url}))
 
 
 def wanted_proof_size(proof: bool, size: int | None, select: str | None) -> int | None:

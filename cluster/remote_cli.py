@@ -127,6 +127,27 @@ def submit(
             help="Read finished pictures first; render again what is missing or damaged.",
         ),
     ] = False,
+    if_changed: Annotated[
+        bool,
+        typer.Option(
+            "--if-changed",
+            help="Render again, too, what was rendered of pictures that have changed since.",
+        ),
+    ] = False,
+    at: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATE",
+            help="What {date} and {time} in output stand for, e.g. 2026-11-25. Default: now.",
+        ),
+    ] = None,
+    replace: Annotated[
+        bool,
+        typer.Option(
+            "--replace",
+            help="Stop the same job first, where it has not ended: it stores checkpoints, and goes on.",
+        ),
+    ] = False,
     follow: Annotated[
         bool,
         typer.Option("--follow", "-f", help="Show the run until it ends; Ctrl-C ends only that."),
@@ -140,11 +161,13 @@ def submit(
     """
     from cluster.parcel import pack
     from cluster.promotion import wanted_proof_size
+    from jobs import dates
     from jobs.errors import UsageError
-    from jobs.load import load_job
+    from jobs.load import load_job, read_job
     from jobs.proofs import ALL, proofs_of, read_selection
 
-    loaded = load_job(job)
+    moment = at or dates.now().isoformat(timespec="seconds")
+    loaded = load_job(job, moment)
     small = wanted_proof_size(proof, proof_size, select)
     chosen = None if select is None else read_selection(select)
     if allow_local and ship_inputs:
@@ -167,11 +190,17 @@ def submit(
         *(("--overwrite",) if overwrite else ()),
         *(("--retry-failed",) if retry_failed else ()),
         *(("--verify",) if verify else ()),
+        *(("--if-changed",) if if_changed else ()),
+        # Wherever and whenever it begins there, it renders to the output of this moment.
+        *(("--at", moment) if dates.is_dated(read_job(job)) else ()),
     ]
     if parcel.size > 1_000_000:
         _tell(f"sending {len(parcel.files)} files, {parcel.size / 1e6:,.1f} MB ...")
     rendered = loaded if small is None else proofs_of(loaded)
     handed = hand_over(head, rendered, parcel, options)
+    if replace and not handed.new:
+        _cancel_submission(head, head.find(handed.id), None, True, False, say=_tell)
+        handed = hand_over(head, rendered, parcel, options)
     print(handed.id, flush=True)
     if handed.new:
         _tell(f"submitted to {where}")
@@ -383,14 +412,19 @@ def _follow(head: Head, submission: str, console: Console, as_json: bool = False
 
 
 def _cancel_submission(
-    head: Head, found: Submission, storage: Storage | None, now: bool, no_wait: bool
+    head: Head,
+    found: Submission,
+    storage: Storage | None,
+    now: bool,
+    no_wait: bool,
+    say: Callable[[str], None] = print,
 ) -> None:
     from cluster.live import ask_to_end, read_live, take_back
     from jobs.errors import StorageError
     from jobs.storage import open_storage
 
     if not found.alive:
-        print(f"{found.id} has ended already: {found.state}")
+        say(f"{found.id} has ended already: {found.state}")
         return
     if now or found.state == "pending":
         head.stop(found.id)
@@ -429,7 +463,7 @@ def _cancel_submission(
     with contextlib.suppress(StorageError):
         if storage is not None and not now:
             take_back(storage)
-    print(f"{found.id} has ended; submit it again to go on")
+    say(f"{found.id} has ended; submit it again to go on")
 
 
 def _see_it_begin(head: Head, found: Submission, storage: Storage) -> None:

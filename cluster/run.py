@@ -20,6 +20,7 @@ from cluster.events import (
     Counted,
     Event,
     Finished,
+    InputChanged,
     Listener,
     PictureLost,
     RowsSkipped,
@@ -31,6 +32,7 @@ from cluster.notify import notifying
 from cluster.pool import InlinePool, Pool
 from jobs import keys
 from jobs.agenda import Agenda, BadRows, Census, View
+from jobs.changes import find_changes
 from jobs.errors import JobFileError, ObjectNotFoundError, StorageError, UsageError
 from jobs.lease import Lease
 from jobs.ledger import ABSENT, Ledger
@@ -77,6 +79,8 @@ class RunOptions:
     select: str | None = None
     """Render these tasks alone, as ``read_selection`` reads them."""
     renderer: str = PAINTER
+    if_changed: bool = False
+    """Render again where a picture is no longer what it was rendered from."""
 
 
 FIRST_LOOK_SECONDS = 2.0
@@ -151,6 +155,8 @@ def run_job(
             ledger = records.ledger()
         elif options.verify:
             ledger = _verify(storage, records, ledger, board)
+        if options.if_changed and not options.overwrite:
+            ledger = _renew(records, ledger, agenda, board)
         records.sweep_probes()
         records.sweep_checkpoints(ledger)
         reader = Reader(agenda, ledger, retry_failed=options.retry_failed).start()
@@ -369,6 +375,20 @@ def _forget(records: Records, ledger: Ledger, agenda: Agenda) -> None:
     gone on with, and no record speaks of a loss log that is being written anew."""
     drafts = agenda.drafts(ledger, BadRows())
     records.forget((draft.id for draft, code in drafts if code != ABSENT), ledger.kept)
+
+
+def _renew(records: Records, ledger: Ledger, agenda: Agenda, listen: Listener) -> Ledger:
+    """Take back what the job has had rendered from pictures that have changed since. Of other jobs' tasks in
+    this output nothing is known here, and they are left alone."""
+    stale: list[str] = []
+    for change in find_changes(records, ledger, agenda):
+        listen(InputChanged(change.id, change.name, change.uri, change.what))
+        if change.what == "changed":
+            stale.append(change.id)
+    if not stale:
+        return ledger
+    records.forget(stale, ledger.kept)
+    return records.ledger()
 
 
 def open_agenda(job: Job, view: View | None = None) -> Agenda:

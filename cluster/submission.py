@@ -31,7 +31,9 @@ State = Literal["pending", "running", "succeeded", "failed", "stopped"]
 
 def id_of(job: Job) -> str:
     """The id under which a job is submitted first: ``stylefarm-harbour-1a2b3c4d``."""
-    resolved = {**job.spec.model_dump(mode="json"), "output": output_of(job)}
+    # When a job is rendered is no part of what it is.
+    said = job.spec.model_dump(mode="json", exclude={"schedule"})
+    resolved = {**said, "output": output_of(job)}
     text = json.dumps(resolved, sort_keys=True, ensure_ascii=False)
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
     name = re.sub(r"[^a-z0-9]+", "-", job.spec.name.lower())[:40].strip("-") or "job"

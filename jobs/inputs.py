@@ -48,6 +48,16 @@ class InputData:
     modified: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class InputStat:
+    """What tells whether a picture has changed, without its bytes."""
+
+    size: int
+    etag: str | None
+    modified: float | None
+    """Epoch seconds."""
+
+
 class Inputs:
     """Reads the pictures of one job. Relative paths start at ``base``, the job file's folder.
 
@@ -78,6 +88,31 @@ class Inputs:
         if is_web(uri):
             return _input_data(uri, *download(uri, self.max_bytes, self.allow_private))
         return self._read_file(uri)
+
+    def look(self, uri: str) -> InputStat | None:
+        """What is known of a picture on a disk or on S3 without reading it; None when it is not there.
+
+        Raises InputError for what cannot be looked at (the web is not asked), or StorageError where trying
+        again may help.
+        """
+        if is_web(uri):
+            raise InputError(f"{display(uri)} is not looked at: the web says nothing sure of it.")
+        if uri.startswith("s3://"):
+            bucket, key = _split_s3(uri)
+            there = self._bucket(bucket).stat(key)
+            if there is None:
+                return None
+            return InputStat(there.size, there.etag or None, there.modified)
+        path = self._path(uri)
+        try:
+            found = path.stat()
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR):
+                return None
+            _fail_local(error, uri, path)
+        except ValueError:  # a NUL in the name
+            return None
+        return InputStat(found.st_size, None, found.st_mtime)
 
     def local_copy(self, uri: str, folder: Path) -> Path:
         """A file of any size on this disk: itself, or a copy in ``folder`` of an ``s3://`` object.

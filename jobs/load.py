@@ -17,6 +17,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from jobs import dates
 from jobs.errors import JobFileError, Problem
 from jobs.source import BYTE_LIMIT, FieldPath, Source, field_name, read_yaml
 from jobs.spec import JobSpec, section_of, shown
@@ -40,8 +41,17 @@ class Job:
         return self.source.problem(path, message)
 
 
-def load_job(path: str | Path) -> Job:
-    """Read a job file. Raises JobFileError with every problem in it."""
+def load_job(path: str | Path, at: str | None = None) -> Job:
+    """Read a job file; its output, where it is dated, is that of the moment ``at``, or of now.
+
+    Raises JobFileError with every problem in it, and UsageError when ``at`` is no moment.
+    """
+    job = read_job(path)
+    return dates.dated(job, dates.read_moment(at, dates.zone_of(job)) if at else dates.now())
+
+
+def read_job(path: str | Path) -> Job:
+    """Read a job file as it is written, a dated output undated. Raises JobFileError."""
     file = Path(path)
     try:
         with file.open("rb") as stream:

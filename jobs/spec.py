@@ -24,7 +24,9 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from jobs.cron import MACROS, parse_cron
 from jobs.storage import StorageOptions
+from jobs.zones import find_zone
 from stylize.recipe import LAYERS, Recipe
 
 NAME_FIELDS = ("content", "style")
@@ -367,6 +369,13 @@ def _duration_schema(schema: dict[str, Any]) -> None:
     schema["anyOf"] = [{"type": "number", **number}, text]
 
 
+def _optional_duration_schema(schema: dict[str, Any]) -> None:
+    number = next(kind for kind in schema.pop("anyOf") if kind["type"] == "number")
+    schema.update(number)
+    _duration_schema(schema)
+    schema["anyOf"].append({"type": "null"})
+
+
 Duration = Annotated[float, BeforeValidator(_seconds)]
 """Seconds; written as a number of them, or with a unit: 90s, 5m, 1h, 2d."""
 
@@ -600,8 +609,109 @@ def _known_version(version: int) -> int:
     return version
 
 
+def _cron(text: str) -> str:
+    try:
+        parse_cron(text)
+    except ValueError as error:
+        raise PydanticCustomError(
+            "cron",
+            "{given} is not a cron expression: {reason}",
+            {"given": shown(text), "reason": str(error)},
+        ) from None
+    return text
+
+
+def _cron_or_every(every: float | None, others: ValidationInfo) -> float | None:
+    if "cron" in others.data and (others.data["cron"] is None) == (every is None):
+        raise PydanticCustomError("when", "takes cron: or every:, one of the two")
+    return every
+
+
+def _known_zone(name: str) -> str:
+    try:
+        find_zone(name)
+    except ValueError:
+        raise PydanticCustomError(
+            "time_zone",
+            "{given} is not a time zone; give a name such as Europe/Rome, or UTC",
+            {"given": shown(name)},
+        ) from None
+    return name
+
+
+class Schedule(_Model):
+    """When `stylefarm schedule` renders the job, in the words of Kubernetes."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [
+                {"required": ["cron"], "properties": {"every": {"type": "null"}}},
+                {"required": ["every"], "properties": {"cron": {"type": "null"}}},
+            ]
+        }
+    )
+
+    cron: Annotated[str, AfterValidator(_cron)] | None = Field(
+        None,
+        description="When: minute, hour, day of the month, month, day of the week; or @daily and its like.",
+        json_schema_extra={
+            "pattern": rf"^\s*({'|'.join(MACROS)}|[^\s@]\S*(\s+\S+){{4}})\s*$",
+            "examples": ["0 2 * * *", "*/30 8-18 * * mon-fri", "@daily"],
+        },
+    )
+    every: Annotated[Annotated[Duration, Field(ge=1)] | None, AfterValidator(_cron_or_every)] = (
+        Field(
+            None,
+            validate_default=True,
+            description="Instead of cron: how often, counted from 1970-01-01 00:00 UTC.",
+            json_schema_extra=_optional_duration_schema,
+        )
+    )
+    time_zone: Annotated[str, AfterValidator(_known_zone)] = Field(
+        "UTC", min_length=1, description="Whose clock it is, such as Europe/Rome."
+    )
+    concurrency_policy: Literal["allow", "forbid", "replace"] = Field(
+        "forbid",
+        description="What becomes of a tick while an earlier one still runs. forbid: it is skipped; replace: "
+        "the earlier one is stopped; allow: both run.",
+    )
+    starting_deadline: Annotated[Duration, Field(gt=0)] | None = Field(
+        None,
+        description="How late a tick may begin that was missed; null: however late.",
+        json_schema_extra=_optional_duration_schema,
+    )
+    if_changed: bool = Field(
+        True, description="Render again what was rendered of pictures that have changed since."
+    )
+
+
+def _told_apart(schedule: Schedule | None, others: ValidationInfo) -> Schedule | None:
+    output = others.data.get("output")  # not there when it is wrong itself
+    allows = schedule is not None and schedule.concurrency_policy == "allow"
+    if allows and output is not None and "{" not in output:
+        raise PydanticCustomError(
+            "allow",
+            "concurrency_policy: allow wants an output for each tick, for one run works on an output at "
+            "a time: put {date} or {time} into output, or say forbid or replace",
+        )
+    return schedule
+
+
+OUTPUT_FIELDS = ("{date}", "{time}")
+"""What an output may hold that is another at every tick."""
+
+
 def _known_place(output: str) -> str:
     scheme, mark, rest = output.partition("://")
+    bare = output
+    for field in OUTPUT_FIELDS:
+        bare = bare.replace(field, "")
+    if "{" in bare or "}" in bare:
+        raise PydanticCustomError(
+            "output",
+            "{given} has other braces than {date} and {time}, which stand for those of the tick",
+            {"given": shown(output)},
+        )
     if mark and scheme not in ("s3", "file"):
         raise PydanticCustomError(
             "output", "{scheme}:// cannot be written to; give a folder or s3://", {"scheme": scheme}
@@ -623,7 +733,10 @@ class JobSpec(_Model):
     )
     name: str = Field("job", min_length=1, max_length=200, description="What to call it.")
     output: Annotated[str, AfterValidator(_known_place)] = Field(
-        min_length=1, description="Where it goes: a folder or s3://bucket/prefix."
+        min_length=1,
+        description="Where it goes: a folder or s3://bucket/prefix; {date} and {time} in it stand for those "
+        "of the tick, or of now.",
+        json_schema_extra={"pattern": r"^([^{}]|\{(date|time)\})+$"},
     )
     storage: StorageOptions = Field(
         default_factory=lambda: StorageOptions.model_validate({}),
@@ -638,6 +751,9 @@ class JobSpec(_Model):
     retries: Retries = Field(default_factory=lambda: Retries.model_validate({}))
     stop: Stop = Field(default_factory=lambda: Stop.model_validate({}))
     notify: Notify | None = Field(None, description="A webhook that is told how a run ended.")
+    schedule: Annotated[Schedule | None, AfterValidator(_told_apart)] = Field(
+        None, description="When `stylefarm schedule` renders it."
+    )
 
 
 SECTIONS: Mapping[str, type[BaseModel]] = {
@@ -654,6 +770,7 @@ SECTIONS: Mapping[str, type[BaseModel]] = {
     "retries": Retries,
     "stop": Stop,
     "notify": Notify,
+    "schedule": Schedule,
 }
 """Which model stands at which field, ``[]`` for any index: for suggestions and the documentation."""
 

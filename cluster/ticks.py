@@ -1,0 +1,104 @@
+"""When a schedule is due: pure arithmetic on moments, no clock.
+
+The time of a wall clock, in a zone that changes it, in spring and autumn:
+
+* a time that does not exist that day, because the clock is put forward over it, is due once, at the moment at
+  which the clock is put forward;
+* a time that comes twice, because the clock is put back, is due once, the first time;
+* with ``*`` for the hour (or all of them) no time of the day is meant but every hour that there is: each is
+  due when it comes, twice if it comes twice, and what does not exist is not made up for.
+
+``every`` counts from 1970-01-01 00:00 UTC, so that its ticks are the same ones after a restart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date, datetime, time, timedelta, timezone, tzinfo
+from functools import lru_cache
+
+from jobs.cron import Cron, parse_cron
+from jobs.spec import Schedule
+from jobs.zones import find_zone
+
+UTC = timezone.utc
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+MOST_DAYS = 366 * 9
+"""From one 29th of February to the next there are eight years where a century is between."""
+
+
+def next_tick(schedule: Schedule, after: datetime) -> datetime:
+    """The first tick later than ``after`` (aware), in UTC."""
+    if schedule.every is not None:
+        step = timedelta(seconds=schedule.every)
+        return EPOCH + ((after - EPOCH) // step + 1) * step
+    assert schedule.cron is not None
+    return _next_of_cron(parse_cron(schedule.cron), find_zone(schedule.time_zone), after)
+
+
+def ticks_between(schedule: Schedule, after: datetime, until: datetime) -> Iterator[datetime]:
+    """Every tick later than ``after`` and not later than ``until``."""
+    tick = next_tick(schedule, after)
+    while tick <= until:
+        yield tick
+        tick = next_tick(schedule, tick)
+
+
+def _next_of_cron(cron: Cron, zone: tzinfo, after: datetime) -> datetime:
+    # A day back, for a clock that is put back over midnight says the same day for longer.
+    day = after.astimezone(zone).date() - timedelta(days=1)
+    best: datetime | None = None
+    for _ in range(MOST_DAYS):
+        found = next((moment for moment in _moments(cron, zone, day) if moment > after), None)
+        if best is not None:
+            # The day after may begin before the first has come to its end for the second time.
+            return best if found is None else min(best, found)
+        best = found
+        day += timedelta(days=1)
+    if best is None:
+        raise AssertionError("parse_cron has let a day pass that never comes")
+    return best
+
+
+@lru_cache(maxsize=64)
+def _moments(cron: Cron, zone: tzinfo, day: date) -> tuple[datetime, ...]:
+    """When it is due for a day's sake, in order and once each."""
+    if not cron.has(day):
+        return ()
+    found: set[datetime] = set()
+    for hour in cron.hours:
+        for minute in cron.minutes:
+            wall = datetime.combine(day, time(hour, minute))
+            if cron.every_hour:
+                found.update(_as_often_as_it_comes(wall, zone))
+            else:
+                found.add(_once(wall, zone))
+    return tuple(sorted(found))
+
+
+def _as_often_as_it_comes(wall: datetime, zone: tzinfo) -> Iterator[datetime]:
+    for fold in (0, 1):
+        moment = wall.replace(tzinfo=zone, fold=fold).astimezone(UTC)
+        if _wall(moment, zone) == wall:
+            yield moment
+
+
+def _once(wall: datetime, zone: tzinfo) -> datetime:
+    first = wall.replace(tzinfo=zone, fold=0).astimezone(UTC)
+    if _wall(first, zone) == wall:
+        return first
+    # In a gap, fold 0 counts with the offset before it and comes out after it, fold 1 the other way round.
+    before, behind = wall.replace(tzinfo=zone, fold=1).astimezone(UTC), first
+    new = behind.astimezone(zone).utcoffset()
+    while behind - before > timedelta(seconds=1):
+        middle = before + timedelta(seconds=(behind - before).total_seconds() // 2)
+        if middle.astimezone(zone).utcoffset() == new:
+            behind = middle
+        else:
+            before = middle
+    return behind
+
+
+def _wall(moment: datetime, zone: tzinfo) -> datetime:
+    return moment.astimezone(zone).replace(tzinfo=None, fold=0)

@@ -1,0 +1,137 @@
+"""Which tasks were rendered from pictures that are others now.
+
+A task's id is made from the addresses of its pictures, so a picture that was painted over in its place makes
+no new task: only the record says which bytes there were. Files are compared by size and time, objects on S3
+by ETag and size; only where those differ is a picture read, and a file that was merely touched is no change.
+Pictures on the web are taken at their address. Of a task that failed nothing was recorded, so it is tried
+again when one of its pictures is younger than its failure.
+
+Each picture is looked at once, however many tasks it is in, and only records of this job's tasks are read.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Literal
+
+from jobs.agenda import Agenda, BadRows
+from jobs.draft import Draft
+from jobs.errors import InputError, printable
+from jobs.inputs import Inputs, InputStat
+from jobs.ledger import ABSENT, Ledger
+from jobs.parallel import parallel_map
+from jobs.records import READERS, Records
+from jobs.tasks import InputRecord, TaskRecord
+from jobs.web import display, is_web
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A picture that is not what a task was rendered from."""
+
+    id: str
+    name: str
+    uri: str
+    what: Literal["changed", "gone"]
+    """Of a picture that is gone, what was made of it stays: it cannot be made again. Each is told once."""
+
+
+def find_changes(records: Records, ledger: Ledger, agenda: Agenda) -> Iterator[Change]:
+    """What has changed under the tasks of a job that have a record: of each task the first picture that did.
+
+    Raises StorageError.
+    """
+    drafts = (draft for draft, code in agenda.drafts(ledger, BadRows()) if code != ABSENT)
+    with _Pictures(Inputs(agenda.job.base, agenda.job.spec.storage)) as pictures:
+
+        def look(draft: Draft) -> Change | None:
+            record = records.read(draft.id)
+            return None if record is None else _change(record, _uris(draft), pictures)
+
+        told: set[str] = set()
+        for change in parallel_map(look, drafts, READERS):
+            if change is not None and change.what == "changed":
+                yield change
+            elif change is not None and change.uri not in told:
+                told.add(change.uri)
+                yield change
+
+
+def _uris(draft: Draft) -> list[str]:
+    """Every picture of a task that can be looked at, masks included."""
+    masks = (part.mask for part in draft.styles if part.mask is not None)
+    init = () if draft.init is None else (draft.init,)
+    every = itertools.chain((draft.content,), (part.uri for part in draft.styles), masks, init)
+    return [uri for uri in dict.fromkeys(every) if not is_web(uri)]
+
+
+def _change(record: TaskRecord, uris: Sequence[str], pictures: _Pictures) -> Change | None:
+    recorded = {found.uri: found for found in record.inputs}
+    gone: str | None = None
+    for uri in uris:
+        there = pictures.look(uri)
+        if there is None:
+            gone = gone or uri
+        elif record.status == "failed" and not recorded:
+            if there.modified is not None and there.modified > record.finished:
+                return Change(record.id, record.name, display(uri), "changed")
+        elif (was := recorded.get(display(uri))) is not None and pictures.differs(uri, there, was):
+            return Change(record.id, record.name, display(uri), "changed")
+    if gone is None or record.status == "failed":
+        return None
+    return Change(record.id, record.name, printable(gone), "gone")
+
+
+class _Pictures:
+    """The pictures of a job, each looked at once, and read once where that does not tell. Safe in threads."""
+
+    def __init__(self, inputs: Inputs) -> None:
+        self._inputs = inputs
+        self._looks: dict[str, Future[InputStat | None]] = {}
+        self._digests: dict[str, Future[str | None]] = {}
+        # Of their own: who waits for a look must not keep it from being made.
+        self._lookers = ThreadPoolExecutor(READERS, thread_name_prefix="looks")
+
+    def __enter__(self) -> _Pictures:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lookers.shutdown(cancel_futures=True)
+
+    def look(self, uri: str) -> InputStat | None:
+        """None when it is gone, or cannot be looked at."""
+        if uri not in self._looks:  # two threads may look; that harms nothing
+            self._looks[uri] = self._lookers.submit(self._look, uri)
+        return self._looks[uri].result()
+
+    def differs(self, uri: str, there: InputStat, was: InputRecord) -> bool:
+        """Whether its bytes are not those that were recorded."""
+        if there.size != was.size:
+            return True
+        if there.etag is not None and was.etag is not None:
+            same = there.etag == was.etag
+        else:
+            same = there.modified == was.modified
+        return not same and self._digest(uri) != was.sha256
+
+    def _look(self, uri: str) -> InputStat | None:
+        try:
+            return self._inputs.look(uri)
+        except InputError:
+            return None
+
+    def _digest(self, uri: str) -> str | None:
+        if uri not in self._digests:
+            self._digests[uri] = self._lookers.submit(self._read, uri)
+        return self._digests[uri].result()
+
+    def _read(self, uri: str) -> str | None:
+        try:
+            return self._inputs.read(uri).sha256
+        except (
+            InputError
+        ):  # it has become what cannot be used: the task says so when it is rendered
+            return None
