@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.console import Console
 
-from cluster import remote_cli
+from cluster import remote_cli, schedule_cli
 
 if TYPE_CHECKING:
     from cluster.events import Event
@@ -448,6 +448,7 @@ def doctor(
 
 
 remote_cli.add_to(app)
+schedule_cli.add_to(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

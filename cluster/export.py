@@ -17,11 +17,11 @@ from typing import Any
 
 import yaml
 
+from cluster.clock import schedule_of
 from cluster.on_calendar import cron_of, on_calendar
 from cluster.parcel import pack
-from jobs.errors import JobFileError, UsageError
+from jobs.errors import UsageError
 from jobs.load import Job
-from jobs.spec import Schedule
 
 HEAD = "http://stylefarm-head-svc:8265"
 """The dashboard of ``cluster/deploy/raycluster.yaml``, in its own namespace."""
@@ -51,7 +51,7 @@ def kubernetes(job: Job, target: Target) -> dict[str, str]:
 
     Raises JobFileError for what the cluster would not find, UsageError for what Kubernetes cannot say.
     """
-    schedule = _schedule(job)
+    schedule = schedule_of(job)
     # The pod has the job file alone.
     pack(job)
     name = _slug(job.spec.name, LONGEST_NAME)
@@ -148,7 +148,7 @@ _Dumper.add_representer(str, _text)
 
 def systemd(job: Job, target: Target) -> dict[str, str]:
     """The units that render a job, by file name. Raises UsageError for what systemd cannot say."""
-    schedule = _schedule(job)
+    schedule = schedule_of(job)
     cron, zone = cron_of(schedule)
     name = f"stylefarm-{_slug(job.spec.name, LONGEST_NAME)}"
     policy = schedule.concurrency_policy
@@ -190,7 +190,10 @@ def systemd(job: Job, target: Target) -> dict[str, str]:
         events="\n".join(f"OnCalendar={event}" for event in on_calendar(cron, zone)),
     )
     return {
-        unit: _SYSTEMD.format(timer=f"{name}.timer", files=" ".join(units)) + text
+        unit: _SYSTEMD.format(
+            timer=f"{name}.timer", service=service.replace("@", "@*"), files=" ".join(units)
+        )
+        + text
         for unit, text in units.items()
     }
 
@@ -200,7 +203,7 @@ _SYSTEMD = """\
 # Put them into ~/.config/systemd/user (or /etc/systemd/system, and leave --user out), then:
 #
 #   systemctl --user daemon-reload && systemctl --user enable --now {timer}
-#   journalctl --user -u '{timer}' ; systemctl --user list-timers
+#   systemctl --user list-timers; journalctl --user -u '{service}'
 """
 
 _SERVICE = """\
@@ -248,13 +251,6 @@ Persistent=true
 [Install]
 WantedBy=timers.target
 """
-
-
-def _schedule(job: Job) -> Schedule:
-    if job.spec.schedule is None:
-        problem = job.problem(("schedule",), 'is not given; e.g. schedule: {cron: "0 2 * * *"}')
-        raise JobFileError([problem])
-    return job.spec.schedule
 
 
 def _slug(name: str, longest: int) -> str:

@@ -1,0 +1,64 @@
+"""Which ticks are due now: the one that is run, and those that were missed. Pure; no clock, no files.
+
+One rule serves the moment of a tick, a service that was down, and a machine that slept: of everything due
+since it was last looked, the latest is run if it is not older than ``starting_deadline``, and all the others
+were missed. So it is with Kubernetes' CronJob.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from cluster.ticks import next_tick, ticks_between
+from jobs.spec import Schedule
+
+
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """Ticks in a row that are not run."""
+
+    first: datetime
+    last: datetime
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """What is to be done now."""
+
+    run: datetime | None
+    """The tick to run."""
+    missed: Missed | None
+    seen: datetime
+    """Up to here everything is accounted for."""
+
+
+def due(schedule: Schedule, seen: datetime, now: datetime) -> Due:
+    """What is due by ``now`` of what comes after ``seen``."""
+    latest: datetime | None = None
+    missed: Missed | None = None
+    for tick in ticks_between(schedule, seen, now):
+        missed = _and(missed, latest)
+        latest = tick
+    if latest is None:
+        return Due(None, None, seen)
+    deadline = schedule.starting_deadline
+    if deadline is not None and now - latest > timedelta(seconds=deadline):
+        return Due(None, _and(missed, latest), latest)
+    return Due(latest, missed, latest)
+
+
+def _and(missed: Missed | None, tick: datetime | None) -> Missed | None:
+    if tick is None:
+        return missed
+    return Missed(tick, tick, 1) if missed is None else Missed(missed.first, tick, missed.count + 1)
+
+
+def upcoming(schedule: Schedule, now: datetime, count: int) -> list[datetime]:
+    """The next ticks."""
+    found = []
+    for _ in range(count):
+        now = next_tick(schedule, now)
+        found.append(now)
+    return found

@@ -1,0 +1,441 @@
+"""The clock: renders jobs when their schedules are due, for as long as it is left running.
+
+Each tick is a process of its own (``cluster.tick_run``). APScheduler wakes the clock; what is due then is
+found by ``cluster.catch_up`` from what was accounted for before, which is kept on disk. So nothing is lost
+however late it is woken, or however it ended.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.base import BaseTrigger
+from filelock import FileLock, Timeout
+
+from cluster.catch_up import Missed, due
+from cluster.history import History, Tick, stamp
+from cluster.tick_run import LET_FINISH, STOP, Mark, TickRun, read_result
+from cluster.ticks import next_tick
+from jobs.errors import JobFileError, ObjectNotFoundError, UsageError
+from jobs.folder import FolderStorage
+from jobs.load import Job, read_job
+from jobs.spec import Schedule
+
+log = logging.getLogger(__name__)
+
+RELOAD_SECONDS = 5
+"""How often it is looked whether a job file was changed."""
+
+STOP_SECONDS = 60.0
+"""What a run that is to stop has beyond its workers' grace."""
+
+INTERRUPTED = 130
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """How a job is rendered at a tick."""
+
+    options: Sequence[str] = ()
+    """Of ``run`` or ``submit``."""
+    submit: bool = False
+    """Whether a cluster is given it; else it is run from here."""
+
+    def words(self, job: Job, planned: datetime) -> list[str]:
+        """The command line."""
+        schedule = schedule_of(job)
+        words = [sys.executable, "-m", "cluster.cli", "submit" if self.submit else "run", job.file]
+        words += ["--at", planned.isoformat()]
+        words += ["--if-changed"] if schedule.if_changed else []
+        if self.submit:
+            words += ["--follow"]
+            words += ["--replace"] if schedule.concurrency_policy == "replace" else []
+        else:
+            words += ["--json", "--brief"]
+        return [*words, *self.options]
+
+
+@dataclass
+class _Entry:
+    """A job that is rendered on the clock."""
+
+    file: Path
+    job: Job
+    seen: datetime
+    """Ticks up to here are accounted for."""
+    changed: float
+    """When its file was written that was read last."""
+    runs: list[TickRun] = field(default_factory=list)
+    turn: threading.Lock = field(default_factory=threading.Lock)
+    """Ticks are looked after one by one."""
+
+    @property
+    def key(self) -> str:
+        digest = hashlib.sha256(str(self.file).encode("utf-8", "surrogatepass")).hexdigest()
+        return f"{self.file.stem}-{digest[:8]}"
+
+    @property
+    def schedule(self) -> Schedule:
+        return schedule_of(self.job)
+
+
+class Clock:
+    """Renders ``files`` when they are due. ``state`` is the folder of what is kept between its lives.
+
+    Raises JobFileError, and UsageError when another clock works in that folder.
+    """
+
+    def __init__(
+        self,
+        files: Sequence[Path],
+        state: Path,
+        command: Command,
+        say: Say,
+        now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
+    ) -> None:
+        self._command = command
+        self._say = say
+        self._now = now
+        self._folder = state
+        self._storage = FolderStorage(state)
+        self.history = History(state / "history.jsonl")
+        self._state_lock = threading.RLock()
+        self._asked = threading.Event()
+        self._signals: list[int] = []
+        self._watchers: list[threading.Thread] = []
+        jobs = [(file.absolute(), read_job(file.absolute())) for file in files]
+        for _, job in jobs:
+            schedule_of(job)
+        state.mkdir(parents=True, exist_ok=True)
+        self._lock = FileLock(state / "lock")
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise UsageError(
+                f"another stylefarm schedule works in {state}; give this one its own with --state"
+            ) from None
+        self._entries = [self._enter(file, job) for file, job in dict(jobs).items()]
+        self._scheduler = BackgroundScheduler(timezone=timezone.utc)
+
+    def run(self) -> int:
+        """Go on until a signal asks to end. The exit status: 130 after Ctrl-C, 0 after SIGTERM."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._on_signal)
+        for entry in self._entries:
+            self._set(entry)
+        self._scheduler.add_job(self._reload, "interval", seconds=RELOAD_SECONDS)
+        self._scheduler.start()
+        try:
+            for entry in self._entries:
+                # What came due while nobody was there.
+                threading.Thread(target=self._look, args=(entry,), daemon=True).start()
+                self._tell_next(entry)
+            while not self._asked.wait(1.0):
+                pass
+            return self._end()
+        finally:
+            self._scheduler.shutdown(wait=False)
+            self._lock.release()
+
+    # --- what is due -------------------------------------------------------------------------------
+
+    def _set(self, entry: _Entry) -> None:
+        self._scheduler.add_job(
+            self._look,
+            _Alarm(entry.schedule),
+            args=(entry,),
+            id=entry.key,
+            replace_existing=True,
+            # It is never too late to look, one look sees everything, and while one waits for a run to
+            # stop the next must not be lost.
+            misfire_grace_time=None,
+            coalesce=True,
+            max_instances=1000,
+        )
+
+    def _look(self, entry: _Entry) -> None:
+        """See what is due, run the latest and write down the others."""
+        with entry.turn:
+            if self._asked.is_set():
+                return
+            now = self._now()
+            found = due(entry.schedule, entry.seen, now)
+            if found.missed is not None:
+                self._missed(entry, found.missed)
+            if found.run is not None:
+                self._begin(entry, found.run, now)
+            elif found.seen != entry.seen:
+                self._save(entry, seen=found.seen)
+
+    def _missed(self, entry: _Entry, missed: Missed) -> None:
+        deadline = entry.schedule.starting_deadline
+        why = "a later one was due, too" if deadline is None else "it was too late for it"
+        self.history.append(
+            self._tick(entry, missed.first, outcome="missed", reason=why, count=missed.count)
+        )
+        if missed.count == 1:
+            self._say(f"{self._name(entry, missed.first)} was missed: {why}")
+        else:
+            until = f"up to {self._wall(entry, missed.last)}"
+            self._say(
+                f"{missed.count} ticks from {self._name(entry, missed.first)} {until} were missed"
+            )
+
+    def _begin(self, entry: _Entry, planned: datetime, now: datetime) -> None:
+        policy = entry.schedule.concurrency_policy
+        name = self._name(entry, planned)
+        with self._state_lock:
+            before = list(entry.runs)
+        if before and policy == "forbid":
+            why = f"that of {before[0].mark.planned} still ran"
+            # Written down first: else the clock might end in between, and know nothing of it.
+            self.history.append(self._tick(entry, planned, outcome="skipped", reason=why))
+            self._save(entry, seen=planned)
+            self._say(f"{name} was skipped: {why}")
+            return
+        if before and policy == "replace":
+            self._say(f"{name}: the run before it is stopped, and goes on with this one")
+            self._stop(entry, before)
+            if self._asked.is_set():
+                return  # it is due when the clock goes on
+        moment = planned.strftime("%Y%m%dT%H%M%SZ")
+        mark = Mark(
+            stamp(planned), stamp(now), str(self._folder / "logs" / entry.key / f"{moment}.log")
+        )
+        # From here on it is accounted for: should the clock end now, it was interrupted.
+        self._save(entry, seen=planned, starting=mark)
+        try:
+            words = self._command.words(entry.job, planned)
+            run = TickRun.start(words, planned, mark, entry.file.parent)
+        except OSError as error:  # no memory, no room: the next tick may fare better
+            why = f"it could not be started: {error}"
+            self.history.append(
+                self._tick(entry, planned, outcome="failed", started=mark.started, reason=why)
+            )
+            self._save(entry)
+            self._say(f"{name}: {why}")
+            return
+        with self._state_lock:
+            entry.runs.append(run)
+            self._save(entry)
+        late = now - planned
+        behind = f", {_span(late)} late" if late > timedelta(seconds=10) else ""
+        self._say(f"{name} begins{behind}; log: {mark.log}")
+        self._watch(entry, run)
+
+    def _stop(self, entry: _Entry, runs: Sequence[TickRun]) -> None:
+        """Have runs store checkpoints and end."""
+        for run in runs:
+            run.ask_to_stop(STOP, "replaced")
+        until = time.monotonic() + entry.job.spec.workers.grace + STOP_SECONDS
+        while any(run.alive for run in runs) and time.monotonic() < until:
+            time.sleep(0.05)
+        for run in runs:
+            run.kill()
+
+    # --- what became of it -------------------------------------------------------------------------
+
+    def _watch(self, entry: _Entry, run: TickRun) -> None:
+        thread = threading.Thread(target=self._await, args=(entry, run), daemon=True)
+        self._watchers.append(thread)
+        thread.start()
+
+    def _await(self, entry: _Entry, run: TickRun) -> None:
+        self._ended(entry, run, run.wait())
+
+    def _ended(self, entry: _Entry, run: TickRun, status: int | None) -> None:
+        result = read_result(Path(run.mark.log))
+        outcome = run.outcome(status, result)
+        good = outcome == "done"
+        tick = self._tick(
+            entry,
+            run.planned,
+            outcome=outcome,
+            started=run.mark.started,
+            ended=stamp(self._now()),
+            exit_status=status,
+            done=result.done,
+            failed=result.failed,
+            left=result.left,
+            reason=None if good else result.reason,
+            log=run.mark.log,
+        )
+        self.history.append(tick)
+        with self._state_lock:
+            if run in entry.runs:
+                entry.runs.remove(run)
+            self._save(entry)
+        counts = "" if result.done is None else f": {result.done} done, {result.failed} failed"
+        why = f" ({result.reason})" if result.reason and not good else ""
+        self._say(f"{self._name(entry, run.planned)} {outcome}{counts}{why}")
+        if not self._asked.is_set():
+            self._tell_next(entry)
+
+    # --- starting and ending ------------------------------------------------------------------------
+
+    def _enter(self, file: Path, job: Job) -> _Entry:
+        """A job with what is known of it from earlier lives."""
+        entry = _Entry(file, job, self._now(), _written(file))
+        try:
+            known: dict[str, Any] = json.loads(self._storage.get(self._key(entry)))
+            entry.seen = datetime.fromisoformat(known["seen"])
+            marks = [Mark(**mark) for mark in known["runs"]]
+        except ObjectNotFoundError:
+            marks = []
+            self._save(entry)
+        except (ValueError, TypeError, KeyError) as error:
+            raise UsageError(
+                f"{self._folder / self._key(entry)} is damaged ({error}); remove it, and ticks count from now"
+            ) from None
+        for mark in marks:
+            planned = datetime.fromisoformat(mark.planned.replace("Z", "+00:00"))
+            run = TickRun.adopt(mark, planned)
+            if run is None:
+                self._ended(entry, TickRun(mark, planned, None), None)
+            else:
+                entry.runs.append(run)
+                self._say(f"{self._name(entry, planned)} still runs, started by an earlier clock")
+                self._watch(entry, run)
+        return entry
+
+    def _reload(self) -> None:
+        """Take job files that were changed."""
+        for entry in self._entries:
+            written = _written(entry.file)
+            if written == entry.changed:
+                continue
+            entry.changed = written
+            try:
+                job = read_job(entry.file)
+                schedule_of(job)
+            except JobFileError as error:
+                self._say(f"{error}\n  ticks go on as they were; each will say so")
+                continue
+            before, entry.job = entry.schedule, job
+            if entry.schedule != before:
+                self._set(entry)
+                self._tell_next(entry)
+
+    def _on_signal(self, number: int, _: object) -> None:
+        self._signals.append(number)
+        self._asked.set()
+
+    def _end(self) -> int:
+        """Pass the signals on to what runs, and wait for it."""
+        first, heard = self._signals[0], 0
+        while True:
+            with self._state_lock:
+                runs = [run for entry in self._entries for run in entry.runs]
+            if len(self._signals) > heard:
+                heard = len(self._signals)
+                number = first if heard == 1 else STOP
+                for run in runs:
+                    if heard > 2:
+                        run.kill()
+                    else:
+                        run.ask_to_stop(number, "interrupted")
+                if runs and heard == 1:
+                    self._say(
+                        "stopping when what is painting is committed; Ctrl-C once more stops now"
+                        if first == LET_FINISH
+                        else "stopping: what is painting stores a checkpoint"
+                    )
+            if not runs:
+                break
+            time.sleep(0.1)
+        for thread in self._watchers:
+            thread.join(5)
+        return INTERRUPTED if first == LET_FINISH else 0
+
+    # --- what is kept and said ----------------------------------------------------------------------
+
+    def _save(
+        self, entry: _Entry, *, seen: datetime | None = None, starting: Mark | None = None
+    ) -> None:
+        with self._state_lock:
+            entry.seen = seen or entry.seen
+            marks = [run.mark for run in entry.runs] + ([starting] if starting else [])
+            known = {
+                "job": str(entry.file),
+                "seen": entry.seen.isoformat(),
+                "runs": [asdict(mark) for mark in marks],
+            }
+            self._storage.put(self._key(entry), json.dumps(known, indent=1).encode())
+
+    def _key(self, entry: _Entry) -> str:
+        return f"jobs/{entry.key}.json"
+
+    def _tick(self, entry: _Entry, planned: datetime, **fields: Any) -> Tick:
+        return Tick(str(entry.file), entry.job.spec.name, stamp(planned), **fields)
+
+    def _name(self, entry: _Entry, moment: datetime) -> str:
+        return f"{entry.job.spec.name} of {self._wall(entry, moment)}"
+
+    def _wall(self, entry: _Entry, moment: datetime) -> str:
+        return wall_text(entry.job, moment)
+
+    def _tell_next(self, entry: _Entry) -> None:
+        now = self._now()
+        tick = next_tick(entry.schedule, now)
+        self._say(
+            f"{entry.job.spec.name}: next at {self._wall(entry, tick)}, in {_span(tick - now)}"
+        )
+
+
+class _Alarm(BaseTrigger):  # type: ignore[misc]
+    """Wakes the clock at every tick."""
+
+    def __init__(self, schedule: Schedule) -> None:
+        self._schedule = schedule
+
+    def get_next_fire_time(self, previous: datetime | None, now: datetime) -> datetime:
+        return next_tick(self._schedule, previous or now)
+
+
+def wall_text(job: Job, moment: datetime) -> str:
+    """A moment as the clock of the job's schedule shows it."""
+    from jobs.dates import zone_of
+
+    return moment.astimezone(zone_of(job)).strftime("%Y-%m-%d %H:%M:%S %Z")
+
+
+def schedule_of(job: Job) -> Schedule:
+    """The schedule of a job. Raises JobFileError when it has none."""
+    if job.spec.schedule is None:
+        problem = job.problem(("schedule",), 'is not given; e.g. schedule: {cron: "0 2 * * *"}')
+        raise JobFileError([problem])
+    return job.spec.schedule
+
+
+def _written(file: Path) -> float:
+    try:
+        return file.stat().st_mtime
+    except OSError:
+        return 0.0  # it is being replaced, or gone
+
+
+def _span(span: timedelta) -> str:
+    """ "5 min", "3 h 20 min"."""
+    seconds = max(0, round(span.total_seconds()))
+    if seconds < 90:
+        return f"{seconds} s"
+    minutes = round(seconds / 60)
+    hours, rest = divmod(minutes, 60)
+    days, hours_left = divmod(hours, 24)
+    if days:
+        return f"{days} d {hours_left} h"
+    return f"{hours} h {rest} min" if hours else f"{rest} min"

@@ -1,0 +1,155 @@
+"""A run of one tick: a process of its own, so that whatever becomes of it, the clock goes on; and whatever
+becomes of the clock, the run goes on, and is known again by its process."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import psutil
+
+from cluster.events import Finished, from_json
+from cluster.history import Outcome
+
+INTERRUPTED = 130
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """By what a run is known again: JSON-simple, kept on disk."""
+
+    planned: str
+    started: str
+    log: str
+    pid: int = 0
+    """0 while it is being started."""
+    born: float = 0.0
+    """When its process was made, for numbers of processes are used again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a log says of how its run ended."""
+
+    done: int | None = None
+    failed: int | None = None
+    left: int | None = None
+    reason: str | None = None
+    """Of a run that did not come to its end: the last that it said."""
+    complete: bool = False
+    """Whether it came to its end."""
+
+
+class TickRun:
+    """A process that renders, ours or one that an earlier clock started."""
+
+    def __init__(
+        self, mark: Mark, planned: datetime, process: subprocess.Popen[bytes] | None
+    ) -> None:
+        self.mark = mark
+        self.planned = planned
+        self._process = process
+        self.stopped_for: Outcome | None = None
+        """What it was told to stop for."""
+
+    @classmethod
+    def start(cls, command: Sequence[str], planned: datetime, mark: Mark, folder: Path) -> TickRun:
+        """Start it. Its log has what it says to whomever."""
+        log = Path(mark.log)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as file:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                cwd=folder,
+                # Ctrl-C at the clock is for the clock, which passes it on.
+                start_new_session=True,
+            )
+        born = psutil.Process(process.pid).create_time()
+        return cls(Mark(mark.planned, mark.started, mark.log, process.pid, born), planned, process)
+
+    @classmethod
+    def adopt(cls, mark: Mark, planned: datetime) -> TickRun | None:
+        """A run that an earlier clock started, when it is still going on."""
+        run = cls(mark, planned, None)
+        return run if run.alive else None
+
+    @property
+    def alive(self) -> bool:
+        if self._process is not None:
+            return self._process.poll() is None
+        return self._find() is not None
+
+    def wait(self) -> int | None:
+        """Wait until it has ended. Its exit status; None of one that is not ours."""
+        if self._process is not None:
+            return self._process.wait()
+        while self._find() is not None:
+            time.sleep(0.2)
+        return None
+
+    def ask_to_stop(self, number: int, why: Outcome) -> None:
+        """Send it a signal: SIGINT lets what paints be committed, SIGTERM has it store checkpoints."""
+        self.stopped_for = self.stopped_for or why
+        if self.alive:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.mark.pid, number)
+
+    def kill(self) -> None:
+        """End it and all that it started, now."""
+        process = self._find()
+        if process is None:
+            return
+        for each in (*process.children(recursive=True), process):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                each.kill()
+
+    def outcome(self, exit_status: int | None, result: Result) -> Outcome:
+        """How it ended."""
+        if self.stopped_for is not None and not (result.complete and exit_status in (0, 1)):
+            return self.stopped_for
+        if exit_status is None:
+            if not result.complete:
+                return "interrupted"
+            return "failed" if result.failed else "done"
+        if exit_status == INTERRUPTED or exit_status < 0:
+            return "interrupted"
+        return "done" if exit_status == 0 else "failed"
+
+    def _find(self) -> psutil.Process | None:
+        try:
+            process = psutil.Process(self.mark.pid)
+            # A zombie is over, whoever has not asked after it yet.
+            over = process.status() == psutil.STATUS_ZOMBIE
+            return None if over or abs(process.create_time() - self.mark.born) > 0.05 else process
+        except (psutil.Error, ValueError):
+            return None
+
+
+def read_result(log: Path) -> Result:
+    """What a log says: ``finished`` among the events, or the last line that is none."""
+    said: str | None = None
+    try:
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return Result()
+    for line in reversed(lines):
+        event = from_json(line)
+        if isinstance(event, Finished):
+            complete = event.reason not in ("interrupted", "preempted")
+            return Result(event.done, event.failed, event.left, said, complete)
+        if event is None:
+            said = said or (line.strip() or None)
+    return Result(reason=said)
+
+
+STOP, LET_FINISH = signal.SIGTERM, signal.SIGINT
