@@ -12,6 +12,7 @@ Each picture is looked at once, however many tasks it is in, and only records of
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -90,6 +91,7 @@ class _Pictures:
 
     def __init__(self, inputs: Inputs) -> None:
         self._inputs = inputs
+        self._lock = threading.Lock()
         self._looks: dict[str, Future[InputStat | None]] = {}
         self._digests: dict[str, Future[str | None]] = {}
         # Of their own: who waits for a look must not keep it from being made.
@@ -103,8 +105,9 @@ class _Pictures:
 
     def look(self, uri: str) -> InputStat | None:
         """None when it is gone, or cannot be looked at."""
-        if uri not in self._looks:  # two threads may look; that harms nothing
-            self._looks[uri] = self._lookers.submit(self._look, uri)
+        with self._lock:
+            if uri not in self._looks:
+                self._looks[uri] = self._lookers.submit(self._look, uri)
         return self._looks[uri].result()
 
     def differs(self, uri: str, there: InputStat, was: InputRecord) -> bool:
@@ -124,8 +127,9 @@ class _Pictures:
             return None
 
     def _digest(self, uri: str) -> str | None:
-        if uri not in self._digests:
-            self._digests[uri] = self._lookers.submit(self._read, uri)
+        with self._lock:
+            if uri not in self._digests:
+                self._digests[uri] = self._lookers.submit(self._read, uri)
         return self._digests[uri].result()
 
     def _read(self, uri: str) -> str | None:

@@ -207,6 +207,27 @@ def test_systemd_accepts_the_units(tmp_path, policy, folder):
     assert (verified.returncode, complaints) == (0, []), verified.stderr
 
 
+@needs_systemd
+def test_systemd_accepts_the_service_of_the_clock(tmp_path):
+    text = (ROOT / "cluster" / "deploy" / "stylefarm-schedule.service").read_text()
+    found = unit(text)["Service"]
+    assert found["RestartPreventExitStatus"] == "2"
+    assert int(found["TimeoutStopSec"]) > 60
+    # Its command has to be there, and is not on every machine.
+    file = tmp_path / "stylefarm-schedule.service"
+    file.write_text(
+        text.replace("%h/stylefarm/.venv/bin/stylefarm", f"{sys.executable} -m cluster.cli")
+    )
+    verified = subprocess.run(
+        ["systemd-analyze", "verify", "--recursive-errors=one", str(file)],
+        env={"SYSTEMD_UNIT_PATH": f"{tmp_path}:", "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+    )
+    complaints = [line for line in verified.stderr.splitlines() if "stylefarm" in line]
+    assert (verified.returncode, complaints) == (0, []), verified.stderr
+
+
 CRONS = [
     "0 2 * * *",
     "*/15 8-18 * * mon-fri",

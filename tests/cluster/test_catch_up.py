@@ -1,0 +1,108 @@
+"""What is due, on a clock that is only a number: every tick is run or told, once, whenever one looks."""
+
+from __future__ import annotations
+
+import random
+from datetime import datetime, timedelta, timezone
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from cluster.catch_up import due, upcoming
+from cluster.history import History, Tick
+from cluster.ticks import ticks_between
+from jobs.spec import Schedule
+
+UTC = timezone.utc
+BEGIN = datetime(2026, 1, 1, 0, 0, 30, tzinfo=UTC)
+END = datetime(2027, 1, 1, tzinfo=UTC)
+
+
+def schedule(**said: object) -> Schedule:
+    return Schedule.model_validate({"cron": "30 2 * * *", "time_zone": "Europe/Rome", **said})
+
+
+@pytest.mark.parametrize("zone", ["Europe/Rome", "America/New_York"])
+@pytest.mark.parametrize("deadline", [None, "2h"])
+def test_a_year_of_a_clock_that_is_often_away_leaves_no_tick_out(zone, deadline):
+    """It looks at random moments, at times not for weeks, and starts anew each time from what it kept."""
+    asked = schedule(time_zone=zone, starting_deadline=deadline, cron="15,45 2 * * *")
+    chance = random.Random(7)
+    seen, now, run, missed = BEGIN, BEGIN, [], 0
+    while now < END:
+        minutes = chance.choices([1, 5, 20, 60, 600, 3000, 20_000], [9, 9, 9, 20, 6, 1, 0.5])
+        now += timedelta(minutes=minutes[0])
+        found = due(asked, seen, now)
+        assert seen <= found.seen <= now
+        if found.missed is not None:
+            between = list(ticks_between(asked, seen, found.missed.last))
+            assert found.missed.count == len(between)
+            assert (found.missed.first, found.missed.last) == (between[0], between[-1])
+            missed += found.missed.count
+        if found.run is not None:
+            run.append(found.run)
+            assert deadline is None or now - found.run <= timedelta(hours=2)
+        seen = found.seen
+
+    assert run == sorted(set(run))
+    assert len(run) + missed == len(list(ticks_between(asked, BEGIN, seen)))
+    assert missed > 0
+    assert len(run) > 50
+
+
+def test_on_time_there_is_nothing_to_miss():
+    asked = schedule()
+    seen, run = BEGIN, []
+    for tick in ticks_between(asked, BEGIN, END):
+        found = due(asked, seen, tick + timedelta(milliseconds=40))
+        assert (found.run, found.missed, found.seen) == (tick, None, tick)
+        seen = found.seen
+        run.append(tick)
+        assert due(asked, seen, tick + timedelta(minutes=3)).run is None  # not twice
+
+    assert len(run) == 365
+    # By the clock on the wall each was at half past two, but for the night in which there was none.
+    walls = [t.astimezone(ZoneInfo("Europe/Rome")) for t in run]
+    others = [w for w in walls if (w.hour, w.minute) != (2, 30)]
+    assert [w.strftime("%m-%d %H:%M") for w in others] == ["03-29 03:00"]
+
+
+def test_a_deadline_is_a_deadline():
+    asked = schedule(starting_deadline="1h")
+    tick = datetime(2026, 5, 2, 0, 30, tzinfo=UTC)
+    seen = tick - timedelta(hours=3)
+
+    assert due(asked, seen, tick + timedelta(minutes=60)).run == tick
+    late = due(asked, seen, tick + timedelta(minutes=60, seconds=1))
+    assert late.run is None
+    assert late.missed is not None
+    assert (late.missed.first, late.missed.count, late.seen) == (tick, 1, tick)
+    assert due(schedule(), seen, tick + timedelta(hours=20)).run == tick
+
+
+def test_the_next_ones():
+    days = upcoming(schedule(), datetime(2026, 3, 28, 12, tzinfo=UTC), 3)
+
+    assert [day.isoformat() for day in days] == [
+        "2026-03-29T01:00:00+00:00",
+        "2026-03-30T00:30:00+00:00",
+        "2026-03-31T00:30:00+00:00",
+    ]
+
+
+def a_tick(number: int) -> Tick:
+    return Tick("job.yaml", "harbour", f"2026-05-01T00:00:{number:02}Z", "done", done=number)
+
+
+def test_a_history_survives_a_machine_that_stopped_in_the_middle_of_a_line(tmp_path):
+    history = History(tmp_path / "history.jsonl")
+    assert list(history.ticks()) == []
+    history.append(a_tick(1))
+    with (tmp_path / "history.jsonl").open("ab") as file:
+        file.write(b'{"job": "job.yaml", "na')
+    history.append(a_tick(2))
+    with (tmp_path / "history.jsonl").open("ab") as file:
+        file.write(b'{"of": "another version"}\n[]\n\xff\xfe\n')
+    history.append(a_tick(3))
+
+    assert list(History(tmp_path / "history.jsonl").ticks()) == [a_tick(1), a_tick(2), a_tick(3)]
