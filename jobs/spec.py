@@ -369,11 +369,16 @@ def _duration_schema(schema: dict[str, Any]) -> None:
     schema["anyOf"] = [{"type": "number", **number}, text]
 
 
-def _optional_duration_schema(schema: dict[str, Any]) -> None:
+def _optional_duration_schema(schema: dict[str, Any], null: bool = True) -> None:
     number = next(kind for kind in schema.pop("anyOf") if kind["type"] == "number")
-    schema.update(number)
+    # Limits behind a validator keep pydantic's own names.
+    names = {"ge": "minimum", "gt": "exclusiveMinimum"}
+    schema.update({names.get(key, key): value for key, value in number.items()})
     _duration_schema(schema)
-    schema["anyOf"].append({"type": "null"})
+    if null:
+        schema["anyOf"].append({"type": "null"})
+    else:
+        schema.pop("default")
 
 
 Duration = Annotated[float, BeforeValidator(_seconds)]
@@ -639,25 +644,26 @@ def _known_zone(name: str) -> str:
     return name
 
 
+_CRON_SCHEMA: dict[str, Any] = {
+    "type": "string",
+    "pattern": rf"^\s*({'|'.join(MACROS)}|[^\s@]\S*(\s+\S+){{4}})\s*$",
+    "examples": ["0 2 * * *", "*/30 8-18 * * mon-fri", "@daily"],
+}
+
+
 class Schedule(_Model):
     """When `stylefarm schedule` renders the job, in the words of Kubernetes."""
 
     model_config = ConfigDict(
         json_schema_extra={
-            "anyOf": [
-                {"required": ["cron"], "properties": {"every": {"type": "null"}}},
-                {"required": ["every"], "properties": {"cron": {"type": "null"}}},
-            ]
+            "oneOf": [{"required": ["cron"]}, {"required": ["every"]}],
         }
     )
 
     cron: Annotated[str, AfterValidator(_cron)] | None = Field(
         None,
-        description="When: minute, hour, day of the month, month, day of the week; or @daily and its like.",
-        json_schema_extra={
-            "pattern": rf"^\s*({'|'.join(MACROS)}|[^\s@]\S*(\s+\S+){{4}})\s*$",
-            "examples": ["0 2 * * *", "*/30 8-18 * * mon-fri", "@daily"],
-        },
+        description="Minute, hour, day of the month, month and day of the week; or @daily and its like.",
+        json_schema_extra=lambda s: _replace(s, _CRON_SCHEMA),
     )
     every: Annotated[Annotated[Duration, Field(ge=1)] | None, AfterValidator(_cron_or_every)] = (
         Field(

@@ -70,6 +70,13 @@ EVERYTHING: dict[str, Any] = {
     "retries": {"attempts": 2, "storage_patience": "1.5h"},
     "stop": {"max_failures": 20, "max_gpu_hours": 40},
     "notify": {"url": "https://hooks.example/T0/B0", "on": ["failed", "stopped"]},
+    "schedule": {
+        "cron": "0 2 * * mon-fri",
+        "time_zone": "Europe/Rome",
+        "concurrency_policy": "replace",
+        "starting_deadline": "1h",
+        "if_changed": False,
+    },
 }
 
 
@@ -94,6 +101,8 @@ def test_the_example_has_every_key() -> None:
             at = at[0] if part.endswith("[]") else at
         if section == "pairs[]":  # no entry can have them all
             at = set(at) | set(EVERYTHING["pairs"][2])
+        if section == "schedule":  # it is cron or every
+            at = {*at, "every"}
         assert set(at) == set(model.model_fields), section
     assert set(FULL_RECIPE) == set(Recipe.model_fields)
 
@@ -117,6 +126,10 @@ def test_a_job_with_every_key_is_right_for_both() -> None:
         MINIMAL + "workers: {gpus: 0.3, stall_timeout: 90 s, labels: {}}",
         MINIMAL + "stop: {max_gpu_hours: 0.5}",
         MINIMAL + "notify: {url: $WEBHOOK}",
+        MINIMAL + "schedule: {cron: '@daily', starting_deadline: ~}",
+        MINIMAL + "schedule: {every: 90s, concurrency_policy: replace}",
+        MINIMAL.replace(": out", ": 'out/{date}/{time}'") + "schedule: {cron: '*/5 * * * ?'}",
+        MINIMAL + "schedule: ~",
         MINIMAL + "storage: {endpoint_url: ~}",
         MINIMAL + "image: {bit_depth: 16}",
         MINIMAL + "image: {bit_depth: 16, format: tiff}",
@@ -179,6 +192,18 @@ def test_right_for_both(text: str) -> None:
         "image: {bit_depth: 12}",
         "image: {bit_depth: 16, format: jpeg}",
         "image: {bit_depth: 16, format: webp}",
+        "schedule: {}",
+        "schedule: {cron: daily}",
+        "schedule: {cron: '@dayly'}",
+        "schedule: {cron: '0 2 * *'}",
+        "schedule: {cron: 5}",
+        "schedule: {cron: '@daily', every: 1d}",
+        "schedule: {every: 0.5}",
+        "schedule: {every: soon}",
+        "schedule: {every: 1d, time_zone: 1}",
+        "schedule: {every: 1d, concurrency_policy: wait}",
+        "schedule: {every: 1d, starting_deadline: 0}",
+        "schedule: {every: 1d, starting_deadlines: 1h}",
         "losses: {every: 0}",
         "retries: {attempts: 0}",
         "stop: {max_failures: 0}",
