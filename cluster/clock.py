@@ -62,7 +62,7 @@ class Command:
         words += ["--at", planned.isoformat()]
         words += ["--if-changed"] if schedule.if_changed else []
         if self.submit:
-            words += ["--follow"]
+            words += ["--follow", "--json"]
             words += ["--replace"] if schedule.concurrency_policy == "replace" else []
         else:
             words += ["--json", "--brief"]

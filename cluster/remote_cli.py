@@ -152,6 +152,12 @@ def submit(
         bool,
         typer.Option("--follow", "-f", help="Show the run until it ends; Ctrl-C ends only that."),
     ] = False,
+    as_json: Annotated[
+        bool,
+        typer.Option(
+            "--json", help="JSON on stdout: the id, and with --follow one line for each event."
+        ),
+    ] = False,
 ) -> None:
     """Hand a job to a Ray cluster and return at once; prints its id, by which it is asked after.
 
@@ -201,14 +207,14 @@ def submit(
     if replace and not handed.new:
         _cancel_submission(head, head.find(handed.id), None, True, False, say=_tell)
         handed = hand_over(head, rendered, parcel, options)
-    print(handed.id, flush=True)
+    print(json.dumps({"id": handed.id, "new": handed.new}) if as_json else handed.id, flush=True)
     if handed.new:
         _tell(f"submitted to {where}")
     else:
         _tell("it is there already and has not ended, so it was not submitted again")
     if follow:
         _tell("waiting until the cluster begins it ...")
-        _follow(head, handed.id, Console(stderr=True))
+        _follow(head, handed.id, Console(stderr=True), as_json)
     _tell(
         f"  see it:   stylefarm logs {handed.id} --follow\n"
         f"  ask:      stylefarm status {handed.id}\n"

@@ -45,6 +45,18 @@ def schedule(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Most workers at once; overrides workers.max.")
     ] = None,
+    ship_inputs: Annotated[
+        bool,
+        typer.Option(
+            "--ship-inputs", help="As of submit: send what lies beside the job file along."
+        ),
+    ] = False,
+    allow_local: Annotated[
+        bool,
+        typer.Option(
+            "--allow-local", help="As of submit: the cluster sees the job file's folder, too."
+        ),
+    ] = False,
     state: Annotated[
         Path | None,
         typer.Option(
@@ -98,16 +110,28 @@ def schedule(
     elif to is not None or image is not None:
         raise UsageError("--to and --image are for --export, which is not given")
     else:
-        _run(jobs, folder, address, pool, workers)
+        shipping = [
+            *(["--ship-inputs"] if ship_inputs else []),
+            *(["--allow-local"] if allow_local else []),
+        ]
+        _run(jobs, folder, address, pool, workers, shipping)
 
 
 def _run(
-    jobs: list[Path], folder: Path, address: str | None, pool: str, workers: int | None
+    jobs: list[Path],
+    folder: Path,
+    address: str | None,
+    pool: str,
+    workers: int | None,
+    shipping: list[str],
 ) -> None:
     from cluster.clock import Clock, Command
+    from jobs.errors import UsageError
 
     submit = address is not None and address.startswith(("http://", "https://"))
-    options = []
+    if shipping and not submit:
+        raise UsageError(f"{shipping[0]} is for an --address such as http://head:8265")
+    options = list(shipping)
     if address is not None:
         options += ["--address", address]
     if not submit:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import secrets
 import shutil
 import subprocess
@@ -20,6 +21,7 @@ from typing import Any
 import psutil
 import pytest
 
+from cluster.history import History
 from jobs import keys
 from tests.farm import ROOT, command, records_of, stylefarm, wait_for, write_job
 from tests.rigs import free_port
@@ -228,6 +230,80 @@ def test_proofs_and_then_the_chosen_ones_are_rendered_on_the_cluster(tmp_path, h
     assert small.stdout != chosen.stdout
     code, stands = head.status(small.stdout.strip())
     assert (code, stands["state"], stands["done"]) == (0, "succeeded", 2)
+
+
+@pytest.mark.slow
+def test_a_job_is_replaced_while_it_runs_and_renders_to_the_output_of_one_moment(tmp_path, head):
+    knobs = {
+        "output": str(tmp_path / "{date}"),
+        "workers": {"max": 1, "batch": 1},
+        "recipe": {"steps": 100_000, "optimizer": "adam", "segment": 20},
+    }
+    job = write_job(tmp_path / "job", photos=1, styles=1, name="night", **knobs)
+    ship = ("--ship-inputs", "--at", "2026-11-24", "--if-changed")
+    out = tmp_path / "2026-11-24"
+
+    first = head.stylefarm("submit", job, *ship)
+    assert first.returncode == 0, first.stderr
+    name = first.stdout.strip()
+    wait_for(lambda: painting(out, name), 120)
+    assert head.stylefarm("submit", job, *ship).stdout == first.stdout  # it is there already
+    other_day = head.stylefarm("submit", job, "--ship-inputs", "--at", "2026-11-25", "--json")
+    assert json.loads(other_day.stdout)["new"] is True
+    head.stylefarm("cancel", json.loads(other_day.stdout)["id"], "--now")
+
+    second = head.stylefarm("submit", job, *ship, "--replace")
+
+    assert second.returncode == 0, second.stderr
+    assert second.stdout == f"{name}-2\n"
+    _, before = head.status(name)
+    assert before["id"] == f"{name}-2"
+    listed = json.loads(head.stylefarm("list", "--json").stdout)
+    assert {row["state"] for row in listed if row["id"] == name} == {"stopped"}
+    wait_for(lambda: painting(out, f"{name}-2"), 120)
+    assert list((out / "checkpoints").iterdir())
+    assert head.stylefarm("cancel", f"{name}-2", "--now").returncode == 0
+
+
+@pytest.mark.slow
+def test_the_clock_hands_jobs_to_the_cluster(tmp_path, head):
+    job = write_job(
+        tmp_path / "job",
+        photos=1,
+        styles=1,
+        name="tick",
+        output=str(tmp_path / "out"),
+        schedule={"every": "1d"},
+    )
+    state = tmp_path / "state"
+    words = ("schedule", job, "--address", head.address, "--ship-inputs", "--state", state)
+    # It was due, and nobody was there.
+    once = clock_of(head, *words, log=tmp_path / "log")
+    wait_for(lambda: list(state.glob("jobs/*.json")), 60)
+    once.terminate()
+    assert once.wait(60) == 0
+    (file,) = state.glob("jobs/*.json")
+    file.write_text(
+        re.sub(r'"seen": "[^"]*"', '"seen": "2026-01-01T00:00:00+00:00"', file.read_text())
+    )
+    clock = clock_of(head, *words, log=tmp_path / "log")
+    history = History(state / "history.jsonl")
+    wait_for(lambda: [t for t in history.ticks() if t.outcome != "missed"], 90)
+    clock.terminate()
+    assert clock.wait(60) == 0
+    *_, tick = history.ticks()
+    assert (tick.outcome, tick.exit_status, tick.done, tick.failed) == ("done", 0, 1, 0)
+    assert len(list((tmp_path / "out" / "images").iterdir())) == 1
+    (listed, *_) = json.loads(head.stylefarm("list", "--json").stdout)
+    assert (listed["job"], listed["state"]) == ("tick", "succeeded")
+
+
+def clock_of(head: Head, *words: str | Path, log: Path) -> subprocess.Popen[bytes]:
+    env = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": head.token}
+    with log.open("ab") as file:
+        return subprocess.Popen(
+            command(*words), env={**os.environ, **env}, stdout=file, stderr=file
+        )
 
 
 def test_who_is_not_let_in_or_asks_nobody_is_told_so_in_a_sentence(tmp_path, head):
