@@ -230,11 +230,11 @@ def _render(
                 records.close()
         # Rows that end the run end it after what was running has been committed.
         reader.check()
+        gallery.write()  # first: the summary's being there says that a run came to its end
         _write_summary(storage, records)
-        gallery.write()
     elif not _is_summed_up(storage, ledger):  # the last run was killed before it came to that
-        _write_summary(storage, records)
         gallery.write()
+        _write_summary(storage, records)
 
     census = reader.wait(LAST_LOOK_SECONDS)
     left = None if census is None else census.left - counts.done - counts.failed

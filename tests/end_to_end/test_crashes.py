@@ -45,7 +45,7 @@ def contents(storage: Storage) -> dict[str, bytes | None]:
     for stat in storage.list():
         if stat.key.startswith((keys.SEGMENTS, keys.PROBE)):
             continue  # how records are packed is nobody's business; a probe is swept when it is old
-        timed = (keys.RECORDS, keys.JOB, keys.SUMMARY, keys.LIVE)
+        timed = (keys.RECORDS, keys.JOB, keys.SUMMARY, keys.LIVE, keys.INDEX, keys.GALLERY)
         found[stat.key] = None if stat.key.startswith(timed) else storage.get(stat.key)
     return found
 

@@ -321,16 +321,20 @@ def test_plan_names_masks_that_are_not_there_with_their_field(tmp_path):
 
 def test_plan_says_what_memory_a_render_takes_and_what_of_it_is_history(tmp_path):
     recipe = {"size": 2048, "start_size": None, "margin": 0, "history": 100}
-    planned = stylefarm("plan", write_job(tmp_path, recipe=recipe)).stdout
+    planned, _, proofs = stylefarm("plan", write_job(tmp_path, recipe=recipe)).stdout.partition(
+        "proofs ("
+    )
 
     whole, strips, history = map(float, re.findall(r"([\d.]+) GiB", planned))
     assert history == pytest.approx(100 * 24 * 2048**2 / 2**30, abs=0.05)
     assert whole > strips > history
 
+    assert whole > 5 * float(re.findall(r"([\d.]+) GiB", proofs)[0])
+
     recipe |= {"optimizer": "adam", "learning_rate": 1.0}
     planned = stylefarm("plan", write_job(tmp_path, recipe=recipe)).stdout
     assert "history" not in planned
-    assert len(re.findall(r"GiB", planned)) == 2
+    assert len(re.findall(r"GiB", planned)) == 4  # of pictures and proofs, each whole or in strips
 
 
 def test_plan_knows_the_time_from_earlier_renders(tmp_path):
