@@ -17,6 +17,24 @@ import typer
 from rich.console import Console
 
 from cluster import remote_cli, schedule_cli
+from cluster.options import (
+    AsJson,
+    At,
+    EndpointUrl,
+    Events,
+    IfChanged,
+    JobPath,
+    Limit,
+    Overwrite,
+    Pool,
+    Proof,
+    ProofSize,
+    Quiet,
+    RetryFailed,
+    Select,
+    Verify,
+    Workers,
+)
 
 if TYPE_CHECKING:
     from cluster.events import Event
@@ -52,20 +70,9 @@ def common(
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 
-JobPath = Annotated[Path, typer.Argument(metavar="JOB", help="The job file (YAML).")]
-AsJson = Annotated[bool, typer.Option("--json", help="JSON on stdout, and nothing else there.")]
 Address = Annotated[
     str | None,
     typer.Option(help="A Ray cluster to use, e.g. auto or 10.0.0.1:6379. Default: this machine."),
-]
-ProofSize = Annotated[
-    int | None,
-    typer.Option(
-        min=32, help="Pixels of a proof's longest side. Default: 256.", show_default=False
-    ),
-]
-EndpointUrl = Annotated[
-    str | None, typer.Option(help="The S3 endpoint, when OUTPUT is s3:// and not on AWS.")
 ]
 
 
@@ -135,35 +142,6 @@ def plan(
         print(to_text(made, missing, proofs))
 
 
-Pool = Annotated[
-    Literal["ray", "inline"],
-    typer.Option(help="ray: a process for each worker; inline: one worker in this process."),
-]
-Workers = Annotated[
-    int | None, typer.Option(min=1, help="Most workers at once; overrides workers.max.")
-]
-IfChanged = Annotated[
-    bool,
-    typer.Option(
-        "--if-changed",
-        help="Render again, too, what was rendered of pictures that have changed since.",
-    ),
-]
-At = Annotated[
-    str | None,
-    typer.Option(
-        metavar="DATE",
-        help="What {date} and {time} in output stand for, e.g. 2026-11-25 or 2026-11-25T02:00. Default: now.",
-    ),
-]
-Limit = Annotated[int | None, typer.Option(min=1, help="Render at most so many tasks.")]
-RetryFailed = Annotated[
-    bool, typer.Option("--retry-failed", help="Take the tasks that failed earlier, too.")
-]
-Events = Annotated[bool, typer.Option("--json", help="One JSON line for each event on stdout.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
-
-
 @app.command(
     epilog="Examples:  stylefarm run job.yaml  |  stylefarm run job.yaml --address auto --limit 10  |  "
     "stylefarm run job.yaml --proof  |  stylefarm run job.yaml --json > events.jsonl"
@@ -173,29 +151,12 @@ def run(
     address: Address = None,
     pool: Pool = "ray",
     workers: Workers = None,
-    proof: Annotated[
-        bool,
-        typer.Option("--proof", help="Render every picture small, into proofs/, to choose from."),
-    ] = False,
+    proof: Proof = False,
     proof_size: ProofSize = None,
-    select: Annotated[
-        str | None,
-        typer.Option(
-            metavar="IDS|FILE|all",
-            help="Render these tasks alone: ids, a file of them, or all whose proof is done.",
-        ),
-    ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Render everything again.")
-    ] = False,
+    select: Select = None,
+    overwrite: Overwrite = False,
     retry_failed: RetryFailed = False,
-    verify: Annotated[
-        bool,
-        typer.Option(
-            "--verify",
-            help="Read finished pictures first; render again what is missing or damaged.",
-        ),
-    ] = False,
+    verify: Verify = False,
     if_changed: IfChanged = False,
     limit: Limit = None,
     at: At = None,

@@ -14,6 +14,21 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from cluster.options import (
+    AsJson,
+    At,
+    IfChanged,
+    JobPath,
+    Limit,
+    Overwrite,
+    Proof,
+    ProofSize,
+    RetryFailed,
+    Select,
+    Verify,
+    Workers,
+)
+
 if TYPE_CHECKING:
     from cluster.standing import Standing
     from cluster.submission import Submission
@@ -31,7 +46,6 @@ CANCEL_LOOK_SECONDS = 1.0
 BEGIN_SECONDS = 60.0
 """How long a run may take from when Ray calls it running to its first sign in the output."""
 
-JobPath = Annotated[Path, typer.Argument(metavar="JOB", help="The job file (YAML).")]
 Name = Annotated[
     str,
     typer.Argument(metavar="ID_OR_JOB", help="What submit printed, or the job file itself."),
@@ -43,7 +57,6 @@ Address = Annotated[
         "RAY_ADDRESS where that is http.",
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="JSON on stdout, and nothing else there.")]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -93,54 +106,16 @@ def submit(
             help="Run the job file where it is: the cluster sees its folder under the same path.",
         ),
     ] = False,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Most workers at once; overrides workers.max.")
-    ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Render at most so many tasks.")] = None,
-    proof: Annotated[
-        bool,
-        typer.Option("--proof", help="Render every picture small, into proofs/, to choose from."),
-    ] = False,
-    proof_size: Annotated[
-        int | None,
-        typer.Option(
-            min=32, help="Pixels of a proof's longest side. Default: 256.", show_default=False
-        ),
-    ] = None,
-    select: Annotated[
-        str | None,
-        typer.Option(
-            metavar="IDS|FILE|all",
-            help="Render these tasks alone: ids, a file of them, or all whose proof is done.",
-        ),
-    ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Render everything again.")
-    ] = False,
-    retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Take the tasks that failed earlier, too.")
-    ] = False,
-    verify: Annotated[
-        bool,
-        typer.Option(
-            "--verify",
-            help="Read finished pictures first; render again what is missing or damaged.",
-        ),
-    ] = False,
-    if_changed: Annotated[
-        bool,
-        typer.Option(
-            "--if-changed",
-            help="Render again, too, what was rendered of pictures that have changed since.",
-        ),
-    ] = False,
-    at: Annotated[
-        str | None,
-        typer.Option(
-            metavar="DATE",
-            help="What {date} and {time} in output stand for, e.g. 2026-11-25. Default: now.",
-        ),
-    ] = None,
+    workers: Workers = None,
+    limit: Limit = None,
+    proof: Proof = False,
+    proof_size: ProofSize = None,
+    select: Select = None,
+    overwrite: Overwrite = False,
+    retry_failed: RetryFailed = False,
+    verify: Verify = False,
+    if_changed: IfChanged = False,
+    at: At = None,
     replace: Annotated[
         bool,
         typer.Option(

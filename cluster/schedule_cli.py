@@ -13,6 +13,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from cluster.options import Pool, Workers
+
 STATE = Path("stylefarm") / "schedule"
 """Below the user's folder for what programs keep."""
 
@@ -38,13 +40,8 @@ def schedule(
             "cluster for runs from here, such as auto. Default: this machine."
         ),
     ] = None,
-    pool: Annotated[
-        Literal["ray", "inline"],
-        typer.Option(help="As of run."),
-    ] = "ray",
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Most workers at once; overrides workers.max.")
-    ] = None,
+    pool: Pool = "ray",
+    workers: Workers = None,
     ship_inputs: Annotated[
         bool,
         typer.Option(

@@ -1,0 +1,65 @@
+"""Options that several commands have, in the same words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+JobPath = Annotated[Path, typer.Argument(metavar="JOB", help="The job file (YAML).")]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON on stdout, and nothing else there.")]
+ProofSize = Annotated[
+    int | None,
+    typer.Option(
+        min=32, help="Pixels of a proof's longest side. Default: 256.", show_default=False
+    ),
+]
+EndpointUrl = Annotated[
+    str | None, typer.Option(help="The S3 endpoint, when OUTPUT is s3:// and not on AWS.")
+]
+Pool = Annotated[
+    Literal["ray", "inline"],
+    typer.Option(help="ray: a process for each worker; inline: one worker in this process."),
+]
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="Most workers at once; overrides workers.max.")
+]
+IfChanged = Annotated[
+    bool,
+    typer.Option(
+        "--if-changed",
+        help="Render again, too, what was rendered of pictures that have changed since.",
+    ),
+]
+At = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DATE",
+        help="What {date} and {time} in output stand for, e.g. 2026-11-25 or 2026-11-25T02:00. Default: now.",
+    ),
+]
+Limit = Annotated[int | None, typer.Option(min=1, help="Render at most so many tasks.")]
+RetryFailed = Annotated[
+    bool, typer.Option("--retry-failed", help="Take the tasks that failed earlier, too.")
+]
+Events = Annotated[bool, typer.Option("--json", help="One JSON line for each event on stdout.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
+Proof = Annotated[
+    bool, typer.Option("--proof", help="Render every picture small, into proofs/, to choose from.")
+]
+Select = Annotated[
+    str | None,
+    typer.Option(
+        metavar="IDS|FILE|all",
+        help="Render these tasks alone: ids, a file of them, or all whose proof is done.",
+    ),
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Render everything again.")]
+Verify = Annotated[
+    bool,
+    typer.Option(
+        "--verify",
+        help="Read finished pictures first; render again what is missing or damaged.",
+    ),
+]
