@@ -7,6 +7,7 @@ within 20%). The machine should have nothing else to do.
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
@@ -43,7 +44,10 @@ def stylefarm(*arguments: str | Path) -> tuple[str, float]:
 
 
 def main() -> None:
-    for number, job in enumerate(JOBS):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("jobs", nargs="*", type=int, help="of 1, 2, 3; default: all")
+    wanted = parser.parse_args().jobs or range(1, len(JOBS) + 1)
+    for number, job in ((number, JOBS[number - 1]) for number in wanted):
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             (folder / "photos").mkdir()
@@ -61,7 +65,7 @@ def main() -> None:
             _, took = stylefarm("run", folder / "job.yaml", "--pool", "inline", "--quiet")
         off = told / took - 1
         print(
-            f"job {number + 1}: {job['photos']} x {job['recipe']}: told {told:.1f} s, took {took:.1f} s: "
+            f"job {number}: {job['photos']} x {job['recipe']}: told {told:.1f} s, took {took:.1f} s: "
             f"{off:+.0%} ({'met' if abs(off) <= 0.2 else 'MISSED'}; the pilot took {pilot:.1f} s)",
             flush=True,
         )
