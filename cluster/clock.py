@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta, timezone
@@ -28,12 +28,10 @@ from cluster.catch_up import Missed, due
 from cluster.history import History, Tick, stamp
 from cluster.tick_run import LET_FINISH, STOP, Mark, TickRun, read_result
 from cluster.ticks import next_tick
-from jobs.errors import JobFileError, ObjectNotFoundError, UsageError
+from jobs.errors import JobFileError, ObjectNotFoundError, StylefarmError, UsageError
 from jobs.folder import FolderStorage
 from jobs.load import Job, read_job
 from jobs.spec import Schedule
-
-log = logging.getLogger(__name__)
 
 RELOAD_SECONDS = 5
 """How often it is looked whether a job file was changed."""
@@ -168,7 +166,17 @@ class Clock:
         )
 
     def _look(self, entry: _Entry) -> None:
-        """See what is due, run the latest and write down the others."""
+        """Do what is due. What goes wrong with that is told, and ends nothing: the next look finds it due
+        still."""
+        try:
+            self._do_what_is_due(entry)
+        except (StylefarmError, OSError) as error:
+            self._say(f"{entry.job.spec.name}: {error}; it is tried again at the next tick")
+        except Exception:  # a bug of ours: the other jobs go on
+            self._say(f"{entry.job.spec.name}: {traceback.format_exc()}")
+
+    def _do_what_is_due(self, entry: _Entry) -> None:
+        """Run the latest tick and write down the others."""
         with entry.turn:
             if self._asked.is_set():
                 return
@@ -255,7 +263,17 @@ class Clock:
         thread.start()
 
     def _await(self, entry: _Entry, run: TickRun) -> None:
-        self._ended(entry, run, run.wait())
+        status = run.wait()
+        try:
+            self._ended(entry, run, status)
+        except (StylefarmError, OSError) as error:
+            self._say(
+                f"{self._name(entry, run.planned)} has ended, but that cannot be written down: {error}"
+            )
+        finally:
+            with self._state_lock:
+                if run in entry.runs:
+                    entry.runs.remove(run)
 
     def _ended(self, entry: _Entry, run: TickRun, status: int | None) -> None:
         result = read_result(Path(run.mark.log))
@@ -367,14 +385,14 @@ class Clock:
         self, entry: _Entry, *, seen: datetime | None = None, starting: Mark | None = None
     ) -> None:
         with self._state_lock:
-            entry.seen = seen or entry.seen
             marks = [run.mark for run in entry.runs] + ([starting] if starting else [])
             known = {
                 "job": str(entry.file),
-                "seen": entry.seen.isoformat(),
+                "seen": (seen or entry.seen).isoformat(),
                 "runs": [asdict(mark) for mark in marks],
             }
             self._storage.put(self._key(entry), json.dumps(known, indent=1).encode())
+            entry.seen = seen or entry.seen
 
     def _key(self, entry: _Entry) -> str:
         return f"jobs/{entry.key}.json"

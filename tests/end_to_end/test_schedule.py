@@ -349,3 +349,22 @@ def test_the_next_ticks_are_shown_and_exports_are_written(tmp_path):
     }
     printed = stylefarm("schedule", job, "--export", "systemd").stdout
     assert "OnCalendar=*-*-* 02:30:00 Europe/Rome" in printed
+
+
+def test_a_state_that_cannot_be_written_is_told_and_nothing_is_lost(tmp_path, farm):
+    clock = farm(a_job(tmp_path), "--seconds", "0.1")
+    wait_for(lambda: "done" in outcomes(tmp_path), 30)
+    jobs, log = tmp_path / "state" / "jobs", tmp_path / "clock.log"
+
+    jobs.rename(tmp_path / "elsewhere")
+    jobs.write_text("in the way")
+    wait_for(lambda: log.read_text().count("it is tried again at the next tick") >= 2, 30)
+    ended = outcomes(tmp_path).count("done")
+    jobs.unlink()
+    (tmp_path / "elsewhere").rename(jobs)
+    wait_for(lambda: outcomes(tmp_path).count("done") >= ended + 2, 30)
+
+    assert end(clock) == 0
+    assert "Traceback" not in log.read_text()
+    # Those that could not be begun are told as missed.
+    assert sum(tick.count for tick in told(tmp_path) if tick.outcome == "missed") >= 1
