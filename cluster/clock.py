@@ -39,6 +39,9 @@ RELOAD_SECONDS = 5
 STOP_SECONDS = 60.0
 """What a run that is to stop has beyond its workers' grace."""
 
+LOGS_KEPT = 400
+"""Of a job: more than a year of nights."""
+
 INTERRUPTED = 130
 
 Say = Callable[[str], None]
@@ -118,6 +121,7 @@ class Clock:
         jobs = [(file.absolute(), read_job(file.absolute())) for file in files]
         for _, job in jobs:
             schedule_of(job)
+        self._names = [job.spec.name for job in dict(jobs).values()]
         state.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(state / "lock")
         try:
@@ -171,9 +175,9 @@ class Clock:
         try:
             self._do_what_is_due(entry)
         except (StylefarmError, OSError) as error:
-            self._say(f"{entry.job.spec.name}: {error}; it is tried again at the next tick")
+            self._say(f"{self._label(entry)}: {error}; it is tried again at the next tick")
         except Exception:  # a bug of ours: the other jobs go on
-            self._say(f"{entry.job.spec.name}: {traceback.format_exc()}")
+            self._say(f"{self._label(entry)}: {traceback.format_exc()}")
 
     def _do_what_is_due(self, entry: _Entry) -> None:
         """Run the latest tick and write down the others."""
@@ -224,6 +228,7 @@ class Clock:
         mark = Mark(
             stamp(planned), stamp(now), str(self._folder / "logs" / entry.key / f"{moment}.log")
         )
+        _keep_few(Path(mark.log).parent)
         # From here on it is accounted for: should the clock end now, it was interrupted.
         self._save(entry, seen=planned, starting=mark)
         try:
@@ -298,6 +303,8 @@ class Clock:
                 entry.runs.remove(run)
             self._save(entry)
         counts = "" if result.done is None else f": {result.done} done, {result.failed} failed"
+        if good and result.done == 0:
+            counts = ": nothing was new"
         why = f" ({result.reason})" if result.reason and not good else ""
         self._say(f"{self._name(entry, run.planned)} {outcome}{counts}{why}")
         if not self._asked.is_set():
@@ -401,7 +408,12 @@ class Clock:
         return Tick(str(entry.file), entry.job.spec.name, stamp(planned), **fields)
 
     def _name(self, entry: _Entry, moment: datetime) -> str:
-        return f"{entry.job.spec.name} of {self._wall(entry, moment)}"
+        return f"{self._label(entry)} of {self._wall(entry, moment)}"
+
+    def _label(self, entry: _Entry) -> str:
+        """Its name, with the file where another job has the same."""
+        name = entry.job.spec.name
+        return name if self._names.count(name) < 2 else f"{name} ({entry.file})"
 
     def _wall(self, entry: _Entry, moment: datetime) -> str:
         return wall_text(entry.job, moment)
@@ -410,7 +422,7 @@ class Clock:
         now = self._now()
         tick = next_tick(entry.schedule, now)
         self._say(
-            f"{entry.job.spec.name}: next at {self._wall(entry, tick)}, in {_span(tick - now)}"
+            f"{self._label(entry)}: next at {self._wall(entry, tick)}, in {_span(tick - now)}"
         )
 
 
@@ -437,6 +449,12 @@ def schedule_of(job: Job) -> Schedule:
         problem = job.problem(("schedule",), 'is not given; e.g. schedule: {cron: "0 2 * * *"}')
         raise JobFileError([problem])
     return job.spec.schedule
+
+
+def _keep_few(logs: Path) -> None:
+    """Remove the oldest logs, that a schedule of seconds does not fill the disk."""
+    for old in sorted(logs.glob("*.log"))[: -LOGS_KEPT + 1]:
+        old.unlink(missing_ok=True)
 
 
 def _written(file: Path) -> float:

@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from dataclasses import asdict
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -162,27 +162,32 @@ def _show_history(folder: Path, jobs: list[Path], as_json: bool) -> None:
         print(f"no tick so far, as {folder} knows")
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in (
-        "job",
-        "due (UTC)",
-        "began",
-        "ended",
-        "outcome",
-        "done",
-        "failed",
-        "left",
-        "why",
-    ):
-        table.add_column(heading, overflow="fold")
+    headings = ("job", "due (UTC)", "late", "took", "outcome", "done", "failed", "left", "why")
+    for heading in headings:
+        counted = heading in ("late", "took", "done", "failed", "left")
+        table.add_column(
+            heading,
+            overflow="fold",
+            no_wrap=heading not in ("job", "why"),
+            justify="right" if counted else "left",
+        )
     for tick in ticks:
         numbers = ("" if n is None else f"{n:,}" for n in (tick.done, tick.failed, tick.left))
         outcome = tick.outcome if tick.count == 1 else f"{tick.outcome} x {tick.count:,}"
-        times = (_short(tick.started), _short(tick.ended))
+        times = (_span(tick.planned, tick.started), _span(tick.started, tick.ended))
         table.add_row(tick.name, _short(tick.planned), *times, outcome, *numbers, tick.reason or "")
     Console(markup=False, highlight=False).print(table)
     last = next((tick.log for tick in reversed(ticks) if tick.log), None)
     if last is not None:
         print(f"the last one's log: {last}")
+
+
+def _span(begin: str | None, end: str | None) -> str:
+    if begin is None or end is None:
+        return ""
+    moments = (datetime.fromisoformat(text.replace("Z", "+00:00")) for text in (begin, end))
+    first, last = moments
+    return str(max(timedelta(0), last - first))
 
 
 def _short(moment: str | None) -> str:

@@ -58,7 +58,10 @@ def test_planning_needs_no_torch_and_no_ray(statement):
                 "cluster/submit.py",
             },
         ),
-        ("yaml", {"jobs/source.py"}),
+        ("yaml", {"jobs/source.py", "cluster/export.py"}),  # read; written
+        ("apscheduler", {"cluster/clock.py"}),
+        ("filelock", {"cluster/clock.py"}),
+        ("jinja2", {"jobs/report/gallery.py"}),
         ("PIL", {"stylize/images.py", "stylize/inputs.py", "stylize/loop.py"}),
         ("tifffile", {"stylize/deep.py"}),
         ("pyarrow", {"jobs/manifest.py", "jobs/segments.py"}),
