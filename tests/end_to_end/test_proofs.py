@@ -178,3 +178,18 @@ def test_checkpoints_of_what_was_not_chosen_stay(tmp_path):
 
     assert ran.returncode == 0, ran.stderr
     assert checkpoint.exists()
+
+
+def test_proofs_of_a_dated_output_are_promoted_into_that_output(tmp_path):
+    job = write_job(tmp_path, photos=1, styles=1, recipe=SIZES, output="out/{date}")
+    day = ("--at", "2026-11-24")
+    assert stylefarm("run", job, *INLINE, "--proof", *day).returncode == 0
+
+    ran = stylefarm("promote", tmp_path / "out" / "2026-11-24", "--select", "all", *INLINE)
+
+    assert ran.returncode == 0, ran.stderr
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["2026-11-24"]
+    assert len(done_in(tmp_path / "out" / "2026-11-24")) == 1
+    # By its job file it is that of the day, which has none.
+    today = stylefarm("promote", job, "--select", "all", *INLINE)
+    assert (today.returncode, "no proof is done" in today.stderr) == (2, True)

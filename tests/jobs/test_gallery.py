@@ -18,6 +18,7 @@ from jobs.segments import Entry, entry_of
 from jobs.storage import Storage, open_storage
 from jobs.tasks import TaskRecord
 from tests.jobs.support import a_record
+from tests.rigs import Rig
 
 
 def done(number: int, name: str = "", extension: str = "png") -> TaskRecord:
@@ -192,19 +193,22 @@ def test_every_link_leads_to_something_in_the_output(
     assert set(pictures) <= shown
 
 
-def test_pages_that_are_not_needed_any_more_go(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_pages_that_are_not_needed_any_more_go(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gallery, "PAGE", 1)
-    storage = an_output(tmp_path, done(1), done(2))
-    proofs = open_storage(str(tmp_path / "proofs"))
+    storage, proofs = rig.open(), rig.open("proofs")
+    records = Records(storage)
+    for number in (1, 2):
+        records.commit(done(number))
+    records.close()
     write_gallery(storage, proofs)
-    assert len(list((tmp_path / "gallery").iterdir())) == 2
+    assert len(list(storage.list(keys.GALLERY))) == 2
 
-    Records(storage).forget([f"{2:016x}"])
+    records = Records(storage)
+    records.forget([f"{2:016x}"])
     write_gallery(storage, proofs)
 
-    assert [p.name for p in (tmp_path / "gallery").iterdir()] == ["pictures-1.html"]
+    assert [found.key for found in storage.list(keys.GALLERY)] == ["gallery/pictures-1.html"]
+    assert b"picture 1" in storage.get(keys.INDEX)
 
 
 def test_pages_ask_nobody_for_anything() -> None:
