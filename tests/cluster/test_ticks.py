@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from array import array
 from datetime import datetime, timedelta, timezone
+from functools import cache
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -23,39 +24,34 @@ def schedule(cron: str, zone: str = "UTC") -> Schedule:
     return Schedule.model_validate({"cron": cron, "time_zone": zone})
 
 
-def walls(zone: str) -> Iterator[tuple[datetime, datetime, bool]]:
-    """Every minute of the year, what the clock on the wall says then, and whether it says so again."""
-    there, moment = ZoneInfo(zone), BEGIN
+@cache
+def walls(zone: str) -> array[int]:
+    """Of every minute of the year the minute of the day that the clock on the wall shows; negative where it
+    shows it for the second time."""
+    there, moment, shown = ZoneInfo(zone), BEGIN, array("h")
     while moment < END:
         wall = moment.astimezone(there)
-        yield moment, wall.replace(tzinfo=None, fold=0), bool(wall.fold)
+        minute = 60 * wall.hour + wall.minute
+        shown.append(-minute - 1 if wall.fold else minute)
         moment += MINUTE
-
-
-def gaps(zone: str) -> dict[datetime, datetime]:
-    """Times that the clock never shows -> the moment at which it is put forward over them."""
-    found, before = {}, None
-    for moment, wall, _ in walls(zone):
-        if before is not None and wall > before + MINUTE:
-            skipped = before + MINUTE
-            while skipped < wall:
-                found[skipped] = moment
-                skipped += MINUTE
-        before = wall
-    return found
+    return shown
 
 
 def counted(zone: str, hour: int | None, minute: int) -> list[datetime]:
     """The ticks of ``minute hour * * *`` (or of each hour), found by looking at the clock all year."""
-    found = set()
-    for moment, wall, again in walls(zone):
-        if wall.minute == minute and (hour is None or (wall.hour == hour and not again)):
-            found.add(moment)
-    if hour is not None:
-        for wall, moment in gaps(zone).items():
-            if (wall.hour, wall.minute) == (hour, minute):
-                found.add(moment)
-    return sorted(found)
+    found, before = [], None
+    for k, shown in enumerate(walls(zone)):
+        wall = shown if shown >= 0 else -shown - 1
+        if hour is None:
+            due = wall % 60 == minute
+        else:
+            due = shown == 60 * hour + minute
+            # Put forward over it: it is due now.
+            due = due or (before is not None and before < 60 * hour + minute < wall)
+        if due:
+            found.append(BEGIN + k * MINUTE)
+        before = wall
+    return found
 
 
 @pytest.mark.parametrize("zone", [ROME, YORK, HOWE])
