@@ -71,7 +71,8 @@ def kubernetes(job: Job, target: Target) -> dict[str, str]:
     spec: dict[str, Any] = {"schedule": written, "timeZone": zone}
     spec["concurrencyPolicy"] = schedule.concurrency_policy.capitalize()
     if schedule.starting_deadline is not None:
-        spec["startingDeadlineSeconds"] = max(1, math.ceil(schedule.starting_deadline))
+        # Its controller looks every ten seconds, and with less may never be in time.
+        spec["startingDeadlineSeconds"] = max(10, math.ceil(schedule.starting_deadline))
     spec |= {"successfulJobsHistoryLimit": 3, "failedJobsHistoryLimit": 7}
     spec["jobTemplate"] = {
         "spec": {"backoffLimit": 0, "template": {"spec": _pod(name, words, target)}}
