@@ -8,6 +8,7 @@ has helpers, the one that paints.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,22 @@ _default: int | None = None
 """How many threads torch takes by itself, asked before any thread was kept to one."""
 
 _kept = threading.local()
+
+
+WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+"""Variables that say how OpenMP's helpers wait; whoever sets one has decided it."""
+
+
+def wait_awake_briefly() -> None:
+    """Have helpers wait awake for as long as the next of many small operations takes to come, and no longer.
+    To be called before torch is imported.
+
+    With libgomp's own patience, 300 times this, three renders that share two cores keep one another waiting,
+    and take two to four times as long; with this they take a fifth longer than with none, and one alone takes
+    a quarter less.
+    """
+    if not any(name in os.environ for name in WAITING):
+        os.environ["GOMP_SPINCOUNT"] = "1000"
 
 
 def default_threads() -> int:

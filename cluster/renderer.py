@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from cluster.messages import DeviceInfo
-from cluster.paint_thread import PaintThread, keep_to_one_core
+from cluster.paint_thread import PaintThread, keep_to_one_core, wait_awake_briefly
 from jobs.losslog import LossRow
 from jobs.spec import ImageOptions
 from jobs.tasks import Task
@@ -121,6 +121,7 @@ class Painter:
     NETWORKS = 2  # a job that sweeps over weights changes between two; each holds 80 MB
 
     def __init__(self, base: str, threads: int | None, index: int = 0) -> None:
+        wait_awake_briefly()
         import torch
 
         from stylize.loop import default_device

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+
+import pytest
 
 from tests.farm import ROOT, picture
 
@@ -50,6 +53,25 @@ def test_no_thread_but_the_one_that_paints_spreads_over_cores(tmp_path):
     # Of who fetched; of the one with five, called from here and from there; of those with what torch takes
     # by itself, though others were kept to one meanwhile; and of this one, which nobody asked to change.
     assert seen == ["1", "5", "5", before, before, before]
+
+
+@pytest.mark.parametrize(
+    ("given", "patience"),
+    [({}, "1000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "PASSIVE"}, "None")],
+)
+def test_helpers_wait_briefly_unless_told_otherwise(given, patience):
+    code = """
+import os, sys
+from cluster.paint_thread import wait_awake_briefly
+wait_awake_briefly()
+print(os.environ.get("GOMP_SPINCOUNT"), "torch" in sys.modules)
+"""
+    env = {k: v for k, v in os.environ.items() if k not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")}
+    ran = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=env | given, capture_output=True, text=True
+    )
+
+    assert ran.stdout.split() == [patience, "False"], ran.stderr
 
 
 def test_errors_of_painting_come_out_where_it_was_called(tmp_path):
