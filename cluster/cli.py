@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import math
 import os
 import shlex
 import sys
@@ -124,8 +125,11 @@ def plan(
     from cluster.plan import Price, make_ladder, missing_pictures
     from cluster.plan_text import to_text
     from cluster.run import open_agenda
+    from jobs.errors import UsageError
     from jobs.load import load_job
 
+    if price is not None and not math.isfinite(price):
+        raise UsageError(f"--price-per-gpu-hour {price} is no price")
     loaded = load_job(job)
     wanted = Price(gpus, price, None if card is None else int(card * 1e9))
     pilots = None
@@ -339,18 +343,18 @@ def report(
     from jobs.errors import StorageError, UsageError
     from jobs.records import Records
     from jobs.report.gallery import write_gallery
-    from jobs.report.summary import summarise
+    from jobs.report.summary import Summary, summarise
     from jobs.verify import find_damaged, find_missing
 
     storage, proofs = storages_of(output, endpoint_url)
     find = find_damaged if verify else find_missing
-    found = []
+    found: list[Summary | None] = []
     for place in (storage, proofs):
         records = Records(place)
         summary = summarise(place.url, records.entries(), find(place, records.entries()))
-        if summary.done or summary.failed or place.stat(keys.JOB) is not None:
-            found.append(summary)
-    if not found:
+        begun = summary.done or summary.failed or place.stat(keys.JOB) is not None
+        found.append(summary if begun else None)
+    if not any(found):
         raise UsageError(f"nothing has been rendered to {storage.url}: it has no {keys.JOB}")
     page = None
     if gallery:
@@ -360,14 +364,15 @@ def report(
             # Who may read an output need not be who may write to it.
             _complain(f"the gallery is not written: {error}")
     if as_json:
-        told = found[0].to_json()
-        told |= {"proofs": found[1].to_json()} if len(found) > 1 else {}
+        pictures, small = found
+        told = (pictures or Summary(storage.url)).to_json()
+        told |= {"proofs": small.to_json()} if small else {}
         print(json.dumps({**told, "gallery": page}, ensure_ascii=False))
     else:
-        print("\n".join(summary.to_text() for summary in found))
+        print("\n".join(summary.to_text() for summary in found if summary))
         if page is not None:
             print(f"gallery: {page}")
-    broken = any(summary.failed or summary.missing or summary.damaged for summary in found)
+    broken = any(s.failed or s.missing or s.damaged for s in found if s)
     raise typer.Exit(EXIT_FAILED if broken else 0)
 
 

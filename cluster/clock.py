@@ -116,6 +116,7 @@ class Clock:
         self.history = History(state / "history.jsonl")
         self._state_lock = threading.RLock()
         self._asked = threading.Event()
+        self._scheduler = BackgroundScheduler(timezone=timezone.utc)
         self._signals: list[int] = []
         self._watchers: list[threading.Thread] = []
         jobs = [(file.absolute(), read_job(file.absolute())) for file in files]
@@ -131,7 +132,6 @@ class Clock:
                 f"another stylefarm schedule works in {state}; give this one its own with --state"
             ) from None
         self._entries = [self._enter(file, job) for file, job in dict(jobs).items()]
-        self._scheduler = BackgroundScheduler(timezone=timezone.utc)
 
     def run(self) -> int:
         """Go on until a signal asks to end. The exit status: 130 after Ctrl-C, 0 after SIGTERM."""
@@ -284,6 +284,9 @@ class Clock:
         result = read_result(Path(run.mark.log))
         outcome = run.outcome(status, result)
         good = outcome == "done"
+        reason = result.reason
+        if outcome == "failed" and reason is None and result.done is not None:
+            reason = "some failed at earlier ticks; see stylefarm report, and try them with --retry-failed"
         tick = self._tick(
             entry,
             run.planned,
@@ -294,7 +297,7 @@ class Clock:
             done=result.done,
             failed=result.failed,
             left=result.left,
-            reason=None if good else result.reason,
+            reason=None if good else reason,
             log=run.mark.log,
         )
         self.history.append(tick)
@@ -305,9 +308,9 @@ class Clock:
         counts = "" if result.done is None else f": {result.done} done, {result.failed} failed"
         if good and result.done == 0:
             counts = ": nothing was new"
-        why = f" ({result.reason})" if result.reason and not good else ""
+        why = f" ({reason})" if reason and not good else ""
         self._say(f"{self._name(entry, run.planned)} {outcome}{counts}{why}")
-        if not self._asked.is_set():
+        if self._scheduler.running and not self._asked.is_set():
             self._tell_next(entry)
 
     # --- starting and ending ------------------------------------------------------------------------

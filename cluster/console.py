@@ -36,6 +36,7 @@ from cluster.events import (
     TaskDone,
     TaskFailed,
     TaskRetried,
+    WebhookFailed,
     WorkerLost,
 )
 
@@ -147,6 +148,11 @@ class ConsoleView:
             self._say(
                 f"[yellow]{escape(event.what)}[/] {escape(event.uri)}: "
                 f"{escape(event.name)}-{event.id} {then}"
+            )
+        elif isinstance(event, WebhookFailed):
+            self._say(
+                f"[yellow]not told[/]: the webhook at {escape(event.host)} {escape(event.reason)}",
+                even_if_quiet=True,
             )
         elif isinstance(event, Beat):
             self._beat(event)

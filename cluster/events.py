@@ -241,6 +241,15 @@ class Draining:
 
 
 @dataclass(frozen=True, slots=True)
+class WebhookFailed:
+    """Nobody could be told how the run ended."""
+
+    event: ClassVar[str] = "webhook_failed"
+    host: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """The run is over."""
 
@@ -262,6 +271,7 @@ Event = (
     | ColumnsUnused
     | PictureLost
     | InputChanged
+    | WebhookFailed
     | TaskDone
     | TaskFailed
     | TaskRetried

@@ -91,7 +91,10 @@ def kubernetes(job: Job, target: Target) -> dict[str, str]:
         for d in documents
     )
     file = f"{name}-cronjob.yaml"
-    return {file: _KUBERNETES.format(job=job.spec.name, file=file, secret=SECRET) + text}
+    above = _KUBERNETES.format(job=job.spec.name, file=file, secret=SECRET)
+    above += "" if target.image else _PUT_IMAGE
+    above += _HAS_SECRET if job.spec.notify and not job.spec.notify.url.startswith("$") else ""
+    return {file: above + text}
 
 
 _KUBERNETES = """\
@@ -103,6 +106,17 @@ _KUBERNETES = """\
 # The token is that of the cluster, which KubeRay keeps in the Secret {secret}. A Job ends with the exit
 # status of the run, so one with failed pictures counts as failed; the next tick goes on from what is done.
 # What becomes of an hour that the clock skips or shows twice, Kubernetes decides by itself.
+"""
+
+_PUT_IMAGE = """\
+#
+# PUT IN YOUR IMAGE below: cluster/deploy/README.md says how it is made.
+"""
+
+_HAS_SECRET = """\
+#
+# The job file below has the address of a webhook, which with many services is a password: write
+# notify: {url: $NAME} instead, and give the cluster's head that variable.
 """
 
 

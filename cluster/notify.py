@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from cluster.events import Event, Finished, Listener
+from cluster.events import Event, Finished, Listener, WebhookFailed
 from jobs.errors import JobFileError, StylefarmError
 from jobs.load import Job
 from jobs.spec import Notify
@@ -48,16 +48,18 @@ def notifying(job: Job, output: str, listen: Listener) -> Iterator[Listener]:
     try:
         yield hear
     except StylefarmError as error:
-        _tell(notify, url, "failed", _body(job, output, "failed", None, str(error)))
+        _tell(notify, url, listen, "failed", _body(job, output, "failed", None, str(error)))
         raise
     except KeyboardInterrupt:
-        _tell(notify, url, "stopped", _body(job, output, "stopped", None, "stopped by hand"))
+        _tell(
+            notify, url, listen, "stopped", _body(job, output, "stopped", None, "stopped by hand")
+        )
         raise
     for event in finished:
         what = what_happened(event)
         # Nothing new in a nightly run is no news.
         if event.done or event.failed or what != "done":
-            _tell(notify, url, what, _body(job, output, what, event, None))
+            _tell(notify, url, listen, what, _body(job, output, what, event, None))
 
 
 def what_happened(event: Finished) -> What:
@@ -104,17 +106,24 @@ def _body(
     }
 
 
-def _tell(notify: Notify, url: str, what: What, body: dict[str, Any]) -> None:
+def _tell(notify: Notify, url: str, listen: Listener, what: What, body: dict[str, Any]) -> None:
     if what not in notify.on:
         return
-    sender = threading.Thread(target=_send, args=(url, body), name="notify", daemon=True)
+    problems: list[str] = []
+    sender = threading.Thread(
+        target=lambda: problems.extend(_send(url, body)), name="notify", daemon=True
+    )
     sender.start()
     sender.join(PATIENCE_SECONDS)
     if sender.is_alive():
-        log.warning("the webhook at %s has not taken the news yet", _host(url))
+        problems.append(f"has not taken the news in {PATIENCE_SECONDS:.0f} s")
+    for problem in problems[:1]:
+        log.warning("the webhook at %s %s", _host(url), problem)
+        listen(WebhookFailed(_host(url), problem))
 
 
-def _send(url: str, body: dict[str, Any]) -> None:
+def _send(url: str, body: dict[str, Any]) -> list[str]:
+    """What went wrong, if something did."""
     import urllib3
 
     retry = urllib3.Retry(
@@ -135,10 +144,8 @@ def _send(url: str, body: dict[str, Any]) -> None:
             retries=retry,
         )
     except Exception as error:  # whatever it is, the run has ended as it has
-        log.warning("the webhook at %s was not told: %s", _host(url), type(error).__name__)
-        return
-    if answer.status >= 300:
-        log.warning("the webhook at %s answers %d", _host(url), answer.status)
+        return [f"could not be told ({type(error).__name__})"]
+    return [f"answers {answer.status}"] if answer.status >= 300 else []
 
 
 def _host(url: str) -> str:

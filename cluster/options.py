@@ -12,7 +12,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="JSON on stdout, and nothin
 ProofSize = Annotated[
     int | None,
     typer.Option(
-        min=32, help="Pixels of a proof's longest side. Default: 256.", show_default=False
+        min=32,
+        help="Pixels of a proof's longest side; proofs of another size are made anew. Default: as they are, "
+        "or 256.",
+        show_default=False,
     ),
 ]
 EndpointUrl = Annotated[

@@ -17,7 +17,7 @@ from jobs.draft import Draft
 from jobs.idset import IdTable
 from jobs.ledger import ABSENT, CODES, FAILED, Ledger
 from jobs.load import Job
-from jobs.proofs import PROOF_SIZE, Proofs, proofs_of
+from jobs.proofs import Proofs, proofs_of, size_of_proofs, wanted_size
 from jobs.records import Records
 from jobs.source import FieldPath
 from jobs.spec import StyleMix
@@ -196,11 +196,15 @@ def make_ladder(
 ) -> tuple[Plan, Plan]:
     """The plan of a job's pictures, and that of its proofs. Raises as ``make_plan`` does."""
     plans = []
-    for rung, view in ((job, None), (proofs_of(job), Proofs(proof_size or PROOF_SIZE))):
+    size = wanted_size(job, proof_size)
+    for rung, view in ((job, None), (proofs_of(job), Proofs(size))):
         storage = open_storage(rung.spec.output, rung.spec.storage, base=rung.base)
         agenda = open_agenda(rung, view)
         try:
-            plans.append(make_plan(agenda, Records(storage), storage.url, price, pilot))
+            # Proofs of another size count for nothing: they are made anew.
+            others = view is not None and size_of_proofs(storage) not in (None, size)
+            records = None if others else Records(storage)
+            plans.append(make_plan(agenda, records, storage.url, price, pilot))
         finally:
             agenda.close()
     pictures, proofs = plans

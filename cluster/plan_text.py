@@ -61,7 +61,7 @@ def _memory(group: Group) -> str:
     text = (
         f"{group.memory_bytes / 2**30:.1f} GiB, or {group.strips_bytes / 2**30:.1f} GiB in strips"
     )
-    if group.history_bytes:
+    if group.history_bytes >= 0.05 * 2**30:
         text += f", {group.history_bytes / 2**30:.1f} GiB of it L-BFGS's history"
     return text
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from jobs import dates, keys
 from jobs.errors import ObjectNotFoundError, UsageError
 from jobs.load import Job, load_job, read_job
-from jobs.proofs import PROOF_SIZE, proofs_of
+from jobs.proofs import AS_THEY_ARE, proofs_of
 from jobs.storage import Storage, StorageOptions, open_storage
 
 
@@ -63,7 +63,7 @@ def wanted_proof_size(proof: bool, size: int | None, select: str | None) -> int 
         raise UsageError("--proof-size is for --proof, which is not given")
     if proof and select is not None:
         raise UsageError("--proof renders proofs of everything, --select what was chosen: drop one")
-    return (size or PROOF_SIZE) if proof else None
+    return (size or AS_THEY_ARE) if proof else None
 
 
 def _is_job_file(name: str) -> bool:

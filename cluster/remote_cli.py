@@ -4,7 +4,9 @@ it. Heavy imports stay inside, as in ``cluster.cli``."""
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
+import shlex
 import sys
 import time
 from collections.abc import Callable
@@ -166,22 +168,34 @@ def submit(
     options = [
         *(() if workers is None else ("--workers", str(workers))),
         *(() if limit is None else ("--limit", str(limit))),
-        *(() if small is None else ("--proof", "--proof-size", str(small))),
+        *(() if small is None else ("--proof",)),
+        *(("--proof-size", str(small)) if small else ()),
         *(() if select is None else ("--select", ALL if chosen is None else SELECTION)),
         *(("--overwrite",) if overwrite else ()),
         *(("--retry-failed",) if retry_failed else ()),
         *(("--verify",) if verify else ()),
         *(("--if-changed",) if if_changed else ()),
-        # Wherever and whenever it begins there, it renders to the output of this moment.
-        *(("--at", moment) if dates.is_dated(read_job(job)) else ()),
     ]
+    # Wherever and whenever it begins there, it renders to the output of this moment.
+    when = ("--at", moment) if dates.is_dated(read_job(job)) else ()
     if parcel.size > 1_000_000:
         _tell(f"sending {len(parcel.files)} files, {parcel.size / 1e6:,.1f} MB ...")
     rendered = loaded if small is None else proofs_of(loaded)
-    handed = hand_over(head, rendered, parcel, options)
+    asked = shlex.join(
+        [
+            *options,
+            *(() if chosen is None else (hashlib.sha256(",".join(chosen).encode()).hexdigest(),)),
+        ]
+    )
+    handed = hand_over(head, rendered, parcel, [*options, *when], asked)
     if replace and not handed.new:
         _cancel_submission(head, head.find(handed.id), None, True, False, say=_tell)
-        handed = hand_over(head, rendered, parcel, options)
+        handed = hand_over(head, rendered, parcel, [*options, *when], asked)
+    if not handed.same:
+        raise UsageError(
+            f"{handed.id} is there already and has not ended, but was submitted with other options: wait for "
+            "it, cancel it, or submit with --replace"
+        )
     print(json.dumps({"id": handed.id, "new": handed.new}) if as_json else handed.id, flush=True)
     if handed.new:
         _tell(f"submitted to {where}")
@@ -333,7 +347,7 @@ def _find(name: str, address: str | None) -> _Target:
                 f"the cluster at {where} knows no submission of it; its output is looked at instead"
             )
         except ClusterError as error:
-            _tell(f"{error} Its output is looked at instead.")
+            _tell(f"{str(error).rstrip('.')}. Its output is looked at instead.")
             target.problem_status = error.exit_status
     return target
 

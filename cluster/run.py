@@ -44,6 +44,7 @@ from jobs.proofs import (
     proofs_of,
     read_selection,
     size_of_proofs,
+    wanted_size,
 )
 from jobs.reader import Reader
 from jobs.records import Records, write_json
@@ -75,7 +76,7 @@ class RunOptions:
     limit: int | None = None
     """Render at most so many tasks."""
     proof_size: int | None = None
-    """Render proofs, of so many pixels, instead of the pictures."""
+    """Render proofs, of so many pixels (or AS_THEY_ARE), instead of the pictures."""
     select: str | None = None
     """Render these tasks alone, as ``read_selection`` reads them."""
     renderer: str = PAINTER
@@ -127,6 +128,8 @@ def run_job(
     JobFileError, StorageError and ClusterError, before the first render where that can be known.
     """
     began = time.monotonic()
+    if options.proof_size is not None:
+        options = replace(options, proof_size=wanted_size(job, options.proof_size))
     view = _view(job, options)
     gallery = _Gallery(job)
     if options.proof_size is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from dataclasses import asdict
 from datetime import datetime, timedelta, timezone
@@ -13,7 +14,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from cluster.options import Pool, Workers
+from cluster.options import Pool, RetryFailed, Workers
 
 STATE = Path("stylefarm") / "schedule"
 """Below the user's folder for what programs keep."""
@@ -54,6 +55,7 @@ def schedule(
             "--allow-local", help="As of submit: the cluster sees the job file's folder, too."
         ),
     ] = False,
+    retry_failed: RetryFailed = False,
     state: Annotated[
         Path | None,
         typer.Option(
@@ -96,6 +98,8 @@ def schedule(
     from jobs.errors import UsageError
 
     folder = (state or _state_folder()).expanduser().absolute()
+    if sum((history, upcoming is not None, export is not None)) > 1:
+        raise UsageError("--history, --next and --export are three things: ask for one")
     if history:
         _show_history(folder, [job.absolute() for job in jobs or ()], as_json)
     elif not jobs:
@@ -111,7 +115,7 @@ def schedule(
             *(["--ship-inputs"] if ship_inputs else []),
             *(["--allow-local"] if allow_local else []),
         ]
-        _run(jobs, folder, address, pool, workers, shipping)
+        _run(jobs, folder, address, pool, workers, shipping, retry_failed)
 
 
 def _run(
@@ -121,6 +125,7 @@ def _run(
     pool: str,
     workers: int | None,
     shipping: list[str],
+    retry_failed: bool,
 ) -> None:
     from cluster.clock import Clock, Command
     from jobs.errors import UsageError
@@ -128,7 +133,14 @@ def _run(
     submit = address is not None and address.startswith(("http://", "https://"))
     if shipping and not submit:
         raise UsageError(f"{shipping[0]} is for an --address such as http://head:8265")
-    options = list(shipping)
+    if address is not None and not (
+        submit or re.fullmatch(r"auto|(ray://)?[\w.\-\[\]]+:\d+", address)
+    ):
+        raise UsageError(
+            f"--address {address} is no cluster: give its dashboard, such as http://head:8265, or for runs "
+            "from here auto or 10.0.0.1:6379"
+        )
+    options = [*shipping, *(["--retry-failed"] if retry_failed else [])]
     if address is not None:
         options += ["--address", address]
     if not submit:

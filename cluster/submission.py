@@ -72,6 +72,8 @@ class Submission:
     ended: float | None
     exit_code: int | None
     message: str
+    asked: str | None = None
+    """What tells it from other things that could be asked of the same job."""
 
     @property
     def base(self) -> str:
@@ -122,6 +124,7 @@ def submission_of(details: Any) -> Submission | None:
         None if details.end_time is None else details.end_time / 1000,
         details.driver_exit_code,
         details.message or "",
+        said.get("asked"),
     )
 
 

@@ -31,6 +31,7 @@ from cluster.submission import (
     id_of,
     numbered,
     output_of,
+    split_id,
     submission_of,
 )
 from jobs.errors import ClusterError, UsageError
@@ -75,10 +76,12 @@ class Head:
         return sorted(ours, key=lambda s: (s.started or 0.0, s.number), reverse=True)
 
     def find(self, name: str) -> Submission:
-        """The submission with this id; without a number, the latest. Raises UsageError when there is none."""
+        """The submission with this id; without a number, the latest, and with -1 the first. Raises UsageError
+        when there is none."""
         every = self.submissions()
         same = [s for s in every if s.base == name]
-        exact = [s for s in every if s.id == name]
+        base, number = split_id(name)
+        exact = [s for s in every if s.id == name or (s.base, s.number) == (base, number)]
         # Of the id without a number there may be later ones.
         found = max(same, key=lambda s: s.number) if same else exact[0] if exact else None
         if found is None:
@@ -267,12 +270,17 @@ class Handed:
     id: str
     new: bool
     """Whether it was submitted now; else it is pending or running."""
+    same: bool = True
+    """Whether that one was submitted with the same options."""
 
 
-def hand_over(head: Head, job: Job, parcel: Parcel, options: Sequence[str]) -> Handed:
+def hand_over(
+    head: Head, job: Job, parcel: Parcel, options: Sequence[str], asked: str = ""
+) -> Handed:
     """Submit a job, unless it is there and has not ended.
 
-    ``options`` are those of ``stylefarm run``. Raises UsageError when another job works on its output.
+    ``options`` are those of ``stylefarm run``; ``asked`` tells what was asked for from other things.
+    Raises UsageError when another job works on its output.
     """
     base, output = id_of(job), output_of(job)
     with tempfile.TemporaryDirectory() as folder:
@@ -285,7 +293,7 @@ def hand_over(head: Head, job: Job, parcel: Parcel, options: Sequence[str]) -> H
             same = [s for s in every if s.base == base]
             for submission in same:
                 if submission.alive:
-                    return Handed(submission.id, new=False)
+                    return Handed(submission.id, new=False, same=submission.asked in (None, asked))
             for submission in every:
                 if submission.alive and submission.output == output:
                     raise UsageError(
@@ -298,7 +306,7 @@ def hand_over(head: Head, job: Job, parcel: Parcel, options: Sequence[str]) -> H
                 _command(parcel, options),
                 archive,
                 _environment(submission_id, job),
-                _metadata(job, output),
+                {**_metadata(job, output), f"{LABEL}asked": asked},
             ):
                 return Handed(submission_id, new=True)
             # Somebody was quicker, or Ray has forgotten what it does not take again.

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 
-from cluster.events import Finished, from_json
+from cluster.events import Finished, TaskFailed, from_json
 from cluster.history import Outcome
 
 INTERRUPTED = 130
@@ -115,11 +115,13 @@ class TickRun:
 
     def outcome(self, exit_status: int | None, result: Result) -> Outcome:
         """How it ended."""
-        if self.stopped_for is not None and not (result.complete and exit_status in (0, 1)):
+        if self.stopped_for is not None and not result.complete:
             return self.stopped_for
         if exit_status is None:
             if not result.complete:
                 return "interrupted"
+            return "failed" if result.failed else "done"
+        if exit_status == INTERRUPTED and result.complete:
             return "failed" if result.failed else "done"
         if exit_status == INTERRUPTED or exit_status < 0:
             return "interrupted"
@@ -137,7 +139,8 @@ class TickRun:
 
 def read_result(log: Path) -> Result:
     """What a log says: ``finished`` among the events, or the last line that is none."""
-    said: str | None = None
+    said = failure = None
+    finished: Finished | None = None
     try:
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -145,11 +148,16 @@ def read_result(log: Path) -> Result:
     for line in reversed(lines):
         event = from_json(line)
         if isinstance(event, Finished):
-            complete = event.reason not in ("interrupted", "preempted")
-            return Result(event.done, event.failed, event.left, said, complete)
-        if event is None:
+            finished = event
+        elif isinstance(event, TaskFailed):
+            failure = failure or event.error
+        elif event is None:
             said = said or (line.strip() or None)
-    return Result(reason=said)
+    if finished is None:
+        return Result(reason=said)
+    # Told to stop, it may have come to its end all the same.
+    complete = finished.left == 0 or finished.reason not in ("interrupted", "preempted")
+    return Result(finished.done, finished.failed, finished.left, said or failure, complete)
 
 
 STOP, LET_FINISH = signal.SIGTERM, signal.SIGINT

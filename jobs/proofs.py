@@ -19,11 +19,14 @@ from jobs.errors import ObjectNotFoundError, UsageError
 from jobs.load import Job
 from jobs.records import Records
 from jobs.spec import ImageOptions
-from jobs.storage import Storage
+from jobs.storage import Storage, open_storage
 from stylize.recipe import Recipe
 
 PROOF_SIZE = 256
 """Pixels of a proof's longest side, unless another is asked for."""
+
+AS_THEY_ARE = 0
+"""In the place of a size: that of the proofs that are there, or else PROOF_SIZE."""
 
 SHOWN_IDS = 5
 
@@ -141,6 +144,15 @@ def _ids(words: Iterable[tuple[int, str]], file: str | None) -> Iterator[str]:
 def done_proofs(storage: Storage) -> list[str]:
     """The ids of the proofs that are done, in a storage of proofs."""
     return [entry.id for entry in Records(storage).entries() if entry.status == "done"]
+
+
+def wanted_size(job: Job, asked: int | None) -> int:
+    """The size of a job's proofs, when ``asked`` for one or, with None or AS_THEY_ARE, none. Raises
+    StorageError."""
+    if asked:
+        return asked
+    spec = proofs_of(job).spec
+    return size_of_proofs(open_storage(spec.output, spec.storage, base=job.base)) or PROOF_SIZE
 
 
 def size_of_proofs(storage: Storage) -> int | None:

@@ -9,7 +9,9 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from cluster.catch_up import due, upcoming
+from cluster.events import Finished, TaskFailed, to_json
 from cluster.history import History, Tick
+from cluster.tick_run import Result, read_result
 from cluster.ticks import ticks_between
 from jobs.spec import Schedule
 
@@ -88,6 +90,26 @@ def test_the_next_ones():
         "2026-03-30T00:30:00+00:00",
         "2026-03-31T00:30:00+00:00",
     ]
+
+
+def test_a_log_tells_how_its_run_ended(tmp_path):
+    def told(*lines: str) -> Result:
+        (tmp_path / "log").write_text("\n".join(lines))
+        return read_result(tmp_path / "log")
+
+    def finished(reason: str, left: int, failed: int = 0) -> str:
+        return to_json(Finished(2, failed, left, 1.0, reason))
+
+    assert told() == Result()
+    assert told("job.yaml:3: size: 8 is below 32") == Result(
+        reason="job.yaml:3: size: 8 is below 32"
+    )
+    assert told(finished("complete", 0)) == Result(2, 0, 0, None, True)
+    assert told(finished("preempted", 3)).complete is False
+    # Asked to stop, it may have come to its end all the same.
+    assert told(finished("preempted", 0)).complete is True
+    failure = to_json(TaskFailed("0" * 16, "a--b", "There is no file a.png", 1, 1))
+    assert told(failure, finished("complete", 0, 1)).reason == "There is no file a.png"
 
 
 def a_tick(number: int) -> Tick:

@@ -96,7 +96,8 @@ def test_a_webhook_that_refuses_or_is_not_there_fails_no_run(tmp_path, make_hook
 
     assert (first.returncode, second.returncode) == (0, 0)
     assert hook.tries == 1  # to be refused is final
-    assert "the webhook at 127.0.0.1 answers 403" in first.stderr
+    assert "not told: the webhook at 127.0.0.1 answers 403" in first.stderr
+    assert "not told: the webhook at 127.0.0.1 could not be told" in second.stderr
     assert len(records_of(refused)) == len(records_of(nobody)) == 1
 
 

@@ -86,6 +86,13 @@ def test_proofs_go_on_where_they_stopped_unless_they_are_of_another_size(tmp_pat
     again = stylefarm("run", job, *INLINE, "--proof", "--proof-size", "32")
     assert {p: p.stat().st_mtime_ns for p in pictures.iterdir()} == before
     assert "already done" in again.stderr
+    as_they_are = stylefarm("run", job, *INLINE, "--proof")
+    assert "already done" in as_they_are.stderr
+    planned = [
+        json.loads(stylefarm("plan", job, "--json", *size).stdout)["proofs"]["left"]
+        for size in ((), ("--proof-size", "40"))
+    ]
+    assert planned == [0, 4]
     larger = stylefarm("run", job, *INLINE, "--proof", "--proof-size", "40")
 
     assert larger.returncode == 0, larger.stderr
@@ -112,6 +119,15 @@ def test_the_report_tells_of_proofs_and_writes_the_gallery(tmp_path):
         done_in(tmp_path / "out" / "proofs")
     )
     assert page.count("rendered at full size") == 1
+
+
+def test_proofs_are_not_passed_off_as_the_pictures(tmp_path):
+    proofs_made(tmp_path)
+
+    told = json.loads(stylefarm("report", tmp_path / "out", "--json").stdout)
+
+    assert (told["output"], told["done"]) == (str(tmp_path / "out"), 0)
+    assert told["proofs"]["done"] == 4
 
 
 def test_a_report_can_leave_the_output_as_it_is(tmp_path):

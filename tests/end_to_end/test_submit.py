@@ -248,6 +248,9 @@ def test_a_job_is_replaced_while_it_runs_and_renders_to_the_output_of_one_moment
     name = first.stdout.strip()
     wait_for(lambda: painting(out, name), 120)
     assert head.stylefarm("submit", job, *ship).stdout == first.stdout  # it is there already
+    other = head.stylefarm("submit", job, *ship, "--limit", "1")
+    assert other.returncode == 2
+    assert "was submitted with other options" in other.stderr
     other_day = head.stylefarm("submit", job, "--ship-inputs", "--at", "2026-11-25", "--json")
     assert json.loads(other_day.stdout)["new"] is True
     head.stylefarm("cancel", json.loads(other_day.stdout)["id"], "--now")
@@ -258,6 +261,8 @@ def test_a_job_is_replaced_while_it_runs_and_renders_to_the_output_of_one_moment
     assert second.stdout == f"{name}-2\n"
     _, before = head.status(name)
     assert before["id"] == f"{name}-2"
+    _, first_one = head.status(f"{name}-1")
+    assert first_one["id"] == name
     listed = json.loads(head.stylefarm("list", "--json").stdout)
     assert {row["state"] for row in listed if row["id"] == name} == {"stopped"}
     wait_for(lambda: painting(out, f"{name}-2"), 120)
