@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
@@ -24,6 +25,9 @@ from typing import Any
 from cluster.messages import Assignment, Failure, Outcome, Progress, WorkerSetup
 
 POLL_SECONDS = 0.25
+
+VERDICT_SECONDS = 5.0
+"""How long a worker has to outlive a process of its own that died, before it says that the picture did it."""
 
 
 def paint_apart(
@@ -64,7 +68,12 @@ def paint_apart(
                     return said
                 note(said)
     except (EOFError, OSError):
-        return _explain_death(process.wait())
+        failure = _explain_death(process.wait())
+        if failure.kind == "poison":
+            # Who ends a worker, Ray among them, may end its children first: it is no verdict unless the
+            # worker outlives it.
+            time.sleep(VERDICT_SECONDS)
+        return failure
     finally:
         ours.close()
         with contextlib.suppress(subprocess.TimeoutExpired):

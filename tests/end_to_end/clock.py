@@ -31,7 +31,8 @@ def tick(folder: Path, planned: str, seconds: float, status: int) -> int:
     if status:
         print("nothing of this works", flush=True)
         return status
-    counts = {"done": 1, "failed": 0, "left": 0, "seconds": seconds, "reason": reason}
+    left = 0 if reason == DONE else 1
+    counts = {"done": 1, "failed": 0, "left": left, "seconds": seconds, "reason": reason}
     print(json.dumps({"event": "finished", **counts}), flush=True)
     return 130 if asked else 0
 
