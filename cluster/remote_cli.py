@@ -144,6 +144,7 @@ def submit(
     """
     from cluster.parcel import pack
     from cluster.promotion import wanted_proof_size
+    from cluster.submission import forerunners
     from jobs import dates
     from jobs.errors import UsageError
     from jobs.load import load_job, read_job
@@ -187,10 +188,12 @@ def submit(
             *(() if chosen is None else (hashlib.sha256(",".join(chosen).encode()).hexdigest(),)),
         ]
     )
+    if replace:
+        written = read_job(job)
+        same = written if small is None else proofs_of(written)
+        for before in forerunners(same, head.submissions()):
+            _cancel_submission(head, before, None, True, False, say=_tell)
     handed = hand_over(head, rendered, parcel, [*options, *when], asked)
-    if replace and not handed.new:
-        _cancel_submission(head, head.find(handed.id), None, True, False, say=_tell)
-        handed = hand_over(head, rendered, parcel, [*options, *when], asked)
     if not handed.same:
         raise UsageError(
             f"{handed.id} is there already and has not ended, but was submitted with other options: wait for "

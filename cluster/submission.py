@@ -10,10 +10,12 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from jobs import dates
 from jobs.errors import ClusterError, UsageError
 from jobs.load import Job
 from jobs.storage import StorageOptions, local_path
@@ -126,6 +128,20 @@ def submission_of(details: Any) -> Submission | None:
         details.message or "",
         said.get("asked"),
     )
+
+
+def forerunners(job: Job, submissions: Iterable[Submission]) -> list[Submission]:
+    """What was submitted of a job before and has not ended: under its name, to an output that is its own at
+    one moment or another. ``job`` is as ``read_job`` has it.
+
+    Its id does not tell: each tick of a dated output has another, and so has a job that was edited meanwhile.
+    """
+    outputs = dates.pattern_of(output_of(job))
+    return [
+        found
+        for found in submissions
+        if found.alive and found.job == job.spec.name and outputs.fullmatch(found.output)
+    ]
 
 
 def find_address(given: str | None) -> str | None:

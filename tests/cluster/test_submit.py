@@ -19,9 +19,17 @@ from cluster.follow import LogView
 from cluster.parcel import pack
 from cluster.run import open_agenda
 from cluster.standing import Standing, of_output, to_table, to_text, why
-from cluster.submission import Submission, find_address, id_of, numbered, split_id, submission_of
+from cluster.submission import (
+    Submission,
+    find_address,
+    forerunners,
+    id_of,
+    numbered,
+    split_id,
+    submission_of,
+)
 from jobs.errors import JobFileError, UsageError
-from jobs.load import load_job
+from jobs.load import load_job, read_job
 from jobs.storage import StorageOptions, open_storage
 from tests.farm import ROOT, picture, stylefarm, write_job
 
@@ -85,6 +93,28 @@ class Details:
     end_time: int | None = None
     driver_exit_code: int | None = None
     message: str | None = None
+
+
+@pytest.mark.parametrize(
+    ("written", "submitted", "replaced"),
+    [
+        ("s3://renders/h", "s3://renders/h", True),
+        ("s3://renders/h", "s3://renders/h2", False),
+        ("s3://renders/{date}", "s3://renders/2026-11-24", True),
+        ("s3://renders/{date}/{time}", "s3://renders/2026-10-25/02-00-00+0100", True),
+        ("s3://renders/{date}", "s3://renders/2026-11-24/other", False),
+        ("s3://renders/a.b", "s3://renders/a-b", False),
+    ],
+)
+def test_what_a_job_replaces_is_itself_at_any_moment(tmp_path, written, submitted, replaced):
+    job = read_job(write_job(tmp_path, name="harbour", output=written))
+
+    def found(name="harbour", status="RUNNING"):
+        told = {"stylefarm_job": name, "stylefarm_output": submitted}
+        return submission_of(Details(status, metadata=told))
+
+    assert bool(forerunners(job, [found()])) == replaced
+    assert not forerunners(job, [found("other"), found(status="SUCCEEDED")])
 
 
 def test_what_ray_knows_of_others_jobs_is_none_of_ours():

@@ -267,7 +267,16 @@ def test_a_job_is_replaced_while_it_runs_and_renders_to_the_output_of_one_moment
     assert {row["state"] for row in listed if row["id"] == name} == {"stopped"}
     wait_for(lambda: painting(out, f"{name}-2"), 120)
     assert list((out / "checkpoints").iterdir())
-    assert head.stylefarm("cancel", f"{name}-2", "--now").returncode == 0
+
+    # The next tick has another output and another id; it is the same job.
+    next_tick = ("--ship-inputs", "--at", "2026-11-26")
+    third = head.stylefarm("submit", job, *next_tick, "--replace", "--json")
+    assert third.returncode == 0, third.stderr
+    states = {
+        row["id"]: row["state"] for row in json.loads(head.stylefarm("list", "--json").stdout)
+    }
+    assert states[f"{name}-2"] == "stopped"
+    assert head.stylefarm("cancel", json.loads(third.stdout)["id"], "--now").returncode == 0
 
 
 @pytest.mark.slow
