@@ -364,30 +364,42 @@ class Clock:
 
     def _end(self) -> int:
         """Pass the signals on to what runs, and wait for it."""
-        first, heard = self._signals[0], 0
+        first = self._signals[0]
+        passed_on: dict[int, int] = {}
+        """How many signals each run has had: one may begin while the first comes."""
         while True:
             with self._state_lock:
                 runs = [run for entry in self._entries for run in entry.runs]
-            if len(self._signals) > heard:
-                heard = len(self._signals)
-                number = first if heard == 1 else STOP
-                for run in runs:
-                    if heard > 2:
-                        run.kill()
-                    else:
-                        run.ask_to_stop(number, "interrupted")
-                if runs and heard == 1:
-                    self._say(
-                        "stopping when what is painting is committed; Ctrl-C once more stops now"
-                        if first == LET_FINISH
-                        else "stopping: what is painting stores a checkpoint"
-                    )
-            if not runs:
+            heard = len(self._signals)
+            if runs and not passed_on:
+                self._say(
+                    "stopping when what is painting is committed; Ctrl-C once more stops now"
+                    if first == LET_FINISH
+                    else "stopping: what is painting stores a checkpoint"
+                )
+            for run in runs:
+                had = passed_on.get(id(run), 0)
+                passed_on[id(run)] = heard
+                if had < heard and heard > 2:
+                    run.kill()
+                elif had < heard:
+                    run.ask_to_stop(first if heard == 1 else STOP, "interrupted")
+            if not runs and not self._is_beginning():
                 break
             time.sleep(0.1)
         for thread in self._watchers:
             thread.join(5)
         return INTERRUPTED if first == LET_FINISH else 0
+
+    def _is_beginning(self) -> bool:
+        """Whether a tick is on its way to a run, or there is one by now. Once it is not, none will be: who
+        looks after the clock was asked to end does nothing."""
+        for entry in self._entries:
+            if not entry.turn.acquire(blocking=False):
+                return True
+            entry.turn.release()
+        with self._state_lock:
+            return any(entry.runs for entry in self._entries)
 
     # --- what is kept and said ----------------------------------------------------------------------
 
