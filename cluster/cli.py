@@ -35,6 +35,7 @@ from cluster.options import (
     Select,
     Verify,
     Workers,
+    check_proof_options,
 )
 
 if TYPE_CHECKING:
@@ -137,8 +138,12 @@ def plan(
         from cluster.pilot import Pilots
 
         pilots = Pilots(loaded)
-    made, proofs = make_ladder(loaded, wanted, pilots, proof_size)
-    missing = missing_pictures(open_agenda(loaded))
+    agenda = open_agenda(loaded)
+    try:
+        made, proofs = make_ladder(agenda, wanted, pilots, proof_size)
+        missing = missing_pictures(agenda)
+    finally:
+        agenda.close()
     if as_json:
         told = {**made.to_json(), "proofs": proofs.to_json(), "missing": missing}
         print(json.dumps(told, ensure_ascii=False))
@@ -186,13 +191,13 @@ def run(
     3 storage or cluster unreachable, 130 interrupted. SIGTERM, which says that the machine is taken away, has
     what is painting store a checkpoint and ends with 130, too.
     """
-    from cluster.promotion import wanted_proof_size
     from cluster.run import RunOptions
     from jobs.errors import UsageError
     from jobs.load import load_job
 
     if brief and not as_json:
         raise UsageError("--brief is for --json, which is not given")
+    check_proof_options(proof, proof_size, select)
     options = RunOptions(
         pool,
         address,
@@ -200,7 +205,8 @@ def run(
         retry_failed,
         verify,
         limit,
-        wanted_proof_size(proof, proof_size, select),
+        proof,
+        proof_size,
         select,
         if_changed=if_changed,
     )
@@ -314,7 +320,7 @@ def _point_to(job: Job, options: RunOptions, url: str) -> None:
 
     file = shlex.quote(job.file)
     print(f"pictures: {url}/{keys.IMAGES}")
-    if options.proof_size is None:
+    if not options.proof:
         print(f"gallery:  {url}/{keys.INDEX}")
         print(f"more:     stylefarm report {file}")
     else:

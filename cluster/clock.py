@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import signal
-import sys
 import threading
 import time
 import traceback
@@ -25,9 +24,19 @@ from apscheduler.triggers.base import BaseTrigger
 from filelock import FileLock, Timeout
 
 from cluster.catch_up import Missed, due
-from cluster.history import History, Tick, stamp
-from cluster.tick_run import LET_FINISH, STOP, Mark, TickRun, read_result
+from cluster.history import History, Tick, moment, stamp
+from cluster.tick_run import (
+    INTERRUPTED,
+    LET_FINISH,
+    STOP,
+    STOP_SECONDS,
+    Command,
+    Mark,
+    TickRun,
+    read_result,
+)
 from cluster.ticks import next_tick
+from jobs.dates import schedule_of, wall_text
 from jobs.errors import JobFileError, ObjectNotFoundError, StylefarmError, UsageError
 from jobs.folder import FolderStorage
 from jobs.load import Job, read_job
@@ -36,38 +45,10 @@ from jobs.spec import Schedule
 RELOAD_SECONDS = 5
 """How often it is looked whether a job file was changed."""
 
-STOP_SECONDS = 60.0
-"""What a run that is to stop has beyond its workers' grace."""
-
 LOGS_KEPT = 400
 """Of a job: more than a year of nights."""
 
-INTERRUPTED = 130
-
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """How a job is rendered at a tick."""
-
-    options: Sequence[str] = ()
-    """Of ``run`` or ``submit``."""
-    submit: bool = False
-    """Whether a cluster is given it; else it is run from here."""
-
-    def words(self, job: Job, planned: datetime) -> list[str]:
-        """The command line."""
-        schedule = schedule_of(job)
-        words = [sys.executable, "-m", "cluster.cli", "submit" if self.submit else "run", job.file]
-        words += ["--at", planned.isoformat()]
-        words += ["--if-changed"] if schedule.if_changed else []
-        if self.submit:
-            words += ["--follow", "--json"]
-            words += ["--replace"] if schedule.concurrency_policy == "replace" else []
-        else:
-            words += ["--json", "--brief"]
-        return [*words, *self.options]
 
 
 @dataclass
@@ -122,7 +103,6 @@ class Clock:
         jobs = [(file.absolute(), read_job(file.absolute())) for file in files]
         for _, job in jobs:
             schedule_of(job)
-        self._names = [job.spec.name for job in dict(jobs).values()]
         state.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(state / "lock")
         try:
@@ -131,7 +111,11 @@ class Clock:
             raise UsageError(
                 f"another stylefarm schedule works in {state}; give this one its own with --state"
             ) from None
-        self._entries = [self._enter(file, job) for file, job in dict(jobs).items()]
+        self._entries = [
+            _Entry(file, job, self._now(), _written(file)) for file, job in dict(jobs).items()
+        ]
+        for entry in self._entries:
+            self._take_up(entry)
 
     def run(self) -> int:
         """Go on until a signal asks to end. The exit status: 130 after Ctrl-C, 0 after SIGTERM."""
@@ -202,7 +186,7 @@ class Clock:
         if missed.count == 1:
             self._say(f"{self._name(entry, missed.first)} was missed: {why}")
         else:
-            until = f"up to {self._wall(entry, missed.last)}"
+            until = f"up to {wall_text(entry.job, missed.last)}"
             self._say(
                 f"{missed.count} ticks from {self._name(entry, missed.first)} {until} were missed"
             )
@@ -224,11 +208,9 @@ class Clock:
             self._stop(entry, before)
             if self._asked.is_set():
                 return  # it is due when the clock goes on
-        moment = planned.strftime("%Y%m%dT%H%M%SZ")
-        mark = Mark(
-            stamp(planned), stamp(now), str(self._folder / "logs" / entry.key / f"{moment}.log")
-        )
-        _keep_few(Path(mark.log).parent)
+        log = self._folder / "logs" / entry.key / f"{planned:%Y%m%dT%H%M%SZ}.log"
+        _keep_few(log.parent)
+        mark = Mark(stamp(planned), stamp(now), str(log))
         # From here on it is accounted for: should the clock end now, it was interrupted.
         self._save(entry, seen=planned, starting=mark)
         try:
@@ -315,9 +297,8 @@ class Clock:
 
     # --- starting and ending ------------------------------------------------------------------------
 
-    def _enter(self, file: Path, job: Job) -> _Entry:
-        """A job with what is known of it from earlier lives."""
-        entry = _Entry(file, job, self._now(), _written(file))
+    def _take_up(self, entry: _Entry) -> None:
+        """Go on with what is known of a job from earlier lives."""
         try:
             known: dict[str, Any] = json.loads(self._storage.get(self._key(entry)))
             entry.seen = datetime.fromisoformat(known["seen"])
@@ -330,7 +311,7 @@ class Clock:
                 f"{self._folder / self._key(entry)} is damaged ({error}); remove it, and ticks count from now"
             ) from None
         for mark in marks:
-            planned = datetime.fromisoformat(mark.planned.replace("Z", "+00:00"))
+            planned = moment(mark.planned)
             run = TickRun.adopt(mark, planned)
             if run is None:
                 self._ended(entry, TickRun(mark, planned, None), None)
@@ -338,7 +319,6 @@ class Clock:
                 entry.runs.append(run)
                 self._say(f"{self._name(entry, planned)} still runs, started by an earlier clock")
                 self._watch(entry, run)
-        return entry
 
     def _reload(self) -> None:
         """Take job files that were changed."""
@@ -365,7 +345,7 @@ class Clock:
     def _end(self) -> int:
         """Pass the signals on to what runs, and wait for it."""
         first = self._signals[0]
-        passed_on: dict[int, int] = {}
+        passed_on: dict[TickRun, int] = {}
         """How many signals each run has had: one may begin while the first comes."""
         while True:
             with self._state_lock:
@@ -378,8 +358,8 @@ class Clock:
                     else "stopping: what is painting stores a checkpoint"
                 )
             for run in runs:
-                had = passed_on.get(id(run), 0)
-                passed_on[id(run)] = heard
+                had = passed_on.get(run, 0)
+                passed_on[run] = heard
                 if had < heard and heard > 2:
                     run.kill()
                 elif had < heard:
@@ -422,22 +402,20 @@ class Clock:
     def _tick(self, entry: _Entry, planned: datetime, **fields: Any) -> Tick:
         return Tick(str(entry.file), entry.job.spec.name, stamp(planned), **fields)
 
-    def _name(self, entry: _Entry, moment: datetime) -> str:
-        return f"{self._label(entry)} of {self._wall(entry, moment)}"
+    def _name(self, entry: _Entry, planned: datetime) -> str:
+        return f"{self._label(entry)} of {wall_text(entry.job, planned)}"
 
     def _label(self, entry: _Entry) -> str:
         """Its name, with the file where another job has the same."""
         name = entry.job.spec.name
-        return name if self._names.count(name) < 2 else f"{name} ({entry.file})"
-
-    def _wall(self, entry: _Entry, moment: datetime) -> str:
-        return wall_text(entry.job, moment)
+        alike = sum(other.job.spec.name == name for other in self._entries)
+        return name if alike < 2 else f"{name} ({entry.file})"
 
     def _tell_next(self, entry: _Entry) -> None:
         now = self._now()
         tick = next_tick(entry.schedule, now)
         self._say(
-            f"{self._label(entry)}: next at {self._wall(entry, tick)}, in {_span(tick - now)}"
+            f"{self._label(entry)}: next at {wall_text(entry.job, tick)}, in {_span(tick - now)}"
         )
 
 
@@ -449,21 +427,6 @@ class _Alarm(BaseTrigger):  # type: ignore[misc]
 
     def get_next_fire_time(self, previous: datetime | None, now: datetime) -> datetime:
         return next_tick(self._schedule, previous or now)
-
-
-def wall_text(job: Job, moment: datetime) -> str:
-    """A moment as the clock of the job's schedule shows it."""
-    from jobs.dates import zone_of
-
-    return moment.astimezone(zone_of(job)).strftime("%Y-%m-%d %H:%M:%S %Z")
-
-
-def schedule_of(job: Job) -> Schedule:
-    """The schedule of a job. Raises JobFileError when it has none."""
-    if job.spec.schedule is None:
-        problem = job.problem(("schedule",), 'is not given; e.g. schedule: {cron: "0 2 * * *"}')
-        raise JobFileError([problem])
-    return job.spec.schedule
 
 
 def _keep_few(logs: Path) -> None:

@@ -71,9 +71,9 @@ def _weights(recipe: Recipe, job: Job | None) -> str:
 
 
 def _storage(job: Job) -> str:
-    from jobs.storage import open_storage
+    from jobs.load import open_output
 
-    storage = open_storage(job.spec.output, job.spec.storage, base=job.base)
+    storage = open_output(job)
     storage.check()
     return f"{storage.url} can be written, read and listed"
 

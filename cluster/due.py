@@ -10,8 +10,9 @@ import sys
 from datetime import datetime, timedelta, timezone
 
 from cluster.ticks import next_tick
-from jobs.errors import StylefarmError, UsageError
-from jobs.load import load_job
+from jobs.dates import schedule_of
+from jobs.errors import StylefarmError
+from jobs.load import read_job
 from jobs.spec import Schedule
 
 SLACK = timedelta(seconds=60)
@@ -32,10 +33,7 @@ def main() -> None:
         print(__doc__)
         sys.exit(0 if len(sys.argv) == 2 else 2)
     try:
-        schedule = load_job(sys.argv[1]).spec.schedule
-        if schedule is None:
-            raise UsageError(f"{sys.argv[1]} has no schedule:")
-        due = is_due(schedule, datetime.now(timezone.utc))
+        due = is_due(schedule_of(read_job(sys.argv[1])), datetime.now(timezone.utc))
     except StylefarmError as error:
         print(error, file=sys.stderr)
         # To systemd 1 to 254 mean "not now"; what is wrong is told by the run itself.

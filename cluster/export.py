@@ -10,16 +10,17 @@ import math
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from cluster.clock import schedule_of
 from cluster.on_calendar import cron_of, on_calendar
 from cluster.parcel import pack
+from cluster.tick_run import STOP_SECONDS, Command
+from jobs.dates import schedule_of
 from jobs.errors import UsageError
 from jobs.load import Job
 
@@ -32,21 +33,8 @@ SECRET, SECRET_KEY = "stylefarm", "auth_token"
 LONGEST_NAME = 52
 """Of a CronJob: its Jobs get eleven characters more, of the 63 that there may be."""
 
-STOP_SECONDS = 60
-"""What a run has beyond its workers' grace to end by itself."""
 
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """Where the job is rendered."""
-
-    address: str | None = None
-    """The dashboard of a cluster; None: on the machine itself, or ``HEAD``."""
-    image: str | None = None
-    """With stylefarm in it, for Kubernetes."""
-
-
-def kubernetes(job: Job, target: Target) -> dict[str, str]:
+def kubernetes(job: Job, command: Command, image: str | None = None) -> dict[str, str]:
     """The CronJob that submits a job, by file name.
 
     Raises JobFileError for what the cluster would not find, UsageError for what Kubernetes cannot say.
@@ -55,27 +43,23 @@ def kubernetes(job: Job, target: Target) -> dict[str, str]:
     # The pod has the job file alone.
     pack(job)
     name = _slug(job.spec.name, LONGEST_NAME)
-    _, zone = cron_of(schedule)
-    written = schedule.cron or cron_of(schedule)[0].standard()
-    words = [
-        "stylefarm",
-        "submit",
-        "/jobs/job.yaml",
-        "--address",
-        target.address or HEAD,
-        "--follow",
-    ]
-    # What the pod before it followed goes on without it: the cluster has it.
-    words += ["--replace"] if schedule.concurrency_policy == "replace" else []
-    words += ["--if-changed"] if schedule.if_changed else []
-    spec: dict[str, Any] = {"schedule": written, "timeZone": zone}
+    cron, zone = cron_of(schedule)
+    if command.address is None:
+        command = replace(command, address=HEAD)
+    if not command.submits:
+        raise UsageError(
+            f"--address {command.address} is none that a pod submits to: give a dashboard, such as {HEAD}"
+        )
+    # The pod before it may be gone, and what it followed goes on: the cluster has it.
+    words = command.words(job, program=("stylefarm",), file="/jobs/job.yaml")
+    spec: dict[str, Any] = {"schedule": schedule.cron or cron.standard(), "timeZone": zone}
     spec["concurrencyPolicy"] = schedule.concurrency_policy.capitalize()
     if schedule.starting_deadline is not None:
         # Its controller looks every ten seconds, and with less may never be in time.
         spec["startingDeadlineSeconds"] = max(10, math.ceil(schedule.starting_deadline))
     spec |= {"successfulJobsHistoryLimit": 3, "failedJobsHistoryLimit": 7}
     spec["jobTemplate"] = {
-        "spec": {"backoffLimit": 0, "template": {"spec": _pod(name, words, target)}}
+        "spec": {"backoffLimit": 0, "template": {"spec": _pod(name, words, image)}}
     }
     documents = [
         {
@@ -92,7 +76,7 @@ def kubernetes(job: Job, target: Target) -> dict[str, str]:
     )
     file = f"{name}-cronjob.yaml"
     above = _KUBERNETES.format(job=job.spec.name, file=file, secret=SECRET)
-    above += "" if target.image else _PUT_IMAGE
+    above += "" if image else _PUT_IMAGE
     above += _HAS_SECRET if job.spec.notify and not job.spec.notify.url.startswith("$") else ""
     return {file: above + text}
 
@@ -120,11 +104,11 @@ _HAS_SECRET = """\
 """
 
 
-def _pod(name: str, words: Sequence[str], target: Target) -> dict[str, Any]:
+def _pod(name: str, words: Sequence[str], image: str | None) -> dict[str, Any]:
     token = {"secretKeyRef": {"name": SECRET, "key": SECRET_KEY}}
     container = {
         "name": "submit",
-        "image": target.image or f"registry.example.com/stylefarm:{version('stylefarm')}",
+        "image": image or f"registry.example.com/stylefarm:{version('stylefarm')}",
         "command": list(words),
         "env": [
             {"name": "RAY_AUTH_MODE", "value": "token"},
@@ -161,30 +145,21 @@ def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 _Dumper.add_representer(str, _text)
 
 
-def systemd(job: Job, target: Target) -> dict[str, str]:
+def systemd(job: Job, command: Command) -> dict[str, str]:
     """The units that render a job, by file name. Raises UsageError for what systemd cannot say."""
     schedule = schedule_of(job)
     cron, zone = cron_of(schedule)
     name = f"stylefarm-{_slug(job.spec.name, LONGEST_NAME)}"
     policy = schedule.concurrency_policy
     file = str(Path(job.file).absolute())
-    base = [sys.executable, "-m"]
-    words = [*base, "cluster.cli"]
-    if target.address is None:
-        words += ["run", file]
-    else:
-        # Only a run of our own is stopped by systemd with its unit.
-        words += ["submit", file, "--address", target.address, "--follow"]
-        words += ["--replace"] if policy == "replace" else []
-    words += ["--if-changed"] if schedule.if_changed else []
     service = f"{name}@.service" if policy == "allow" else f"{name}.service"
     units = {
         service: _SERVICE.format(
             name=_escaped(job.spec.name),
             folder=_escaped(str(Path(file).parent)),
-            condition=_command([*base, "cluster.due", file]),
-            command=_command(words),
-            stop=math.ceil(job.spec.workers.grace) + STOP_SECONDS,
+            condition=_line([sys.executable, "-m", "cluster.due", file]),
+            command=_line(command.words(job)),
+            stop=math.ceil(job.spec.workers.grace + STOP_SECONDS),
         )
     }
     started = service
@@ -197,7 +172,7 @@ def systemd(job: Job, target: Target) -> dict[str, str]:
         started = f"{name}-start.service"
         shell = f"exec systemctl ${{MANAGERPID:+--user}} --no-block {what}"
         units[started] = _STARTER.format(
-            name=_escaped(job.spec.name), command=_command(["/bin/sh", "-c", shell])
+            name=_escaped(job.spec.name), command=_line(["/bin/sh", "-c", shell])
         )
     units[f"{name}.timer"] = _TIMER.format(
         name=_escaped(job.spec.name),
@@ -280,7 +255,7 @@ def _escaped(text: str) -> str:
     return text.replace("%", "%%")
 
 
-def _command(words: Sequence[str]) -> str:
+def _line(words: Sequence[str]) -> str:
     """A command line in a unit file: systemd's quotes, which know \\ and $."""
     return " ".join(_word(word) for word in words)
 

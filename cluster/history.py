@@ -46,6 +46,11 @@ def stamp(moment: datetime) -> str:
     return moment.astimezone(timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
+def moment(written: str) -> datetime:
+    """A moment as ``stamp`` wrote it."""
+    return datetime.fromisoformat(written.replace("Z", "+00:00"))  # Python 3.10 knows no Z
+
+
 class History:
     """The file. Safe to append to from several threads."""
 

@@ -66,3 +66,13 @@ Verify = Annotated[
         help="Read finished pictures first; render again what is missing or damaged.",
     ),
 ]
+
+
+def check_proof_options(proof: bool, size: int | None, select: str | None) -> None:
+    """Raise UsageError where ``--proof``, ``--proof-size`` and ``--select`` do not go together."""
+    from jobs.errors import UsageError
+
+    if size is not None and not proof:
+        raise UsageError("--proof-size is for --proof, which is not given")
+    if proof and select is not None:
+        raise UsageError("--proof renders proofs of everything, --select what was chosen: drop one")

@@ -73,30 +73,35 @@ class Pilots:
         self._job = job
         self._painter: Painter | None = None
         self._startup = 0.0
+        self._samples: dict[object, Sample] = {}
 
     def __call__(self, kinds: Kinds) -> Pilot:
-        """Try each kind with the first of its tasks whose pictures can be read.
+        """Try each kind that was not tried before with the first of its tasks whose pictures can be read.
 
         Raises UsageError when there is none, WeightsError and MemoryLimitError.
         """
-        samples: dict[object, Sample] = {}
-        if self._painter is None:
-            began = time.perf_counter()
-            threads = self._job.spec.workers.threads
-            self._painter = Painter(str(self._job.base), None if threads == "auto" else threads)
-            self._startup = time.perf_counter() - began
-            warm = False
-        else:
-            warm = True
         for kind, tasks in kinds:
-            order = _first_order(self._job, self._painter, tasks)
-            if not warm:
-                began = time.perf_counter()
-                _paint(self._painter, order, order.task.recipe.schedule()[0][0], 1)
-                self._startup += time.perf_counter() - began
-                warm = True
-            samples[kind] = _try(self._painter, order)
-        return Pilot(self._painter.device, self._startup, samples)
+            if kind not in self._samples:
+                painter, order = self._ready(tasks)
+                self._samples[kind] = _try(painter, order)
+        assert self._painter is not None  # there is something left to render, or nobody asks
+        return Pilot(self._painter.device, self._startup, self._samples)
+
+    def _ready(self, tasks: Iterable[Task]) -> tuple[Painter, Order]:
+        """A painter that has made its first step, which comes after much that is done once."""
+        if self._painter is not None:
+            return self._painter, _first_order(self._job, self._painter, tasks)
+        began = time.perf_counter()
+        threads = self._job.spec.workers.threads
+        painter = self._painter = Painter(
+            str(self._job.base), None if threads == "auto" else threads
+        )
+        self._startup = time.perf_counter() - began
+        order = _first_order(self._job, painter, tasks)
+        began = time.perf_counter()
+        _paint(painter, order, order.task.recipe.schedule()[0][0], 1)
+        self._startup += time.perf_counter() - began
+        return painter, order
 
 
 def _try(painter: Painter, order: Order) -> Sample:

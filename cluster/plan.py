@@ -11,17 +11,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from cluster.run import open_agenda
 from jobs.agenda import Agenda, BadRows
 from jobs.draft import Draft
 from jobs.idset import IdTable
 from jobs.ledger import ABSENT, CODES, FAILED, Ledger
-from jobs.load import Job
-from jobs.proofs import Proofs, proofs_of, size_of_proofs, wanted_size
+from jobs.load import open_output
+from jobs.proofs import Proofs, have_other_size, proofs_of, wanted_size
 from jobs.records import Records
 from jobs.source import FieldPath
 from jobs.spec import StyleMix
-from jobs.storage import open_storage
 from stylize.memory import history_bytes, predict_bytes
 from stylize.recipe import Recipe
 
@@ -189,26 +187,22 @@ def make_plan(
 
 
 def make_ladder(
-    job: Job,
+    agenda: Agenda,
     price: Price,
     pilot: Callable[[Kinds], Pilot] | None = None,
     proof_size: int | None = None,
 ) -> tuple[Plan, Plan]:
     """The plan of a job's pictures, and that of its proofs. Raises as ``make_plan`` does."""
-    plans = []
-    size = wanted_size(job, proof_size)
-    for rung, view in ((job, None), (proofs_of(job), Proofs(size))):
-        storage = open_storage(rung.spec.output, rung.spec.storage, base=rung.base)
-        agenda = open_agenda(rung, view)
-        try:
-            # Proofs of another size count for nothing: they are made anew.
-            others = view is not None and size_of_proofs(storage) not in (None, size)
-            records = None if others else Records(storage)
-            plans.append(make_plan(agenda, records, storage.url, price, pilot))
-        finally:
-            agenda.close()
-    pictures, proofs = plans
-    return pictures, proofs
+    job = agenda.job
+    pictures, proofs = open_output(job), open_output(proofs_of(job))
+    size = wanted_size(proofs, proof_size)
+    # Proofs of another size count for nothing: they are made anew.
+    known = None if have_other_size(proofs, size) else Records(proofs)
+    seen = agenda.seen_as(Proofs(size))
+    return (
+        make_plan(agenda, Records(pictures), pictures.url, price, pilot),
+        make_plan(seen, known, proofs.url, price, pilot),
+    )
 
 
 TRIED = 8

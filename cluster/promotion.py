@@ -8,8 +8,8 @@ from pathlib import Path
 
 from jobs import dates, keys
 from jobs.errors import ObjectNotFoundError, UsageError
-from jobs.load import Job, load_job, read_job
-from jobs.proofs import AS_THEY_ARE, proofs_of
+from jobs.load import Job, load_job, open_output, read_job
+from jobs.proofs import proofs_of
 from jobs.storage import Storage, StorageOptions, open_storage
 
 
@@ -17,10 +17,7 @@ def storages_of(output: str, endpoint_url: str | None) -> tuple[Storage, Storage
     """The pictures' storage and the proofs', of an output or a job file."""
     if _is_job_file(output):
         job = load_job(output)
-        pictures, proofs = (
-            open_storage(j.spec.output, j.spec.storage, base=j.base) for j in (job, proofs_of(job))
-        )
-        return pictures, proofs
+        return open_output(job), open_output(proofs_of(job))
     options = StorageOptions(endpoint_url=endpoint_url)
     below = f"{output.rstrip('/')}/{keys.PROOFS}"
     return open_storage(output, options), open_storage(below, options)
@@ -41,7 +38,7 @@ def job_of(output: str, endpoint_url: str | None) -> Job:
     if not Path(file).is_file():
         raise UsageError(f"the job of {pictures.url} is {file}, which is not here; {instead}")
     job = _dated_as(read_job(file), pictures.url)
-    now = open_storage(job.spec.output, job.spec.storage, base=job.base)
+    now = open_output(job)
     if now.url.rstrip("/") != pictures.url.rstrip("/"):
         raise UsageError(f"{file} renders to {now.url} by now, not to {pictures.url}; {instead}")
     return job
@@ -51,19 +48,10 @@ def _dated_as(job: Job, url: str) -> Job:
     """A job whose output is dated, with the output that is meant."""
     if not dates.is_dated(job):
         return job
-    written = open_storage(job.spec.output, job.spec.storage, base=job.base).url
+    written = open_output(job).url
     if not dates.pattern_of(written.rstrip("/")).fullmatch(url.rstrip("/")):
         return dates.dated(job, dates.now())
     return replace(job, spec=job.spec.model_copy(update={"output": url}))
-
-
-def wanted_proof_size(proof: bool, size: int | None, select: str | None) -> int | None:
-    """What ``--proof``, ``--proof-size`` and ``--select`` come to. Raises UsageError."""
-    if size is not None and not proof:
-        raise UsageError("--proof-size is for --proof, which is not given")
-    if proof and select is not None:
-        raise UsageError("--proof renders proofs of everything, --select what was chosen: drop one")
-    return (size or AS_THEY_ARE) if proof else None
 
 
 def _is_job_file(name: str) -> bool:

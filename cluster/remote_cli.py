@@ -29,6 +29,7 @@ from cluster.options import (
     Select,
     Verify,
     Workers,
+    check_proof_options,
 )
 
 if TYPE_CHECKING:
@@ -143,16 +144,16 @@ def submit(
     cluster cannot be reached or lets nobody in; with --follow, that of the run.
     """
     from cluster.parcel import pack
-    from cluster.promotion import wanted_proof_size
     from cluster.submission import forerunners
     from jobs import dates
     from jobs.errors import UsageError
-    from jobs.load import load_job, read_job
+    from jobs.load import read_job
     from jobs.proofs import ALL, proofs_of, read_selection
 
     moment = at or dates.now().isoformat(timespec="seconds")
-    loaded = load_job(job, moment)
-    small = wanted_proof_size(proof, proof_size, select)
+    written = read_job(job)
+    loaded = dates.dated_at(written, moment)
+    check_proof_options(proof, proof_size, select)
     chosen = None if select is None else read_selection(select)
     if allow_local and ship_inputs:
         raise UsageError(
@@ -169,8 +170,8 @@ def submit(
     options = [
         *(() if workers is None else ("--workers", str(workers))),
         *(() if limit is None else ("--limit", str(limit))),
-        *(() if small is None else ("--proof",)),
-        *(("--proof-size", str(small)) if small else ()),
+        *(("--proof",) if proof else ()),
+        *(() if proof_size is None else ("--proof-size", str(proof_size))),
         *(() if select is None else ("--select", ALL if chosen is None else SELECTION)),
         *(("--overwrite",) if overwrite else ()),
         *(("--retry-failed",) if retry_failed else ()),
@@ -178,10 +179,10 @@ def submit(
         *(("--if-changed",) if if_changed else ()),
     ]
     # Wherever and whenever it begins there, it renders to the output of this moment.
-    when = ("--at", moment) if dates.is_dated(read_job(job)) else ()
+    when = ("--at", moment) if dates.is_dated(written) else ()
     if parcel.size > 1_000_000:
         _tell(f"sending {len(parcel.files)} files, {parcel.size / 1e6:,.1f} MB ...")
-    rendered = loaded if small is None else proofs_of(loaded)
+    rendered = proofs_of(loaded) if proof else loaded
     asked = shlex.join(
         [
             *options,
@@ -189,8 +190,7 @@ def submit(
         ]
     )
     if replace:
-        written = read_job(job)
-        same = written if small is None else proofs_of(written)
+        same = proofs_of(written) if proof else written
         for before in forerunners(same, head.submissions()):
             _cancel_submission(head, before, None, True, False, say=_tell)
     handed = hand_over(head, rendered, parcel, [*options, *when], asked)
@@ -328,16 +328,14 @@ def _find(name: str, address: str | None) -> _Target:
     """The submission, or the job and its output, that a name means. A job file needs no cluster."""
     from cluster.submission import find_address, id_of
     from jobs.errors import ClusterError, UsageError
-    from jobs.load import load_job
-    from jobs.storage import open_storage
+    from jobs.load import load_job, open_output
 
     target = _Target()
     if not _is_job_file(name):
         target.head, target.submission = _submission(name, address)
         return target
     target.job = load_job(name)
-    spec = target.job.spec
-    target.storage = open_storage(spec.output, spec.storage, base=target.job.base)
+    target.storage = open_output(target.job)
     where = find_address(address)
     if where is not None:
         from cluster.submit import Head

@@ -31,26 +31,26 @@ from cluster.messages import WorkerSetup
 from cluster.notify import notifying
 from cluster.pool import InlinePool, Pool
 from jobs import keys
-from jobs.agenda import Agenda, BadRows, Census, View
+from jobs.agenda import Agenda, BadRows, Census
 from jobs.changes import find_changes
 from jobs.errors import JobFileError, ObjectNotFoundError, StorageError, UsageError
 from jobs.lease import Lease
 from jobs.ledger import ABSENT, Ledger
-from jobs.load import Job
+from jobs.load import Job, open_output
 from jobs.proofs import (
     Proofs,
     Selection,
     done_proofs,
+    have_other_size,
     proofs_of,
     read_selection,
-    size_of_proofs,
     wanted_size,
 )
 from jobs.reader import Reader
 from jobs.records import Records, write_json
 from jobs.report.gallery import write_gallery
 from jobs.report.summary import summarise
-from jobs.storage import Storage, open_storage
+from jobs.storage import Storage
 from jobs.verify import find_damaged
 from jobs.web import without_secrets
 from stylize.errors import WeightsError
@@ -75,8 +75,10 @@ class RunOptions:
     """Read every finished picture, and render again what is missing or damaged."""
     limit: int | None = None
     """Render at most so many tasks."""
+    proof: bool = False
+    """Render proofs instead of the pictures,"""
     proof_size: int | None = None
-    """Render proofs, of so many pixels (or AS_THEY_ARE), instead of the pictures."""
+    """of so many pixels; None: as they are."""
     select: str | None = None
     """Render these tasks alone, as ``read_selection`` reads them."""
     renderer: str = PAINTER
@@ -128,17 +130,13 @@ def run_job(
     JobFileError, StorageError and ClusterError, before the first render where that can be known.
     """
     began = time.monotonic()
-    if options.proof_size is not None:
-        options = replace(options, proof_size=wanted_size(job, options.proof_size))
-    view = _view(job, options)
-    gallery = _Gallery(job)
-    if options.proof_size is not None:
-        job = proofs_of(job)
-    agenda = open_agenda(job, view)
-    storage = open_storage(job.spec.output, job.spec.storage, base=job.base)
-    storage.check()
     with contextlib.ExitStack() as stack:
+        agenda = open_agenda(job)
         stack.callback(agenda.close)
+        gallery = _Gallery(job)
+        job, options, agenda = _rung(job, options, agenda)
+        storage = open_output(job)
+        storage.check()
         lease = Lease(storage).acquire()
         stack.callback(lease.release)
         board = stack.enter_context(
@@ -153,7 +151,9 @@ def run_job(
         )
         records = Records(storage, lease.guard)
         ledger = records.ledger(pack=True)
-        if options.overwrite or _are_other_proofs(storage, options):
+        if options.overwrite or (
+            options.proof_size is not None and have_other_size(storage, options.proof_size)
+        ):
             _forget(records, ledger, agenda)
             ledger = records.ledger()
         elif options.verify:
@@ -250,32 +250,25 @@ def _render(
     return RunResult(counts, census.failed if census else 0, left, storage)
 
 
-def _view(job: Job, options: RunOptions) -> View | None:
-    """What of the job is rendered, and how. Raises UsageError."""
-    if options.proof_size is not None:
-        return Proofs(options.proof_size)
+def _rung(job: Job, options: RunOptions, agenda: Agenda) -> tuple[Job, RunOptions, Agenda]:
+    """What of the job is rendered, and where to: its pictures, the chosen ones of them, or its proofs.
+    Raises UsageError."""
+    if options.proof:
+        proofs = proofs_of(job)
+        size = wanted_size(open_output(proofs), options.proof_size)
+        return proofs, replace(options, proof_size=size), agenda.seen_as(Proofs(size))
     if options.select is None:
-        return None
+        return job, options, agenda
     ids = read_selection(options.select)
     if ids is not None:
         selection = Selection(ids)
-        agenda = open_agenda(job)
-        try:
-            selection.check(draft for draft, _ in agenda.drafts(Ledger.of({}), BadRows()))
-        finally:
-            agenda.close()
-        return selection
-    proofs = proofs_of(job).spec
-    storage = open_storage(proofs.output, proofs.storage, base=job.base)
+        selection.check(draft for draft, _ in agenda.drafts(Ledger.of({}), BadRows()))
+        return job, options, agenda.seen_as(selection)
+    storage = open_output(proofs_of(job))
     ids = done_proofs(storage)
     if not ids:
         raise UsageError(f"no proof is done in {storage.url}: make some with stylefarm run --proof")
-    return Selection(ids)
-
-
-def _are_other_proofs(storage: Storage, options: RunOptions) -> bool:
-    """Whether the proofs that are there have another size than those that are wanted."""
-    return options.proof_size not in (None, size_of_proofs(storage) or options.proof_size)
+    return job, options, agenda.seen_as(Selection(ids))
 
 
 class _Gallery:
@@ -287,9 +280,7 @@ class _Gallery:
     def write(self) -> None:
         """Write it; a gallery that cannot be written fails no run."""
         try:
-            write_gallery(
-                *(open_storage(j.spec.output, j.spec.storage, base=j.base) for j in self._places)
-            )
+            write_gallery(*map(open_output, self._places))
         except StorageError as error:
             log.warning("the gallery is not written: %s", error)
 
@@ -394,9 +385,8 @@ def _renew(records: Records, ledger: Ledger, agenda: Agenda, listen: Listener) -
     return records.ledger()
 
 
-def open_agenda(job: Job, view: View | None = None) -> Agenda:
-    """A job's agenda, its weights found; ``view`` says what of its tasks is rendered, and how.
-    Raises JobFileError, StorageError."""
+def open_agenda(job: Job) -> Agenda:
+    """A job's agenda, its weights found. Raises JobFileError, StorageError."""
 
     def digest_of(recipe: Recipe) -> str:
         try:
@@ -404,7 +394,7 @@ def open_agenda(job: Job, view: View | None = None) -> Agenda:
         except WeightsError as error:
             raise JobFileError([job.problem(("recipe", "weights"), str(error))]) from error
 
-    return Agenda(job, digest_of, view)
+    return Agenda(job, digest_of)
 
 
 def _limits(job: Job, options: RunOptions) -> Limits:

@@ -10,11 +10,14 @@ import sys
 from dataclasses import asdict
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from cluster.options import Pool, RetryFailed, Workers
+
+if TYPE_CHECKING:
+    from cluster.tick_run import Command
 
 STATE = Path("stylefarm") / "schedule"
 """Below the user's folder for what programs keep."""
@@ -98,8 +101,15 @@ def schedule(
     from jobs.errors import UsageError
 
     folder = (state or _state_folder()).expanduser().absolute()
+    shipping = [
+        *(["--ship-inputs"] if ship_inputs else []),
+        *(["--allow-local"] if allow_local else []),
+    ]
+    command = _command(address, pool, workers, retry_failed, shipping)
     if sum((history, upcoming is not None, export is not None)) > 1:
         raise UsageError("--history, --next and --export are three things: ask for one")
+    if as_json and not (history or upcoming):
+        raise UsageError("--json is for --history and --next, which are not given")
     if history:
         _show_history(folder, [job.absolute() for job in jobs or ()], as_json)
     elif not jobs:
@@ -107,52 +117,46 @@ def schedule(
     elif upcoming is not None:
         _show_next(jobs, upcoming, as_json)
     elif export is not None:
-        _export(jobs, export, address, image, to)
+        _export(jobs, export, command, image, to)
     elif to is not None or image is not None:
         raise UsageError("--to and --image are for --export, which is not given")
     else:
-        shipping = [
-            *(["--ship-inputs"] if ship_inputs else []),
-            *(["--allow-local"] if allow_local else []),
-        ]
-        _run(jobs, folder, address, pool, workers, shipping, retry_failed)
+        _run(jobs, folder, command)
 
 
-def _run(
-    jobs: list[Path],
-    folder: Path,
-    address: str | None,
-    pool: str,
-    workers: int | None,
-    shipping: list[str],
-    retry_failed: bool,
-) -> None:
-    from cluster.clock import Clock, Command
+def _command(
+    address: str | None, pool: str, workers: int | None, retry_failed: bool, shipping: list[str]
+) -> Command:
+    """How jobs are rendered at their ticks. Raises UsageError."""
+    from cluster.tick_run import Command
     from jobs.errors import UsageError
 
-    submit = address is not None and address.startswith(("http://", "https://"))
-    if shipping and not submit:
-        raise UsageError(f"{shipping[0]} is for an --address such as http://head:8265")
+    command = Command(address)
     if address is not None and not (
-        submit or re.fullmatch(r"auto|(ray://)?[\w.\-\[\]]+:\d+", address)
+        command.submits or re.fullmatch(r"auto|(ray://)?[\w.\-\[\]]+:\d+", address)
     ):
         raise UsageError(
             f"--address {address} is no cluster: give its dashboard, such as http://head:8265, or for runs "
             "from here auto or 10.0.0.1:6379"
         )
-    options = [*shipping, *(["--retry-failed"] if retry_failed else [])]
-    if address is not None:
-        options += ["--address", address]
-    if not submit:
-        options += ["--pool", pool]
-    if workers is not None:
-        options += ["--workers", str(workers)]
+    if shipping and not command.submits:
+        raise UsageError(f"{shipping[0]} is for an --address such as http://head:8265")
+    options = [
+        *shipping,
+        *(["--pool", pool] if pool != "ray" and not command.submits else []),
+        *([] if workers is None else ["--workers", str(workers)]),
+        *(["--retry-failed"] if retry_failed else []),
+    ]
+    return Command(address, options)
+
+
+def _run(jobs: list[Path], folder: Path, command: Command) -> None:
+    from cluster.clock import Clock
 
     def say(text: str) -> None:
         print(f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S} {text}", flush=True)
 
-    clock = Clock(jobs, folder, Command(options, submit), say)
-    raise typer.Exit(clock.run())
+    raise typer.Exit(Clock(jobs, folder, command, say).run())
 
 
 def _show_history(folder: Path, jobs: list[Path], as_json: bool) -> None:
@@ -197,9 +201,9 @@ def _show_history(folder: Path, jobs: list[Path], as_json: bool) -> None:
 def _span(begin: str | None, end: str | None) -> str:
     if begin is None or end is None:
         return ""
-    moments = (datetime.fromisoformat(text.replace("Z", "+00:00")) for text in (begin, end))
-    first, last = moments
-    return str(max(timedelta(0), last - first))
+    from cluster.history import moment
+
+    return str(max(timedelta(0), moment(end) - moment(begin)))
 
 
 def _short(moment: str | None) -> str:
@@ -208,7 +212,7 @@ def _short(moment: str | None) -> str:
 
 def _show_next(jobs: list[Path], count: int, as_json: bool) -> None:
     from cluster.catch_up import upcoming
-    from cluster.clock import schedule_of, wall_text
+    from jobs.dates import schedule_of, wall_text
     from jobs.load import read_job
 
     for file in jobs:
@@ -221,7 +225,7 @@ def _show_next(jobs: list[Path], count: int, as_json: bool) -> None:
 
 
 def _export(
-    jobs: list[Path], kind: str, address: str | None, image: str | None, to: Path | None
+    jobs: list[Path], kind: str, command: Command, image: str | None, to: Path | None
 ) -> None:
     from cluster import export
     from jobs.errors import UsageError
@@ -229,10 +233,18 @@ def _export(
 
     if image is not None and kind != "kubernetes":
         raise UsageError("--image is for --export kubernetes")
-    make = export.kubernetes if kind == "kubernetes" else export.systemd
+    if kind == "kubernetes" and not {"--ship-inputs", "--allow-local"}.isdisjoint(command.options):
+        raise UsageError(
+            "--ship-inputs and --allow-local do not go with --export kubernetes, whose pod has the job file "
+            "alone: put what the job names on s3:// or under a path that the cluster sees"
+        )
     files: dict[str, str] = {}
     for file in jobs:
-        made = make(read_job(file), export.Target(address, image))
+        job = read_job(file)
+        if kind == "kubernetes":
+            made = export.kubernetes(job, command, image)
+        else:
+            made = export.systemd(job, command)
         if twice := files.keys() & made.keys():
             raise UsageError(
                 f"two jobs would be {min(twice)}: give them different names with name:"

@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,8 +18,53 @@ import psutil
 
 from cluster.events import Finished, TaskFailed, from_json
 from cluster.history import Outcome
+from jobs.dates import schedule_of
+from jobs.load import Job
 
 INTERRUPTED = 130
+
+LET_FINISH, STOP = signal.SIGINT, signal.SIGTERM
+"""What lets a run commit what it paints, and what has it store checkpoints."""
+
+STOP_SECONDS = 60.0
+"""What a run that is to stop has beyond its workers' grace."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """How a job is rendered at a tick: run from here or, where ``address`` is a cluster's dashboard,
+    submitted to it. Whoever keeps the clock uses the same words."""
+
+    address: str | None = None
+    options: Sequence[str] = ()
+    """More of ``run``, or of ``submit``."""
+
+    @property
+    def submits(self) -> bool:
+        return self.address is not None and self.address.startswith(("http://", "https://"))
+
+    def words(
+        self,
+        job: Job,
+        planned: datetime | None = None,
+        *,
+        program: Sequence[str] = (sys.executable, "-m", "cluster.cli"),
+        file: str | None = None,
+    ) -> list[str]:
+        """The command line; with ``planned`` that of a tick of our own, which tells events."""
+        schedule = schedule_of(job)
+        words = [*program, "submit" if self.submits else "run"]
+        words.append(file or str(Path(job.file).absolute()))
+        words += [] if self.address is None else ["--address", self.address]
+        words += ["--follow"] if self.submits else []
+        # To go away stops a run from here, but nothing on a cluster.
+        replaces = self.submits and schedule.concurrency_policy == "replace"
+        words += ["--replace"] if replaces else []
+        words += ["--if-changed"] if schedule.if_changed else []
+        if planned is not None:
+            words += ["--at", planned.isoformat(), "--json"]
+            words += [] if self.submits else ["--brief"]
+        return [*words, *self.options]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +88,7 @@ class Result:
     failed: int | None = None
     left: int | None = None
     reason: str | None = None
-    """Of a run that did not come to its end: the last that it said."""
+    """Why not all is done: the last failure, or the last that it said."""
     complete: bool = False
     """Whether it came to its end."""
 
@@ -138,7 +184,8 @@ class TickRun:
 
 
 def read_result(log: Path) -> Result:
-    """What a log says: ``finished`` among the events, or the last line that is none."""
+    """What a log says: ``finished`` among the events or, of a run that did not come to that, the last line
+    that is no event."""
     said = failure = None
     finished: Finished | None = None
     try:
@@ -157,7 +204,5 @@ def read_result(log: Path) -> Result:
         return Result(reason=said)
     # Told to stop, it may have come to its end all the same.
     complete = finished.left == 0 or finished.reason not in ("interrupted", "preempted")
-    return Result(finished.done, finished.failed, finished.left, said or failure, complete)
-
-
-STOP, LET_FINISH = signal.SIGTERM, signal.SIGINT
+    reason = failure if finished.reason == "complete" else failure or finished.reason
+    return Result(finished.done, finished.failed, finished.left, reason, complete)

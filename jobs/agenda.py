@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -80,11 +81,9 @@ class Agenda:
     StorageError for s3:// patterns that cannot be listed.
     """
 
-    def __init__(
-        self, job: Job, digest_of: Callable[[Recipe], str], view: View | None = None
-    ) -> None:
+    def __init__(self, job: Job, digest_of: Callable[[Recipe], str]) -> None:
         self.job = job
-        self._view = view
+        self._view: View | None = None
         self.digests: dict[tuple[str, str | None], str] = {}
         """Of all weights met so far, by ``weights`` and ``weights_input``."""
         self._find_digest = digest_of
@@ -107,6 +106,13 @@ class Agenda:
         for entry in self.entries:
             for recipe in entry.recipes if isinstance(entry, PictureSet) else ():
                 self._digest_of(recipe)
+
+    def seen_as(self, view: View) -> Agenda:
+        """The same pictures and manifests, looked up once, as another view of them has it. To be closed is
+        the one that looked them up."""
+        other = copy.copy(self)
+        other._view = view
+        return other
 
     @property
     def sets(self) -> Sequence[PictureSet]:

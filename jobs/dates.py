@@ -1,4 +1,4 @@
-"""Dated outputs: ``s3://renders/{date}`` of a job -> ``s3://renders/2026-11-25``, by one moment.
+"""When a job is rendered, and where to: ``s3://renders/{date}`` -> ``s3://renders/2026-11-25`` by one moment.
 
 The moment is that of the tick, wherever and however late its run begins; of a run that somebody begins by
 hand it is now, or what ``--at`` says.
@@ -11,13 +11,27 @@ from dataclasses import replace
 from datetime import date, datetime, time, timezone, tzinfo
 from typing import TYPE_CHECKING
 
-from jobs.errors import UsageError
+from jobs.errors import JobFileError, UsageError
 from jobs.zones import find_zone
 
 if TYPE_CHECKING:
     from jobs.load import Job
+    from jobs.spec import Schedule
 
 _FIELDS = {"date": r"\d{4}-\d\d-\d\d", "time": r"\d\d-\d\d-\d\d(?:[+-]\d{4})?"}
+
+
+def schedule_of(job: Job) -> Schedule:
+    """The schedule of a job. Raises JobFileError when it has none."""
+    if job.spec.schedule is None:
+        problem = job.problem(("schedule",), 'is not given; e.g. schedule: {cron: "0 2 * * *"}')
+        raise JobFileError([problem])
+    return job.spec.schedule
+
+
+def wall_text(job: Job, moment: datetime) -> str:
+    """A moment as the clock of the job's schedule shows it."""
+    return moment.astimezone(zone_of(job)).strftime("%Y-%m-%d %H:%M:%S %Z")
 
 
 def zone_of(job: Job) -> tzinfo:
@@ -41,6 +55,11 @@ def dated(job: Job, when: datetime) -> Job:
     output = job.spec.output.replace("{date}", there.strftime("%Y-%m-%d"))
     output = output.replace("{time}", there.strftime("%H-%M-%S") + again)
     return replace(job, spec=job.spec.model_copy(update={"output": output}))
+
+
+def dated_at(job: Job, at: str | None) -> Job:
+    """The same at the moment that ``--at`` says, or now. Raises UsageError when that is no moment."""
+    return dated(job, read_moment(at, zone_of(job)) if at else now())
 
 
 def pattern_of(output: str) -> re.Pattern[str]:

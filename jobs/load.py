@@ -21,6 +21,7 @@ from jobs import dates
 from jobs.errors import JobFileError, Problem
 from jobs.source import BYTE_LIMIT, FieldPath, Source, field_name, read_yaml
 from jobs.spec import JobSpec, section_of, shown
+from jobs.storage import Storage, open_storage
 from stylize.recipe import Recipe, resolve
 
 SWEEP_LIMIT = 100_000
@@ -46,8 +47,7 @@ def load_job(path: str | Path, at: str | None = None) -> Job:
 
     Raises JobFileError with every problem in it, and UsageError when ``at`` is no moment.
     """
-    job = read_job(path)
-    return dates.dated(job, dates.read_moment(at, dates.zone_of(job)) if at else dates.now())
+    return dates.dated_at(read_job(path), at)
 
 
 def read_job(path: str | Path) -> Job:
@@ -83,6 +83,11 @@ def parse_job(data: bytes, file: str, base: Path, default_name: str = "job") -> 
     if problems or spec is None:
         raise JobFileError(sorted(set(problems), key=lambda p: (p.line or 0, p.field)))
     return Job(spec, file, base, source)
+
+
+def open_output(job: Job) -> Storage:
+    """The storage of a job's output. Raises StorageError when its address means none."""
+    return open_storage(job.spec.output, job.spec.storage, base=job.base)
 
 
 # --- values -> recipes -----------------------------------------------------------------------------

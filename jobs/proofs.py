@@ -19,14 +19,11 @@ from jobs.errors import ObjectNotFoundError, UsageError
 from jobs.load import Job
 from jobs.records import Records
 from jobs.spec import ImageOptions
-from jobs.storage import Storage, open_storage
+from jobs.storage import Storage
 from stylize.recipe import Recipe
 
 PROOF_SIZE = 256
 """Pixels of a proof's longest side, unless another is asked for."""
-
-AS_THEY_ARE = 0
-"""In the place of a size: that of the proofs that are there, or else PROOF_SIZE."""
 
 SHOWN_IDS = 5
 
@@ -146,13 +143,14 @@ def done_proofs(storage: Storage) -> list[str]:
     return [entry.id for entry in Records(storage).entries() if entry.status == "done"]
 
 
-def wanted_size(job: Job, asked: int | None) -> int:
-    """The size of a job's proofs, when ``asked`` for one or, with None or AS_THEY_ARE, none. Raises
-    StorageError."""
-    if asked:
-        return asked
-    spec = proofs_of(job).spec
-    return size_of_proofs(open_storage(spec.output, spec.storage, base=job.base)) or PROOF_SIZE
+def wanted_size(proofs: Storage, asked: int | None) -> int:
+    """The size to make proofs at: that which is asked for, else that of those that are there."""
+    return asked or size_of_proofs(proofs) or PROOF_SIZE
+
+
+def have_other_size(proofs: Storage, size: int) -> bool:
+    """Whether there are proofs, and they are to be made anew, for another size is wanted."""
+    return size_of_proofs(proofs) not in (None, size)
 
 
 def size_of_proofs(storage: Storage) -> int | None:

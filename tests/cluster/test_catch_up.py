@@ -108,6 +108,7 @@ def test_a_log_tells_how_its_run_ended(tmp_path):
     assert told(finished("preempted", 3)).complete is False
     # Asked to stop, it may have come to its end all the same.
     assert told(finished("preempted", 0)).complete is True
+    assert told("waiting ...", finished("max_failures", 3)).reason == "max_failures"
     failure = to_json(TaskFailed("0" * 16, "a--b", "There is no file a.png", 1, 1))
     assert told(failure, finished("complete", 0, 1)).reason == "There is no file a.png"
 

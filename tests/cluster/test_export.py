@@ -14,8 +14,9 @@ import pytest
 import yaml
 
 from cluster.due import is_due
-from cluster.export import HEAD, Target, kubernetes, systemd
+from cluster.export import HEAD, kubernetes, systemd
 from cluster.on_calendar import cron_of, on_calendar
+from cluster.tick_run import Command
 from cluster.ticks import next_tick
 from jobs.cron import parse_cron
 from jobs.errors import JobFileError, UsageError
@@ -42,8 +43,10 @@ def a_job(tmp_path: Path, schedule: str = FULL, **changes: str) -> Job:
     return load_job(file)
 
 
-def documents(job: Job, target: Target | None = None) -> dict[str, dict]:
-    ((_, text),) = kubernetes(job, target or Target()).items()
+def documents(
+    job: Job, command: Command | None = None, image: str | None = None
+) -> dict[str, dict]:
+    ((_, text),) = kubernetes(job, command or Command(), image).items()
     return {document["kind"]: document for document in yaml.safe_load_all(text)}
 
 
@@ -99,12 +102,36 @@ def test_the_policies_have_the_words_of_kubernetes(tmp_path, policy):
 
 
 def test_address_and_image_are_those_that_were_said(tmp_path):
-    target = Target("http://ray.farm:8265", "registry.farm/stylefarm:7")
-    pod = documents(a_job(tmp_path), target)["CronJob"]["spec"]["jobTemplate"]["spec"]["template"]
+    command = Command("http://ray.farm:8265", ["--workers", "3"])
+    found = documents(a_job(tmp_path), command, "registry.farm/stylefarm:7")
+    pod = found["CronJob"]["spec"]["jobTemplate"]["spec"]["template"]
 
     (container,) = pod["spec"]["containers"]
     assert container["image"] == "registry.farm/stylefarm:7"
     assert "http://ray.farm:8265" in container["command"]
+    assert container["command"][-2:] == ["--workers", "3"]
+
+
+def test_what_is_still_to_be_put_in_is_said(tmp_path):
+    ((_, text),) = kubernetes(a_job(tmp_path), Command()).items()
+    assert "PUT IN YOUR IMAGE" in text
+    assert "webhook" not in text
+
+    hook = "{url: https://chat.example.com/secret}"
+    told = a_job(tmp_path, f"notify: {hook}\n{FULL}")
+    ((_, text),) = kubernetes(told, Command(), "registry.farm/stylefarm:7").items()
+    assert "PUT IN YOUR IMAGE" not in text
+    assert "the address of a webhook" in text
+
+
+def test_a_pod_submits_to_a_dashboard_alone(tmp_path):
+    with pytest.raises(UsageError, match="auto is none that a pod submits to"):
+        kubernetes(a_job(tmp_path), Command("auto"))
+    # systemd, on a machine of the cluster, runs it there.
+    units = systemd(a_job(tmp_path, name="n"), Command("auto", ["--workers", "3"]))
+    assert unit(units["stylefarm-n.service"])["Service"]["ExecStart"].endswith(
+        f"run {tmp_path}/job.yaml --address auto --if-changed --workers 3"
+    )
 
 
 @pytest.mark.parametrize("name", ["x" * 200, "Ünïcödé", "---", "a.b_c/d"])
@@ -121,8 +148,8 @@ def test_what_the_cluster_would_not_find_is_refused_with_its_line(tmp_path):
     job = a_job(tmp_path, output="out")
 
     with pytest.raises(JobFileError, match=r"job\.yaml:3: output"):
-        kubernetes(job, Target())
-    assert systemd(job, Target())  # which is for this machine
+        kubernetes(job, Command())
+    assert systemd(job, Command())  # which is for this machine
 
 
 def test_a_job_without_a_schedule_is_told_to_have_one(tmp_path):
@@ -130,13 +157,13 @@ def test_a_job_without_a_schedule_is_told_to_have_one(tmp_path):
 
     for export in (kubernetes, systemd):
         with pytest.raises(JobFileError, match="schedule: is not given"):
-            export(job, Target())
+            export(job, Command())
 
 
 def test_units_carry_every_setting(tmp_path):
     job = a_job(tmp_path)
 
-    units = systemd(job, Target())
+    units = systemd(job, Command())
 
     name = "stylefarm-hafen-100-home"
     assert set(units) == {f"{name}.service", f"{name}-start.service", f"{name}.timer"}
@@ -157,19 +184,19 @@ def test_units_carry_every_setting(tmp_path):
 
 
 def test_forbid_is_what_a_timer_does_and_allow_starts_one_unit_after_another(tmp_path):
-    forbid = systemd(a_job(tmp_path, "schedule: {cron: '@daily'}", name="n"), Target())
+    forbid = systemd(a_job(tmp_path, "schedule: {cron: '@daily'}", name="n"), Command())
     assert set(forbid) == {"stylefarm-n.service", "stylefarm-n.timer"}
     assert unit(forbid["stylefarm-n.timer"])["Timer"]["Unit"] == "stylefarm-n.service"
 
     schedule = "schedule: {cron: '@daily', concurrency_policy: allow, if_changed: false}"
-    allow = systemd(a_job(tmp_path, schedule, name="n", output="out/{date}"), Target())
+    allow = systemd(a_job(tmp_path, schedule, name="n", output="out/{date}"), Command())
     assert set(allow) == {"stylefarm-n@.service", "stylefarm-n-start.service", "stylefarm-n.timer"}
     assert "start stylefarm-n@$$(date +%%s).service" in allow["stylefarm-n-start.service"]
     assert "--if-changed" not in allow["stylefarm-n@.service"]
 
 
 def test_a_cluster_is_handed_the_job_by_systemd_too(tmp_path):
-    units = systemd(a_job(tmp_path, name="n"), Target("http://head:8265"))
+    units = systemd(a_job(tmp_path, name="n"), Command("http://head:8265"))
 
     command = unit(units["stylefarm-n.service"])["Service"]["ExecStart"]
     assert command.endswith(
@@ -184,7 +211,7 @@ def test_systemd_accepts_the_units(tmp_path, policy, folder):
     (tmp_path / folder).mkdir()
     schedule = f"""schedule: {{cron: "0 0 13 * fri", time_zone: America/New_York,
   concurrency_policy: {policy}}}"""
-    made = systemd(a_job(tmp_path / folder, schedule, output="out/{date}"), Target())
+    made = systemd(a_job(tmp_path / folder, schedule, output="out/{date}"), Command())
     (tmp_path / "units").mkdir()
     files = []
     for name, text in made.items():
@@ -307,7 +334,7 @@ def test_every_that_no_clock_shows_is_refused(tmp_path, every):
 
     for export in (kubernetes, systemd):
         with pytest.raises(UsageError, match="only stylefarm schedule itself keeps"):
-            export(job, Target())
+            export(job, Command())
 
 
 def test_what_was_missed_for_too_long_is_not_due():

@@ -87,3 +87,17 @@ def test_a_real_gpu_is_described_and_free():
         ray_worker._find_problem(["0"] * torch.cuda.device_count(), torch.cuda.device_count())
         is None
     )
+
+
+@pytest.mark.parametrize(("given", "crowded"), [(2, False), (3, True), (0.5, False)])
+def test_a_node_is_crowded_when_it_has_more_workers_than_cores(monkeypatch, given, crowded):
+    nodes = [
+        {"NodeID": "this", "Resources": {"CPU": given}},
+        {"NodeID": "another", "Resources": {"CPU": 64}},
+        {"NodeID": "bare", "Resources": {}},
+    ]
+    monkeypatch.setattr(ray_worker.ray, "nodes", lambda: nodes)
+    monkeypatch.setattr(ray_worker.os, "cpu_count", lambda: 2)
+
+    assert ray_worker._is_crowded("this") is crowded
+    assert ray_worker._is_crowded("bare") is False

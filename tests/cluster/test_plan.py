@@ -112,6 +112,24 @@ def test_a_pilot_tells_time_before_anything_was_rendered(tmp_path):
     assert 0.3 * took <= plan["device_seconds"] <= 3 * took
 
 
+def test_what_was_tried_for_the_pictures_is_not_tried_again_for_proofs_that_are_the_same(tmp_path):
+    job = write_job(tmp_path, photos=1, styles=1)
+
+    planned = json.loads(stylefarm("plan", job, "--pilot", "--json").stdout)
+
+    pictures, proofs = planned["groups"], planned["proofs"]["groups"]
+    assert pictures[0]["step_seconds"] == proofs[0]["step_seconds"] != []
+
+
+def test_no_price_is_no_number(tmp_path):
+    job = write_job(tmp_path, photos=1, styles=1)
+
+    ran = stylefarm("plan", job, "--price-per-gpu-hour", "inf", "--json")
+
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert "inf is no price" in ran.stderr
+
+
 def test_a_pilot_tries_another_when_a_picture_is_not_there(tmp_path):
     job = write_job(tmp_path, photos=2, styles=1)
     (tmp_path / "photos" / "p0.png").write_bytes(b"not a picture")

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 import cluster.renderer
+from cluster.apart import VERDICT_SECONDS
 from cluster.checkpoints import Checkpoints
 from cluster.messages import Assignment, DeviceInfo
 from cluster.renderer import Painted
@@ -460,6 +461,17 @@ def test_the_real_painter_paints_the_same_in_a_process_of_its_own(tmp_path):
 
     assert outcome.record.attempts[0].id == "2-bb"
     assert storage.get(outcome.record.output.key) == here
+
+
+def test_a_worker_that_is_ended_with_its_own_process_blames_no_picture(farm):
+    """Who ends a worker may end its children first: only a worker that outlives them has a verdict."""
+    worker, (task,), _ = farm({"fail": "die"})
+    began = time.monotonic()
+
+    outcome = attempt(worker, task, apart=True)
+
+    assert outcome.failure.kind == "poison"
+    assert time.monotonic() - began > VERDICT_SECONDS
 
 
 @pytest.mark.parametrize("told", ["leave", "stop"])

@@ -326,6 +326,10 @@ def test_what_is_asked_wrongly_is_told_in_a_sentence(tmp_path):
         ((), "name at least one job file"),
         ((plain,), "job.yaml:1: schedule: is not given"),
         ((plain, "--to", tmp_path), "are for --export"),
+        ((plain, "--address", "nonsense:::1"), "is no cluster"),
+        ((plain, "--ship-inputs"), "is for an --address"),
+        ((plain, "--json"), "--json is for --history and --next"),
+        ((plain, "--history", "--next", "2"), "ask for one"),
         ((plain, "--export", "systemd"), "schedule: is not given"),
         ((tmp_path / "none.yaml",), "cannot be read"),
     ):

@@ -13,7 +13,17 @@ from jobs import keys
 from jobs.agenda import Agenda, BadRows
 from jobs.errors import UsageError
 from jobs.ledger import Ledger
-from jobs.proofs import Proofs, Selection, done_proofs, proofs_of, read_selection, size_of_proofs
+from jobs.proofs import (
+    PROOF_SIZE,
+    Proofs,
+    Selection,
+    done_proofs,
+    have_other_size,
+    proofs_of,
+    read_selection,
+    size_of_proofs,
+    wanted_size,
+)
 from jobs.records import Records, write_json
 from jobs.storage import open_storage
 from tests.jobs.support import a_record, read, touch
@@ -31,7 +41,8 @@ A, B = "0123456789abcdef", "fedcba9876543210"
 
 def agenda(base: Path, view: object = None, text: str = JOB) -> Agenda:
     touch(base, "a.jpg", "b.jpg", "c.jpg", "s.jpg")
-    return Agenda(read(text, base), lambda _: "digest", view)  # type: ignore[arg-type]
+    found = Agenda(read(text, base), lambda _: "digest")
+    return found if view is None else found.seen_as(view)  # type: ignore[arg-type]
 
 
 def test_a_proof_has_the_id_of_its_task_and_no_more_pixels_than_asked_for(tmp_path: Path) -> None:
@@ -69,6 +80,15 @@ def test_proofs_lie_below_the_output_and_any_browser_shows_them(tmp_path: Path) 
     assert (job.spec.image.format, job.spec.image.bit_depth) == ("png", 8)
     s3 = read(JOB.replace("output: out", "output: s3://renders/harbour/"), tmp_path)
     assert proofs_of(s3).spec.output == "s3://renders/harbour/proofs"
+
+
+def test_a_view_changes_nothing_for_others(tmp_path: Path) -> None:
+    whole = agenda(tmp_path)
+    small = whole.seen_as(Proofs(32))
+
+    assert {task.recipe.size for task in small.tasks()} == {32}
+    assert [task.recipe.size for task in whole.tasks()] == [1024, 1024, 64]
+    assert small.entries is whole.entries  # what was looked up is not looked up again
 
 
 def test_a_selection_is_what_is_left_of_a_job(tmp_path: Path) -> None:
@@ -170,3 +190,6 @@ def test_the_size_of_proofs_is_known_from_their_job(
     write_json(storage, keys.JOB, written)
 
     assert size_of_proofs(storage) == known
+    assert have_other_size(storage, 64) is (known is not None)
+    assert wanted_size(storage, None) == (known or PROOF_SIZE)
+    assert wanted_size(storage, 64) == 64
