@@ -7,6 +7,7 @@ two servers. A server that is not installed skips its tests, except under CI, wh
 from __future__ import annotations
 
 import os
+import random
 import secrets
 import shutil
 import socket
@@ -155,8 +156,16 @@ def find_command(name: str) -> str:
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+    """A port that nothing listens at.
+
+    From below those that systems hand to outgoing connections (32768 and up on Linux): one of these
+    would be taken by somebody's connection before the server that it is meant for comes up. At
+    random, for tests run side by side.
+    """
+    for port in random.SystemRandom().sample(range(20_000, 30_000), 100):
+        with suppress(OSError), socket.create_server(("0.0.0.0", port)):
+            return port
+    raise OSError("none of 100 ports is free")
 
 
 @contextmanager

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from jobs.load import load_job
 from jobs.records import Records
 from jobs.storage import open_storage
+from tests.end_to_end.head import RayHead, ray_head
 from tests.farm import command, records_of, stylefarm, wait_for, write_job
 
 
@@ -183,36 +182,14 @@ OURS = ("job=", "status=", "state=")
 
 
 @pytest.fixture
-def cluster(tmp_path):
+def cluster() -> Iterator[RayHead]:
     """A Ray cluster that was started before, with eight logical GPUs."""
-    from tests.rigs import free_port
-
-    address, metrics = f"127.0.0.1:{free_port()}", free_port()
-    # Short, for its sockets' names must be; and its own, for there may be other clusters on this machine.
-    folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")
-    start = [
-        *("ray", "start", "--head", f"--port={address.split(':')[1]}", "--num-gpus=8"),
-        *("--num-cpus=2", "--include-dashboard=false", "--object-store-memory=100000000"),
-        *("--disable-usage-stats", f"--temp-dir={folder}"),
-        f"--metrics-export-port={metrics}",
-    ]
-    env = {
-        **os.environ,
-        "RAY_AUTH_MODE": "disabled",
-        "OMP_NUM_THREADS": "1",
-        "RAY_metrics_report_interval_ms": "500",
-    }
-    ray = [str(Path(sys.executable).with_name("ray"))]
-    subprocess.run([*ray, *start[1:]], check=True, capture_output=True, env=env, timeout=60)
-    yield address, metrics, env
-    for process in psutil.process_iter(["cmdline"]):
-        if folder in " ".join(process.info["cmdline"] or ()):
-            process.kill()
-    shutil.rmtree(folder, ignore_errors=True)
+    env = {"RAY_AUTH_MODE": "disabled", "RAY_metrics_report_interval_ms": "500"}
+    with ray_head("--include-dashboard=false", "--num-gpus=8", env=env) as head:
+        yield head
 
 
 def test_a_job_joins_a_running_cluster_and_uses_its_gpus(tmp_path, cluster):
-    address, port, env = cluster
     job = write_job(
         tmp_path,
         photos=4,
@@ -221,12 +198,14 @@ def test_a_job_joins_a_running_cluster_and_uses_its_gpus(tmp_path, cluster):
         recipe={"steps": 300, "optimizer": "adam"},
     )
     process = subprocess.Popen(
-        command("run", job, "--address", address, "--verbose", "--log-format", "json"),
+        command("run", job, "--address", cluster.gcs, "--verbose", "--log-format", "json"),
         stderr=(tmp_path / "log").open("w"),
-        env=env,
+        env={**os.environ, "RAY_AUTH_MODE": "disabled", "OMP_NUM_THREADS": "1"},
     )
 
-    served = wait_for(lambda: _metrics(port) if process.poll() is None else "it ended", 90)
+    served = wait_for(
+        lambda: _metrics(cluster.metrics_port) if process.poll() is None else "it ended", 90
+    )
     status = process.wait(120)
 
     log = (tmp_path / "log").read_text()

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
 import secrets
-import shutil
 import subprocess
-import sys
-import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -18,19 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from cluster.history import History
 from jobs import keys
-from tests.farm import ROOT, command, records_of, stylefarm, wait_for, write_job
-from tests.rigs import free_port
-
-PORTS = (
-    *("port", "dashboard-port", "dashboard-agent-listen-port", "dashboard-agent-grpc-port"),
-    *("runtime-env-agent-port", "metrics-export-port", "ray-client-server-port"),
-)
-"""All that a head listens at under a fixed number: another Ray on this machine may have those."""
+from tests.end_to_end.head import ray_head
+from tests.farm import command, records_of, stylefarm, wait_for, write_job
 
 
 @dataclass(frozen=True)
@@ -55,38 +44,13 @@ class Head:
 
 @pytest.fixture(scope="module")
 def head() -> Iterator[Head]:
-    folder = Path(tempfile.mkdtemp(prefix="sf-"))  # short, for the sockets in it
-    ports = {name: free_port() for name in PORTS}
-    found = Head(f"http://127.0.0.1:{ports['dashboard-port']}", secrets.token_hex(16))
-    start = [
-        *(str(Path(sys.executable).with_name("ray")), "start", "--head", "--block"),
-        *("--include-dashboard=true", "--num-cpus=2", "--num-gpus=2", "--disable-usage-stats"),
-        *("--object-store-memory=80000000", f"--temp-dir={folder}"),
-        *(f"--{name}={port}" for name, port in ports.items()),
-    ]
-    env = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
-    env |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": found.token, "OMP_NUM_THREADS": "1"}
-    env |= {"PYTHONPATH": str(ROOT)}
-    env |= {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen(
-            start, env=env, stdout=log, stderr=log, cwd=folder, start_new_session=True
-        )
-    try:
-        wait_for(lambda: process.poll() is not None or answers(found.address), 90)
-        assert process.poll() is None, (folder / "log").read_text()
-        yield found
-    finally:
-        family = [process_ for process_ in descendants(process.pid) if process_.pid != process.pid]
-        process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(20)
-        for left in family:
-            with contextlib.suppress(psutil.Error):
-                left.kill()
-        process.kill()
-        process.wait()
-        shutil.rmtree(folder, ignore_errors=True)
+    token = secrets.token_hex(16)
+    with ray_head(
+        *("--include-dashboard=true", "--num-gpus=2"),
+        env={"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token},
+        ready=lambda found: answers(found.dashboard),
+    ) as found:
+        yield Head(found.dashboard, token)
 
 
 def answers(address: str) -> bool:
@@ -97,13 +61,6 @@ def answers(address: str) -> bool:
     except OSError:
         return False
     return True
-
-
-def descendants(pid: int) -> list[psutil.Process]:
-    try:
-        return psutil.Process(pid).children(recursive=True)
-    except psutil.Error:
-        return []
 
 
 def live(out: Path) -> dict[str, Any]:

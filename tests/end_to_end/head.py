@@ -1,0 +1,108 @@
+"""A Ray head of its own, started by the command that people start it with."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from tests.farm import ROOT, wait_for
+from tests.rigs import free_port
+
+PORTS = (
+    *("dashboard-port", "dashboard-agent-listen-port", "dashboard-agent-grpc-port"),
+    *("runtime-env-agent-port", "metrics-export-port", "ray-client-server-port"),
+)
+"""All that a head listens at under a number given to it: a Ray beside it may have the usual ones."""
+
+SECONDS = 90
+"""Until a head is up, on a machine that has other work."""
+
+
+@dataclass(frozen=True)
+class RayHead:
+    """Where a cluster of one machine is to be reached."""
+
+    gcs: str
+    """``host:port``, as ``run --address`` takes it."""
+    dashboard: str
+    """``http://host:port``, whether or not there is one."""
+    metrics_port: int
+
+
+@contextlib.contextmanager
+def ray_head(
+    *options: str,
+    env: Mapping[str, str] | None = None,
+    ready: Callable[[RayHead], bool] = lambda _: True,
+) -> Iterator[RayHead]:
+    """A head with two cores; gone with all its processes in the end.
+
+    Raises:
+        AssertionError: It did not come up; with what it said.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="sf-"))  # short, for the sockets in it
+    ports = {name: free_port() for name in PORTS}
+    start = [
+        *(str(Path(sys.executable).with_name("ray")), "start", "--head", "--block"),
+        *("--num-cpus=2", "--disable-usage-stats", "--object-store-memory=80000000"),
+        # These are for Ray to choose when it binds them: nobody can be faster.
+        *("--port=0", "--min-worker-port=0", "--max-worker-port=0", f"--temp-dir={folder}"),
+        *(f"--{name}={port}" for name, port in ports.items()),
+        *options,
+    ]
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
+    clean |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    clean |= {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(
+            start,
+            env=clean | dict(env or {}),
+            stdout=log,
+            stderr=log,
+            cwd=folder,
+            start_new_session=True,
+        )
+    known = folder / "ray_current_cluster"
+
+    def found() -> RayHead | None:
+        if not known.exists():
+            return None
+        head = RayHead(
+            known.read_text().strip(),
+            f"http://127.0.0.1:{ports['dashboard-port']}",
+            ports["metrics-export-port"],
+        )
+        return head if ready(head) else None
+
+    try:
+        head = wait_for(lambda: "it ended" if process.poll() is not None else found(), SECONDS)
+        assert isinstance(head, RayHead), (folder / "log").read_text()
+        yield head
+    finally:
+        family = descendants(process.pid)
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(20)
+        for left in family:
+            with contextlib.suppress(psutil.Error):
+                left.kill()
+        process.kill()
+        process.wait()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def descendants(pid: int) -> list[psutil.Process]:
+    """Every process below ``pid``; none when it is gone."""
+    try:
+        return psutil.Process(pid).children(recursive=True)
+    except psutil.Error:
+        return []
