@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
+from collections.abc import Iterator
 from types import FrameType
 from typing import Any, Literal
 
@@ -21,6 +23,7 @@ class Interrupts:
         for number in SIGNALS:
             self._previous[number] = signal.getsignal(number)
         self.install()
+        let_through()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -41,3 +44,20 @@ class Interrupts:
         if self.asked == "leave" or (self.asked == "drain" and not leaving):
             raise KeyboardInterrupt
         self.asked = "leave" if leaving else "drain"
+
+
+@contextlib.contextmanager
+def held_back() -> Iterator[None]:
+    """While entered, a process that this thread starts begins with these signals held back: what comes for it
+    waits until it lets them through, however long it takes to be ready for them. A Python that is just
+    starting dies of them or, amid an import, forgets them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def let_through() -> None:
+    """Take what was held back since this process was started."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)

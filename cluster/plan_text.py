@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import timedelta
 
+from cluster.console import plural
 from cluster.plan import Group, Plan
 
 MISSING_SHOWN = 10
@@ -13,11 +14,11 @@ MISSING_SHOWN = 10
 def to_text(plan: Plan, missing: Mapping[str, str], proofs: Plan | None = None) -> str:
     """The plan in lines; ``missing`` are pictures that are not there, with the reason; ``proofs`` the plan of
     the job's proofs."""
-    lines = [f"{plan.name} -> {plan.output}", *_work(plan, "tasks")]
+    lines = [f"{plan.name} -> {plan.output}", *_work(plan, "task")]
     if proofs is not None:
         sizes = sorted({group.sizes[-1] for group in proofs.groups})
         few = "" if len(sizes) > 1 else f", {sizes[0]} px"
-        lines += [f"proofs (run --proof{few}) -> {proofs.output}", *_work(proofs, "proofs")]
+        lines += [f"proofs (run --proof{few}) -> {proofs.output}", *_work(proofs, "proof")]
     lines += [f"  skipped: {row}" for row in plan.first_bad_rows]
     if plan.bad_rows > len(plan.first_bad_rows):
         lines.append(f"  {plan.bad_rows:,} rows are skipped in all")
@@ -33,7 +34,7 @@ def to_text(plan: Plan, missing: Mapping[str, str], proofs: Plan | None = None) 
 def _work(plan: Plan, what: str) -> list[str]:
     """What is rendered, and what that takes."""
     counts = f"{plan.done:,} done, {plan.failed:,} failed, {plan.left:,} to render"
-    lines = [f"  {plan.tasks:,} {what}: {counts}"]
+    lines = [f"  {plural(plan.tasks, what)}: {counts}"]
     for group in plan.groups:
         lines += _group(group)
     return lines + _time(plan)
@@ -71,7 +72,7 @@ def _time(plan: Plan) -> list[str]:
         return []
     if plan.device_seconds is None or plan.wall_seconds is None:
         return ["  how long it takes tells a pilot: stylefarm plan JOB --pilot"]
-    on = f"{plan.gpus:,} worker" + ("s" if plan.gpus > 1 else "")
+    on = plural(plan.gpus, "worker")
     text = f"  {_hours(plan.device_seconds)} of device time are left: about "
     text += f"{_hours(plan.wall_seconds)} on {on}"
     if plan.cost is not None:

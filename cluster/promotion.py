@@ -33,7 +33,8 @@ def job_of(output: str, endpoint_url: str | None) -> Job:
     instead = "name the job file instead: stylefarm promote job.yaml --select ..."
     if file is None:
         raise UsageError(
-            f"{pictures.url} has no proofs yet: make some with stylefarm run job.yaml --proof"
+            f"no job has rendered to {pictures.url} yet; is that its output? Proofs are made with "
+            "stylefarm run job.yaml --proof"
         )
     if not Path(file).is_file():
         raise UsageError(f"the job of {pictures.url} is {file}, which is not here; {instead}")

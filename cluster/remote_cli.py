@@ -143,6 +143,7 @@ def submit(
     where it was. Exit status: 0 submitted, or already there; 2 the job file or command line is wrong; 3 the
     cluster cannot be reached or lets nobody in; with --follow, that of the run.
     """
+    from cluster.interrupts import let_through
     from cluster.parcel import pack
     from cluster.submission import forerunners
     from jobs import dates
@@ -150,6 +151,7 @@ def submit(
     from jobs.load import read_job
     from jobs.proofs import ALL, proofs_of, read_selection
 
+    let_through()  # a clock may have started this
     moment = at or dates.now().isoformat(timespec="seconds")
     written = read_job(job)
     loaded = dates.dated_at(written, moment)

@@ -18,6 +18,7 @@ import psutil
 
 from cluster.events import Finished, TaskFailed, from_json
 from cluster.history import Outcome
+from cluster.interrupts import held_back
 from jobs.dates import schedule_of
 from jobs.load import Job
 
@@ -110,7 +111,7 @@ class TickRun:
         """Start it. Its log has what it says to whomever."""
         log = Path(mark.log)
         log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("ab") as file:
+        with log.open("ab") as file, held_back():
             process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,

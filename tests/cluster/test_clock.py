@@ -6,13 +6,18 @@ import signal
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 import yaml
 
 from cluster import clock as module
 from cluster.clock import Clock, Command
-from cluster.tick_run import TickRun
+from cluster.history import stamp
+from cluster.tick_run import Mark, TickRun, read_result
+from jobs import dates
+from jobs.load import read_job
+from tests.farm import write_job
 
 
 class Slow(Command):
@@ -20,6 +25,7 @@ class Slow(Command):
 
     def words(self, job, planned):
         code = "import signal, sys, time\nfor n in (2, 15): signal.signal(n, lambda *_: sys.exit(130))\n"
+        code += "signal.pthread_sigmask(signal.SIG_UNBLOCK, (2, 15))\n"
         return [sys.executable, "-c", code + "time.sleep(600)"]
 
 
@@ -61,3 +67,26 @@ def test_a_signal_amid_a_start_leaves_no_run_behind(tmp_path, monkeypatch, when,
     assert entry.runs == []
     assert [tick.outcome for tick in clock.history.ticks()] == ["missed", "interrupted"]
     clock._lock.release()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_hears_what_came_while_it_was_only_starting(tmp_path, number):
+    """At none of these moments is it ready, nor may it die of what it is to do in peace."""
+    runs = []
+    for k, delay in enumerate((0, 0.02, 0.1, 0.5)):
+        job = read_job(
+            write_job(tmp_path / f"{k}", recipe={"steps": 100_000}, schedule={"every": "1d"})
+        )
+        planned = dates.now()
+        mark = Mark(stamp(planned), stamp(planned), str(tmp_path / f"{k}.log"))
+        words = Command(options=("--pool", "inline")).words(job, planned)
+        run = TickRun.start(words, planned, mark, tmp_path)
+        time.sleep(delay)
+        run.ask_to_stop(number, "interrupted")
+        runs.append(run)
+
+    for run in runs:
+        assert run.wait() == 130, Path(run.mark.log).read_text()
+        result = read_result(Path(run.mark.log))
+        assert (result.done, result.left) == (0, 4)

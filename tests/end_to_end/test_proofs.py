@@ -155,7 +155,7 @@ def test_wrong_choices_are_told_in_a_sentence(tmp_path):
     unknown = "0123456789abcdef"
 
     for arguments, said in (
-        (("promote", tmp_path / "out", "--select", "all"), "no proofs yet"),
+        (("promote", tmp_path / "out", "--select", "all"), "no job has rendered to"),
         (("promote", job, "--select", "all", *INLINE), "no proof is done"),
         (("promote", job, "--select", unknown, *INLINE), f"no tasks of this job: {unknown}"),
         (("promote", job, "--select", "harbour", *INLINE), "'harbour' is no id of a task"),

@@ -208,7 +208,7 @@ def test_a_manifest_is_rendered_and_its_bad_rows_are_told(tmp_path: Path) -> Non
     planned = stylefarm("plan", job)
     ran = stylefarm("run", job, "--pool", "inline", "--json")
 
-    assert "1 tasks: 0 done" in planned.stdout
+    assert "1 task: 0 done" in planned.stdout
     assert "skipped: p.csv:3: style: is empty" in planned.stdout
     assert ran.returncode == 0
     assert "skipped p.csv:3: style: is empty" in ran.stderr

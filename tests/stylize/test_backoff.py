@@ -87,7 +87,7 @@ def test_out_of_memory_for_real() -> None:
     """With enough for strips, without strips though they would help, and with too little for both."""
     found = in_a_limited_process(
         """
-        limit(350)
+        limit(420)  # in strips it takes 350, else 500
         limited = paint(768, "auto")
         failed = []
         for more, strips in ((200, "off"), (40, "auto")):
