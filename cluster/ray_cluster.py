@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import signal
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import ray
+from ray._private import utils
 
 from jobs.errors import ClusterError
 from jobs.spec import Workers
@@ -49,20 +52,36 @@ def connect(address: str | None) -> None:
     here = Path.cwd()
     os.chdir(Path(__file__).resolve().parents[1])
     try:
-        ray.init(
-            address=address,
-            include_dashboard=False if local else None,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            configure_logging=True,
-            **options,
-        )
+        with _signals_as_they_are():
+            ray.init(
+                address=address,
+                include_dashboard=False if local else None,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                configure_logging=True,
+                **options,
+            )
     except Exception as error:  # ConnectionError, RuntimeError, AuthenticationError, ...
         where = "on this machine" if local else f"at {address}"
         advice = "" if local else TOKEN_ADVICE
         raise ClusterError(f"Ray cannot be reached {where}: {first_line(error)}{advice}") from error
     finally:
         os.chdir(here)
+
+
+@contextlib.contextmanager
+def _signals_as_they_are() -> Iterator[None]:
+    """While entered, Ray leaves SIGTERM to who has a handler for it. Its own exits amid whatever is being
+    done, which between Python and C++ is a crash, and in no way by which a run ends."""
+    take = getattr(utils, "set_sigterm_handler", None)
+    if take is None or signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        yield
+        return
+    utils.set_sigterm_handler = lambda handler: None
+    try:
+        yield
+    finally:
+        utils.set_sigterm_handler = take
 
 
 def _knock(address: str) -> None:

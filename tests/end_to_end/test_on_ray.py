@@ -7,52 +7,27 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from jobs.load import load_job
 from jobs.records import Records
 from jobs.storage import open_storage
-from tests.end_to_end.head import RayHead, ray_head
+from tests.end_to_end.cluster import title
+from tests.end_to_end.head import RayHead, descendants, ray_head
 from tests.farm import command, records_of, stylefarm, wait_for, write_job
 
 
-def children(pid: int) -> list[int]:
-    """Every process below ``pid``."""
-    table = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True)
-    parents: dict[int, list[int]] = {}
-    for line in table.stdout.splitlines():
-        child, parent = map(int, line.split())
-        parents.setdefault(parent, []).append(child)
-    found, queue = [], [pid]
-    while queue:
-        below = parents.get(queue.pop(), [])
-        found += below
-        queue += below
-    return found
-
-
-def workers(pid: int) -> list[int]:
-    """The rendering processes of a run."""
-    return [p for p in children(pid) if "RayWorker" in _command_line(p)]
-
-
-def alive(pids: list[int]) -> list[int]:
+def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
     """Those that still run; a zombie does not."""
-    return [p for p in pids if _command_line(p)]
+    return [process for process in processes if title(process)]
 
 
-def _command_line(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().decode().replace("\0", " ")
-    except OSError:
-        return ""
-
-
-@pytest.mark.skipif(not Path("/proc").exists(), reason="finds the workers in /proc")
 def test_kill_9_on_a_worker_in_the_middle_of_a_job(tmp_path):
     # One thread: as many as there are decide in which order numbers are added up.
     knobs = {"recipe": {"steps": 400, "optimizer": "adam"}, "workers": {"threads": 1}}
@@ -71,8 +46,8 @@ def test_kill_9_on_a_worker_in_the_middle_of_a_job(tmp_path):
     wait_for(lambda: '"event": "done"' in process.stdout.readline())
     wait_for(lambda: json.loads(process.stdout.readline()).get("running"))
 
-    (worker,) = workers(process.pid)
-    family = children(process.pid)
+    family = descendants(process.pid)
+    (worker,) = (child.pid for child in family if "RayWorker" in title(child))
     os.kill(worker, signal.SIGKILL)
     out, err = process.communicate(timeout=120)
 
@@ -236,13 +211,40 @@ def test_ctrl_c_in_a_terminal_reaches_ray_too_and_still_behaves(tmp_path):
     assert process.stdout is not None
     wait_for(lambda: json.loads(process.stdout.readline()).get("running"))
 
-    family = children(process.pid)
+    family = descendants(process.pid)
     os.killpg(process.pid, signal.SIGINT)  # what a terminal does: everyone in the group gets it
     _, err = process.communicate(timeout=120)
 
     assert process.returncode == 130, err
     assert [r.status for r in records_of(job).values()] == ["done"]
     assert "run the same command again" in err
+    assert "Traceback" not in err
+    wait_for(lambda: not alive(family), 30)
+
+
+@pytest.mark.parametrize("sign", ["gcs_server", "raylet"])
+def test_sigterm_while_ray_is_only_starting_ends_the_run_in_order(tmp_path, sign):
+    """Ray would have the process exit amid its own start, with a status that means something else."""
+    job = write_job(tmp_path, recipe={"steps": 100_000})
+    process = subprocess.Popen(
+        command("run", job, "--workers", "1", "--json", "--brief"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    family = descendants(process.pid)
+    while not any(f"/{sign} " in title(child) for child in family):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+        family = descendants(process.pid)
+
+    process.terminate()
+    out, err = process.communicate(timeout=60)
+
+    assert process.returncode == 130, err
+    (ended,) = (line for line in map(json.loads, out.splitlines()) if line["event"] == "finished")
+    assert (ended["reason"], ended["done"], ended["left"]) == ("preempted", 0, 4)
     assert "Traceback" not in err
     wait_for(lambda: not alive(family), 30)
 
