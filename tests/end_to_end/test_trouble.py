@@ -20,7 +20,7 @@ from jobs.lease import Lease
 from jobs.load import load_job
 from jobs.records import Records
 from jobs.storage import open_storage
-from tests.end_to_end.test_crashes import drive, rig_job
+from tests.end_to_end.outputs import drive, rig_job
 from tests.farm import STAND_IN, stylefarm, write_job, write_stand_in_job
 from tests.proxy import FAULTS, proxy
 from tests.rigs import Rig

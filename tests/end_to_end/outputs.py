@@ -1,0 +1,60 @@
+"""Runs by the driver of ``driver.py``, and all that is in the outputs they leave."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from jobs import keys
+from jobs.load import load_job
+from jobs.records import Records
+from jobs.storage import Storage, open_storage
+from tests.farm import ROOT, write_stand_in_job
+from tests.rigs import Rig
+
+DRIVER = [sys.executable, "-m", "tests.end_to_end.driver"]
+
+
+def drive(job: Path, *options: str) -> list[list[str]]:
+    """The words of every line that the driver prints."""
+    done = subprocess.run(
+        [*DRIVER, str(job), *options], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode in (0, 1), done.stderr
+    assert "Traceback" not in done.stderr, done.stderr
+    return [line.split() for line in done.stdout.splitlines()]
+
+
+def storage_of(job: Path) -> Storage:
+    loaded = load_job(job)
+    return open_storage(loaded.spec.output, loaded.spec.storage, base=loaded.base)
+
+
+def contents(storage: Storage) -> dict[str, bytes | None]:
+    """Every object; of those that tell times only that they are there."""
+    found: dict[str, bytes | None] = {}
+    for stat in storage.list():
+        if stat.key.startswith((keys.SEGMENTS, keys.PROBE)):
+            continue  # how records are packed is nobody's business; a probe is swept when it is old
+        timed = (keys.RECORDS, keys.JOB, keys.SUMMARY, keys.LIVE, keys.INDEX, keys.GALLERY)
+        found[stat.key] = None if stat.key.startswith(timed) else storage.get(stat.key)
+    return found
+
+
+def results(storage: Storage) -> dict[str, tuple[Any, ...]]:
+    """What the records say that is the same in every run."""
+    return {
+        r.id: (r.status, r.error, r.output, r.losses, r.losses_key) for r in Records(storage).all()
+    }
+
+
+def rig_job(rig: Rig, folder: Path, directives: list[dict[str, Any]]) -> Path:
+    job = write_stand_in_job(
+        folder / "job",
+        directives,
+        output=rig.url,
+        storage=rig.options.model_dump(mode="json", exclude_none=True),
+    )
+    return folder / "job" / Path(job.file).name
