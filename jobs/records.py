@@ -75,8 +75,8 @@ READERS = 16
 
 PROBE_SECONDS = 600
 
-ONE_PAGE = 1000
-"""Records that one request to S3 lists."""
+FEW_RECORDS = 8000
+"""So many are listed in one request after the other, of a thousand each; 256 side by side take as long."""
 
 SLOW_LISTING = 50e-6
 """Seconds for each record, above which the 256 prefixes are listed side by side: threads help where one waits
@@ -255,8 +255,9 @@ class Records:
         """(id, stamp) of every record."""
         listing = self._storage.list(keys.RECORDS)
         began = time.monotonic()
-        first = list(islice(listing, ONE_PAGE))
-        if time.monotonic() - began > SLOW_LISTING * len(first):
+        first = list(islice(listing, FEW_RECORDS))
+        slow = time.monotonic() - began > SLOW_LISTING * FEW_RECORDS
+        if slow and len(first) == FEW_RECORDS:
             # Each request takes its time, but a server answers many at once.
             prefixes = [f"{keys.RECORDS}{number:02x}/" for number in range(256)]
             found = chain.from_iterable(

@@ -20,6 +20,7 @@ def tick(folder: Path, planned: str, seconds: float, status: int) -> int:
     asked: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, _: asked.append(number))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM))  # as a run does
     began = time.time()
     until = time.monotonic() + seconds
     while time.monotonic() < until and signal.SIGTERM not in asked:

@@ -1,9 +1,9 @@
 """A run with the stand-in renderer in a process of its own, which may be stopped at any of its writes.
 
 ``python -m tests.end_to_end.driver JOB`` runs a job. ``... JOB --count`` prints how many points there are,
-just before and just after each write, at which it could be killed; ``... JOB --from A --to B --by S`` makes a
-copy of the job's folder for every so many of these points, runs it there until that point kills it, and runs
-it again to the end. One process imports everything and forks for each.
+just before and just after each write, at which it could be killed; ``... JOB --from A --to B`` makes a copy
+of the job's folder for each of these points, runs it there until that point kills it, and runs it again to
+the end. One process imports everything and forks for each.
 """
 
 from __future__ import annotations
@@ -118,11 +118,10 @@ def main() -> None:
     parser.add_argument("--count", action="store_true")
     parser.add_argument("--from", dest="first", type=int)
     parser.add_argument("--to", dest="last", type=int)
-    parser.add_argument("--by", type=int, default=1)
     options = parser.parse_args()
     if options.first is None:
         sys.exit(_count(options.job) if options.count else run(options.job))
-    for number in range(options.first, options.last + 1, options.by):
+    for number in range(options.first, options.last + 1):
         copy = copy_job(options.job, number)
         print("crash", number, flush=True)
         killed = _in_child(lambda n=number, c=copy: _interrupted(c, n))

@@ -29,9 +29,7 @@ def test_a_run_may_be_killed_before_and_after_every_write(rig: Rig, tmp_path: Pa
     assert points > (25 if rig.is_s3 else 60)
     assert sorted(status for status, *_ in said.values()) == ["done", "failed"]
 
-    # moto is slow, and between the same writes; a third of the points are enough of it.
-    by = 3 if rig.name == "moto" else 1
-    lines = drive(job, "--from", "1", "--to", str(points), "--by", str(by))
+    lines = drive(job, "--from", "1", "--to", str(points))
 
     committed: set[str] = set()
     statuses: list[int] = []
@@ -47,7 +45,7 @@ def test_a_run_may_be_killed_before_and_after_every_write(rig: Rig, tmp_path: Pa
             # Threads take turns as they like, so the last points may not come every time.
             assert statuses[0] in (-9, 1)
             assert statuses[1] == 1
-    for number in range(1, points + 1, by):
+    for number in range(1, points + 1):
         storage = storage_of(job.parent.with_name(f"{job.parent.name}-{number}") / job.name)
         assert contents(storage) == expected, f"killed at point {number}"
         assert results(storage) == said

@@ -51,10 +51,11 @@ def assert_undisturbed(job: Job, steps: int = STEPS) -> None:
 def test_larger_renders_are_painted_by_larger_cards(tmp_path: Path, cluster: Cluster) -> None:
     job = write_stand_in_job(
         tmp_path,
-        [{"seconds": 0.3, "n": k} for k in range(6)],
+        # Enough for the smaller card, too, when it is the last to be up.
+        [{"seconds": 1.0, "n": k} for k in range(10)],
         pairs=[
             {
-                "content": [f"c{k:03}.png" for k in range(6)],
+                "content": [f"c{k:03}.png" for k in range(10)],
                 "style": "style.png",
                 "sweep": {"size": [64, 4096]},
             }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from jobs import keys
 from jobs.folder import FolderStorage
 from jobs.records import Records, write_json
+from jobs.storage import ObjectStat
 from jobs.tasks import AttemptRecord, InputRecord, OutputRecord, TaskRecord
 from tests.jobs.support import a_record, tasks_of, touch
 from tests.rigs import Rig
@@ -109,6 +111,30 @@ def test_what_is_forgotten_keeps_no_picture(rig: Rig) -> None:
     records.forget([a_record(0).id], {a_record(0).id: GOOD, a_record(1).id: BETTER})
     assert list(records.ids()) == [a_record(1).id]
     assert [found.key for found in storage.list(keys.KEPT)] == ["kept/b.png"]
+
+
+@pytest.mark.parametrize(("records", "requests"), [(3, 1), (5, 1 + 256)])
+def test_only_many_records_of_a_slow_storage_are_listed_side_by_side(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, records: int, requests: int
+) -> None:
+    monkeypatch.setattr("jobs.records.FEW_RECORDS", 4)
+    monkeypatch.setattr("jobs.records.SLOW_LISTING", 0.0)
+    storage = rig.open()
+    there = Records(storage)
+    tasks = [a_record(number) for number in range(records)]
+    for task in tasks:
+        there.commit(task)
+    asked: list[str] = []
+    listed = storage.list
+
+    def count(prefix: str = "", **how: bool) -> Iterator[ObjectStat]:
+        asked.append(prefix)
+        return listed(prefix, **how)
+
+    monkeypatch.setattr(storage, "list", count)
+
+    assert sorted(there.ids()) == sorted(task.id for task in tasks)
+    assert len(asked) == requests
 
 
 def test_the_last_commit_counts(rig: Rig) -> None:
