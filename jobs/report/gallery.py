@@ -30,6 +30,9 @@ PAGE = 200
 MOST = 20_000
 """Pictures in a gallery of each kind: more looks nobody at, and every run writes the pages anew."""
 
+ROOM = 2_000
+"""Beyond these, that are kept until they are sorted out."""
+
 PageKind = Literal["pictures", "proofs", "failed"]
 
 UNSHOWN = (".tif", ".tiff")
@@ -38,24 +41,47 @@ UNSHOWN = (".tif", ".tiff")
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """One task on a page. Keys are those in the output."""
+    """One task on a page. There are many, so what follows from the rest is not kept. Keys are those in the
+    output."""
 
     id: str
     name: str
-    picture: str | None
-    """What is shown."""
-    link: str | None
-    """What a click opens."""
+    shown: str | None
+    """The picture's key, or that of a failed render's last good one, in the output that it belongs to."""
     width: int
     height: int
     steps: int
     seconds: float
-    losses: str | None = None
-    record: str | None = None
     error: str | None = None
+    """Of one that failed."""
     is_proof: bool = False
     promoted: str | None = None
     """Of a proof: the picture that it was promoted to."""
+
+    @property
+    def link(self) -> str | None:
+        """What a click opens."""
+        return None if self.shown is None else self._folder + self.shown
+
+    @property
+    def picture(self) -> str | None:
+        """What is shown."""
+        unshown = self.shown is None or self.shown.lower().endswith(UNSHOWN)
+        return None if unshown else self.link
+
+    @property
+    def losses(self) -> str | None:
+        """Its loss log."""
+        return None if self.error else self._folder + keys.losses(self.id)
+
+    @property
+    def record(self) -> str:
+        """Its record."""
+        return self._folder + keys.record(self.id)
+
+    @property
+    def _folder(self) -> str:
+        return f"{keys.PROOFS}/" if self.is_proof else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +140,7 @@ def _sections(pictures: Iterable[Entry], proofs: Iterable[Entry]) -> Sequence[Se
     failed = _First()
     small = _First()
     for entry in proofs:
-        (failed if entry.status == "failed" else small).add(_proof_card(entry))
+        (failed if entry.status == "failed" else small).add(_card(entry, is_proof=True))
     promoted: dict[str, str | None] = dict.fromkeys(card.id for card in small.cards())
     large = _First()
     for entry in pictures:
@@ -137,17 +163,22 @@ class _First:
     def __init__(self) -> None:
         self._total = 0
         self._kept: list[Card] = []
+        self._last: tuple[str, str] | None = None
+        """After this one none is among the first."""
 
     def add(self, card: Card) -> None:
         """Count one, and keep it for now."""
         self._total += 1
+        if self._last is not None and _order(card) > self._last:
+            return
         self._kept.append(card)
-        if len(self._kept) >= 2 * MOST:
+        if len(self._kept) >= MOST + ROOM:
             self._kept = self.cards()
+            self._last = _order(self._kept[-1])
 
     def cards(self) -> list[Card]:
         """In the order of their names."""
-        return heapq.nsmallest(MOST, self._kept, key=lambda card: (card.name, card.id))
+        return heapq.nsmallest(MOST, self._kept, key=_order)
 
     def section(self, kind: PageKind, promoted: dict[str, str | None] | None = None) -> Section:
         """Those that are shown."""
@@ -157,33 +188,26 @@ class _First:
         return Section(kind, self._total, cards)
 
 
+def _order(card: Card) -> tuple[str, str]:
+    return card.name, card.id
+
+
 def _promoted(card: Card, picture: str | None) -> Card:
     return replace(card, promoted=picture)
 
 
-def _card(entry: Entry, folder: str = "", *, is_proof: bool = False) -> Card:
-    shown = entry.output
-    if entry.kept is not None:
-        shown = json.loads(entry.kept)["key"]
-    link = None if shown is None else f"{folder}{shown}"
+def _card(entry: Entry, *, is_proof: bool = False) -> Card:
     return Card(
         id=entry.id,
         name=printable(entry.name),
-        picture=None if link is None or link.lower().endswith(UNSHOWN) else link,
-        link=link,
+        shown=entry.output if entry.kept is None else json.loads(entry.kept)["key"],
         width=entry.width,
         height=entry.height,
         steps=entry.steps,
         seconds=entry.render_seconds,
-        losses=f"{folder}{keys.losses(entry.id)}" if entry.status == "done" else None,
-        record=f"{folder}{keys.record(entry.id)}",
         error=printable(entry.error or "no reason recorded") if entry.status == "failed" else None,
         is_proof=is_proof,
     )
-
-
-def _proof_card(entry: Entry) -> Card:
-    return _card(entry, f"{keys.PROOFS}/", is_proof=True)
 
 
 def _title(*storages: Storage) -> str:
