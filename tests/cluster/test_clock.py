@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import sys
 import threading
 import time
@@ -90,3 +91,21 @@ def test_a_run_hears_what_came_while_it_was_only_starting(tmp_path, number):
         assert run.wait() == 130, Path(run.mark.log).read_text()
         result = read_result(Path(run.mark.log))
         assert (result.done, result.left) == (0, 4)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_submission_hears_it_too(tmp_path, number):
+    """Of a head that says nothing it would wait for minutes."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        knobs = {"output": str(tmp_path / "out"), "schedule": {"every": "1d"}}
+        job = read_job(write_job(tmp_path / "job", photos=1, styles=1, **knobs))
+        planned = dates.now()
+        mark = Mark(stamp(planned), stamp(planned), str(tmp_path / "log"))
+        command = Command(f"http://127.0.0.1:{silent.getsockname()[1]}", ["--ship-inputs"])
+        began = time.monotonic()
+        run = TickRun.start(command.words(job, planned), planned, mark, tmp_path)
+        run.ask_to_stop(number, "interrupted")
+
+        assert run.wait() in (130, -number), (tmp_path / "log").read_text()
+    assert time.monotonic() - began < 60
+    assert "Traceback" not in (tmp_path / "log").read_text()
