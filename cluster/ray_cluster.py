@@ -16,6 +16,7 @@ from typing import Any
 import ray
 from ray._private import utils
 
+import cluster
 from jobs.errors import ClusterError
 from jobs.spec import Workers
 
@@ -30,6 +31,9 @@ TOKEN_ADVICE = (
     " (somebody listens there: is it a Ray head of this version, and is the token the cluster's? With "
     "RAY_AUTH_MODE=token it is read from RAY_AUTH_TOKEN or ~/.ray/auth_token)"
 )
+
+PACKAGE_ROOT = Path(cluster.__file__).resolve().parents[1]
+"""The folder that holds ``cluster``, ``jobs`` and ``stylize``."""
 
 LOCAL_STORE_BYTES = 128 * 1024 * 1024
 """Pictures never go through Ray's object store, so a local one need not be large."""
@@ -47,14 +51,11 @@ def connect(address: str | None) -> None:
     options: dict[str, Any] = {"object_store_memory": LOCAL_STORE_BYTES} if local else {}
     if not local:
         _knock(address)
-    # Ray's workers put the driver's working folder first on their path, where a folder jobs or
-    # cluster of the user's would be taken for ours.
-    here = Path.cwd()
-    os.chdir(Path(__file__).resolve().parents[1])
     try:
         with _signals_as_they_are():
             ray.init(
                 address=address,
+                job_config=_job_config(),
                 include_dashboard=False if local else None,
                 log_to_driver=False,
                 logging_level=logging.ERROR,
@@ -65,8 +66,23 @@ def connect(address: str | None) -> None:
         where = "on this machine" if local else f"at {address}"
         advice = "" if local else TOKEN_ADVICE
         raise ClusterError(f"Ray cannot be reached {where}: {first_line(error)}{advice}") from error
-    finally:
-        os.chdir(here)
+
+
+def _job_config() -> Any:
+    """A Ray job whose workers import this package from where the driver does.
+
+    Ray puts the driver's working directory first on its workers' path, unless the job comes from a Ray
+    client; a folder ``jobs`` or ``cluster`` of the user's would then be imported in place of ours. Changing
+    the directory for the duration of ``ray.init`` is no way out: other threads resolve relative paths.
+    """
+    from ray.job_config import JobConfig
+
+    try:
+        return JobConfig(_client_job=True, _py_driver_sys_path=[str(PACKAGE_ROOT)])
+    except TypeError:
+        # A Ray that has renamed these: its own default serves wherever nothing shadows us.
+        log.debug("this Ray puts the working directory on its workers' path")
+        return JobConfig()
 
 
 @contextlib.contextmanager

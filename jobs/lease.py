@@ -192,11 +192,15 @@ def _myself() -> Holder:
 
 
 def _born(pid: int) -> str:
-    """When a process of this machine began, and the machine's boot; empty when there is none."""
+    """The machine's boot and when a live process of this machine began; empty for a process that has ended,
+    also where nobody has reaped it yet (a zombie, as in a container without an init)."""
     import psutil
 
     try:
-        return f"{_boot()}/{psutil.Process(pid).create_time():.2f}"
+        process = psutil.Process(pid)
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return ""
+        return f"{_boot()}/{process.create_time():.2f}"
     except psutil.Error:
         return ""
 

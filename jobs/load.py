@@ -34,7 +34,7 @@ class Job:
     spec: JobSpec
     file: str
     base: Path
-    """The folder that its relative paths are relative to."""
+    """The folder that its relative paths are relative to; absolute."""
     source: Source
 
     def problem(self, path: FieldPath, message: str) -> Problem:
@@ -59,7 +59,7 @@ def read_job(path: str | Path) -> Job:
     except OSError as error:
         message = f"cannot be read ({error.strerror or error})"
         raise JobFileError([Problem(str(path), None, "", message)]) from error
-    return parse_job(data, str(path), file.parent, default_name=file.stem)
+    return parse_job(data, str(path), file.parent.absolute(), default_name=file.stem)
 
 
 def parse_job(data: bytes, file: str, base: Path, default_name: str = "job") -> Job:

@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from cluster import ray_cluster
 from jobs.load import load_job
 from jobs.records import Records
 from jobs.storage import open_storage
@@ -26,6 +27,17 @@ from tests.farm import command, records_of, stylefarm, wait_for, write_job
 def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
     """Those that still run; a zombie does not."""
     return [process for process in processes if title(process)]
+
+
+def test_starting_ray_leaves_the_working_directory_alone(tmp_path, monkeypatch):
+    """The job is still being read by another thread, which resolves relative paths meanwhile."""
+    seen = []
+    job = write_job(tmp_path, photos=1, styles=1)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(ray_cluster.ray, "init", lambda **_: seen.append(Path.cwd()))
+    ray_cluster.connect("local")
+    assert seen == [tmp_path]
+    assert load_job(job.name).base == tmp_path
 
 
 def test_kill_9_on_a_worker_in_the_middle_of_a_job(tmp_path):

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import psutil
 import pytest
 
 from jobs import keys
@@ -91,6 +92,29 @@ os.kill(os.getpid(), 9)
     assert json.loads(storage.get(keys.LEASE))["pid"] != os.getpid()
     with held(storage):
         pass
+
+
+def test_a_driver_that_was_killed_and_not_reaped_is_gone_on_from_at_once(rig: Rig) -> None:
+    """In a container without an init nobody reaps what was killed: it stays a zombie."""
+    storage = rig.open()
+    script = """
+import sys, time
+from jobs.lease import Lease
+from jobs.storage import StorageOptions, open_storage
+options = StorageOptions.model_validate_json(sys.argv[2])
+Lease(open_storage(sys.argv[1], options)).acquire()
+print("held", flush=True)
+time.sleep(60)
+"""
+    command = [sys.executable, "-c", script, rig.url, rig.options.model_dump_json()]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"held\n"
+        process.kill()
+        # Popen reaps only when it is asked for the status.
+        wait_for(lambda: psutil.Process(process.pid).status() == psutil.STATUS_ZOMBIE, 10)
+        with held(storage):
+            pass
 
 
 def test_a_driver_that_lost_its_lease_is_told_by_whom(rig: Rig) -> None:
