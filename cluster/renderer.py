@@ -140,8 +140,8 @@ class Painter:
         }
 
     def decode(self, data: bytes, name: str) -> Any:
-        """A ``stylize.images.Picture``."""
-        from stylize.images import decode
+        """A ``stylize.pictures.picture.Picture``."""
+        from stylize.pictures.codec import decode
 
         keep_to_one_core()
         return decode(data, name)
@@ -151,7 +151,7 @@ class Painter:
         return tuple(picture.rgb.shape)
 
     def paint(self, orders: Sequence[Order], should_stop: ShouldStop) -> list[Painted]:
-        """``stylize.images.Picture``s, rendered by ``stylize.stylize``."""
+        """``stylize.pictures.picture.Picture``s, rendered by ``stylize.stylize``."""
         return self._thread.run(self._paint_here, orders, should_stop)
 
     def _paint_here(self, orders: Sequence[Order], should_stop: ShouldStop) -> list[Painted]:
@@ -202,7 +202,8 @@ class Painter:
 
     def encode(self, picture: Any, image: ImageOptions) -> Encoded:
         """The file in the job's format."""
-        from stylize.images import CONTENT_TYPES, EXTENSIONS, Picture, encode
+        from stylize.pictures.codec import CONTENT_TYPES, EXTENSIONS, encode
+        from stylize.pictures.picture import Picture
 
         keep_to_one_core()
         if image.alpha == "drop":

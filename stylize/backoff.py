@@ -16,10 +16,10 @@ import torch
 
 from stylize.checkpoint import Checkpoint
 from stylize.errors import MemoryLimitError
-from stylize.images import Picture
-from stylize.inputs import Inputs
 from stylize.memory import available_bytes, gigabytes, predict_bytes
-from stylize.pyramid import shape_at
+from stylize.pictures.inputs import Inputs
+from stylize.pictures.picture import Picture
+from stylize.pictures.resize import shape_at
 from stylize.recipe import Recipe
 from stylize.recorder import Recorder, Step
 from stylize.render import Render

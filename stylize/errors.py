@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from stylize.images import Picture
+    from stylize.pictures.picture import Picture
 
 
 class StylizeError(Exception):

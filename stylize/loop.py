@@ -14,8 +14,9 @@ from PIL import Image
 from stylize.backoff import Attempts
 from stylize.checkpoint import Checkpoint, fingerprint
 from stylize.errors import CheckpointError, PictureError
-from stylize.images import EXTENSIONS, BitDepth, Picture, encode, to_pil
-from stylize.inputs import PictureLike, Style, read_inputs
+from stylize.pictures.codec import EXTENSIONS, BitDepth, encode, to_pil
+from stylize.pictures.inputs import PictureLike, Style, read_inputs
+from stylize.pictures.picture import Picture
 from stylize.recipe import Recipe
 from stylize.recorder import Observer, Recorder, Step
 from stylize.vgg import VGG19, load_vgg19

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from stylize.losses import absolute_variation, nine_point_variation, total_variation
+from stylize.pictures.pixel_spaces import RGB, SPACES, convert
 from stylize.probes import Content, Part, Probe
 from stylize.recipe import Recipe
 from stylize.regions import Region, StylePart, at_block, extent_at, make_guides, regions
-from stylize.spaces import RGB, SPACES, convert
 from stylize.style_terms import Statistics, blend, make_term
 from stylize.survey import Survey, Way, features
 from stylize.targets import TargetCache, Targets, target_key

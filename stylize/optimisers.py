@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from stylize.lbfgs import BatchedLBFGS
+from stylize.pictures.pixel_spaces import SPACES
 from stylize.preconditioner import FrequencyPreconditioner
 from stylize.recipe import Recipe
-from stylize.spaces import SPACES
 
 
 class Moments(NamedTuple):

@@ -15,19 +15,19 @@ from torch import Tensor
 
 from stylize.averaging import IterateAverage
 from stylize.checkpoint import Checkpoint
-from stylize.colors import keep_chroma, match_colors
 from stylize.descent import descend
 from stylize.errors import DivergedError
 from stylize.guard import Guard
-from stylize.images import Picture
-from stylize.inputs import Inputs
 from stylize.objective import Objective
 from stylize.optimisers import Moments, resized
-from stylize.pyramid import add_margin, cut_margin, mirrored, resize, shape_at, style_shape
+from stylize.pictures.colors import keep_chroma, match_colors
+from stylize.pictures.inputs import Inputs
+from stylize.pictures.picture import Picture
+from stylize.pictures.pixel_spaces import RGB, SPACES, convert
+from stylize.pictures.resize import add_margin, cut_margin, mirrored, resize, shape_at, style_shape
 from stylize.recipe import Recipe, Segment
 from stylize.recorder import Recorder
 from stylize.regions import StylePart
-from stylize.spaces import RGB, SPACES, convert
 from stylize.start import first_pictures
 from stylize.strips import STRIP_PIXELS
 from stylize.targets import SHARED

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from stylize.layers import channels_last
+from stylize.pictures.pixel_spaces import CAFFE, IMAGENET, Space
 from stylize.recipe import CONVS_PER_BLOCK, LAYERS
-from stylize.spaces import CAFFE, IMAGENET, Space
 from stylize.weights import WeightSet, load
 
 LAST_OF_BLOCK = frozenset(

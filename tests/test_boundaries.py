@@ -62,8 +62,8 @@ def test_planning_needs_no_torch_and_no_ray(statement):
         ("apscheduler", {"cluster/clock.py"}),
         ("filelock", {"cluster/clock.py"}),
         ("jinja2", {"jobs/report/gallery.py"}),
-        ("PIL", {"stylize/images.py", "stylize/inputs.py", "stylize/loop.py"}),
-        ("tifffile", {"stylize/deep.py"}),
+        ("PIL", {"stylize/pictures/codec.py", "stylize/pictures/inputs.py", "stylize/loop.py"}),
+        ("tifffile", {"stylize/pictures/sixteen_bit.py"}),
         ("pyarrow", {"jobs/manifest.py", "jobs/segments.py"}),
     ],
 )

@@ -63,11 +63,11 @@ def errors(picture: Any, content: Path, style: Path, network: Any) -> dict[str, 
     the content's features at conv4_2; the style's Gram matrices, and its features' distributions by
     Wasserstein-2, each the mean over conv1_1 to conv5_1."""
     from stylize import Recipe
-    from stylize.images import read
     from stylize.losses import wasserstein_loss
-    from stylize.pyramid import resize, style_shape
+    from stylize.pictures.codec import read
+    from stylize.pictures.pixel_spaces import RGB, convert
+    from stylize.pictures.resize import resize, style_shape
     from stylize.roots import matrix_root
-    from stylize.spaces import RGB, convert
     from stylize.survey import features
 
     layers = [f"conv{block}_1" for block in range(1, 6)]
@@ -133,7 +133,7 @@ def main() -> None:
     options = parser.parse_args()
 
     from stylize import Recipe, stylize
-    from stylize.images import read
+    from stylize.pictures.codec import read
     from stylize.vgg import load_vgg19
     from stylize.weights import identify
 

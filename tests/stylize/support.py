@@ -14,8 +14,8 @@ from torch import Tensor
 
 from stylize import Recipe
 from stylize.layers import channels_last
+from stylize.pictures.pixel_spaces import CAFFE, Space
 from stylize.probes import Part, Probe
-from stylize.spaces import CAFFE, Space
 from stylize.style_terms import Extent, Statistics, StyleTerm
 from stylize.vgg import VGG19
 

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from stylize import MemoryLimitError, Recipe, Result, Step, backoff, objective, stylize, survey
 from stylize.backoff import is_out_of_memory
+from stylize.pictures.pixel_spaces import IMAGENET
 from stylize.render import Render
-from stylize.spaces import IMAGENET
 from tests.stylize.support import noise, photo, recipe, tiny_network
 
 NO_MEMORY = "DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."
@@ -45,7 +45,7 @@ LIMITED = """
     from pathlib import Path
     import torch
     from stylize import MemoryLimitError, stylize
-    from stylize.spaces import IMAGENET
+    from stylize.pictures.pixel_spaces import IMAGENET
     from tests.stylize.support import noise, photo, recipe, tiny_network
 
     torch.set_num_threads(1)

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from stylize import Checkpoint, CheckpointError, Recipe, Result, Step, backoff, stylize
 from stylize.checkpoint import FORMAT
-from stylize.spaces import IMAGENET
+from stylize.pictures.pixel_spaces import IMAGENET
 from tests.stylize.support import noise, photo, recipe, tiny_network
 
 CONTENT, OTHER_CONTENT = photo(1, 30, 40), photo(4, 30, 40)

@@ -25,15 +25,15 @@ from torch.utils._pytree import tree_leaves
 
 from stylize import Recipe, lbfgs, roots
 from stylize.averaging import IterateAverage
-from stylize.colors import keep_chroma, match_colors
 from stylize.descent import descend
 from stylize.guard import Guard
 from stylize.objective import Objective
+from stylize.pictures.colors import keep_chroma, match_colors
+from stylize.pictures.pixel_spaces import CAFFE, RGB, convert
 from stylize.recipe import Segment
 from stylize.recorder import Recorder
 from stylize.regions import StylePart
 from stylize.roots import precise
-from stylize.spaces import CAFFE, RGB, convert
 from stylize.start import first_pictures
 from stylize.survey import _Look
 from stylize.vgg import VGG19

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from stylize import Recipe
 from stylize.objective import Objective
-from stylize.spaces import CAFFE, IMAGENET, SPACES
+from stylize.pictures.pixel_spaces import CAFFE, IMAGENET, SPACES
 from stylize.vgg import VGG19, load_vgg19
 from stylize.weights import identify
 from tests.stylize.support import noise, tiny_convs, tiny_network

@@ -11,7 +11,7 @@ from torch import Tensor
 from stylize import Recipe
 from stylize.lbfgs import BatchedLBFGS, Preconditioner
 from stylize.objective import Objective
-from stylize.spaces import IMAGENET
+from stylize.pictures.pixel_spaces import IMAGENET
 from tests.stylize.support import noise, seeded, tiny_network
 
 Function = Callable[[Tensor], Tensor]

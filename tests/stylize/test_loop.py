@@ -26,10 +26,11 @@ from stylize import (
     WeightsError,
     stylize,
 )
-from stylize.images import Picture, decode, encode, to_pil
 from stylize.objective import Objective
-from stylize.pyramid import resize
-from stylize.spaces import IMAGENET, SPACES
+from stylize.pictures.codec import decode, encode, to_pil
+from stylize.pictures.picture import Picture
+from stylize.pictures.pixel_spaces import IMAGENET, SPACES
+from stylize.pictures.resize import resize
 from tests.stylize.support import noise, photo, recipe, tiny_network
 
 CONTENT, STYLE, OTHER = photo(1, 24, 32), noise(2, 40, 30), noise(3, 32, 32)

@@ -17,7 +17,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from stylize import Recipe, stylize
 from stylize.memory import BFLOAT16_WEIGHTS, BYTES_PER_REMEMBERED_PAIR, predict_bytes
-from stylize.spaces import CAFFE
+from stylize.pictures.pixel_spaces import CAFFE
 from stylize.targets import SHARED
 from tests.stylize.support import imported_by, noise, recipe, tiny_network
 

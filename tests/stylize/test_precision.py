@@ -13,8 +13,8 @@ from torch import Tensor
 from stylize import Recipe, stylize
 from stylize.layers import channels_last
 from stylize.objective import Objective
+from stylize.pictures.pixel_spaces import CAFFE, RGB, convert
 from stylize.probes import Content, Gaussian, Gram
-from stylize.spaces import CAFFE, RGB, convert
 from stylize.survey import Way, features
 from stylize.vgg import VGG19, load_vgg19
 from stylize.weights import identify

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from stylize import PictureError, Recipe, Result, Step, stylize
 from stylize.objective import Losses, Objective
-from stylize.pyramid import add_margin, resize
+from stylize.pictures.pixel_spaces import IMAGENET, SPACES
+from stylize.pictures.resize import add_margin, resize
 from stylize.regions import StylePart, make_guides, regions
-from stylize.spaces import IMAGENET, SPACES
 from tests.stylize.support import noise, photo, recipe, tiny_convs, tiny_network
 from tests.stylize.test_golden import STYLE_LAYERS, Array, in_space, pool2x2, vgg
 

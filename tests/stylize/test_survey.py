@@ -17,9 +17,9 @@ from torch import Tensor
 
 from stylize import Recipe, strips
 from stylize.objective import Losses, Objective
+from stylize.pictures.pixel_spaces import IMAGENET, RGB, SPACES
 from stylize.probes import Content, Gaussian, Gram, Part, Probe
 from stylize.recipe import LAYERS
-from stylize.spaces import IMAGENET, RGB, SPACES
 from stylize.strips import ALIGNMENT, HALO, cut
 from stylize.style_terms import Extent, WassersteinTerm
 from stylize.survey import Survey, Way, features

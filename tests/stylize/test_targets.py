@@ -12,9 +12,9 @@ from torch import Tensor
 
 from stylize import Recipe, Result, stylize
 from stylize.objective import Objective
+from stylize.pictures.pixel_spaces import CAFFE, IMAGENET
 from stylize.regions import StylePart
 from stylize.render import Render
-from stylize.spaces import CAFFE, IMAGENET
 from stylize.style_terms import Statistics
 from stylize.survey import Survey
 from stylize.targets import MOST_BYTES, SHARED, TargetCache

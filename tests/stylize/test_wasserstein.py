@@ -14,8 +14,8 @@ from stylize.averaging import IterateAverage
 from stylize.losses import nine_point_variation, wasserstein_loss
 from stylize.objective import Objective
 from stylize.optimisers import BatchedAdam
+from stylize.pictures.pixel_spaces import IMAGENET, SPACES
 from stylize.roots import _ByIteration, matrix_root, trace_of_root
-from stylize.spaces import IMAGENET, SPACES
 from stylize.style_terms import WassersteinTerm
 from tests.stylize.support import measure, noise, seeded, tiny_convs, tiny_network
 from tests.stylize.test_golden import (

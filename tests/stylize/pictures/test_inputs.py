@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from stylize import inputs
-from stylize.images import Picture, encode
-from stylize.inputs import read_inputs
+from stylize.pictures import inputs
+from stylize.pictures.codec import encode
+from stylize.pictures.inputs import read_inputs
+from stylize.pictures.picture import Picture
 from tests.stylize.support import noise, photo, recipe
 
 

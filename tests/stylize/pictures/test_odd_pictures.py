@@ -12,8 +12,8 @@ from torch import Tensor
 
 from stylize import PictureError, Recipe, Result, Step, render, stylize
 from stylize.guard import Guard
+from stylize.pictures.pixel_spaces import IMAGENET
 from stylize.recipe import PRESETS
-from stylize.spaces import IMAGENET
 from tests.stylize.support import noise, photo, tiny_network
 
 

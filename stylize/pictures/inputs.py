@@ -13,8 +13,9 @@ from PIL import Image
 from torch import Tensor
 
 from stylize.errors import PictureError
-from stylize.images import Picture, read
-from stylize.pyramid import check_shape
+from stylize.pictures.codec import read
+from stylize.pictures.picture import Picture
+from stylize.pictures.resize import check_shape
 from stylize.recipe import Recipe
 
 PictureLike = Picture | Image.Image | Tensor | bytes | str | Path

@@ -10,7 +10,6 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -21,8 +20,9 @@ import torch
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from stylize import deep
 from stylize.errors import PictureError
+from stylize.pictures import sixteen_bit
+from stylize.pictures.picture import Picture
 
 PIXEL_LIMIT = 150_000_000
 """More than cameras have, less than what fills a worker's memory, and below where Pillow gives up.
@@ -45,19 +45,11 @@ CONTENT_TYPES: dict[Format, str] = {
     "webp": "image/webp",
     "tiff": "image/tiff",
 }
-DEEP_WRITERS: dict[Format, Callable[[deep.Deep, bytes], bytes]] = {
-    "png": deep.png,
-    "tiff": deep.tiff,
+DEEP_WRITERS: dict[Format, Callable[[sixteen_bit.Deep, bytes], bytes]] = {
+    "png": sixteen_bit.png,
+    "tiff": sixteen_bit.tiff,
 }
 """The formats that can have 16 bits per channel."""
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """A decoded picture: ``rgb`` (1, 3, H, W) and ``alpha`` (1, 1, H, W) or None, float32 in [0, 1]."""
-
-    rgb: Tensor
-    alpha: Tensor | None = None
 
 
 def decode(data: bytes, name: str = "the picture") -> Picture:

@@ -20,17 +20,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import EpsImagePlugin, Image, ImageCms
 
-from stylize import PictureError, images
-from stylize.images import (
-    EXTENSIONS,
-    PIXEL_LIMIT,
-    Format,
-    Picture,
-    decode,
-    encode,
-    read,
-    to_pil,
-)
+from stylize import PictureError
+from stylize.pictures import codec
+from stylize.pictures.codec import EXTENSIONS, PIXEL_LIMIT, Format, decode, encode, read, to_pil
+from stylize.pictures.picture import Picture
 from tests.stylize.support import noise, photo
 
 Pixels = NDArray[Any]
@@ -343,9 +336,9 @@ def test_the_limit_is_the_one_it_says() -> None:
 
 
 def test_the_limit_is_on_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "PIXEL_LIMIT", 32 * 48 - 1)
+    monkeypatch.setattr(codec, "PIXEL_LIMIT", 32 * 48 - 1)
     assert "48 x 32 px" in refusal(saved(quarters()))
-    monkeypatch.setattr(images, "PIXEL_LIMIT", 32 * 48)
+    monkeypatch.setattr(codec, "PIXEL_LIMIT", 32 * 48)
     decode(saved(quarters()))
 
 
@@ -392,7 +385,7 @@ FILES = small_files()
 def is_picture_or_error(data: bytes) -> None:
     picture, problem = None, ""
     # A flipped bit may ask for any size; what lies below the limit is not worth waiting for.
-    with mock.patch.object(images, "PIXEL_LIMIT", 1_000_000):
+    with mock.patch.object(codec, "PIXEL_LIMIT", 1_000_000):
         try:
             picture = decode(data)
         except PictureError as error:
@@ -445,7 +438,7 @@ def with_alpha() -> Picture:
 
 
 def test_every_format_can_be_written() -> None:
-    assert set(FORMATS) == set(EXTENSIONS) == set(images.CONTENT_TYPES)
+    assert set(FORMATS) == set(EXTENSIONS) == set(codec.CONTENT_TYPES)
 
 
 @pytest.mark.parametrize("image_format", FORMATS)

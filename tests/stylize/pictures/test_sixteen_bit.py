@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from jobs.spec import SHALLOW_FORMATS
-from stylize import PictureError, deep
-from stylize.images import DEEP_WRITERS, EXTENSIONS, Format, Picture, decode, encode
+from stylize import PictureError
+from stylize.pictures import sixteen_bit
+from stylize.pictures.codec import DEEP_WRITERS, EXTENSIONS, Format, decode, encode
+from stylize.pictures.picture import Picture
 from tests.stylize.support import noise, photo
 
 Pixels = NDArray[Any]
@@ -147,14 +149,14 @@ def test_a_gradient_has_no_steps(image_format: Format) -> None:
 def test_rows_are_compressed_in_bands(monkeypatch: pytest.MonkeyPatch) -> None:
     picture = with_alpha()
     whole = read_png(encode(picture, bit_depth=16))
-    monkeypatch.setattr(deep, "BAND_BYTES", 5 * 33 * 8)  # five rows and, last, four
+    monkeypatch.setattr(sixteen_bit, "BAND_BYTES", 5 * 33 * 8)  # five rows and, last, four
     assert np.array_equal(read_png(encode(picture, bit_depth=16)), whole)
-    monkeypatch.setattr(deep, "BAND_BYTES", 1)
+    monkeypatch.setattr(sixteen_bit, "BAND_BYTES", 1)
     assert np.array_equal(read_png(encode(picture, bit_depth=16)), whole)
 
 
 def test_a_flat_picture_has_no_empty_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deep, "BAND_BYTES", 1)
+    monkeypatch.setattr(sixteen_bit, "BAND_BYTES", 1)
     data = encode(Picture(torch.ones(1, 3, 40, 30)), bit_depth=16)
     assert all(body for kind, body in chunks(data) if kind == b"IDAT")
     assert (read_png(data) == 65535).all()

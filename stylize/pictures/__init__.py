@@ -1,0 +1,1 @@
+"""Files to RGB tensors, and back."""
