@@ -77,6 +77,10 @@ def paint(content: Any, style: Any, **knobs: Any) -> tuple[Result, list[Step]]:
     return result, steps
 
 
+NEXT_TO_NOTHING = 0.01
+"""A loss that some presets begin with where the style is the content."""
+
+
 def assert_painted(content: Tensor, result: Result, steps: list[Step], guards: list[Guard]) -> None:
     """A picture of the content's shape, no step towards it without numbers, and none undone."""
     rgb = result.picture.rgb
@@ -86,7 +90,8 @@ def assert_painted(content: Tensor, result: Result, steps: list[Step], guards: l
         terms = (step.total, step.content, step.style, step.tv, *step.style_layers)
         assert all(map(math.isfinite, terms)), step
     last = [step.total for step in steps if step.scale == result.recipe.size]
-    assert last[-1] <= last[0]
+    # Where there is next to nothing to gain, Adam's steps of constant length may lose a little of it.
+    assert last[-1] <= last[0] or last[-1] < NEXT_TO_NOTHING
     assert not any(guard.restarts_B.any() for guard in guards)
 
 
