@@ -63,7 +63,7 @@ def _recipes(job: Job) -> Iterator[Recipe]:
 
 
 def _weights(recipe: Recipe, job: Job | None) -> str:
-    from stylize.weights import identify, load
+    from stylize.network.weights import identify, load
 
     weights = identify(recipe, job.base if job else None)
     load(weights)

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     import torch
 
     from stylize.checkpoint import Checkpoint
+    from stylize.network.vgg19 import VGG19
     from stylize.recorder import Step
-    from stylize.vgg import VGG19
 
 log = logging.getLogger(__name__)
 
@@ -213,8 +213,8 @@ class Painter:
         return Encoded(data, EXTENSIONS[image.format], CONTENT_TYPES[image.format], width, height)
 
     def _network(self, task: Task) -> VGG19:
-        from stylize.vgg import load_vgg19
-        from stylize.weights import identify
+        from stylize.network.vgg19 import load_vgg19
+        from stylize.network.weights import identify
 
         if task.weights_digest not in self._networks:
             weights = identify(task.recipe, self._base)

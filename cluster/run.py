@@ -54,8 +54,8 @@ from jobs.storage import Storage
 from jobs.verify import find_damaged
 from jobs.web import without_secrets
 from stylize.errors import WeightsError
+from stylize.network.weights import identify
 from stylize.recipe import Recipe
-from stylize.weights import identify
 
 log = logging.getLogger(__name__)
 

@@ -17,6 +17,7 @@ import torch
 from stylize.checkpoint import Checkpoint
 from stylize.errors import MemoryLimitError
 from stylize.memory import available_bytes, gigabytes, predict_bytes
+from stylize.network.vgg19 import VGG19
 from stylize.pictures.inputs import Inputs
 from stylize.pictures.picture import Picture
 from stylize.pictures.resize import shape_at
@@ -24,7 +25,6 @@ from stylize.recipe import Recipe
 from stylize.recorder import Recorder, Step
 from stylize.render import Render
 from stylize.targets import SHARED
-from stylize.vgg import VGG19
 
 Painted = tuple[tuple[Picture, ...], tuple[Step, ...]]
 

@@ -6,8 +6,8 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from stylize.network.strips import STRIP_PIXELS, cut
 from stylize.recipe import LAYERS, Recipe
-from stylize.strips import STRIP_PIXELS, cut
 
 if TYPE_CHECKING:
     import torch

@@ -13,14 +13,14 @@ import torch
 from torch import Tensor
 
 from stylize.losses import absolute_variation, nine_point_variation, total_variation
+from stylize.network.features import Survey, Way, features
+from stylize.network.probes import Content, Part, Probe
+from stylize.network.vgg19 import VGG19
 from stylize.pictures.pixel_spaces import RGB, SPACES, convert
-from stylize.probes import Content, Part, Probe
 from stylize.recipe import Recipe
 from stylize.regions import Region, StylePart, at_block, extent_at, make_guides, regions
 from stylize.style_terms import Statistics, blend, make_term
-from stylize.survey import Survey, Way, features
 from stylize.targets import TargetCache, Targets, target_key
-from stylize.vgg import VGG19
 
 _TV = {
     "squares": total_variation,

@@ -18,6 +18,8 @@ from stylize.checkpoint import Checkpoint
 from stylize.descent import descend
 from stylize.errors import DivergedError
 from stylize.guard import Guard
+from stylize.network.strips import STRIP_PIXELS
+from stylize.network.vgg19 import VGG19
 from stylize.objective import Objective
 from stylize.optimisers import Moments, resized
 from stylize.pictures.colors import keep_chroma, match_colors
@@ -29,9 +31,7 @@ from stylize.recipe import Recipe, Segment
 from stylize.recorder import Recorder
 from stylize.regions import StylePart
 from stylize.start import first_pictures
-from stylize.strips import STRIP_PIXELS
 from stylize.targets import SHARED
-from stylize.vgg import VGG19
 
 
 class Render:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from stylize.losses import style_loss, wasserstein_loss
-from stylize.probes import Gaussian, Gram, Part, Probe
+from stylize.network.probes import Gaussian, Gram, Part, Probe
 from stylize.recipe import Recipe
 from stylize.roots import matrix_root
 

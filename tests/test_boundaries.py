@@ -33,7 +33,7 @@ def test_the_contracts_are_kept():
     "statement",
     [
         "import jobs.agenda, jobs.load, jobs.records, jobs.report.summary, jobs.storage, jobs.inputs",
-        "import stylize; from stylize.recipe import Recipe; import stylize.weights",
+        "import stylize; from stylize.recipe import Recipe; import stylize.network.weights",
         "import cluster.cli, cluster.plan, cluster.run, cluster.driver, cluster.worker",
         "import cluster.follow, cluster.live, cluster.parcel, cluster.standing, cluster.submission",
     ],

@@ -370,8 +370,8 @@ def curve() -> None:
 
 def _network() -> Any:
     from stylize import Recipe
-    from stylize.vgg import load_vgg19
-    from stylize.weights import identify
+    from stylize.network.vgg19 import load_vgg19
+    from stylize.network.weights import identify
 
     return load_vgg19(identify(Recipe()))
 

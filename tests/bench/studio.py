@@ -64,11 +64,11 @@ def errors(picture: Any, content: Path, style: Path, network: Any) -> dict[str, 
     Wasserstein-2, each the mean over conv1_1 to conv5_1."""
     from stylize import Recipe
     from stylize.losses import wasserstein_loss
+    from stylize.network.features import features
     from stylize.pictures.codec import read
     from stylize.pictures.pixel_spaces import RGB, convert
     from stylize.pictures.resize import resize, style_shape
     from stylize.roots import matrix_root
-    from stylize.survey import features
 
     layers = [f"conv{block}_1" for block in range(1, 6)]
     shape = picture.rgb.shape[2:]
@@ -133,9 +133,9 @@ def main() -> None:
     options = parser.parse_args()
 
     from stylize import Recipe, stylize
+    from stylize.network.vgg19 import load_vgg19
+    from stylize.network.weights import identify
     from stylize.pictures.codec import read
-    from stylize.vgg import load_vgg19
-    from stylize.weights import identify
 
     options.out.mkdir(parents=True, exist_ok=True)
     network = load_vgg19(identify(Recipe()))

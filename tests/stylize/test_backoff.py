@@ -14,8 +14,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from stylize import MemoryLimitError, Recipe, Result, Step, backoff, objective, stylize, survey
+from stylize import MemoryLimitError, Recipe, Result, Step, backoff, objective, stylize
 from stylize.backoff import is_out_of_memory
+from stylize.network import features
 from stylize.pictures.pixel_spaces import IMAGENET
 from stylize.render import Render
 from tests.stylize.support import noise, photo, recipe, tiny_network
@@ -274,7 +275,7 @@ def test_too_little_memory_is_seen_beforehand(monkeypatch: pytest.MonkeyPatch) -
 
 def looks() -> int:
     """Passes through the network whose memory is still held."""
-    return sum(type(found) is survey._Look for found in gc.get_objects())
+    return sum(type(found) is features._Look for found in gc.get_objects())
 
 
 @pytest.mark.parametrize("strips", ["on", "off"])

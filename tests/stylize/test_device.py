@@ -27,6 +27,8 @@ from stylize import Recipe, lbfgs, roots
 from stylize.averaging import IterateAverage
 from stylize.descent import descend
 from stylize.guard import Guard
+from stylize.network.features import _Look
+from stylize.network.vgg19 import VGG19
 from stylize.objective import Objective
 from stylize.pictures.colors import keep_chroma, match_colors
 from stylize.pictures.pixel_spaces import CAFFE, RGB, convert
@@ -35,8 +37,6 @@ from stylize.recorder import Recorder
 from stylize.regions import StylePart
 from stylize.roots import precise
 from stylize.start import first_pictures
-from stylize.survey import _Look
-from stylize.vgg import VGG19
 from tests.stylize.support import tiny_convs
 
 BATCH = 3

@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stylize import Recipe
+from stylize.network.vgg19 import VGG19, load_vgg19
+from stylize.network.weights import identify
 from stylize.objective import Objective
 from stylize.pictures.pixel_spaces import CAFFE, IMAGENET, SPACES
-from stylize.vgg import VGG19, load_vgg19
-from stylize.weights import identify
 from tests.stylize.support import noise, tiny_convs, tiny_network
 
 Array = NDArray[np.float64]

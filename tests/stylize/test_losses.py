@@ -12,9 +12,9 @@ from torch.autograd import gradcheck
 
 from stylize import Recipe
 from stylize.losses import absolute_variation, style_loss, total_variation
+from stylize.network.probes import Content
 from stylize.objective import Objective
 from stylize.pictures.pixel_spaces import RGB, SPACES
-from stylize.probes import Content
 from stylize.style_terms import GramTerm
 from tests.stylize.support import look, measure, noise, recipe, seeded, tiny_network
 

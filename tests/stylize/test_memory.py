@@ -87,8 +87,8 @@ def live_bytes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[...,
         into = torch.empty(shape, dtype=gradient.dtype, memory_format=torch.channels_last)
         return into.copy_(gradient[:, :1].expand_as(into))
 
-    monkeypatch.setattr("stylize.survey.conv", conv)
-    monkeypatch.setattr("stylize.survey.conv_backward", conv_backward)
+    monkeypatch.setattr("stylize.network.features.conv", conv)
+    monkeypatch.setattr("stylize.network.features.conv_backward", conv_backward)
     network = tiny_network(CAFFE, widths=(64, 128, 256, 512, 512))
 
     def measure(strips: int, masks: int, batch: int, knobs: dict[str, Any]) -> int:

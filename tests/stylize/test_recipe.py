@@ -390,7 +390,7 @@ def test_sizes_never_repeat_nor_start_below_the_start(factor: float) -> None:
         "import stylize; stylize.Recipe(); stylize.PictureError",
         "import stylize.recipe, stylize.errors",
         # The digest of the weights is part of a plan, and a plan must not wait for torch.
-        "from stylize import Recipe; from stylize.weights import identify; identify(Recipe())",
+        "from stylize import Recipe; from stylize.network.weights import identify; identify(Recipe())",
     ],
 )
 def test_planning_imports_no_torch(code: str) -> None:

@@ -1,6 +1,6 @@
 """What is measured of one layer's features, and what the measurement's gradient adds to theirs.
 
-A picture may be looked at strip by strip (``stylize.strips``), so a probe gives the part that some
+A picture may be looked at strip by strip (``stylize.network.strips``), so a probe gives the part that some
 rows contribute, and something else puts the parts of all rows together. The gradients are written by
 hand: one matrix product, added in place, where autograd makes two and sums them into new tensors.
 

@@ -21,9 +21,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from stylize import Recipe, WeightsError
-from stylize import weights as weights_module
-from stylize.vgg import load_vgg19
-from stylize.weights import CAFFE_FILE, WeightSet, identify, load
+from stylize.network import weights as weights_module
+from stylize.network.vgg19 import load_vgg19
+from stylize.network.weights import CAFFE_FILE, WeightSet, identify, load
 from tests.stylize.support import TORCHVISION_CONVS, tiny_convs
 
 State = dict[str, Tensor]

@@ -2,7 +2,7 @@
 
 This is autograd's work done by hand, for one function that is called thousands of times: the forward
 pass keeps only what the backward pass needs, gradients are added up in place, and the shallow blocks
-can be run in strips (``stylize.strips``). To autograd all of it is a single function.
+can be run in strips (``stylize.network.strips``). To autograd all of it is a single function.
 
 Shape suffixes: B pictures, N channels, H height, W width.
 """
@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name everyone knows
 from torch import Tensor
 
-from stylize.layers import (
+from stylize.network.layers import (
     POOL_SCALES,
     Padding,
     Pooling,
@@ -28,10 +28,10 @@ from stylize.layers import (
     relu_backward,
     split,
 )
-from stylize.probes import Capture, Part, Probe
+from stylize.network.probes import Capture, Part, Probe
+from stylize.network.strips import STRIP_BLOCKS, Strip, cut, whole
+from stylize.network.vgg19 import LAST_OF_BLOCK, VGG19
 from stylize.recipe import CONVS_PER_BLOCK, LAYERS
-from stylize.strips import STRIP_BLOCKS, Strip, cut, whole
-from stylize.vgg import LAST_OF_BLOCK, VGG19
 
 Findings = dict[str, list[list[Part]]]
 """For each layer and each of its probes the parts that make up the whole."""

@@ -1,4 +1,4 @@
-"""VGG19: sixteen frozen convolutions by name. The way through them is ``stylize.survey``'s.
+"""VGG19: sixteen frozen convolutions by name. The way through them is ``stylize.network.features``'s.
 
 The architecture is torchvision's ``vgg19().features`` (a test holds the two equal): sixteen 3 x 3
 convolutions with ReLU in five blocks, 2 x 2 pooling between blocks. torchvision itself is not imported:
@@ -12,10 +12,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from stylize.layers import channels_last
+from stylize.network.layers import channels_last
+from stylize.network.weights import WeightSet, load
 from stylize.pictures.pixel_spaces import CAFFE, IMAGENET, Space
 from stylize.recipe import CONVS_PER_BLOCK, LAYERS
-from stylize.weights import WeightSet, load
 
 LAST_OF_BLOCK = frozenset(
     f"conv{block}_{convs}" for block, convs in enumerate(CONVS_PER_BLOCK, start=1)
