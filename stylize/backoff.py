@@ -16,6 +16,7 @@ import torch
 
 from stylize.checkpoint import Checkpoint
 from stylize.errors import MemoryLimitError
+from stylize.losses.target_cache import SHARED
 from stylize.memory import available_bytes, gigabytes, predict_bytes
 from stylize.network.vgg19 import VGG19
 from stylize.pictures.inputs import Inputs
@@ -24,7 +25,6 @@ from stylize.pictures.resize import shape_at
 from stylize.recipe import Recipe
 from stylize.recorder import Recorder, Step
 from stylize.render import Render
-from stylize.targets import SHARED
 
 Painted = tuple[tuple[Picture, ...], tuple[Step, ...]]
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from stylize.averaging import IterateAverage
 from stylize.guard import SLOWER, Guard
-from stylize.objective import Objective
+from stylize.losses.objective import Objective
 from stylize.optimisers import Moments, make_optimiser
 from stylize.recipe import Segment
 from stylize.recorder import Recorder

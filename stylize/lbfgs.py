@@ -18,7 +18,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from stylize.roots import precise
+from stylize.matrix_roots import precise
 
 CURVATURE_FLOOR = 1e-10
 """A step whose y.s is not above this has no usable curvature and is not remembered (as in torch)."""

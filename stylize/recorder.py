@@ -12,7 +12,7 @@ from torch import Tensor
 
 from stylize.errors import DivergedError, InterruptedRender
 from stylize.guard import MOST_RESTARTS
-from stylize.objective import Losses
+from stylize.losses.objective import Losses
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,9 +18,11 @@ from stylize.checkpoint import Checkpoint
 from stylize.descent import descend
 from stylize.errors import DivergedError
 from stylize.guard import Guard
+from stylize.losses.masks import StylePart
+from stylize.losses.objective import Objective
+from stylize.losses.target_cache import SHARED
 from stylize.network.strips import STRIP_PIXELS
 from stylize.network.vgg19 import VGG19
-from stylize.objective import Objective
 from stylize.optimisers import Moments, resized
 from stylize.pictures.colors import keep_chroma, match_colors
 from stylize.pictures.inputs import Inputs
@@ -29,9 +31,7 @@ from stylize.pictures.pixel_spaces import RGB, SPACES, convert
 from stylize.pictures.resize import add_margin, cut_margin, mirrored, resize, shape_at, style_shape
 from stylize.recipe import Recipe, Segment
 from stylize.recorder import Recorder
-from stylize.regions import StylePart
 from stylize.start import first_pictures
-from stylize.targets import SHARED
 
 
 class Render:

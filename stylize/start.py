@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from stylize.losses.masks import StyleMix
+from stylize.matrix_roots import matrix_root
 from stylize.pictures.colors import color_statistics
 from stylize.pictures.picture import Picture
 from stylize.pictures.pixel_spaces import Space
 from stylize.pictures.resize import resize
 from stylize.recipe import Recipe
-from stylize.regions import StyleMix
-from stylize.roots import matrix_root
 
 
 def first_pictures(

@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from stylize.roots import matrix_root
+from stylize.matrix_roots import matrix_root
 
 # NTSC's YIQ: luminance, and two axes of chroma.
 _YIQ = (

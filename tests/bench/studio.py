@@ -63,12 +63,12 @@ def errors(picture: Any, content: Path, style: Path, network: Any) -> dict[str, 
     the content's features at conv4_2; the style's Gram matrices, and its features' distributions by
     Wasserstein-2, each the mean over conv1_1 to conv5_1."""
     from stylize import Recipe
-    from stylize.losses import wasserstein_loss
+    from stylize.losses.functions import wasserstein_loss
+    from stylize.matrix_roots import matrix_root
     from stylize.network.features import features
     from stylize.pictures.codec import read
     from stylize.pictures.pixel_spaces import RGB, convert
     from stylize.pictures.resize import resize, style_shape
-    from stylize.roots import matrix_root
 
     layers = [f"conv{block}_1" for block in range(1, 6)]
     shape = picture.rgb.shape[2:]

@@ -13,11 +13,11 @@ import torch.nn.functional as F  # noqa: N812 - the name everyone knows
 from torch import Tensor
 
 from stylize import Recipe
+from stylize.losses.style import Extent, Statistics, StyleTerm
 from stylize.network.layers import channels_last
 from stylize.network.probes import Part, Probe
 from stylize.network.vgg19 import VGG19
 from stylize.pictures.pixel_spaces import CAFFE, Space
-from stylize.style_terms import Extent, Statistics, StyleTerm
 
 BLOCKS = (2, 2, 4, 4, 4)
 """Convolutions in each block of VGG19."""

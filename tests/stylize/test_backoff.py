@@ -14,8 +14,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from stylize import MemoryLimitError, Recipe, Result, Step, backoff, objective, stylize
+from stylize import MemoryLimitError, Recipe, Result, Step, backoff, stylize
 from stylize.backoff import is_out_of_memory
+from stylize.losses import objective
 from stylize.network import features
 from stylize.pictures.pixel_spaces import IMAGENET
 from stylize.render import Render

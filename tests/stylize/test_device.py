@@ -23,19 +23,19 @@ from torch.utils import backend_registration
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from stylize import Recipe, lbfgs, roots
+from stylize import Recipe, lbfgs, matrix_roots
 from stylize.averaging import IterateAverage
 from stylize.descent import descend
 from stylize.guard import Guard
+from stylize.losses.masks import StylePart
+from stylize.losses.objective import Objective
+from stylize.matrix_roots import precise
 from stylize.network.features import _Look
 from stylize.network.vgg19 import VGG19
-from stylize.objective import Objective
 from stylize.pictures.colors import keep_chroma, match_colors
 from stylize.pictures.pixel_spaces import CAFFE, RGB, convert
 from stylize.recipe import Segment
 from stylize.recorder import Recorder
-from stylize.regions import StylePart
-from stylize.roots import precise
 from stylize.start import first_pictures
 from tests.stylize.support import tiny_convs
 
@@ -178,7 +178,9 @@ def make_objective(case: Case, device: str, network: VGG19) -> Objective:
             mask = torch.rand(1, 1, 32, 40, device=device)
             styles[-1].append((random_pictures(1, 24, 32, device), 1.0, mask))
     content = random_pictures(BATCH, 32, 40, device)
-    with patch("stylize.objective.target_key", lambda *_: object()):  # fake pixels have no digest
+    with patch(
+        "stylize.losses.objective.target_key", lambda *_: object()
+    ):  # fake pixels have no digest
         return Objective(network, recipe, content, styles, strip_pixels=case.strip_pixels)
 
 
@@ -329,7 +331,7 @@ def test_double_precision_is_for_devices_that_have_it() -> None:
 @pytest.fixture
 def as_on_mps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Most of torch needs a Mac for a tensor on "mps", so the CPU takes its place."""
-    for module in (roots, lbfgs):
+    for module in (matrix_roots, lbfgs):
         monkeypatch.setattr(module, "precise", lambda a: a)
 
 

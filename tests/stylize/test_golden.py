@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stylize import Recipe
+from stylize.losses.objective import Objective
 from stylize.network.vgg19 import VGG19, load_vgg19
 from stylize.network.weights import identify
-from stylize.objective import Objective
 from stylize.pictures.pixel_spaces import CAFFE, IMAGENET, SPACES
 from tests.stylize.support import noise, tiny_convs, tiny_network
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from stylize import Recipe
 from stylize.lbfgs import BatchedLBFGS, Preconditioner
-from stylize.objective import Objective
+from stylize.losses.objective import Objective
 from stylize.pictures.pixel_spaces import IMAGENET
 from tests.stylize.support import noise, seeded, tiny_network
 

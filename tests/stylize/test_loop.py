@@ -26,7 +26,7 @@ from stylize import (
     WeightsError,
     stylize,
 )
-from stylize.objective import Objective
+from stylize.losses.objective import Objective
 from stylize.pictures.codec import decode, encode, to_pil
 from stylize.pictures.picture import Picture
 from stylize.pictures.pixel_spaces import IMAGENET, SPACES

@@ -16,9 +16,9 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 from stylize import Recipe, stylize
+from stylize.losses.target_cache import SHARED
 from stylize.memory import BFLOAT16_WEIGHTS, BYTES_PER_REMEMBERED_PAIR, predict_bytes
 from stylize.pictures.pixel_spaces import CAFFE
-from stylize.targets import SHARED
 from tests.stylize.support import imported_by, noise, recipe, tiny_network
 
 RENDER = """

@@ -11,12 +11,12 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from stylize import Recipe, stylize
+from stylize.losses.objective import Objective
 from stylize.network.features import Way, features
 from stylize.network.layers import channels_last
 from stylize.network.probes import Content, Gaussian, Gram
 from stylize.network.vgg19 import VGG19, load_vgg19
 from stylize.network.weights import identify
-from stylize.objective import Objective
 from stylize.pictures.pixel_spaces import CAFFE, RGB, convert
 from tests.stylize.support import noise, photo, recipe, tiny_convs, tiny_network
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from stylize import stylize
+from stylize.losses.masks import StylePart
 from stylize.pictures.colors import keep_chroma, match_colors
 from stylize.pictures.pixel_spaces import CAFFE
-from stylize.regions import StylePart
 from stylize.start import first_pictures
 from tests.stylize.support import noise, photo, recipe, tiny_network
 

@@ -16,10 +16,10 @@ from collections.abc import Callable, Hashable, Mapping
 import torch
 from torch import Tensor
 
+from stylize.losses.style import Statistics
 from stylize.network.features import Way
 from stylize.network.vgg19 import VGG19
 from stylize.recipe import Recipe
-from stylize.style_terms import Statistics
 
 Targets = Mapping[str, Statistics]
 """The statistics of one style at every style layer, (1, 1, ...). Nobody changes them."""

@@ -11,11 +11,11 @@ from torch import Tensor
 from torch.autograd import gradcheck
 
 from stylize import Recipe
-from stylize.losses import absolute_variation, style_loss, total_variation
+from stylize.losses.functions import absolute_variation, style_loss, total_variation
+from stylize.losses.objective import Objective
+from stylize.losses.style import GramTerm
 from stylize.network.probes import Content
-from stylize.objective import Objective
 from stylize.pictures.pixel_spaces import RGB, SPACES
-from stylize.style_terms import GramTerm
 from tests.stylize.support import look, measure, noise, recipe, seeded, tiny_network
 
 GRAMS = ["positions", "elements", "none"]

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from stylize import PictureError, Recipe, Result, Step, stylize
-from stylize.objective import Losses, Objective
+from stylize.losses.masks import StylePart, make_guides, regions
+from stylize.losses.objective import Losses, Objective
 from stylize.pictures.pixel_spaces import IMAGENET, SPACES
 from stylize.pictures.resize import add_margin, resize
-from stylize.regions import StylePart, make_guides, regions
 from tests.stylize.support import noise, photo, recipe, tiny_convs, tiny_network
 from tests.stylize.test_golden import STYLE_LAYERS, Array, in_space, pool2x2, vgg
 

@@ -11,10 +11,10 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from stylize.losses import style_loss, wasserstein_loss
+from stylize.losses.functions import style_loss, wasserstein_loss
+from stylize.matrix_roots import matrix_root
 from stylize.network.probes import Gaussian, Gram, Part, Probe
 from stylize.recipe import Recipe
-from stylize.roots import matrix_root
 
 Statistics = tuple[Tensor, ...]
 """Of one layer; each tensor begins with the dimensions B, R."""

@@ -13,7 +13,7 @@ from typing import Literal
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from stylize.roots import trace_of_root
+from stylize.matrix_roots import trace_of_root
 
 
 def style_loss(

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name everyone knows
 from torch import Tensor
 
-from stylize.style_terms import Extent
+from stylize.losses.style import Extent
 
 
 class StylePart(NamedTuple):

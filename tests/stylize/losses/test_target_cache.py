@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 from stylize import Recipe, Result, stylize
+from stylize.losses.masks import StylePart
+from stylize.losses.objective import Objective
+from stylize.losses.style import Statistics
+from stylize.losses.target_cache import MOST_BYTES, SHARED, TargetCache
 from stylize.network.features import Survey
 from stylize.network.vgg19 import VGG19
-from stylize.objective import Objective
 from stylize.pictures.pixel_spaces import CAFFE, IMAGENET
-from stylize.regions import StylePart
 from stylize.render import Render
-from stylize.style_terms import Statistics
-from stylize.targets import MOST_BYTES, SHARED, TargetCache
 from tests.stylize.support import noise, photo, recipe, tiny_convs, tiny_network
 
 CONTENT, STYLE, OTHER = photo(1, 24, 32), noise(2, 40, 30), noise(3, 32, 32)

@@ -12,15 +12,15 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from stylize.losses import absolute_variation, nine_point_variation, total_variation
+from stylize.losses.functions import absolute_variation, nine_point_variation, total_variation
+from stylize.losses.masks import Region, StylePart, at_block, extent_at, make_guides, regions
+from stylize.losses.style import Statistics, blend, make_term
+from stylize.losses.target_cache import TargetCache, Targets, target_key
 from stylize.network.features import Survey, Way, features
 from stylize.network.probes import Content, Part, Probe
 from stylize.network.vgg19 import VGG19
 from stylize.pictures.pixel_spaces import RGB, SPACES, convert
 from stylize.recipe import Recipe
-from stylize.regions import Region, StylePart, at_block, extent_at, make_guides, regions
-from stylize.style_terms import Statistics, blend, make_term
-from stylize.targets import TargetCache, Targets, target_key
 
 _TV = {
     "squares": total_variation,
