@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from stylize.averaging import IterateAverage
-from stylize.guard import SLOWER, Guard
 from stylize.losses.objective import Objective
-from stylize.optimisers import Moments, make_optimiser
+from stylize.optimise.adam import Moments
+from stylize.optimise.guard import SLOWER, Guard
+from stylize.optimise.iterate_average import IterateAverage
+from stylize.optimise.optimiser import make_optimiser
 from stylize.recipe import Segment
 from stylize.recorder import Recorder
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from stylize.errors import DivergedError, InterruptedRender
-from stylize.guard import MOST_RESTARTS
 from stylize.losses.objective import Losses
+from stylize.optimise.guard import MOST_RESTARTS
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,17 +13,18 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from stylize.averaging import IterateAverage
 from stylize.checkpoint import Checkpoint
 from stylize.descent import descend
 from stylize.errors import DivergedError
-from stylize.guard import Guard
 from stylize.losses.masks import StylePart
 from stylize.losses.objective import Objective
 from stylize.losses.target_cache import SHARED
 from stylize.network.strips import STRIP_PIXELS
 from stylize.network.vgg19 import VGG19
-from stylize.optimisers import Moments, resized
+from stylize.optimise.adam import Moments
+from stylize.optimise.guard import Guard
+from stylize.optimise.iterate_average import IterateAverage
+from stylize.optimise.optimiser import resized
 from stylize.pictures.colors import keep_chroma, match_colors
 from stylize.pictures.inputs import Inputs
 from stylize.pictures.picture import Picture

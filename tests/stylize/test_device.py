@@ -23,15 +23,16 @@ from torch.utils import backend_registration
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from stylize import Recipe, lbfgs, matrix_roots
-from stylize.averaging import IterateAverage
+from stylize import Recipe, matrix_roots
 from stylize.descent import descend
-from stylize.guard import Guard
 from stylize.losses.masks import StylePart
 from stylize.losses.objective import Objective
 from stylize.matrix_roots import precise
 from stylize.network.features import _Look
 from stylize.network.vgg19 import VGG19
+from stylize.optimise import lbfgs
+from stylize.optimise.guard import Guard
+from stylize.optimise.iterate_average import IterateAverage
 from stylize.pictures.colors import keep_chroma, match_colors
 from stylize.pictures.pixel_spaces import CAFFE, RGB, convert
 from stylize.recipe import Segment

@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from stylize import Recipe
-from stylize.averaging import IterateAverage
 from stylize.losses.functions import nine_point_variation, wasserstein_loss
 from stylize.losses.objective import Objective
 from stylize.losses.style import WassersteinTerm
 from stylize.matrix_roots import _ByIteration, matrix_root, trace_of_root
-from stylize.optimisers import BatchedAdam
+from stylize.optimise.adam import BatchedAdam
+from stylize.optimise.iterate_average import IterateAverage
 from stylize.pictures.pixel_spaces import IMAGENET, SPACES
 from tests.stylize.support import measure, noise, seeded, tiny_convs, tiny_network
 from tests.stylize.test_golden import (

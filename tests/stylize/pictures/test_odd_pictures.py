@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from stylize import PictureError, Recipe, Result, Step, render, stylize
-from stylize.guard import Guard
+from stylize.optimise.guard import Guard
 from stylize.pictures.pixel_spaces import IMAGENET
 from stylize.recipe import PRESETS
 from tests.stylize.support import noise, photo, tiny_network

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from stylize import Recipe
-from stylize.lbfgs import BatchedLBFGS, Preconditioner
 from stylize.losses.objective import Objective
+from stylize.optimise.lbfgs import BatchedLBFGS, Preconditioner
 from stylize.pictures.pixel_spaces import IMAGENET
 from tests.stylize.support import noise, seeded, tiny_network
 

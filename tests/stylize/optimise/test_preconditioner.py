@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from stylize.lbfgs import BatchedLBFGS
-from stylize.preconditioner import KNEE, LOWEST, FrequencyPreconditioner
+from stylize.optimise.lbfgs import BatchedLBFGS
+from stylize.optimise.preconditioner import KNEE, LOWEST, FrequencyPreconditioner
 from tests.stylize.support import noise, seeded
 
 SHAPES = [(32, 48), (33, 47), (32, 47), (1, 5)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from stylize.guard import EXPLODED, PATIENCE, RISEN, Guard
+from stylize.optimise.guard import EXPLODED, PATIENCE, RISEN, Guard
 
 GRADIENT = torch.ones(2, 3, 1, 1)
 

@@ -1,0 +1,1 @@
+"""From the gradient of a loss to a better picture."""
