@@ -27,9 +27,9 @@ from stylize.errors import CheckpointError
 if TYPE_CHECKING:
     import torch
 
-    from stylize.checkpoint import Checkpoint
     from stylize.network.vgg19 import VGG19
-    from stylize.recorder import Step
+    from stylize.render.checkpoint import Checkpoint
+    from stylize.render.recorder import Step
 
 log = logging.getLogger(__name__)
 
@@ -124,7 +124,7 @@ class Painter:
         wait_awake_briefly()
         import torch
 
-        from stylize.loop import default_device
+        from stylize.api import default_device
 
         self._thread = PaintThread(threads)
         self._base = Path(base)
@@ -155,7 +155,7 @@ class Painter:
         return self._thread.run(self._paint_here, orders, should_stop)
 
     def _paint_here(self, orders: Sequence[Order], should_stop: ShouldStop) -> list[Painted]:
-        from stylize.checkpoint import Checkpoint
+        from stylize.render.checkpoint import Checkpoint
 
         if len(orders) > 1:
             return self._paint(orders, None, should_stop)
@@ -171,7 +171,7 @@ class Painter:
     def _paint(
         self, orders: Sequence[Order], resume: Checkpoint | None, should_stop: ShouldStop
     ) -> list[Painted]:
-        from stylize.loop import stylize
+        from stylize.api import stylize
 
         def observe(steps: Sequence[Step]) -> None:
             for picture, order in enumerate(orders):

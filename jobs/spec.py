@@ -27,7 +27,8 @@ from pydantic_core import PydanticCustomError
 from jobs.cron import MACROS, parse_cron
 from jobs.storage import StorageOptions
 from jobs.zones import find_zone
-from stylize.recipe import LAYERS, Recipe
+from stylize.layer_names import LAYERS
+from stylize.recipe import Recipe
 
 NAME_FIELDS = ("content", "style")
 """What ``image.name`` can hold besides the recipe's knobs."""

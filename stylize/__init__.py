@@ -26,9 +26,9 @@ from stylize.errors import (
 from stylize.recipe import Recipe
 
 if TYPE_CHECKING:
-    from stylize.checkpoint import Checkpoint
-    from stylize.loop import Result, stylize
-    from stylize.recorder import Step
+    from stylize.api import Result, stylize
+    from stylize.render.checkpoint import Checkpoint
+    from stylize.render.recorder import Step
 
 __all__ = [
     "Checkpoint",
@@ -48,15 +48,15 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in ("Result", "stylize"):
-        from stylize import loop
+        from stylize import api
 
-        return getattr(loop, name)
+        return getattr(api, name)
     if name == "Checkpoint":
-        from stylize.checkpoint import Checkpoint
+        from stylize.render.checkpoint import Checkpoint
 
         return Checkpoint
     if name == "Step":
-        from stylize.recorder import Step
+        from stylize.render.recorder import Step
 
         return Step
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -6,8 +6,9 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from stylize.layer_names import LAYERS, block_of, channels_of
 from stylize.network.strips import STRIP_PIXELS, cut
-from stylize.recipe import LAYERS, Recipe
+from stylize.recipe import Recipe
 
 if TYPE_CHECKING:
     import torch
@@ -109,7 +110,7 @@ def predict_bytes(
         each += BYTES_OF_AVERAGE * canvas
     each += regions * BYTES_OF_REGION * canvas
     entry = BYTES_PER_COVARIANCE_ENTRY if gaussian else BYTES_PER_GRAM_ENTRY
-    each += max(1, regions) * entry * sum(_channels(name) ** 2 for name in recipe.style_layers)
+    each += max(1, regions) * entry * sum(channels_of(name) ** 2 for name in recipe.style_layers)
     history = history_bytes(recipe, height, width)
     painting = pictures * (each + history)
 
@@ -143,15 +144,11 @@ def _canvas(recipe: Recipe, height: int, width: int) -> int:
     return (height + 2 * recipe.margin) * (width + 2 * recipe.margin)
 
 
-def _channels(layer: str) -> int:
-    return int(min(512, 32 * 2 ** int(layer[len("conv")])))
-
-
 def _left_out(recipe: Recipe) -> int:
     """Bytes a pixel of the layers up to ``DEEPEST`` that a recipe has no use for."""
     deepest = max(LAYERS.index(name) for name in (*recipe.content_layers, *recipe.style_layers))
     unused = LAYERS[deepest + 1 : LAYERS.index(DEEPEST) + 1]
-    return sum(4 * _channels(name) // 4 ** (int(name[len("conv")]) - 1) for name in unused)
+    return sum(4 * channels_of(name) // 4 ** (block_of(name) - 1) for name in unused)
 
 
 def _strip(recipe: Recipe, height: int, width: int) -> int:

@@ -3,16 +3,6 @@
 A preset is a set of values over these knobs and nothing else, so any of them can be overridden and no
 preset has a code path of its own. This module imports no torch: job files are checked and planned with
 it in a fraction of a second.
-
-Sources of the presets:
-
-* ``gatys``: Gatys, Ecker, Bethge, *Image Style Transfer Using Convolutional Neural Networks*, CVPR
-  2016, as in the authors' PyTorch code (github.com/leongatys/PytorchNeuralStyleTransfer).
-* ``notebook``: the style transfer exercise of a widely taken PyTorch course.
-* ``neural-style``: J. Johnson, github.com/jcjohnson/neural-style, and its PyTorch port.
-* ``wasserstein``: K. Crowson, github.com/crowsonkb/style-transfer-pytorch.
-* ``studio``: ours, the default: wasserstein's losses, minimised by L-BFGS from the photo. How it was
-  found stands in ``tests/bench/studio.md``.
 """
 
 from __future__ import annotations
@@ -20,21 +10,14 @@ from __future__ import annotations
 import difflib
 import itertools
 import math
-import re
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-CONVS_PER_BLOCK = (2, 2, 4, 4, 4)
-LAYERS: tuple[str, ...] = tuple(
-    f"conv{block}_{conv}"
-    for block, convs in enumerate(CONVS_PER_BLOCK, start=1)
-    for conv in range(1, convs + 1)
-)
-"""VGG19's sixteen convolutions in order. A layer's output is taken after its ReLU."""
+from stylize.layer_names import LAYERS, block_of
+from stylize.presets import NEUTRAL, PRESETS
 
 SMALLEST_SIZE = 32
 LARGEST_SIZE = 16384
@@ -70,115 +53,6 @@ Layers = Annotated[
 ]
 
 Preset = Literal["studio", "gatys", "notebook", "neural-style", "wasserstein"]
-
-_GRAM_LOSS = {
-    "style_loss": "gram",
-    "style_layers": {f"conv{block}_1": 1.0 for block in range(1, 6)},
-    "tv": "squares",
-    "preconditioner": "none",
-}
-
-PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
-    {
-        # The defaults of the fields below are studio's.
-        "studio": {},
-        "gatys": {
-            **_GRAM_LOSS,
-            "steps": 500,
-            "start_size": 512,
-            "size_factor": None,
-            "refine_steps": 200,
-            "content_weight": 1.0,
-            "style_weight": 1e3,
-            "tv_weight": 0.0,
-            "gram": "positions",
-            "style_norm": "channels",
-            "optimizer": "lbfgs",
-            "history": 100,
-            "margin": 0,
-        },
-        "notebook": {
-            **_GRAM_LOSS,
-            "steps": 2000,
-            "start_size": None,
-            "content_weight": 1.0,
-            "style_weight": 1e6,
-            "style_layers": {
-                "conv1_1": 1.0,
-                "conv2_1": 0.75,
-                "conv3_1": 0.2,
-                "conv4_1": 0.2,
-                "conv5_1": 0.2,
-            },
-            "tv_weight": 0.0,
-            "gram": "none",
-            "style_norm": "elements",
-            "style_fit": "squash",
-            "optimizer": "adam",
-            "learning_rate": 0.003,
-            "space": "imagenet",
-            "weights": "torchvision",
-            "margin": 0,
-        },
-        "neural-style": {
-            **_GRAM_LOSS,
-            "content_weight": 5.0,
-            "style_weight": 100.0,
-            "tv_weight": 1e-3,
-            "gram": "elements",
-            "style_norm": "none",
-            "steps": 1000,
-            "start_size": None,
-            "optimizer": "lbfgs",
-            "history": 100,
-            "init": "noise",
-            "init_noise": 0.001 / 255,
-            "margin": 0,
-        },
-        "wasserstein": {
-            "steps": 1000,
-            "start_size": 128,
-            "size_factor": math.sqrt(2),
-            "refine_steps": 500,
-            "content_weight": 0.015,
-            "style_weight": 1.0,
-            "style_loss": "wasserstein",
-            "style_layers": {f"conv{block}_1": 4.0 ** (5 - block) / 341 for block in range(1, 6)},
-            "tv_weight": 2.0,
-            "tv": "nine-point",
-            "optimizer": "adam",
-            "learning_rate": 0.02,
-            "preconditioner": "none",
-            "beta2": 0.99,
-            "carry_moments": True,
-            "average": 0.99,
-            "space": "rgb",
-            "clamp": True,
-            "padding": "replicate",
-            "margin": 0,
-        },
-    }
-)
-
-
-NEUTRAL: Mapping[str, Any] = MappingProxyType(
-    {
-        "style_loss": "gram",
-        "tv": "squares",
-        "padding": "zeros",
-        "beta2": 0.999,
-        "carry_moments": False,
-        "average": None,
-        "rescale_pooling": False,
-        "precision": "float32",
-        "preconditioner": "none",
-        "segment": None,
-        "colors": "style",
-        "color_method": "luminance",
-    }
-)
-"""Knobs that came later, each with the value at which a render is what it was before them. At that
-value a knob is no part of a task's identity, so that a new knob makes no finished work start again."""
 
 
 class Segment(NamedTuple):
@@ -469,9 +343,7 @@ class Recipe(BaseModel):
     def smallest_side(self) -> int:
         """The least height and width, in pixels, that reaches the deepest layer used."""
         deepest = max(LAYERS.index(name) for name in (*self.content_layers, *self.style_layers))
-        match = re.match(r"conv(\d)", LAYERS[deepest])
-        assert match is not None
-        return 1 << (int(match.group(1)) - 1)
+        return 1 << (block_of(LAYERS[deepest]) - 1)
 
 
 def resolve(*patches: Mapping[str, Any]) -> Recipe:

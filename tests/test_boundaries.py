@@ -62,7 +62,7 @@ def test_planning_needs_no_torch_and_no_ray(statement):
         ("apscheduler", {"cluster/clock.py"}),
         ("filelock", {"cluster/clock.py"}),
         ("jinja2", {"jobs/report/gallery.py"}),
-        ("PIL", {"stylize/pictures/codec.py", "stylize/pictures/inputs.py", "stylize/loop.py"}),
+        ("PIL", {"stylize/pictures/codec.py", "stylize/pictures/inputs.py", "stylize/api.py"}),
         ("tifffile", {"stylize/pictures/sixteen_bit.py"}),
         ("pyarrow", {"jobs/manifest.py", "jobs/segments.py"}),
     ],

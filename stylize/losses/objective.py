@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from stylize.layer_names import block_of
 from stylize.losses.functions import absolute_variation, nine_point_variation, total_variation
 from stylize.losses.masks import Region, StylePart, at_block, extent_at, make_guides, regions
 from stylize.losses.style import Statistics, blend, make_term
@@ -144,7 +145,7 @@ class Objective:
         guides_BRHW = make_guides(pictures, content_B3HW)
         self._extents = {}
         for name, term in self._terms.items():
-            block = int(name[len("conv")])
+            block = block_of(name)
             self._extents[name] = extent_at(guides_BRHW, block, content_B3HW)
             probe = term.probe(at_block(guides_BRHW, block), self._precision)
             looks.setdefault(name, []).append(probe)
@@ -184,6 +185,6 @@ class Objective:
         survey = Survey(self.network, self._way, probes)
         found = survey(convert(style_13HW, RGB, self.network.space))
         return {
-            name: term.gather(found[name][0], extent_at(None, int(name[len("conv")]), style_13HW))
+            name: term.gather(found[name][0], extent_at(None, block_of(name), style_13HW))
             for name, term in self._terms.items()
         }

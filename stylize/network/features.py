@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name everyone knows
 from torch import Tensor
 
+from stylize.layer_names import CONVS_PER_BLOCK, LAYERS
 from stylize.network.layers import (
     POOL_SCALES,
     Padding,
@@ -31,7 +32,6 @@ from stylize.network.layers import (
 from stylize.network.probes import Capture, Part, Probe
 from stylize.network.strips import STRIP_BLOCKS, Strip, cut, whole
 from stylize.network.vgg19 import LAST_OF_BLOCK, VGG19
-from stylize.recipe import CONVS_PER_BLOCK, LAYERS
 
 Findings = dict[str, list[list[Part]]]
 """For each layer and each of its probes the parts that make up the whole."""

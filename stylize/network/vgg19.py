@@ -12,10 +12,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from stylize.layer_names import CONVS_PER_BLOCK, LAYERS
 from stylize.network.layers import channels_last
 from stylize.network.weights import WeightSet, load
 from stylize.pictures.pixel_spaces import CAFFE, IMAGENET, Space
-from stylize.recipe import CONVS_PER_BLOCK, LAYERS
 
 LAST_OF_BLOCK = frozenset(
     f"conv{block}_{convs}" for block, convs in enumerate(CONVS_PER_BLOCK, start=1)

@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from stylize.errors import WeightsError
-from stylize.recipe import CONVS_PER_BLOCK, LAYERS, Recipe
+from stylize.layer_names import CONVS_PER_BLOCK, LAYERS
+from stylize.recipe import Recipe
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -85,8 +85,8 @@ def _write_model(path: Path) -> None:
     import torch
 
     from stylize import Recipe
+    from stylize.layer_names import LAYERS
     from stylize.network.weights import identify, load
-    from stylize.recipe import LAYERS
 
     places = (0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28, 30, 32, 34)
     state = {}

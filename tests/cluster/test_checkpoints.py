@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-import stylize.loop
+import stylize.api
 from cluster.checkpoints import Checkpoints
 from cluster.messages import Assignment, Outcome, WorkerSetup
 from cluster.run import PAINTER, open_agenda
@@ -77,14 +77,14 @@ def output(outcome: Outcome, storage: Storage) -> tuple[bytes, list[losslog.Loss
 def resumed_from(monkeypatch: pytest.MonkeyPatch) -> list[int | None]:
     """What each render goes on from: the steps that were made, or None."""
     begun: list[int | None] = []
-    stylize_ = stylize.loop.stylize
+    stylize_ = stylize.api.stylize
 
     def noting(*args: Any, **kwargs: Any) -> Any:
         resume = kwargs["resume"]
         begun.append(None if resume is None else resume.steps)
         return stylize_(*args, **kwargs)
 
-    monkeypatch.setattr(stylize.loop, "stylize", noting)
+    monkeypatch.setattr(stylize.api, "stylize", noting)
     return begun
 
 

@@ -22,7 +22,7 @@ from cluster.worker import Worker
 from jobs import keys, losslog
 from jobs.load import load_job
 from jobs.storage import open_storage
-from stylize.checkpoint import Checkpoint
+from stylize.render.checkpoint import Checkpoint
 from tests.farm import STAND_IN, attempt, setup_of, wait_for, write_job, write_stand_in_job
 
 
@@ -122,7 +122,7 @@ def test_the_record_says_what_was_done_for_lack_of_memory(farm):
 
 
 def test_what_the_painter_did_for_lack_of_memory_is_in_the_record(tmp_path, monkeypatch):
-    monkeypatch.setattr("stylize.backoff.available_bytes", lambda device: 1)
+    monkeypatch.setattr("stylize.render.out_of_memory.available_bytes", lambda device: 1)
     job = load_job(write_job(tmp_path, photos=1, styles=1))
     (task,) = open_agenda(job).tasks()
 

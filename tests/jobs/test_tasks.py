@@ -22,7 +22,8 @@ from jobs.errors import JobFileError
 from jobs.inputs import Inputs
 from jobs.spec import StylePart
 from jobs.tasks import PictureSet, Task, expand, look_up
-from stylize.recipe import NEUTRAL, PRESETS, resolve
+from stylize.presets import NEUTRAL, PRESETS
+from stylize.recipe import resolve
 from tests.jobs.support import FULL_RECIPE, read, tasks_of, touch
 
 

@@ -93,7 +93,7 @@ def live_bytes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[...,
 
     def measure(strips: int, masks: int, batch: int, knobs: dict[str, Any]) -> int:
         pixels = SIDE**2 // strips if strips else SIDE**2
-        monkeypatch.setattr("stylize.render.STRIP_PIXELS", pixels)
+        monkeypatch.setattr("stylize.render.render.STRIP_PIXELS", pixels)
         monkeypatch.setattr("stylize.memory.STRIP_PIXELS", pixels)
         made = recipe(**{**knobs, "size": SIDE, "steps": 2, "strips": "on" if strips else "off"})
         style: Any = noise(2, SIDE, SIDE)

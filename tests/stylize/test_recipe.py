@@ -9,7 +9,9 @@ import pytest
 from pydantic import ValidationError
 
 from stylize import Recipe
-from stylize.recipe import LAYERS, NEUTRAL, PRESETS, resolve
+from stylize.layer_names import LAYERS
+from stylize.presets import NEUTRAL, PRESETS
+from stylize.recipe import resolve
 from tests.stylize.support import imported_by
 
 STYLE_LAYERS = ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1")

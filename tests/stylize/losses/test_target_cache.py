@@ -18,7 +18,7 @@ from stylize.losses.target_cache import MOST_BYTES, SHARED, TargetCache
 from stylize.network.features import Survey
 from stylize.network.vgg19 import VGG19
 from stylize.pictures.pixel_spaces import CAFFE, IMAGENET
-from stylize.render import Render
+from stylize.render.render import Render
 from tests.stylize.support import noise, photo, recipe, tiny_convs, tiny_network
 
 CONTENT, STYLE, OTHER = photo(1, 24, 32), noise(2, 40, 30), noise(3, 32, 32)
@@ -324,7 +324,7 @@ def test_a_failed_attempt_gives_them_back(monkeypatch: pytest.MonkeyPatch) -> No
             raise MemoryError
         return begin(render)
 
-    monkeypatch.setattr("stylize.render.Render.run", run)
+    monkeypatch.setattr("stylize.render.render.Render.run", run)
     paint()
     assert kept == 1
     assert seen == [1, 0]

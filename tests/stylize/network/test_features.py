@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from stylize import Recipe
+from stylize.layer_names import LAYERS
 from stylize.losses.objective import Losses, Objective
 from stylize.losses.style import Extent, WassersteinTerm
 from stylize.network import strips
@@ -24,7 +25,6 @@ from stylize.network.probes import Content, Gaussian, Gram, Part, Probe
 from stylize.network.strips import ALIGNMENT, HALO, cut
 from stylize.network.vgg19 import VGG19
 from stylize.pictures.pixel_spaces import IMAGENET, RGB, SPACES
-from stylize.recipe import LAYERS
 from tests.stylize.support import noise, recipe, seeded, tiny_convs, tiny_network
 
 DOUBLE = torch.float64

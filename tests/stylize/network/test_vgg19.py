@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from stylize.layer_names import LAYERS
 from stylize.losses.objective import Objective
 from stylize.network.features import Way, features
 from stylize.network.vgg19 import VGG19
 from stylize.pictures.pixel_spaces import CAFFE, IMAGENET, RGB, SPACES, convert
-from stylize.recipe import LAYERS
 from tests.stylize.support import TORCHVISION_CONVS, noise, recipe, tiny_convs, tiny_network
 
 SECTION_3 = {

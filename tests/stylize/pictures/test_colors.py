@@ -12,7 +12,7 @@ from stylize import stylize
 from stylize.losses.masks import StylePart
 from stylize.pictures.colors import keep_chroma, match_colors
 from stylize.pictures.pixel_spaces import CAFFE
-from stylize.start import first_pictures
+from stylize.render.first_picture import first_pictures
 from tests.stylize.support import noise, photo, recipe, tiny_network
 
 

@@ -10,10 +10,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from stylize import PictureError, Recipe, Result, Step, render, stylize
+from stylize import PictureError, Recipe, Result, Step, stylize
 from stylize.optimise.guard import Guard
 from stylize.pictures.pixel_spaces import IMAGENET
-from stylize.recipe import PRESETS
+from stylize.presets import PRESETS
+from stylize.render import render
 from tests.stylize.support import noise, photo, tiny_network
 
 

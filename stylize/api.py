@@ -11,8 +11,6 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from stylize.backoff import Attempts
-from stylize.checkpoint import Checkpoint, fingerprint
 from stylize.errors import CheckpointError, PictureError
 from stylize.network.vgg19 import VGG19, load_vgg19
 from stylize.network.weights import WeightSet, identify
@@ -20,7 +18,9 @@ from stylize.pictures.codec import EXTENSIONS, BitDepth, encode, to_pil
 from stylize.pictures.inputs import PictureLike, Style, read_inputs
 from stylize.pictures.picture import Picture
 from stylize.recipe import Recipe
-from stylize.recorder import Observer, Recorder, Step
+from stylize.render.checkpoint import Checkpoint, fingerprint
+from stylize.render.out_of_memory import Attempts
+from stylize.render.recorder import Observer, Recorder, Step
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,6 @@ from dataclasses import replace
 
 import torch
 
-from stylize.checkpoint import Checkpoint
 from stylize.errors import MemoryLimitError
 from stylize.losses.target_cache import SHARED
 from stylize.memory import available_bytes, gigabytes, predict_bytes
@@ -23,8 +22,9 @@ from stylize.pictures.inputs import Inputs
 from stylize.pictures.picture import Picture
 from stylize.pictures.resize import shape_at
 from stylize.recipe import Recipe
-from stylize.recorder import Recorder, Step
-from stylize.render import Render
+from stylize.render.checkpoint import Checkpoint
+from stylize.render.recorder import Recorder, Step
+from stylize.render.render import Render
 
 Painted = tuple[tuple[Picture, ...], tuple[Step, ...]]
 

@@ -24,7 +24,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from stylize import Recipe, matrix_roots
-from stylize.descent import descend
 from stylize.losses.masks import StylePart
 from stylize.losses.objective import Objective
 from stylize.matrix_roots import precise
@@ -36,8 +35,9 @@ from stylize.optimise.iterate_average import IterateAverage
 from stylize.pictures.colors import keep_chroma, match_colors
 from stylize.pictures.pixel_spaces import CAFFE, RGB, convert
 from stylize.recipe import Segment
-from stylize.recorder import Recorder
-from stylize.start import first_pictures
+from stylize.render.first_picture import first_pictures
+from stylize.render.recorder import Recorder
+from stylize.render.steps import descend
 from tests.stylize.support import tiny_convs
 
 BATCH = 3

@@ -13,8 +13,6 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from stylize.checkpoint import Checkpoint
-from stylize.descent import descend
 from stylize.errors import DivergedError
 from stylize.losses.masks import StylePart
 from stylize.losses.objective import Objective
@@ -31,8 +29,10 @@ from stylize.pictures.picture import Picture
 from stylize.pictures.pixel_spaces import RGB, SPACES, convert
 from stylize.pictures.resize import add_margin, cut_margin, mirrored, resize, shape_at, style_shape
 from stylize.recipe import Recipe, Segment
-from stylize.recorder import Recorder
-from stylize.start import first_pictures
+from stylize.render.checkpoint import Checkpoint
+from stylize.render.first_picture import first_pictures
+from stylize.render.recorder import Recorder
+from stylize.render.steps import descend
 
 
 class Render:

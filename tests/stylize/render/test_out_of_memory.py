@@ -14,12 +14,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from stylize import MemoryLimitError, Recipe, Result, Step, backoff, stylize
-from stylize.backoff import is_out_of_memory
+from stylize import MemoryLimitError, Recipe, Result, Step, stylize
 from stylize.losses import objective
 from stylize.network import features
 from stylize.pictures.pixel_spaces import IMAGENET
-from stylize.render import Render
+from stylize.render import out_of_memory
+from stylize.render.out_of_memory import is_out_of_memory
+from stylize.render.render import Render
 from tests.stylize.support import noise, photo, recipe, tiny_network
 
 NO_MEMORY = "DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."
@@ -262,11 +263,11 @@ def test_no_memory_at_all_is_said_with_all_that_helps(monkeypatch: pytest.Monkey
 
 def test_too_little_memory_is_seen_beforehand(monkeypatch: pytest.MonkeyPatch) -> None:
     memory = Memory(monkeypatch, lambda *_: True)
-    monkeypatch.setattr(backoff, "available_bytes", lambda device: 1 << 20)
+    monkeypatch.setattr(out_of_memory, "available_bytes", lambda device: 1 << 20)
     assert paint().concessions == ("painted in strips",)
     assert paint(recipe(strips="off")).concessions == ()
     assert paint(recipe(strips="on")).concessions == ()
-    monkeypatch.setattr(backoff, "available_bytes", lambda device: None)
+    monkeypatch.setattr(out_of_memory, "available_bytes", lambda device: None)
     assert paint().concessions == ()
     assert [strips for _, strips, _ in memory.tried] == [True, False, True, False]
 

@@ -11,7 +11,7 @@ from stylize.optimise.guard import SLOWER, Guard
 from stylize.optimise.iterate_average import IterateAverage
 from stylize.optimise.optimiser import make_optimiser
 from stylize.recipe import Segment
-from stylize.recorder import Recorder
+from stylize.render.recorder import Recorder
 
 
 def descend(

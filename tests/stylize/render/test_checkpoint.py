@@ -19,9 +19,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from stylize import Checkpoint, CheckpointError, Recipe, Result, Step, backoff, stylize
-from stylize.checkpoint import FORMAT
+from stylize import Checkpoint, CheckpointError, Recipe, Result, Step, stylize
 from stylize.pictures.pixel_spaces import IMAGENET
+from stylize.render import out_of_memory
+from stylize.render.checkpoint import FORMAT
 from tests.stylize.support import noise, photo, recipe, tiny_network
 
 CONTENT, OTHER_CONTENT = photo(1, 30, 40), photo(4, 30, 40)
@@ -171,7 +172,7 @@ def test_a_checkpoint_is_taken_to_the_device(monkeypatch: pytest.MonkeyPatch) ->
         given.append(at)
         raise Stop
 
-    monkeypatch.setattr(backoff, "Render", render)
+    monkeypatch.setattr(out_of_memory, "Render", render)
     with pytest.raises(Stop):
         stylize(
             CONTENT,
@@ -192,7 +193,7 @@ import sys
 from pathlib import Path
 import torch
 from stylize import Checkpoint
-from tests.stylize.test_checkpoint import RENDERS
+from tests.stylize.render.test_checkpoint import RENDERS
 
 torch.set_num_threads(1)
 folder, name = Path(sys.argv[1]), sys.argv[2]
