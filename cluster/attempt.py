@@ -22,7 +22,7 @@ from jobs.errors import (
 )
 from jobs.inputs import InputData
 from jobs.losslog import LossLog
-from jobs.storage import Storage
+from jobs.storage.base import Storage
 from jobs.tasks import AttemptRecord, InputRecord, TaskRecord
 from jobs.web import display
 from stylize.errors import (

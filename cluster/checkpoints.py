@@ -7,9 +7,9 @@ import threading
 import time
 from collections.abc import Callable
 
-from jobs import keys
 from jobs.errors import ObjectNotFoundError, StorageError
-from jobs.storage import Storage
+from jobs.storage import keys
+from jobs.storage.base import Storage
 
 log = logging.getLogger(__name__)
 

@@ -316,7 +316,7 @@ def _render(loaded: Job, workers: int | None, options: RunOptions, talk: _Talk) 
 
 def _point_to(job: Job, options: RunOptions, url: str) -> None:
     """Say where the pictures are, and what one does with them."""
-    from jobs import keys
+    from jobs.storage import keys
 
     file = shlex.quote(job.file)
     print(f"pictures: {url}/{keys.IMAGES}")
@@ -345,11 +345,11 @@ def report(
     """Sum up what is in an output: how many are done, what failed and why, what is missing or damaged; the
     proofs likewise. And write its gallery, index.html, to look at the pictures and to choose among proofs."""
     from cluster.promotion import storages_of
-    from jobs import keys
     from jobs.errors import StorageError, UsageError
     from jobs.records import Records
     from jobs.report.gallery import write_gallery
     from jobs.report.summary import Summary, summarise
+    from jobs.storage import keys
     from jobs.verify import find_damaged, find_missing
 
     storage, proofs = storages_of(output, endpoint_url)

@@ -38,9 +38,9 @@ from cluster.tick_run import (
 from cluster.ticks import next_tick
 from jobs.dates import schedule_of, wall_text
 from jobs.errors import JobFileError, ObjectNotFoundError, StylefarmError, UsageError
-from jobs.folder import FolderStorage
 from jobs.load import Job, read_job
 from jobs.spec import Schedule
+from jobs.storage.folder import FolderStorage
 
 RELOAD_SECONDS = 5
 """How often it is looked whether a job file was changed."""

@@ -35,10 +35,10 @@ from cluster.events import (
     TaskFailed,
     build,
 )
-from jobs import keys
 from jobs.errors import ObjectNotFoundError, StorageError, StylefarmError
 from jobs.records import write_json
-from jobs.storage import Storage
+from jobs.storage import keys
+from jobs.storage.base import Storage
 
 log = logging.getLogger(__name__)
 

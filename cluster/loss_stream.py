@@ -7,10 +7,10 @@ import threading
 import time
 from collections.abc import Sequence
 
-from jobs import keys
 from jobs.errors import ObjectNotFoundError, StorageError
 from jobs.losslog import LossLog, LossRow, parse
-from jobs.storage import Storage
+from jobs.storage import keys
+from jobs.storage.base import Storage
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from jobs.spec import ImageOptions, InputOptions
-from jobs.storage import StorageOptions
+from jobs.storage.base import StorageOptions
 from jobs.tasks import AttemptRecord, OutputRecord, Task, TaskRecord
 
 FailureKind = Literal[

@@ -30,7 +30,7 @@ from jobs.manifest import is_manifest
 from jobs.rows import ManifestSet, find_manifests
 from jobs.source import FieldPath
 from jobs.spec import MASK_FIELD, PairSet
-from jobs.storage import local_path
+from jobs.storage.base import local_path
 from stylize.recipe import Recipe
 
 SHIP_LIMIT = 100 * 1000 * 1000

@@ -6,11 +6,13 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from jobs import dates, keys
+from jobs import dates
 from jobs.errors import ObjectNotFoundError, UsageError
 from jobs.load import Job, load_job, open_output, read_job
 from jobs.proofs import proofs_of
-from jobs.storage import Storage, StorageOptions, open_storage
+from jobs.storage import keys
+from jobs.storage.base import Storage, StorageOptions
+from jobs.storage.open import open_storage
 
 
 def storages_of(output: str, endpoint_url: str | None) -> tuple[Storage, Storage]:

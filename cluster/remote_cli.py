@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from cluster.submission import Submission
     from cluster.submit import Head
     from jobs.load import Job
-    from jobs.storage import Storage
+    from jobs.storage.base import Storage
 
 EXIT_INTERRUPTED = 130
 
@@ -419,7 +419,7 @@ def _cancel_submission(
 ) -> None:
     from cluster.live import ask_to_end, read_live, take_back
     from jobs.errors import StorageError
-    from jobs.storage import open_storage
+    from jobs.storage.open import open_storage
 
     if not found.alive:
         say(f"{found.id} has ended already: {found.state}")
@@ -467,8 +467,8 @@ def _cancel_submission(
 def _see_it_begin(head: Head, found: Submission, storage: Storage) -> None:
     """Wait until there is a sign of a run in the output. Where there comes none, it is another place here
     than on the cluster, and asking there would be in vain."""
-    from jobs import keys
     from jobs.errors import UsageError
+    from jobs.storage import keys
 
     until = time.monotonic() + BEGIN_SECONDS
     while storage.stat(keys.LEASE) is None and head.find(found.id).alive:

@@ -30,11 +30,9 @@ from cluster.live import SUBMISSION, LiveBoard
 from cluster.messages import WorkerSetup
 from cluster.notify import notifying
 from cluster.pool import InlinePool, Pool
-from jobs import keys
 from jobs.agenda import Agenda, BadRows, Census
 from jobs.changes import find_changes
 from jobs.errors import JobFileError, ObjectNotFoundError, StorageError, UsageError
-from jobs.lease import Lease
 from jobs.ledger import ABSENT, Ledger
 from jobs.load import Job, open_output
 from jobs.proofs import (
@@ -50,7 +48,9 @@ from jobs.reader import Reader
 from jobs.records import Records, write_json
 from jobs.report.gallery import write_gallery
 from jobs.report.summary import summarise
-from jobs.storage import Storage
+from jobs.storage import keys
+from jobs.storage.base import Storage
+from jobs.storage.lease import Lease
 from jobs.verify import find_damaged
 from jobs.web import without_secrets
 from stylize.errors import WeightsError

@@ -17,12 +17,13 @@ from cluster.console import standing
 from cluster.events import Finished, Live, from_json
 from cluster.live import QUIET_SECONDS, read_live
 from cluster.run import open_agenda
-from jobs import keys
 from jobs.errors import ClusterError, StorageError, StylefarmError, printable
 from jobs.load import Job
 from jobs.parallel import parallel_map
 from jobs.records import Records
-from jobs.storage import Storage, open_storage
+from jobs.storage import keys
+from jobs.storage.base import Storage
+from jobs.storage.open import open_storage
 
 if TYPE_CHECKING:
     from cluster.submission import Submission

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from jobs import dates
 from jobs.errors import ClusterError, UsageError
 from jobs.load import Job
-from jobs.storage import StorageOptions, local_path
+from jobs.storage.base import StorageOptions, local_path
 
 ADDRESSES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
 """Variables that say where the cluster is."""

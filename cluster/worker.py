@@ -26,11 +26,11 @@ from cluster.lanes import Lanes, SentBack
 from cluster.messages import Assignment, Failure, Outcome, Progress, Report, WorkerSetup
 from cluster.pulse import Phase, Pulse
 from cluster.renderer import Order, Painted, Renderer, make_renderer
-from jobs import keys
 from jobs.errors import StorageError
 from jobs.inputs import InputData, Inputs
 from jobs.losslog import LossRow
-from jobs.storage import open_storage
+from jobs.storage import keys
+from jobs.storage.open import open_storage
 from jobs.tasks import AttemptRecord, OutputRecord, Task, TaskRecord, style_records
 from jobs.web import display, without_secrets
 from stylize.errors import DivergedError, InterruptedRender

@@ -26,11 +26,11 @@ from jobs.errors import (
     ObjectNotFoundError,
     StorageError,
 )
-from jobs.storage import StorageOptions, local_path, resolve_options
+from jobs.storage.base import StorageOptions, local_path, resolve_options
 from jobs.web import display, download, is_web, too_large
 
 if TYPE_CHECKING:
-    from jobs.s3 import S3Storage
+    from jobs.storage.s3 import S3Storage
 
 PICTURES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".gif", ".bmp"})
 MAX_BYTES = 256 * 1024 * 1024
@@ -269,7 +269,7 @@ class Inputs:
         return matches
 
     def _bucket(self, name: str) -> S3Storage:
-        from jobs.s3 import S3Storage  # here, because botocore is slow to import
+        from jobs.storage.s3 import S3Storage  # here, because botocore is slow to import
 
         with self._lock:
             if name not in self._buckets:
@@ -351,7 +351,7 @@ def _matches(names: Sequence[str], parts: Sequence[str]) -> bool:
 
 def _split_s3(uri: str) -> tuple[str, str]:
     """Bucket and key, the key as it stands. Raises InputError."""
-    from jobs.s3 import split_url
+    from jobs.storage.s3 import split_url
 
     try:
         bucket, _ = split_url(uri)

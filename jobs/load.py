@@ -21,7 +21,8 @@ from jobs import dates
 from jobs.errors import JobFileError, Problem
 from jobs.source import BYTE_LIMIT, FieldPath, Source, field_name, read_yaml
 from jobs.spec import JobSpec, section_of, shown
-from jobs.storage import Storage, open_storage
+from jobs.storage.base import Storage
+from jobs.storage.open import open_storage
 from stylize.recipe import Recipe, resolve
 
 SWEEP_LIMIT = 100_000

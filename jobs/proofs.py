@@ -13,13 +13,13 @@ from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
-from jobs import keys
 from jobs.draft import Draft, Kind
 from jobs.errors import ObjectNotFoundError, UsageError
 from jobs.load import Job
 from jobs.records import Records
 from jobs.spec import ImageOptions
-from jobs.storage import Storage
+from jobs.storage import keys
+from jobs.storage.base import Storage
 from stylize.recipe import Recipe
 
 PROOF_SIZE = 256

@@ -4,7 +4,7 @@ Why no crash loses or doubles a task
 ------------------------------------
 
 A task's life in an output is this sequence of writes, each of which a reader sees wholly or not at all
-(``jobs.storage``):
+(``jobs.storage.base``):
 
 1. ``losses/<id>.csv``, now and then while it renders, and ``checkpoints/<id>.safetensors`` at its cuts;
 2. ``images/<name>-<id>.<ext>``, the picture, and the loss log for the last time, by the worker;
@@ -24,7 +24,8 @@ process stops:
   under the very stamp that the row was made from. A record that no row speaks of is read itself.
 
 Two attempts at one task (its worker was given up for dead, but was not) write the same keys with the same
-content, and the driver commits the outcome of one. Two drivers are kept apart by ``jobs.lease``; where that
+content, and the driver commits the outcome of one. Two drivers are kept apart by ``jobs.storage.lease``;
+where that
 fails for a moment both commit the same, for ids say what the work is. Taking tasks back (``forget``) deletes
 records first, so a crash amid leaves some tasks to do and the others done.
 """
@@ -43,7 +44,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import ValidationError
 
-from jobs import keys
 from jobs.errors import ObjectNotFoundError, StorageError
 from jobs.idset import IdTable, as_numbers
 from jobs.ledger import CODES, Ledger, Status
@@ -60,7 +60,8 @@ from jobs.segments import (
     numbers,
     stamp,
 )
-from jobs.storage import Storage
+from jobs.storage import keys
+from jobs.storage.base import Storage
 from jobs.tasks import OutputRecord, TaskRecord
 
 if TYPE_CHECKING:

@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jobs import keys
 from jobs.errors import StorageError
 from jobs.ledger import CODES, Status
-from jobs.storage import ObjectStat, Storage
+from jobs.storage import keys
+from jobs.storage.base import ObjectStat, Storage
 from jobs.tasks import TaskRecord
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from jobs.cron import MACROS, parse_cron
-from jobs.storage import StorageOptions
+from jobs.storage.base import StorageOptions
 from jobs.zones import find_zone
 from stylize.layer_names import LAYERS
 from stylize.recipe import Recipe

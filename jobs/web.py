@@ -16,7 +16,7 @@ import urllib3.exceptions
 import urllib3.util
 
 from jobs.errors import InputError, InputNotFoundError, StorageUnreachableError, printable
-from jobs.storage import USER_AGENT
+from jobs.storage.base import USER_AGENT
 
 MAX_REDIRECTS = 5
 HTTP_DEADLINE = 600.0

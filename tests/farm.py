@@ -23,7 +23,7 @@ from jobs.load import Job, load_job
 from jobs.losslog import LossRow
 from jobs.records import Records
 from jobs.spec import ImageOptions
-from jobs.storage import open_storage
+from jobs.storage.open import open_storage
 from jobs.tasks import Task, TaskRecord
 from stylize.errors import DivergedError, InterruptedRender, MemoryLimitError, PictureError
 

@@ -29,7 +29,8 @@ from typing import Any
 
 import pytest
 
-from jobs.storage import Storage, StorageOptions, open_storage
+from jobs.storage.base import Storage, StorageOptions
+from jobs.storage.open import open_storage
 
 ENDPOINT_VARIABLE = "STYLEFARM_TEST_S3_ENDPOINT"
 S3_RIGS = (

@@ -32,7 +32,7 @@ def test_the_contracts_are_kept():
 @pytest.mark.parametrize(
     "statement",
     [
-        "import jobs.agenda, jobs.load, jobs.records, jobs.report.summary, jobs.storage, jobs.inputs",
+        "import jobs.agenda, jobs.load, jobs.records, jobs.report.summary, jobs.storage.base, jobs.inputs",
         "import stylize; from stylize.recipe import Recipe; import stylize.network.weights",
         "import cluster.cli, cluster.plan, cluster.run, cluster.driver, cluster.worker",
         "import cluster.follow, cluster.live, cluster.parcel, cluster.standing, cluster.submission",
@@ -48,7 +48,7 @@ def test_planning_needs_no_torch_and_no_ray(statement):
 @pytest.mark.parametrize(
     ("module", "rooms"),
     [
-        ("boto3", {"jobs/s3.py"}),
+        ("boto3", {"jobs/storage/s3.py"}),
         (
             "ray",
             {

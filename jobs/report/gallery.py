@@ -15,11 +15,11 @@ from functools import cache
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import quote
 
-from jobs import keys
 from jobs.errors import ObjectNotFoundError, printable
 from jobs.records import Records
 from jobs.segments import Entry
-from jobs.storage import Storage
+from jobs.storage import keys
+from jobs.storage.base import Storage
 
 if TYPE_CHECKING:
     from jinja2 import Template

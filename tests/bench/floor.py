@@ -158,7 +158,7 @@ class Floor:
         """When each worker held its device, from begin to end, as the records tell."""
         from jobs.load import load_job
         from jobs.records import Records
-        from jobs.storage import open_storage
+        from jobs.storage.open import open_storage
 
         job = load_job(self.job)
         spans: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)

@@ -162,7 +162,7 @@ def a_record() -> str:
 
 def folder(folder: Path, tasks: int) -> Iterator[Figure]:
     """Records written straight to the disk: making them durable one by one is not what is measured."""
-    from jobs import keys
+    from jobs.storage import keys
 
     job = write_job(folder, tasks)
     text = a_record()
@@ -179,8 +179,8 @@ def folder(folder: Path, tasks: int) -> Iterator[Figure]:
 
 def s3(folder: Path, tasks: int) -> Iterator[Figure]:
     """Up to 100 thousand: the gateway takes so many in some minutes."""
-    from jobs import keys
-    from jobs.storage import open_storage
+    from jobs.storage import keys
+    from jobs.storage.open import open_storage
     from tests.rigs import juicefs_server
 
     if tasks > 100_000:

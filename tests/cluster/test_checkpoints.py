@@ -12,12 +12,14 @@ from cluster.checkpoints import Checkpoints
 from cluster.messages import Assignment, Outcome, WorkerSetup
 from cluster.run import PAINTER, open_agenda
 from cluster.worker import Worker
-from jobs import keys, losslog
-from jobs.folder import FolderStorage
+from jobs import losslog
 from jobs.ledger import Ledger
 from jobs.load import Job, load_job
 from jobs.records import Records
-from jobs.storage import Storage, open_storage
+from jobs.storage import keys
+from jobs.storage.base import Storage
+from jobs.storage.folder import FolderStorage
+from jobs.storage.open import open_storage
 from jobs.tasks import Task
 from tests.farm import picture, write_job
 from tests.rigs import Rig

@@ -24,9 +24,9 @@ from cluster.messages import Failure
 from cluster.pool import PREFETCH, InlinePool, Lost
 from cluster.run import open_agenda
 from jobs.errors import StorageError, StorageFailingError
-from jobs.folder import FolderStorage
 from jobs.records import Records
-from jobs.storage import open_storage
+from jobs.storage.folder import FolderStorage
+from jobs.storage.open import open_storage
 from tests.farm import setup_of, write_stand_in_job
 
 LIMITS = tuple(field.name for field in fields(Limits))

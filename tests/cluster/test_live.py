@@ -26,10 +26,10 @@ from cluster.events import (
     to_json,
 )
 from cluster.live import LiveBoard, ask_to_end, read_live
-from jobs import keys
 from jobs.errors import LeaseLostError, StorageFullError
-from jobs.folder import FolderStorage
-from jobs.lease import Lease
+from jobs.storage import keys
+from jobs.storage.folder import FolderStorage
+from jobs.storage.lease import Lease
 from tests.farm import stylefarm, wait_for, write_job
 
 STARTED = Started("harbour", "out", 10, 4, 1, 1000)

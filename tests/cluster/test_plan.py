@@ -12,7 +12,7 @@ from cluster.plan_text import to_text
 from cluster.run import open_agenda
 from jobs.load import load_job
 from jobs.records import Records
-from jobs.storage import open_storage
+from jobs.storage.open import open_storage
 from tests.farm import stylefarm, write_job
 
 

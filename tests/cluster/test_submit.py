@@ -30,7 +30,8 @@ from cluster.submission import (
 )
 from jobs.errors import JobFileError, UsageError
 from jobs.load import load_job, read_job
-from jobs.storage import StorageOptions, open_storage
+from jobs.storage.base import StorageOptions
+from jobs.storage.open import open_storage
 from tests.farm import ROOT, picture, stylefarm, write_job
 
 # --- ids -------------------------------------------------------------------------------------------

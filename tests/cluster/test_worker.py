@@ -19,9 +19,10 @@ from cluster.messages import Assignment, DeviceInfo
 from cluster.renderer import Painted
 from cluster.run import PAINTER, open_agenda
 from cluster.worker import Worker
-from jobs import keys, losslog
+from jobs import losslog
 from jobs.load import load_job
-from jobs.storage import open_storage
+from jobs.storage import keys
+from jobs.storage.open import open_storage
 from stylize.render.checkpoint import Checkpoint
 from tests.farm import STAND_IN, attempt, setup_of, wait_for, write_job, write_stand_in_job
 

@@ -21,12 +21,12 @@ from typing import Any
 import yaml
 
 import cluster.run
-import jobs.folder
+import jobs.storage.folder
 from cluster.events import Event, TaskDone
 from cluster.run import RunOptions, run_job
-from jobs.folder import FolderStorage
 from jobs.load import load_job
-from jobs.s3 import S3Storage
+from jobs.storage.folder import FolderStorage
+from jobs.storage.s3 import S3Storage
 from tests.farm import STAND_IN
 
 _lock = threading.Lock()
@@ -72,8 +72,8 @@ def _watch(last: int | None) -> None:
         for method in ("put", "put_new", "delete"):
             setattr(storage, method, _around(getattr(storage, method), last))
     # Of a file, also between its writing aside and its coming into place.
-    jobs.folder._write_through = _around(jobs.folder._write_through, last)
-    jobs.folder._sync_folder = _around(jobs.folder._sync_folder, last)
+    jobs.storage.folder._write_through = _around(jobs.storage.folder._write_through, last)
+    jobs.storage.folder._sync_folder = _around(jobs.storage.folder._sync_folder, last)
 
 
 def _in_child(work: Callable[[], int]) -> int:

@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from jobs import keys
 from jobs.load import load_job
 from jobs.records import Records
-from jobs.storage import Storage, open_storage
+from jobs.storage import keys
+from jobs.storage.base import Storage
+from jobs.storage.open import open_storage
 from tests.farm import ROOT, write_stand_in_job
 from tests.rigs import Rig
 

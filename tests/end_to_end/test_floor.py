@@ -13,10 +13,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from jobs.folder import FolderStorage
 from jobs.load import Job
 from jobs.records import Records
-from jobs.storage import open_storage
+from jobs.storage.folder import FolderStorage
+from jobs.storage.open import open_storage
 from jobs.tasks import TaskRecord
 from tests.end_to_end.cluster import Cluster, Run, chain_of, title, write_tasks
 from tests.farm import ROOT, wait_for, write_stand_in_job

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs import keys
+from jobs.storage import keys
 from tests.end_to_end.driver import copy_job
 from tests.end_to_end.outputs import DRIVER, contents, drive, results, rig_job, storage_of
 from tests.farm import ROOT, command, stylefarm, wait_for, write_job

@@ -18,7 +18,7 @@ import pytest
 from cluster import ray_cluster
 from jobs.load import load_job
 from jobs.records import Records
-from jobs.storage import open_storage
+from jobs.storage.open import open_storage
 from tests.end_to_end.cluster import title
 from tests.end_to_end.head import RayHead, descendants, ray_head
 from tests.farm import command, records_of, stylefarm, wait_for, write_job

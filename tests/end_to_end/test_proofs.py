@@ -10,7 +10,7 @@ from PIL import Image
 
 from jobs.load import load_job
 from jobs.records import Records
-from jobs.storage import open_storage
+from jobs.storage.open import open_storage
 from tests.farm import stylefarm, write_job
 
 INLINE = ("--pool", "inline")

@@ -18,7 +18,7 @@ from PIL import Image
 
 from jobs.load import load_job
 from jobs.records import Records
-from jobs.storage import open_storage
+from jobs.storage.open import open_storage
 from tests.farm import command, picture, records_of, stylefarm, wait_for, write_job
 
 INLINE = ("--pool", "inline")

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from cluster.history import History
-from jobs import keys
+from jobs.storage import keys
 from tests.end_to_end.head import ray_head
 from tests.farm import command, records_of, stylefarm, wait_for, write_job
 

@@ -14,12 +14,12 @@ import pytest
 
 from cluster.events import Event, TaskDone
 from cluster.run import RunOptions, run_job
-from jobs import keys
 from jobs.errors import LeaseLostError
-from jobs.lease import Lease
 from jobs.load import load_job
 from jobs.records import Records
-from jobs.storage import open_storage
+from jobs.storage import keys
+from jobs.storage.lease import Lease
+from jobs.storage.open import open_storage
 from tests.end_to_end.outputs import drive, rig_job
 from tests.farm import STAND_IN, stylefarm, write_job, write_stand_in_job
 from tests.proxy import FAULTS, proxy
@@ -233,7 +233,7 @@ def test_credentials_that_expire_are_renewed_in_a_long_job(
     s3: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As those of a role are: here from a program that gives them for a few seconds at a time."""
-    from jobs.s3 import S3Storage
+    from jobs.storage.s3 import S3Storage
 
     key, secret = os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"]
     script = tmp_path / "give"

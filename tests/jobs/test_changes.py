@@ -12,7 +12,7 @@ from jobs.agenda import Agenda
 from jobs.changes import Change, find_changes
 from jobs.inputs import Inputs
 from jobs.records import Records
-from jobs.storage import open_storage
+from jobs.storage.open import open_storage
 from jobs.tasks import InputRecord, Task, TaskRecord, style_records
 from jobs.web import display
 from tests.jobs.support import read

@@ -21,8 +21,8 @@ from jobs.errors import (
     StorageUnreachableError,
 )
 from jobs.inputs import Inputs, _matches
-from jobs.s3 import S3Storage
-from jobs.storage import StorageOptions
+from jobs.storage.base import StorageOptions
+from jobs.storage.s3 import S3Storage
 from jobs.web import _is_public, display
 from tests.rigs import Answer, Rig, clean_aws, free_port, make_certificate, no_root, web_server
 

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs import keys
 from jobs.agenda import Agenda, BadRows
 from jobs.errors import UsageError
 from jobs.ledger import Ledger
@@ -25,7 +24,8 @@ from jobs.proofs import (
     wanted_size,
 )
 from jobs.records import Records, write_json
-from jobs.storage import open_storage
+from jobs.storage import keys
+from jobs.storage.open import open_storage
 from tests.jobs.support import a_record, read, touch
 
 JOB = """

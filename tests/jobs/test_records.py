@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from jobs import keys
-from jobs.folder import FolderStorage
 from jobs.records import Records, write_json
-from jobs.storage import ObjectStat
+from jobs.storage import keys
+from jobs.storage.base import ObjectStat
+from jobs.storage.folder import FolderStorage
 from jobs.tasks import AttemptRecord, InputRecord, OutputRecord, TaskRecord
 from tests.jobs.support import a_record, tasks_of, touch
 from tests.rigs import Rig

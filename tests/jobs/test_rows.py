@@ -159,7 +159,7 @@ def test_manifests_lie_on_s3_too(s3_rig: Rig, tmp_path: Path) -> None:
 
 
 def test_a_large_manifest_is_copied_part_by_part(s3: Rig, tmp_path: Path) -> None:
-    from jobs.s3 import S3Storage
+    from jobs.storage.s3 import S3Storage
 
     storage = S3Storage(s3.url, s3.options, part_size=1000)
     data = bytes(range(256)) * 20

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from jobs import keys, segments
-from jobs.folder import FolderStorage
+from jobs import segments
 from jobs.idset import as_numbers
 from jobs.ledger import ABSENT, DONE, FAILED
 from jobs.records import Records
 from jobs.segments import Segments, entry_of, hashed, stamp
-from jobs.storage import Storage
+from jobs.storage import keys
+from jobs.storage.base import Storage
+from jobs.storage.folder import FolderStorage
 from jobs.tasks import OutputRecord, TaskRecord
 from tests.jobs.support import a_record
 from tests.rigs import Rig
@@ -219,7 +220,7 @@ def test_a_stamp_changes_with_the_object(rig: Rig) -> None:
 def test_reading_leaves_no_thread_behind_that_could_abort_the_process_at_its_end(tmp_path):
     Segments(FolderStorage(tmp_path)).write([entry_of(record, 1) for record in MANY])
     code = (
-        "import sys; from pathlib import Path; from jobs.folder import FolderStorage\n"
+        "import sys; from pathlib import Path; from jobs.storage.folder import FolderStorage\n"
         "from jobs.segments import Segments\n"
         "segments = Segments(FolderStorage(Path(sys.argv[1])))\n"
         "print([segments.read(found.key).num_rows for found in segments.stored()])\n"

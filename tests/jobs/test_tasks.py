@@ -16,11 +16,11 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from jobs import keys
 from jobs.draft import Draft, Kind
 from jobs.errors import JobFileError
 from jobs.inputs import Inputs
 from jobs.spec import StylePart
+from jobs.storage import keys
 from jobs.tasks import PictureSet, Task, expand, look_up
 from stylize.presets import NEUTRAL, PRESETS
 from stylize.recipe import resolve

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 
 from jobs.segments import Entry, entry_of
-from jobs.storage import Storage
+from jobs.storage.base import Storage
 from jobs.tasks import OutputRecord
 from jobs.verify import find_damaged, find_missing
 from tests.jobs.support import a_record

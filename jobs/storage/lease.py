@@ -22,9 +22,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from jobs import keys
 from jobs.errors import LeaseHeldError, LeaseLostError, ObjectNotFoundError, StorageError
-from jobs.storage import Storage
+from jobs.storage import keys
+from jobs.storage.base import Storage
 
 log = logging.getLogger(__name__)
 

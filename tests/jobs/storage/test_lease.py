@@ -14,10 +14,10 @@ from typing import Any
 import psutil
 import pytest
 
-from jobs import keys
 from jobs.errors import LeaseHeldError, LeaseLostError
-from jobs.lease import Lease
-from jobs.storage import Storage
+from jobs.storage import keys
+from jobs.storage.base import Storage
+from jobs.storage.lease import Lease
 from tests.farm import wait_for
 from tests.rigs import Rig
 
@@ -80,8 +80,9 @@ def test_a_driver_that_was_killed_is_gone_on_from_at_once(rig: Rig) -> None:
     storage = rig.open()
     script = """
 import os, sys
-from jobs.lease import Lease
-from jobs.storage import StorageOptions, open_storage
+from jobs.storage.lease import Lease
+from jobs.storage.base import StorageOptions
+from jobs.storage.open import open_storage
 options = StorageOptions.model_validate_json(sys.argv[2])
 Lease(open_storage(sys.argv[1], options)).acquire()
 os.kill(os.getpid(), 9)
@@ -99,8 +100,9 @@ def test_a_driver_that_was_killed_and_not_reaped_is_gone_on_from_at_once(rig: Ri
     storage = rig.open()
     script = """
 import sys, time
-from jobs.lease import Lease
-from jobs.storage import StorageOptions, open_storage
+from jobs.storage.lease import Lease
+from jobs.storage.base import StorageOptions
+from jobs.storage.open import open_storage
 options = StorageOptions.model_validate_json(sys.argv[2])
 Lease(open_storage(sys.argv[1], options)).acquire()
 print("held", flush=True)

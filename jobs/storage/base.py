@@ -1,7 +1,8 @@
-"""Where pictures, logs and records go: one protocol, behind it ``jobs.folder`` and ``jobs.s3``.
+"""Where pictures, logs and records go: one protocol, behind it ``jobs.storage.folder`` and
+``jobs.storage.s3``.
 
 A reader of either never sees half an object. Keys use ``/`` on every system and come from
-``jobs.keys`` alone.
+``jobs.storage.keys`` alone.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from urllib.request import url2pathname
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from jobs import keys
 from jobs.errors import ObjectNotFoundError, StorageError
+from jobs.storage import keys
 
 try:
     USER_AGENT = f"stylefarm/{version('stylefarm')}"
@@ -97,24 +98,6 @@ class Storage(Protocol):
 
     def delete(self, key: str) -> None:
         """Remove an object; one that is not there is not an error."""
-
-
-def open_storage(
-    url: str, options: StorageOptions | None = None, *, base: Path | None = None
-) -> Storage:
-    """The storage behind an ``output`` of a job file. Touches neither disk nor network.
-
-    ``s3://bucket/prefix`` is S3; anything else is a folder: a path or a ``file://`` URL, where
-    ``~`` is the home folder and a relative path starts at ``base`` (default: the current folder).
-    Raises StorageError when the URL means neither.
-    """
-    if url.startswith("s3://"):
-        from jobs.s3 import S3Storage  # here, because botocore is slow to import
-
-        return S3Storage(url, resolve_options(options, base))
-    from jobs.folder import FolderStorage
-
-    return FolderStorage(local_path(url, base))
 
 
 def local_path(url: str, base: Path | None = None) -> Path:

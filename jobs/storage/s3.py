@@ -26,13 +26,12 @@ import urllib3.exceptions
 
 from jobs.errors import (
     ObjectNotFoundError,
-    StorageDeniedError,
     StorageError,
     StorageFailingError,
-    StorageFullError,
     StorageUnreachableError,
 )
-from jobs.storage import USER_AGENT, ObjectStat, StorageOptions, check_key, probe
+from jobs.storage.base import USER_AGENT, ObjectStat, StorageOptions, check_key, probe
+from jobs.storage.s3_errors import error_code, explain_exchange, explain_reply, place_of
 
 MIB = 1024 * 1024
 MAX_PARTS = 10_000
@@ -112,10 +111,10 @@ class S3Storage:
             try:
                 self._put_whole(key, data, IfNoneMatch="*")
             except boto.ClientError as error:
-                if _code(error) in _TAKEN:
+                if error_code(error) in _TAKEN:
                     # Refused, or written at the first try, whose reply was lost.
                     return self._holds(key, data)
-                if _code(error) not in _NO_CONDITIONS:
+                if error_code(error) not in _NO_CONDITIONS:
                     raise
                 self._put_whole(key, data)
         return True
@@ -192,7 +191,7 @@ class S3Storage:
                 "get_object", Bucket=self.bucket, Key=self.prefix + key, Range="bytes=0-0"
             )
         except boto.ClientError as error:
-            if _code(error) == "NoSuchKey":
+            if error_code(error) == "NoSuchKey":
                 return None
             raise
         reply["Body"].close()
@@ -238,7 +237,7 @@ class S3Storage:
             )
             return _etag(reply)
         except BaseException as error:
-            if _code(error) == "NoSuchUpload" and self._is_complete(where, data):
+            if error_code(error) == "NoSuchUpload" and self._is_complete(where, data):
                 return ""  # completed before, but that reply was lost and botocore asked again
             with suppress(boto.BotoCoreError, boto.ClientError):
                 self._client.abort_multipart_upload(**where, UploadId=upload)
@@ -287,8 +286,8 @@ class S3Storage:
     def _explain(self, error: Exception, verb: str, key: str) -> StorageError:
         task = f"Cannot {verb} s3://{self.bucket}/{self.prefix}{key}"
         if isinstance(error, boto.ClientError):
-            return _explain_reply(error, task, self.bucket, _place(self.options))
-        return _explain_exchange(error, task, self.options)
+            return explain_reply(error, task, self.bucket, place_of(self.options))
+        return explain_exchange(error, task, self.options)
 
 
 def _pause(attempt: int) -> float:
@@ -345,231 +344,9 @@ def _build_client(options: StorageOptions, attempts: int) -> Any:
         )
     except ValueError:
         raise StorageUnreachableError(
-            f"storage.endpoint_url: {_place(options)} is no address that can be reached; write "
+            f"storage.endpoint_url: {place_of(options)} is no address that can be reached; write "
             "http://host:port or https://host."
         ) from None
-
-
-def _explain_reply(error: Any, task: str, bucket: str, place: str) -> StorageError:
-    """The sentence for an error that a server answered."""
-    code, status = _code(error), _status(error)
-    for codes, kind, sentence in _REPLIES:
-        if code in codes:
-            return kind(f"{task}: {sentence.format(bucket=bucket, place=place)}")
-    if status == 507:
-        return StorageFullError(f"{task}: {place} has no room left (HTTP 507).")
-    # A number is the HTTP status: botocore found no S3 error in the reply. Proxies say these four
-    # themselves while S3 behind them is down.
-    if code.isdigit() and status not in (429, 502, 503, 504):
-        return StorageUnreachableError(f"{task}: {_NOT_S3.format(place=place)}")
-    if status == 429 or status >= 500:
-        return StorageFailingError(
-            f"{task}: {place} keeps answering {_answer(code, status)}; try again later."
-        )
-    return StorageError(f"{task}: {place} answered {_answer(code, status)}.")
-
-
-_NO_CREDENTIALS = (
-    "no credentials were found. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name a profile "
-    "of ~/.aws/credentials in storage.profile or AWS_PROFILE, or run on a machine with an IAM role."
-)
-_EXPIRED = "the credentials have expired; get new ones (for a profile with SSO: aws sso login)."
-_NOT_S3 = (
-    "{place} answers, but not as S3 does; is this the S3 endpoint (MinIO's, say, is on port 9000, "
-    "its web console on another)? See storage.endpoint_url."
-)
-_REPLIES: tuple[tuple[frozenset[str], type[StorageError], str], ...] = (
-    (frozenset({"NoSuchKey"}), ObjectNotFoundError, "there is no such object."),
-    (
-        frozenset({"PreconditionFailed"}),
-        StorageError,
-        "the object was replaced while it was read; try again.",
-    ),
-    (
-        frozenset({"NoSuchBucket"}),
-        StorageUnreachableError,
-        "there is no bucket {bucket!r} on {place}; create it or correct its name.",
-    ),
-    (
-        frozenset({"AccessDenied", "AllAccessDisabled", "AccountProblem", "Forbidden", "403"}),
-        StorageDeniedError,
-        "access denied by {place}. The credentials need s3:GetObject, s3:PutObject, "
-        "s3:DeleteObject and s3:ListBucket on bucket {bucket!r}.",
-    ),
-    (
-        frozenset({"InvalidAccessKeyId"}),
-        StorageDeniedError,
-        "{place} does not know the access key; check AWS_ACCESS_KEY_ID or the profile.",
-    ),
-    (
-        frozenset({"SignatureDoesNotMatch"}),
-        StorageDeniedError,
-        "{place} rejects the signature: the secret key is wrong (check AWS_SECRET_ACCESS_KEY or "
-        "the profile), or a proxy in between changes requests.",
-    ),
-    (
-        frozenset({"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"}),
-        StorageDeniedError,
-        _EXPIRED,
-    ),
-    (
-        frozenset({"InvalidToken", "InvalidSecurity"}),
-        StorageDeniedError,
-        "{place} rejects the session token; check AWS_SESSION_TOKEN, or unset it if the keys are "
-        "permanent ones.",
-    ),
-    (
-        frozenset({"RequestTimeTooSkewed", "RequestExpired"}),
-        StorageDeniedError,
-        "this machine's clock and that of {place} are more than 15 minutes apart; set the clock "
-        "(NTP) and try again.",
-    ),
-    (
-        frozenset(
-            {
-                "AuthorizationHeaderMalformed",
-                "IllegalLocationConstraintException",
-                "PermanentRedirect",
-                "TemporaryRedirect",
-                "301",
-                "307",
-                "308",
-            }
-        ),
-        StorageUnreachableError,
-        "bucket {bucket!r} is served elsewhere than {place}; set storage.region (or AWS_REGION) "
-        "and storage.endpoint_url to the bucket's own.",
-    ),
-    (
-        frozenset({"InvalidBucketName"}),
-        StorageUnreachableError,
-        "{place} says that {bucket!r} cannot be a bucket's name.",
-    ),
-    (
-        frozenset(
-            {
-                "InsufficientCapacity",
-                "QuotaExceeded",
-                "XMinioAdminBucketQuotaExceeded",
-                "XMinioStorageFull",
-            }
-        ),
-        StorageFullError,
-        "{place} has no room left, or the quota is used up.",
-    ),
-    (
-        frozenset({"EntityTooLarge"}),
-        StorageFullError,
-        "{place} does not take objects of this size.",
-    ),
-    (
-        frozenset({"BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch"}),
-        StorageUnreachableError,
-        "the data was damaged on its way to {place}; try again.",
-    ),
-    (
-        frozenset({"ObjectLocked", "InvalidObjectState"}),
-        StorageError,
-        "{place} keeps the object locked or archived.",
-    ),
-)
-
-
-def _explain_exchange(error: Exception, task: str, options: StorageOptions) -> StorageError:
-    """The sentence for an error on this side: no credentials, no connection, no sense."""
-    place = _place(options)
-    if isinstance(error, boto.NoCredentialsError):
-        return StorageDeniedError(f"{task}: {_NO_CREDENTIALS}")
-    if isinstance(error, boto.PartialCredentialsError):
-        missing = error.kwargs.get("cred_var", "a part")
-        return StorageDeniedError(f"{task}: the credentials are incomplete: {missing} is missing.")
-    if isinstance(error, boto.ProfileNotFound):
-        name = options.profile or "of AWS_PROFILE"
-        return StorageDeniedError(
-            f"{task}: there is no profile {name} in ~/.aws/config or ~/.aws/credentials."
-        )
-    if isinstance(error, _EXPIRED_LOGINS):
-        return StorageDeniedError(f"{task}: {_EXPIRED}")
-    if isinstance(error, _BAD_CREDENTIALS):
-        return StorageDeniedError(
-            f"{task}: the AWS configuration gives no usable credentials ({type(error).__name__}); "
-            "see ~/.aws/config, or what your instance's role says."
-        )
-    if isinstance(error, boto.SSLError):
-        return StorageUnreachableError(
-            f"{task}: no trusted TLS connection to {place}; if its certificate is your own, name "
-            "its authority in storage.ca_bundle, and if it speaks plain http, write http://."
-        )
-    if isinstance(error, boto.ProxyConnectionError):
-        return StorageUnreachableError(
-            f"{task}: the proxy of HTTP_PROXY or HTTPS_PROXY does not answer; correct it, or add "
-            "the endpoint to NO_PROXY."
-        )
-    if isinstance(error, (boto.ConnectTimeoutError, boto.ReadTimeoutError)):
-        return StorageUnreachableError(
-            f"{task}: {place} does not answer in time; is it up, and is no firewall in between?"
-        )
-    if isinstance(error, boto.EndpointConnectionError):
-        return StorageUnreachableError(
-            f"{task}: cannot connect to {place}; is it up, and is storage.endpoint_url right?"
-        )
-    if isinstance(error, (boto.EndpointProviderError, boto.InvalidRegionError)):
-        return StorageUnreachableError(
-            f"{task}: storage.endpoint_url or storage.region is no address of an S3 server; write "
-            "http://host:port or https://host, and a region such as eu-west-1."
-        )
-    if isinstance(error, RecursionError):
-        return StorageUnreachableError(
-            f"{task}: {place} redirects every request; set storage.endpoint_url to where S3 itself "
-            "answers (https:// instead of http://, perhaps)."
-        )
-    if isinstance(error, botocore.parsers.ResponseParserError):
-        return StorageUnreachableError(f"{task}: {_NOT_S3.format(place=place)}")
-    broken = (boto.HTTPClientError, boto.IncompleteReadError, urllib3.exceptions.HTTPError)
-    if isinstance(error, broken):
-        return StorageFailingError(f"{task}: {place} breaks the connection off; try again later.")
-    return StorageError(f"{task}: botocore refuses the request ({type(error).__name__}).")
-
-
-_EXPIRED_LOGINS: tuple[type[Exception], ...] = (
-    boto.SSOError,
-    getattr(boto, "LoginError", boto.SSOError),  # newer than the oldest boto3 that will do
-    boto.TokenRetrievalError,
-    boto.RefreshWithMFAUnsupportedError,
-)
-_BAD_CREDENTIALS: tuple[type[Exception], ...] = (
-    boto.CredentialRetrievalError,
-    boto.ConfigParseError,
-    boto.ConfigNotFound,
-    boto.InvalidConfigError,
-    boto.MetadataRetrievalError,
-    boto.NoAuthTokenError,
-    boto.UnknownCredentialError,
-)
-
-
-def _place(options: StorageOptions) -> str:
-    """The endpoint as people know it, without any ``user:password@`` or path."""
-    if options.endpoint_url is None:
-        return "AWS S3"
-    scheme, _, rest = options.endpoint_url.partition("://")
-    return f"{scheme}://{rest.partition('/')[0].rpartition('@')[2]}"
-
-
-def _answer(code: str, status: int) -> str:
-    return f"HTTP {status}" if code.isdigit() or not code else f"{code} (HTTP {status})"
-
-
-def _code(error: BaseException) -> str:
-    """S3's error code; for a reply without a body, the HTTP status. Letters and digits only."""
-    if not isinstance(error, boto.ClientError):
-        return ""
-    response: dict[str, Any] = error.response
-    return re.sub(r"[^A-Za-z0-9.]", "", str(response.get("Error", {}).get("Code", "")))[:80]
-
-
-def _status(error: Any) -> int:
-    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 
 
 def _object_stat(key: str, reply: dict[str, Any]) -> ObjectStat:

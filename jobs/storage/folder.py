@@ -17,7 +17,7 @@ from jobs.errors import (
     StorageError,
     StorageFullError,
 )
-from jobs.storage import PART_PREFIX, ObjectStat, check_key, probe
+from jobs.storage.base import PART_PREFIX, ObjectStat, check_key, probe
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}

@@ -22,9 +22,10 @@ from jobs.errors import (
     StorageFullError,
     StorageUnreachableError,
 )
-from jobs.folder import FolderStorage
-from jobs.s3 import S3Storage, split_url
-from jobs.storage import Storage, StorageOptions, open_storage
+from jobs.storage.base import Storage, StorageOptions
+from jobs.storage.folder import FolderStorage
+from jobs.storage.open import open_storage
+from jobs.storage.s3 import S3Storage, split_url
 from tests.rigs import Answer, Rig, clean_aws, free_port, make_certificate, no_root, web_server
 
 
@@ -203,7 +204,8 @@ def test_a_storage_can_be_pickled_to_a_worker(rig: Rig) -> None:
 
 def test_a_child_process_finds_the_same_storage(rig: Rig) -> None:
     code = (
-        "import sys; from jobs.storage import StorageOptions, open_storage\n"
+        "import sys; from jobs.storage.base import StorageOptions\n"
+        "from jobs.storage.open import open_storage\n"
         "options = StorageOptions.model_validate_json(sys.argv[2])\n"
         "open_storage(sys.argv[1], options).put('a', b'from the child')"
     )
@@ -255,7 +257,7 @@ def test_s3_urls_are_taken_as_they_stand() -> None:
 
 def test_folders_need_no_boto3() -> None:
     code = (
-        "import sys; from jobs.storage import open_storage; open_storage('out')\n"
+        "import sys; from jobs.storage.open import open_storage; open_storage('out')\n"
         "sys.exit('boto3' in sys.modules or 'botocore' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -336,7 +338,7 @@ PUT_A_MEGABYTE = """
 import resource, sys
 from pathlib import Path
 from jobs.errors import StorageFullError
-from jobs.folder import FolderStorage
+from jobs.storage.folder import FolderStorage
 if len(sys.argv) > 2:
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
 storage = FolderStorage(Path(sys.argv[1]))
