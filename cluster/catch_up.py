@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from cluster.ticks import next_tick, ticks_between
-from jobs.spec import Schedule
+from jobs.spec.schedule import Schedule
 
 
 @dataclass(frozen=True, slots=True)

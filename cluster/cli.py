@@ -385,7 +385,7 @@ def report(
 @app.command(epilog="Example:  stylefarm schema > job.schema.json")
 def schema() -> None:
     """Print the JSON Schema of a job file, with which editors complete and check it."""
-    from jobs.spec import json_schema
+    from jobs.spec.json_schema import json_schema
 
     print(json.dumps(json_schema(), indent=2, ensure_ascii=False))
 

@@ -39,7 +39,7 @@ from cluster.ticks import next_tick
 from jobs.dates import schedule_of, wall_text
 from jobs.errors import JobFileError, ObjectNotFoundError, StylefarmError, UsageError
 from jobs.load import Job, read_job
-from jobs.spec import Schedule
+from jobs.spec.schedule import Schedule
 from jobs.storage.folder import FolderStorage
 
 RELOAD_SECONDS = 5

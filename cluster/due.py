@@ -13,7 +13,7 @@ from cluster.ticks import next_tick
 from jobs.dates import schedule_of
 from jobs.errors import StylefarmError
 from jobs.load import read_job
-from jobs.spec import Schedule
+from jobs.spec.schedule import Schedule
 
 SLACK = timedelta(seconds=60)
 """How late a timer is though nothing is wrong."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from jobs.spec import ImageOptions, InputOptions
+from jobs.spec.output import ImageOptions
+from jobs.spec.pairs import InputOptions
 from jobs.storage.base import StorageOptions
 from jobs.tasks import AttemptRecord, OutputRecord, Task, TaskRecord
 

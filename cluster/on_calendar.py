@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from jobs.cron import Cron, parse_cron
 from jobs.errors import UsageError
-from jobs.spec import Schedule
+from jobs.spec.schedule import Schedule
 
 DAYS = ("Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat")
 

@@ -29,7 +29,8 @@ from jobs.load import Job
 from jobs.manifest import is_manifest
 from jobs.rows import ManifestSet, find_manifests
 from jobs.source import FieldPath
-from jobs.spec import MASK_FIELD, PairSet
+from jobs.spec.pairs import PairSet
+from jobs.spec.styles import MASK_FIELD
 from jobs.storage.base import local_path
 from stylize.recipe import Recipe
 

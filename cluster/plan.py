@@ -19,7 +19,7 @@ from jobs.load import open_output
 from jobs.proofs import Proofs, have_other_size, proofs_of, wanted_size
 from jobs.records import Records
 from jobs.source import FieldPath
-from jobs.spec import StyleMix
+from jobs.spec.styles import StyleMix
 from stylize.memory import history_bytes, predict_bytes
 from stylize.recipe import Recipe
 

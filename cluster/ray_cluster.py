@@ -18,7 +18,7 @@ from ray._private import utils
 
 import cluster
 from jobs.errors import ClusterError
-from jobs.spec import Workers
+from jobs.spec.workers import Workers
 
 log = logging.getLogger(__name__)
 

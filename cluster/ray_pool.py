@@ -36,7 +36,7 @@ from cluster.pool import PREFETCH, BusyShare, Ended, Lost, Station
 from cluster.ray_cluster import View, capacity, check_room, first_line, last_line, look, needs_of
 from cluster.ray_worker import REMOTE, About
 from jobs.errors import ClusterError
-from jobs.spec import Workers
+from jobs.spec.workers import Workers
 
 log = logging.getLogger(__name__)
 

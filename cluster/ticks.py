@@ -18,8 +18,8 @@ from datetime import date, datetime, time, timedelta, timezone, tzinfo
 from functools import lru_cache
 
 from jobs.cron import Cron, parse_cron
-from jobs.spec import Schedule
-from jobs.zones import find_zone
+from jobs.spec.schedule import Schedule
+from jobs.time_zones import find_zone
 
 UTC = timezone.utc
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -13,7 +13,7 @@ from collections import defaultdict
 from functools import lru_cache
 from typing import Any
 
-from jobs.spec import StyleMix
+from jobs.spec.styles import StyleMix
 from stylize.recipe import Recipe
 
 

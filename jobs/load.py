@@ -20,7 +20,8 @@ from pydantic import ValidationError
 from jobs import dates
 from jobs.errors import JobFileError, Problem
 from jobs.source import BYTE_LIMIT, FieldPath, Source, field_name, read_yaml
-from jobs.spec import JobSpec, section_of, shown
+from jobs.spec.job import JobSpec, section_of
+from jobs.spec.values import shown
 from jobs.storage.base import Storage
 from jobs.storage.open import open_storage
 from stylize.recipe import Recipe, resolve

@@ -17,7 +17,7 @@ from jobs.draft import Draft, Kind
 from jobs.errors import ObjectNotFoundError, UsageError
 from jobs.load import Job
 from jobs.records import Records
-from jobs.spec import ImageOptions
+from jobs.spec.output import ImageOptions
 from jobs.storage import keys
 from jobs.storage.base import Storage
 from stylize.recipe import Recipe

@@ -23,7 +23,7 @@ from jobs.inputs import Inputs
 from jobs.load import Job, complaints, sweep_combinations
 from jobs.manifest import BadRow, Manifest, Row, is_manifest
 from jobs.source import FieldPath
-from jobs.spec import StyleMix, StylePart, Styles
+from jobs.spec.styles import StyleMix, StylePart, Styles
 from jobs.tasks import for_content
 from stylize.recipe import Recipe, resolve
 

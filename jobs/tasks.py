@@ -20,7 +20,8 @@ from jobs.draft import Draft, Kind
 from jobs.errors import InputError, JobFileError, Problem, printable
 from jobs.load import Job, sweep_combinations
 from jobs.source import FieldPath
-from jobs.spec import MASK_FIELD, PairSet, StyleMix, StylePart
+from jobs.spec.pairs import PairSet
+from jobs.spec.styles import MASK_FIELD, StyleMix, StylePart
 from jobs.storage.keys import safe_name
 from jobs.web import display, is_web
 from stylize.recipe import Recipe, resolve

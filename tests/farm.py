@@ -22,7 +22,7 @@ from cluster.worker import Worker
 from jobs.load import Job, load_job
 from jobs.losslog import LossRow
 from jobs.records import Records
-from jobs.spec import ImageOptions
+from jobs.spec.output import ImageOptions
 from jobs.storage.open import open_storage
 from jobs.tasks import Task, TaskRecord
 from stylize.errors import DivergedError, InterruptedRender, MemoryLimitError, PictureError

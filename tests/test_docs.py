@@ -12,7 +12,7 @@ import yaml
 
 from cluster.cli import app
 from jobs.load import parse_job
-from jobs.spec import SECTIONS
+from jobs.spec.job import SECTIONS
 from tests.farm import stylefarm
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -43,7 +43,7 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 from cluster.messages import DeviceInfo  # noqa: E402
 from cluster.renderer import Encoded, Order, Painted, ShouldStop  # noqa: E402
 from jobs.losslog import LossRow  # noqa: E402
-from jobs.spec import ImageOptions  # noqa: E402
+from jobs.spec.output import ImageOptions  # noqa: E402
 
 
 class Sleeper:

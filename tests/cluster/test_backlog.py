@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from cluster.backlog import BATCH_PIXELS, PATIENCE, WINDOW, Backlog
-from jobs.spec import StylePart
+from jobs.spec.styles import StylePart
 from jobs.tasks import Task
 from stylize.memory import predict_bytes
 from stylize.recipe import resolve

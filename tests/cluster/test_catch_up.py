@@ -13,7 +13,7 @@ from cluster.events import Finished, TaskFailed, to_json
 from cluster.history import History, Tick
 from cluster.tick_run import Result, read_result
 from cluster.ticks import ticks_between
-from jobs.spec import Schedule
+from jobs.spec.schedule import Schedule
 
 UTC = timezone.utc
 BEGIN = datetime(2026, 1, 1, 0, 0, 30, tzinfo=UTC)

@@ -21,7 +21,7 @@ from cluster.ticks import next_tick
 from jobs.cron import parse_cron
 from jobs.errors import JobFileError, UsageError
 from jobs.load import Job, load_job
-from jobs.spec import Schedule
+from jobs.spec.schedule import Schedule
 from tests.farm import ROOT
 
 UTC = timezone.utc

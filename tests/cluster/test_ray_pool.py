@@ -18,7 +18,7 @@ from cluster.messages import Assignment
 from cluster.pool import Ended, Lost
 from cluster.run import open_agenda
 from jobs.errors import ClusterError
-from jobs.spec import Workers
+from jobs.spec.workers import Workers
 from tests.farm import ROOT, STAND_IN, setup_of, wait_for, write_stand_in_job
 
 ray = pytest.importorskip("ray")

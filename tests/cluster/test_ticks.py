@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster.ticks import next_tick, ticks_between
-from jobs.spec import Schedule
+from jobs.spec.schedule import Schedule
 
 UTC = timezone.utc
 MINUTE = timedelta(minutes=1)

@@ -10,7 +10,7 @@ import pytest
 from jobs.dates import dated, pattern_of, read_moment, zone_of
 from jobs.errors import UsageError
 from jobs.load import load_job
-from jobs.zones import find_zone
+from jobs.time_zones import find_zone
 from tests.jobs.support import read, refusal
 
 UTC = timezone.utc

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from jobs.errors import JobFileError
 from jobs.load import load_job, parse_job
-from jobs.spec import SECTIONS, StylePart, StylePattern
+from jobs.spec.job import SECTIONS
+from jobs.spec.styles import StylePart, StylePattern
 from stylize.recipe import Recipe
 from tests.jobs.support import FILE, MINIMAL, read, refusal
 from tests.rigs import no_root

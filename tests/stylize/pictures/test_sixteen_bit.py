@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from jobs.spec import SHALLOW_FORMATS
+from jobs.spec.output import SHALLOW_FORMATS
 from stylize import PictureError
 from stylize.pictures import sixteen_bit
 from stylize.pictures.codec import DEEP_WRITERS, EXTENSIONS, Format, decode, encode

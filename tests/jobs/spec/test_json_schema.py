@@ -12,7 +12,8 @@ import yaml
 
 from jobs.errors import JobFileError
 from jobs.source import read_yaml
-from jobs.spec import SECTIONS, json_schema
+from jobs.spec.job import SECTIONS
+from jobs.spec.json_schema import json_schema
 from stylize.recipe import Recipe
 from tests.jobs.support import FILE, FULL_RECIPE, MINIMAL, read
 

@@ -1,0 +1,108 @@
+"""The job file's models. Reading it, and turning what is wrong into sentences, is ``jobs.load``.
+
+The recipe is kept as the partial mapping the user wrote: it becomes a ``stylize.recipe.Recipe`` only
+when job, pair and sweep are laid over one another.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    Field,
+    ValidationInfo,
+)
+from pydantic_core import PydanticCustomError
+
+from jobs.spec.notify import Notify
+from jobs.spec.output import ImageOptions, LossOptions, known_place
+from jobs.spec.pairs import InputOptions, PairSet
+from jobs.spec.schedule import Schedule
+from jobs.spec.styles import BlendPart, StylePicture
+from jobs.spec.values import Section
+from jobs.spec.workers import Retries, Stop, Workers
+from jobs.storage.base import StorageOptions
+from stylize.recipe import Recipe
+
+
+def _known_version(version: int) -> int:
+    if version != 1:
+        raise PydanticCustomError(
+            "version",
+            "{version} is not known; this stylefarm reads version 1",
+            {"version": version},
+        )
+    return version
+
+
+def _told_apart(schedule: Schedule | None, others: ValidationInfo) -> Schedule | None:
+    output = others.data.get("output")  # not there when it is wrong itself
+    allows = schedule is not None and schedule.concurrency_policy == "allow"
+    if allows and output is not None and "{" not in output:
+        raise PydanticCustomError(
+            "allow",
+            "concurrency_policy: allow wants an output for each tick, for one run works on an output at "
+            "a time: put {date} or {time} into output, or say forbid or replace",
+        )
+    return schedule
+
+
+class JobSpec(Section):
+    """A job: what to render, how, and where it goes."""
+
+    version: Annotated[int, AfterValidator(_known_version)] = Field(
+        1, description="Version of this format: 1.", json_schema_extra={"const": 1}
+    )
+    name: str = Field("job", min_length=1, max_length=200, description="What to call it.")
+    output: Annotated[str, AfterValidator(known_place)] = Field(
+        min_length=1,
+        description="Where it goes: a folder or s3://bucket/prefix; {date} and {time} in it stand for those "
+        "of the tick, or of now.",
+        json_schema_extra={"pattern": r"^([^{}]|\{(date|time)\})+$"},
+    )
+    storage: StorageOptions = Field(
+        default_factory=lambda: StorageOptions.model_validate({}),
+        description="How to reach S3. Credentials come from the standard AWS chain, never from here.",
+    )
+    recipe: dict[str, Any] = Field(default={}, description="How each picture is rendered.")
+    pairs: list[PairSet] = Field(description="What is rendered.", json_schema_extra={"minItems": 1})
+    inputs: InputOptions = Field(default_factory=lambda: InputOptions.model_validate({}))
+    workers: Workers = Field(default_factory=lambda: Workers.model_validate({}))
+    image: ImageOptions = Field(default_factory=lambda: ImageOptions.model_validate({}))
+    losses: LossOptions = Field(default_factory=lambda: LossOptions.model_validate({}))
+    retries: Retries = Field(default_factory=lambda: Retries.model_validate({}))
+    stop: Stop = Field(default_factory=lambda: Stop.model_validate({}))
+    notify: Notify | None = Field(None, description="A webhook that is told how a run ended.")
+    schedule: Annotated[Schedule | None, AfterValidator(_told_apart)] = Field(
+        None, description="When `stylefarm schedule` renders it."
+    )
+
+
+SECTIONS: Mapping[str, type[BaseModel]] = {
+    "": JobSpec,
+    "storage": StorageOptions,
+    "recipe": Recipe,
+    "pairs[]": PairSet,
+    "pairs[].style[]": StylePicture,
+    "pairs[].recipe": Recipe,
+    "inputs": InputOptions,
+    "workers": Workers,
+    "image": ImageOptions,
+    "losses": LossOptions,
+    "retries": Retries,
+    "stop": Stop,
+    "notify": Notify,
+    "schedule": Schedule,
+}
+"""Which model stands at which field, ``[]`` for any index: for suggestions and the documentation."""
+
+
+def section_of(field: str) -> type[BaseModel] | None:
+    """The model at a field such as ``pairs[3].recipe``."""
+    field = re.sub(r"\[\d+\]", "[]", field)
+    # Below a blend, the field's last part is a picture of the user's.
+    return BlendPart if field.startswith("pairs[].style[].blend.") else SECTIONS.get(field)

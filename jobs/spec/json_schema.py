@@ -1,0 +1,54 @@
+"""The JSON Schema of a job file, for editors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jobs.spec.job import JobSpec
+from stylize.layer_names import LAYERS
+from stylize.recipe import Recipe
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of a job file, for editors."""
+    schema = JobSpec.model_json_schema()
+    recipe = _recipe_schema()
+    schema.setdefault("$defs", {})["Recipe"] = recipe
+    reference = {"$ref": "#/$defs/Recipe"}
+    schema["properties"]["recipe"] = reference
+    pair = schema["$defs"]["PairSet"]["properties"]
+    pair["recipe"] = reference
+    pair["sweep"] = {
+        "type": "object",
+        "additionalProperties": False,
+        "description": pair["sweep"]["description"],
+        "properties": {
+            knob: {"type": "array", "minItems": 1, "items": value}
+            for knob, value in recipe["properties"].items()
+        },
+    }
+    for definition in schema["$defs"].values():
+        # The docstrings are written for those who read the code.
+        first, _, _ = definition.get("description", "").partition(". ")
+        definition["description"] = first.replace("`", "").rstrip(".") + "."
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "stylefarm job",
+        **{key: value for key, value in schema.items() if key != "title"},
+    }
+
+
+def _recipe_schema() -> dict[str, Any]:
+    schema = Recipe.model_json_schema()
+    for name, knob in schema["properties"].items():
+        # What is not given comes from the preset, so no single default is true for all of them.
+        if name != "preset":
+            knob.pop("default", None)
+        if name.endswith("_layers"):
+            mapping = {
+                key: knob.pop(key) for key in list(knob) if key not in ("title", "description")
+            }
+            names = {"enum": list(LAYERS)}
+            mapping |= {"propertyNames": names, "minProperties": 1}
+            knob["anyOf"] = [mapping, {"type": "array", "minItems": 1, "items": names}]
+    return schema

@@ -1,0 +1,50 @@
+"""``notify``: who is told how a run ended."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import (
+    AfterValidator,
+    Field,
+    PlainSerializer,
+)
+from pydantic_core import PydanticCustomError
+
+from jobs.spec.values import Section
+
+
+def _some_events(events: list[str]) -> list[str]:
+    if not events:
+        raise PydanticCustomError("empty", "is empty; leave notify out to be told nothing")
+    return events
+
+
+def _webhook(url: str) -> str:
+    if re.fullmatch(r"\$[A-Za-z_][A-Za-z0-9_]*", url) or re.match(r"https?://[^/?#\s]", url):
+        return url
+    raise PydanticCustomError(
+        "webhook",
+        "is no web address: give https://..., or $NAME of an environment variable that holds it",
+    )
+
+
+def _without_path(url: str) -> str:
+    """A webhook's path is often its password, so it is written nowhere."""
+    return url if url.startswith("$") else f"{url.partition('://')[0]}://..."
+
+
+class Notify(Section):
+    """A webhook that is told how a run ended."""
+
+    url: Annotated[str, AfterValidator(_webhook), PlainSerializer(_without_path)] = Field(
+        description="Where to POST it: a web address, or $NAME of an environment variable that holds it.",
+        json_schema_extra={"pattern": r"^(\$[A-Za-z_][A-Za-z0-9_]*$|https?://[^/?#\s])"},
+    )
+    on: Annotated[list[Literal["done", "failed", "stopped"]], AfterValidator(_some_events)] = Field(
+        default=["done", "failed", "stopped"],
+        description="What it is told: done, when all is done; failed, when tasks failed or the run could "
+        "not go on; stopped, when it was interrupted or came to a limit.",
+        json_schema_extra={"minItems": 1},
+    )

@@ -1,0 +1,114 @@
+"""``output``, ``image`` and ``losses``: where results go, and in which form."""
+
+from __future__ import annotations
+
+import re
+from string import Formatter
+from typing import Annotated, Literal
+
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationInfo,
+)
+from pydantic_core import PydanticCustomError
+
+from jobs.spec.values import Section, shown
+from stylize.recipe import Recipe
+
+NAME_FIELDS = ("content", "style")
+"""What ``image.name`` can hold besides the recipe's knobs."""
+
+
+SHALLOW_FORMATS: list[JsonValue] = ["jpeg", "webp"]
+"""Which have no 16 bits per channel."""
+
+
+def _known_fields(template: str) -> str:
+    try:
+        parsed = [part for part in Formatter().parse(template) if part[1] is not None]
+    except ValueError as error:
+        raise PydanticCustomError(
+            "name", "is not a name with {fields} ({reason})", {"reason": str(error)}
+        ) from error
+    for _, name, width, conversion in parsed:
+        if name not in (*NAME_FIELDS, *Recipe.model_fields) or width or conversion:
+            raise PydanticCustomError(
+                "name",
+                "knows no {field}; it takes {content}, {style} and any knob of the recipe",
+                {"field": f"{{{name}}}"},
+            )
+    return template
+
+
+def _depth_of_format(bit_depth: int, others: ValidationInfo) -> int:
+    image_format = others.data.get("format")  # not there when it is wrong itself
+    if bit_depth == 16 and image_format in SHALLOW_FORMATS:
+        raise PydanticCustomError(
+            "bit_depth",
+            "16 is for png and tiff; {format} has 8 bits per channel",
+            {"format": image_format},
+        )
+    return bit_depth
+
+
+class ImageOptions(Section):
+    """How pictures are written."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "if": {"properties": {"format": {"enum": SHALLOW_FORMATS}}, "required": ["format"]},
+            "then": {"properties": {"bit_depth": {"const": 8}}},
+        }
+    )
+
+    format: Literal["png", "jpeg", "webp", "tiff"] = Field("png", description="File format.")
+    quality: int = Field(92, ge=1, le=100, description="Of jpeg and webp.")
+    bit_depth: Annotated[Literal[8, 16], AfterValidator(_depth_of_format)] = Field(
+        8, description="Bits per channel: 8, or 16 in png and tiff."
+    )
+    alpha: Literal["keep", "drop"] = Field(
+        "keep", description="Whether the content's transparency is kept (not in jpeg)."
+    )
+    name: Annotated[str, AfterValidator(_known_fields)] = Field(
+        "{content}--{style}",
+        min_length=1,
+        max_length=500,
+        description="Name of the picture before -<id>; {content}, {style} and any knob, as {size}.",
+    )
+
+
+class LossOptions(Section):
+    """The loss log."""
+
+    every: int = Field(10, ge=1, description="Log every so many steps (and the ends of each size).")
+
+
+OUTPUT_FIELDS = ("{date}", "{time}")
+"""What an output may hold that is another at every tick."""
+
+
+def known_place(output: str) -> str:
+    scheme, mark, rest = output.partition("://")
+    bare = output
+    for field in OUTPUT_FIELDS:
+        bare = bare.replace(field, "")
+    if "{" in bare or "}" in bare:
+        raise PydanticCustomError(
+            "output",
+            "{given} has other braces than {date} and {time}, which stand for those of the tick",
+            {"given": shown(output)},
+        )
+    if mark and scheme not in ("s3", "file"):
+        raise PydanticCustomError(
+            "output", "{scheme}:// cannot be written to; give a folder or s3://", {"scheme": scheme}
+        )
+    if scheme == "s3" and mark and not re.fullmatch(r"[\w.-]{3,255}", rest.partition("/")[0]):
+        raise PydanticCustomError(
+            "output",
+            "must read s3://bucket/prefix, where the bucket has at least three letters, digits, "
+            "'.', '_' or '-'; credentials do not belong in it",
+        )
+    return output

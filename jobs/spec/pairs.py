@@ -1,0 +1,112 @@
+"""``pairs`` and ``inputs``: which pictures are painted, and where they may come from."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+)
+from pydantic_core import PydanticCustomError
+
+from jobs.spec.styles import STYLE_SCHEMA, Patterns, Styles
+from jobs.spec.values import Section, one_or_more, replace_schema
+
+
+def _either(given: Any, others: ValidationInfo) -> Any:
+    """Content and style, or a manifest, whose rows name them."""
+    if "manifest" not in others.data:  # it is wrong itself
+        return given
+    if others.data["manifest"] is not None:
+        if given is not None:
+            raise PydanticCustomError(
+                "beside_manifest", "does not go with manifest:, whose rows say it"
+            )
+    elif given is None and others.field_name != "init":
+        raise PydanticCustomError("missing", "is required")
+    return given
+
+
+def _with_manifest(given: Any, others: ValidationInfo) -> Any:
+    if others.data.get("manifest", ()) is None:
+        raise PydanticCustomError("no_manifest", "is for a manifest:, and there is none")
+    return given
+
+
+class PairSet(Section):
+    """One entry of ``pairs``: pictures, the styles to paint them in, and how they combine; or a manifest
+    that names them row by row."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [
+                {
+                    "required": ["content", "style"],
+                    "not": {"anyOf": [{"required": ["manifest"]}, {"required": ["on_bad_row"]}]},
+                },
+                {
+                    "required": ["manifest"],
+                    "not": {
+                        "anyOf": [
+                            {"required": [key]} for key in ("content", "style", "combine", "init")
+                        ]
+                    },
+                },
+            ]
+        }
+    )
+
+    # First, for what else may be given depends on it.
+    manifest: Patterns | None = Field(
+        None,
+        description="Instead of content and style: a file with a pair in each row, or several: path, "
+        "glob, folder or s3://, of .csv, .tsv, .jsonl (each also .gz) or .parquet; columns content, "
+        "style and, where wanted, name, init and recipe.<knob>.",
+        json_schema_extra=lambda s: replace_schema(
+            s, one_or_more({"type": "string", "minLength": 1})
+        ),
+    )
+    on_bad_row: Annotated[Literal["fail", "skip"], AfterValidator(_with_manifest)] = Field(
+        "fail",
+        description="What becomes of a manifest's row that cannot be used. fail: the run ends; skip: "
+        "the row is told and left out.",
+    )
+    content: Annotated[Patterns | None, AfterValidator(_either)] = Field(
+        None,
+        validate_default=True,
+        description="Photos: path, glob, folder, s3:// prefix or glob, https:// URL, or a list.",
+        json_schema_extra=lambda s: replace_schema(
+            s, one_or_more({"type": "string", "minLength": 1})
+        ),
+    )
+    style: Annotated[Styles | None, AfterValidator(_either)] = Field(
+        None,
+        validate_default=True,
+        description="Paintings: the same, {picture: ..., mask: ...} for a part of the content, or "
+        "blend: {picture: share, ...} of several.",
+        json_schema_extra=lambda s: replace_schema(s, one_or_more(STYLE_SCHEMA)),
+    )
+    combine: Annotated[Literal["product", "zip"], AfterValidator(_either)] = Field(
+        "product",
+        description="product: every content in every style; zip: first with first, and so on.",
+    )
+    init: Annotated[str | None, AfterValidator(_either)] = Field(
+        None, min_length=1, description="The picture to start from; sets recipe.init to image."
+    )
+    recipe: dict[str, Any] = Field(default={}, description="Knobs for this entry, over the job's.")
+    sweep: dict[str, Any] = Field(
+        default={}, description="Knob: [values]; every combination is rendered."
+    )
+
+
+class InputOptions(Section):
+    """Where pictures may come from."""
+
+    allow_private: bool = Field(
+        False,
+        description="Fetch https:// pictures also from private addresses, which a job file could "
+        "otherwise use to look into the farm's own network.",
+    )

@@ -1,0 +1,232 @@
+"""How a style is written: a picture, one with a mask, or a blend."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, NamedTuple
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    InstanceOf,
+    PlainSerializer,
+)
+from pydantic_core import PydanticCustomError
+
+from jobs.spec.values import Section, shown
+
+
+class StylePart(NamedTuple):
+    """One picture of a style."""
+
+    uri: str
+    share: float
+    """Relative, among those with the same mask."""
+    mask: str | None = None
+    """A grey picture, white where the style applies; None: everywhere."""
+
+
+StyleMix = tuple[StylePart, ...]
+"""One style as it is rendered: the pictures it is blended from, with their shares."""
+
+
+MOST_SHARE = 1e9
+
+
+MASK_FIELD = "{content}"
+"""What in a mask stands for the content's name, so that one entry serves a folder of photos."""
+
+
+class StylePattern(NamedTuple):
+    """One style as it is written: patterns for uris. Blended, all they match make one style."""
+
+    parts: StyleMix
+    blended: bool
+
+
+def _as_list(value: object) -> list[object]:
+    return value if isinstance(value, list) else [value]
+
+
+def _pattern(item: object) -> object:
+    if not isinstance(item, str) or not item.strip():
+        raise PydanticCustomError(
+            "pictures", "{given} is not a path, glob, folder or URL", {"given": shown(item)}
+        )
+    return item
+
+
+def _mask(value: object) -> object:
+    if not isinstance(value, str) or not value.strip():
+        raise PydanticCustomError(
+            "mask", "{given} is not a path or URL of a picture", {"given": shown(value)}
+        )
+    if re.search("[{}]", value.replace(MASK_FIELD, "")):
+        raise PydanticCustomError(
+            "mask",
+            "{given} has other braces than {content}, which stands for the content's name",
+            {"given": shown(value)},
+        )
+    return value
+
+
+def _share(value: object) -> object:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not 0 < value <= MOST_SHARE:  # type: ignore[operator]
+        raise PydanticCustomError(
+            "share",
+            "{given} is not a share: give a number above 0, at most {most}",
+            {"given": shown(value), "most": f"{MOST_SHARE:,.0f}"},
+        )
+    return value
+
+
+def _blend_part(value: object) -> object:
+    return value if isinstance(value, dict | BlendPart) else {"share": _share(value)}
+
+
+def _all_named(parts: dict[str, BlendPart]) -> dict[str, BlendPart]:
+    if not parts or not all(picture.strip() for picture in parts):
+        raise PydanticCustomError("blend", "takes pictures, each with its share: {wave.jpg: 0.7}")
+    return parts
+
+
+Mask = Annotated[str, BeforeValidator(_mask)]
+
+
+class StylePicture(Section):
+    """A style that is one picture (or each that a pattern matches), with a mask."""
+
+    picture: Annotated[str, BeforeValidator(_pattern)]
+    mask: Mask | None = None
+
+
+class BlendPart(Section):
+    """What a blend says of one of its pictures."""
+
+    share: Annotated[float, BeforeValidator(_share)] = 1.0
+    mask: Mask | None = None
+
+
+class _Blend(Section):
+    blend: Annotated[
+        dict[str, Annotated[BlendPart, BeforeValidator(_blend_part)]], AfterValidator(_all_named)
+    ]
+
+
+def _style(item: object) -> object:
+    """A style as written -> StylePattern. Errors of the parts keep their places below the style's."""
+    if isinstance(item, StylePattern):
+        return item
+    if isinstance(item, str) and item.strip():
+        return StylePattern((StylePart(item, 1.0),), blended=False)
+    if isinstance(item, dict) and "blend" in item:
+        if len(item) > 1:
+            beside = ", ".join(f"{key}:" for key in item if key != "blend")
+            raise PydanticCustomError(
+                "blend",
+                "blend: takes nothing beside it, but here is {beside}; a mask: goes with its picture",
+                {"beside": beside},
+            )
+        parts = _Blend.model_validate(item).blend.items()
+        mix = tuple(StylePart(picture, part.share, part.mask) for picture, part in parts)
+        return StylePattern(mix, blended=True)
+    if isinstance(item, dict) and not set(item).isdisjoint(StylePicture.model_fields):
+        one = StylePicture.model_validate(item)
+        return StylePattern((StylePart(one.picture, 1.0, one.mask),), blended=False)
+    raise PydanticCustomError(
+        "style",
+        "{given} is not a style: give a path, glob, folder or URL, picture: with mask:, or blend: "
+        "with pictures and shares",
+        {"given": shown(item)},
+    )
+
+
+def _style_as_written(style: StylePattern) -> object:
+    if style.blended:
+        return {
+            "blend": {
+                uri: share if mask is None else {"share": share, "mask": mask}
+                for uri, share, mask in style.parts
+            }
+        }
+    ((uri, _, mask),) = style.parts
+    return uri if mask is None else {"picture": uri, "mask": mask}
+
+
+def _some(value: list[Any]) -> list[Any]:
+    if not value:
+        raise PydanticCustomError("empty", "is empty; give at least one picture")
+    return value
+
+
+_MASK_SCHEMA: dict[str, Any] = {
+    "type": ["string", "null"],
+    "pattern": r"^([^{}]|\{content\})+$",
+    "description": "A grey picture, white where this style applies, of the content's proportions: path "
+    "or URL; {content} stands for the content's name.",
+}
+
+
+_SHARE_SCHEMA: dict[str, Any] = {
+    "type": "number",
+    "exclusiveMinimum": 0,
+    "maximum": MOST_SHARE,
+    "description": "How much of it, among the pictures with the same mask.",
+}
+
+
+def _object_schema(properties: dict[str, Any], *required: str) -> dict[str, Any]:
+    schema = {"type": "object", "additionalProperties": False, "properties": properties}
+    return schema | ({"required": list(required)} if required else {})
+
+
+STYLE_SCHEMA: dict[str, Any] = {
+    "anyOf": [
+        {"type": "string", "minLength": 1},
+        _object_schema(
+            {
+                "picture": {
+                    "type": "string",
+                    "minLength": 1,
+                    "description": "The painting: path, glob, folder or URL.",
+                },
+                "mask": _MASK_SCHEMA,
+            },
+            "picture",
+        ),
+        _object_schema(
+            {
+                "blend": {
+                    "type": "object",
+                    "additionalProperties": {
+                        "anyOf": [
+                            _SHARE_SCHEMA,
+                            _object_schema({"share": _SHARE_SCHEMA, "mask": _MASK_SCHEMA}),
+                        ]
+                    },
+                    "minProperties": 1,
+                }
+            },
+            "blend",
+        ),
+    ]
+}
+
+
+Patterns = Annotated[
+    list[Annotated[str, BeforeValidator(_pattern)]],
+    BeforeValidator(_as_list),
+    AfterValidator(_some),
+]
+
+
+Styles = Annotated[
+    list[
+        Annotated[
+            InstanceOf[StylePattern], BeforeValidator(_style), PlainSerializer(_style_as_written)
+        ]
+    ],
+    BeforeValidator(_as_list),
+    AfterValidator(_some),
+]
