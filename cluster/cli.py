@@ -41,7 +41,7 @@ from cluster.options import (
 if TYPE_CHECKING:
     from cluster.events import Event
     from cluster.run import RunOptions
-    from jobs.load import Job
+    from jobs.jobfile.job import Job
 
 app = typer.Typer(
     name="stylefarm",
@@ -127,7 +127,7 @@ def plan(
     from cluster.plan_text import to_text
     from cluster.run import open_agenda
     from jobs.errors import UsageError
-    from jobs.load import load_job
+    from jobs.jobfile.load import load_job
 
     if price is not None and not math.isfinite(price):
         raise UsageError(f"--price-per-gpu-hour {price} is no price")
@@ -193,7 +193,7 @@ def run(
     """
     from cluster.run import RunOptions
     from jobs.errors import UsageError
-    from jobs.load import load_job
+    from jobs.jobfile.load import load_job
 
     if brief and not as_json:
         raise UsageError("--brief is for --json, which is not given")
@@ -403,7 +403,7 @@ def doctor(
     from dataclasses import asdict
 
     from cluster.doctor import examine
-    from jobs.load import load_job
+    from jobs.jobfile.load import load_job
 
     loaded = load_job(job) if job else None
     well = True

@@ -36,9 +36,10 @@ from cluster.tick_run import (
     read_result,
 )
 from cluster.ticks import next_tick
-from jobs.dates import schedule_of, wall_text
 from jobs.errors import JobFileError, ObjectNotFoundError, StylefarmError, UsageError
-from jobs.load import Job, read_job
+from jobs.jobfile.dated_output import schedule_of, wall_text
+from jobs.jobfile.job import Job
+from jobs.jobfile.parse import read_job
 from jobs.spec.schedule import Schedule
 from jobs.storage.folder import FolderStorage
 

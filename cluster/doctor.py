@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from jobs.errors import StylefarmError
-from jobs.load import Job
+from jobs.jobfile.job import Job
 from stylize.errors import StylizeError
 from stylize.recipe import Recipe
 
@@ -71,7 +71,7 @@ def _weights(recipe: Recipe, job: Job | None) -> str:
 
 
 def _storage(job: Job) -> str:
-    from jobs.load import open_output
+    from jobs.jobfile.job import open_output
 
     storage = open_output(job)
     storage.check()

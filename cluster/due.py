@@ -10,9 +10,9 @@ import sys
 from datetime import datetime, timedelta, timezone
 
 from cluster.ticks import next_tick
-from jobs.dates import schedule_of
 from jobs.errors import StylefarmError
-from jobs.load import read_job
+from jobs.jobfile.dated_output import schedule_of
+from jobs.jobfile.parse import read_job
 from jobs.spec.schedule import Schedule
 
 SLACK = timedelta(seconds=60)

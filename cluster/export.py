@@ -20,9 +20,9 @@ import yaml
 from cluster.on_calendar import cron_of, on_calendar
 from cluster.parcel import pack
 from cluster.tick_run import STOP_SECONDS, Command
-from jobs.dates import schedule_of
 from jobs.errors import UsageError
-from jobs.load import Job
+from jobs.jobfile.dated_output import schedule_of
+from jobs.jobfile.job import Job
 
 HEAD = "http://stylefarm-head-svc:8265"
 """The dashboard of ``cluster/deploy/raycluster.yaml``, in its own namespace."""

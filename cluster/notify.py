@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from cluster.events import Event, Finished, Listener, WebhookFailed
 from jobs.errors import JobFileError, StylefarmError
-from jobs.load import Job
+from jobs.jobfile.job import Job
 from jobs.spec.notify import Notify
 
 log = logging.getLogger(__name__)

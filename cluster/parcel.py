@@ -25,10 +25,10 @@ from typing import Literal
 from jobs.draft import Draft
 from jobs.errors import InputError, JobFileError, Problem, UsageError
 from jobs.inputs import Inputs
-from jobs.load import Job
+from jobs.jobfile.job import Job
+from jobs.jobfile.yaml_source import FieldPath
 from jobs.manifest import is_manifest
 from jobs.rows import ManifestSet, find_manifests
-from jobs.source import FieldPath
 from jobs.spec.pairs import PairSet
 from jobs.spec.styles import MASK_FIELD
 from jobs.storage.base import local_path

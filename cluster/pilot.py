@@ -16,7 +16,7 @@ from cluster.messages import DeviceInfo
 from cluster.renderer import Order, Painter
 from jobs.errors import InputError, StorageError, UsageError
 from jobs.inputs import Inputs
-from jobs.load import Job
+from jobs.jobfile.job import Job
 from jobs.tasks import Task
 from jobs.web import display
 from stylize.errors import PictureError

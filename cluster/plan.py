@@ -14,11 +14,11 @@ import numpy as np
 from jobs.agenda import Agenda, BadRows
 from jobs.draft import Draft
 from jobs.idset import IdTable
+from jobs.jobfile.job import open_output
+from jobs.jobfile.yaml_source import FieldPath
 from jobs.ledger import ABSENT, CODES, FAILED, Ledger
-from jobs.load import open_output
 from jobs.proofs import Proofs, have_other_size, proofs_of, wanted_size
 from jobs.records import Records
-from jobs.source import FieldPath
 from jobs.spec.styles import StyleMix
 from stylize.memory import history_bytes, predict_bytes
 from stylize.recipe import Recipe

@@ -6,9 +6,11 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from jobs import dates
 from jobs.errors import ObjectNotFoundError, UsageError
-from jobs.load import Job, load_job, open_output, read_job
+from jobs.jobfile import dated_output
+from jobs.jobfile.job import Job, open_output
+from jobs.jobfile.load import load_job
+from jobs.jobfile.parse import read_job
 from jobs.proofs import proofs_of
 from jobs.storage import keys
 from jobs.storage.base import Storage, StorageOptions
@@ -49,11 +51,11 @@ def job_of(output: str, endpoint_url: str | None) -> Job:
 
 def _dated_as(job: Job, url: str) -> Job:
     """A job whose output is dated, with the output that is meant."""
-    if not dates.is_dated(job):
+    if not dated_output.is_dated(job):
         return job
     written = open_output(job).url
-    if not dates.pattern_of(written.rstrip("/")).fullmatch(url.rstrip("/")):
-        return dates.dated(job, dates.now())
+    if not dated_output.pattern_of(written.rstrip("/")).fullmatch(url.rstrip("/")):
+        return dated_output.dated(job, dated_output.now())
     return replace(job, spec=job.spec.model_copy(update={"output": url}))
 
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from cluster.standing import Standing
     from cluster.submission import Submission
     from cluster.submit import Head
-    from jobs.load import Job
+    from jobs.jobfile.job import Job
     from jobs.storage.base import Storage
 
 EXIT_INTERRUPTED = 130
@@ -146,15 +146,15 @@ def submit(
     from cluster.interrupts import let_through
     from cluster.parcel import pack
     from cluster.submission import forerunners
-    from jobs import dates
     from jobs.errors import UsageError
-    from jobs.load import read_job
+    from jobs.jobfile import dated_output
+    from jobs.jobfile.parse import read_job
     from jobs.proofs import ALL, proofs_of, read_selection
 
     let_through()  # a clock may have started this
-    moment = at or dates.now().isoformat(timespec="seconds")
+    moment = at or dated_output.now().isoformat(timespec="seconds")
     written = read_job(job)
-    loaded = dates.dated_at(written, moment)
+    loaded = dated_output.dated_at(written, moment)
     check_proof_options(proof, proof_size, select)
     chosen = None if select is None else read_selection(select)
     if allow_local and ship_inputs:
@@ -181,7 +181,7 @@ def submit(
         *(("--if-changed",) if if_changed else ()),
     ]
     # Wherever and whenever it begins there, it renders to the output of this moment.
-    when = ("--at", moment) if dates.is_dated(written) else ()
+    when = ("--at", moment) if dated_output.is_dated(written) else ()
     if parcel.size > 1_000_000:
         _tell(f"sending {len(parcel.files)} files, {parcel.size / 1e6:,.1f} MB ...")
     rendered = proofs_of(loaded) if proof else loaded
@@ -330,7 +330,8 @@ def _find(name: str, address: str | None) -> _Target:
     """The submission, or the job and its output, that a name means. A job file needs no cluster."""
     from cluster.submission import find_address, id_of
     from jobs.errors import ClusterError, UsageError
-    from jobs.load import load_job, open_output
+    from jobs.jobfile.job import open_output
+    from jobs.jobfile.load import load_job
 
     target = _Target()
     if not _is_job_file(name):
@@ -358,7 +359,7 @@ def _find(name: str, address: str | None) -> _Target:
 def _submission(name: str, address: str | None) -> tuple[Head, Submission]:
     from cluster.submission import id_of
     from cluster.submit import Head
-    from jobs.load import load_job
+    from jobs.jobfile.load import load_job
 
     wanted = id_of(load_job(name)) if _is_job_file(name) else name
     head = Head(_address(address))

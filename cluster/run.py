@@ -33,8 +33,8 @@ from cluster.pool import InlinePool, Pool
 from jobs.agenda import Agenda, BadRows, Census
 from jobs.changes import find_changes
 from jobs.errors import JobFileError, ObjectNotFoundError, StorageError, UsageError
+from jobs.jobfile.job import Job, open_output
 from jobs.ledger import ABSENT, Ledger
-from jobs.load import Job, open_output
 from jobs.proofs import (
     Proofs,
     Selection,

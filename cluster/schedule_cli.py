@@ -212,8 +212,8 @@ def _short(moment: str | None) -> str:
 
 def _show_next(jobs: list[Path], count: int, as_json: bool) -> None:
     from cluster.catch_up import upcoming
-    from jobs.dates import schedule_of, wall_text
-    from jobs.load import read_job
+    from jobs.jobfile.dated_output import schedule_of, wall_text
+    from jobs.jobfile.parse import read_job
 
     for file in jobs:
         job = read_job(file)
@@ -229,7 +229,7 @@ def _export(
 ) -> None:
     from cluster import export
     from jobs.errors import UsageError
-    from jobs.load import read_job
+    from jobs.jobfile.parse import read_job
 
     if image is not None and kind != "kubernetes":
         raise UsageError("--image is for --export kubernetes")

@@ -18,7 +18,7 @@ from cluster.events import Finished, Live, from_json
 from cluster.live import QUIET_SECONDS, read_live
 from cluster.run import open_agenda
 from jobs.errors import ClusterError, StorageError, StylefarmError, printable
-from jobs.load import Job
+from jobs.jobfile.job import Job
 from jobs.parallel import parallel_map
 from jobs.records import Records
 from jobs.storage import keys

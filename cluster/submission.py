@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from jobs import dates
 from jobs.errors import ClusterError, UsageError
-from jobs.load import Job
+from jobs.jobfile import dated_output
+from jobs.jobfile.job import Job
 from jobs.storage.base import StorageOptions, local_path
 
 ADDRESSES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
@@ -136,7 +136,7 @@ def forerunners(job: Job, submissions: Iterable[Submission]) -> list[Submission]
 
     Its id does not tell: each tick of a dated output has another, and so has a job that was edited meanwhile.
     """
-    outputs = dates.pattern_of(output_of(job))
+    outputs = dated_output.pattern_of(output_of(job))
     return [
         found
         for found in submissions

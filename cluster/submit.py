@@ -35,7 +35,7 @@ from cluster.submission import (
     submission_of,
 )
 from jobs.errors import ClusterError, UsageError
-from jobs.load import Job
+from jobs.jobfile.job import Job
 
 KNOCK_SECONDS = 10.0
 REQUEST_SECONDS = 120.0

@@ -19,8 +19,8 @@ import psutil
 from cluster.events import Finished, TaskFailed, from_json
 from cluster.history import Outcome
 from cluster.interrupts import held_back
-from jobs.dates import schedule_of
-from jobs.load import Job
+from jobs.jobfile.dated_output import schedule_of
+from jobs.jobfile.job import Job
 
 INTERRUPTED = 130
 

@@ -15,8 +15,8 @@ from jobs.draft import Draft
 from jobs.errors import JobFileError, Problem
 from jobs.idset import IdSet
 from jobs.inputs import Inputs
+from jobs.jobfile.job import Job
 from jobs.ledger import ABSENT, DONE, FAILED, Ledger
-from jobs.load import Job
 from jobs.rows import KNOB, ManifestSet, find_manifests
 from jobs.tasks import PictureSet, Task, look_up_pair, make_task
 from stylize.recipe import Recipe

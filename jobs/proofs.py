@@ -15,7 +15,7 @@ from pathlib import Path
 
 from jobs.draft import Draft, Kind
 from jobs.errors import ObjectNotFoundError, UsageError
-from jobs.load import Job
+from jobs.jobfile.job import Job
 from jobs.records import Records
 from jobs.spec.output import ImageOptions
 from jobs.storage import keys

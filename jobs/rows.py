@@ -20,9 +20,11 @@ from pydantic import TypeAdapter, ValidationError
 from jobs.draft import Draft, Kind
 from jobs.errors import InputError, JobFileError, Problem
 from jobs.inputs import Inputs
-from jobs.load import Job, complaints, sweep_combinations
+from jobs.jobfile.job import Job
+from jobs.jobfile.messages import complaints
+from jobs.jobfile.recipes import sweep_combinations
+from jobs.jobfile.yaml_source import FieldPath
 from jobs.manifest import BadRow, Manifest, Row, is_manifest
-from jobs.source import FieldPath
 from jobs.spec.styles import StyleMix, StylePart, Styles
 from jobs.tasks import for_content
 from stylize.recipe import Recipe, resolve

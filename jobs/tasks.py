@@ -18,8 +18,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from jobs.draft import Draft, Kind
 from jobs.errors import InputError, JobFileError, Problem, printable
-from jobs.load import Job, sweep_combinations
-from jobs.source import FieldPath
+from jobs.jobfile.job import Job
+from jobs.jobfile.recipes import sweep_combinations
+from jobs.jobfile.yaml_source import FieldPath
 from jobs.spec.pairs import PairSet
 from jobs.spec.styles import MASK_FIELD, StyleMix, StylePart
 from jobs.storage.keys import safe_name

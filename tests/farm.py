@@ -19,7 +19,8 @@ from PIL import Image
 from cluster.messages import Assignment, DeviceInfo, Outcome, WorkerSetup
 from cluster.renderer import Encoded, Order, Painted, ShouldStop
 from cluster.worker import Worker
-from jobs.load import Job, load_job
+from jobs.jobfile.job import Job
+from jobs.jobfile.load import load_job
 from jobs.losslog import LossRow
 from jobs.records import Records
 from jobs.spec.output import ImageOptions

@@ -11,7 +11,7 @@ import typer
 import yaml
 
 from cluster.cli import app
-from jobs.load import parse_job
+from jobs.jobfile.parse import parse_job
 from jobs.spec.job import SECTIONS
 from tests.farm import stylefarm
 

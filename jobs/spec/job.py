@@ -1,4 +1,4 @@
-"""The job file's models. Reading it, and turning what is wrong into sentences, is ``jobs.load``.
+"""The job file's models. Reading it, and turning what is wrong into sentences, is ``jobs.jobfile.parse``.
 
 The recipe is kept as the partial mapping the user wrote: it becomes a ``stylize.recipe.Recipe`` only
 when job, pair and sweep are laid over one another.

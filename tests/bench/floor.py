@@ -125,7 +125,7 @@ class Floor:
         from cluster import ray_cluster
         from cluster.events import Event, TaskDone
         from cluster.run import RunOptions, run_job
-        from jobs.load import load_job
+        from jobs.jobfile.load import load_job
 
         count = gpus or self.workers
 
@@ -156,7 +156,7 @@ class Floor:
 
     def renders(self) -> dict[str, list[tuple[float, float]]]:
         """When each worker held its device, from begin to end, as the records tell."""
-        from jobs.load import load_job
+        from jobs.jobfile.load import load_job
         from jobs.records import Records
         from jobs.storage.open import open_storage
 

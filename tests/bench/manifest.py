@@ -102,8 +102,8 @@ def plan(folder: Path, tasks: int) -> Iterator[Figure]:
 def first(folder: Path, tasks: int) -> Iterator[Figure]:
     """As the driver takes it, while the rest of the manifest is read."""
     from cluster.run import open_agenda
+    from jobs.jobfile.load import load_job
     from jobs.ledger import Ledger
-    from jobs.load import load_job
     from jobs.reader import Reader
 
     job = load_job(write_job(folder, tasks))
@@ -118,8 +118,8 @@ def drafts(job: Path) -> Iterator[str]:
     """The ids of a job."""
     from cluster.run import open_agenda
     from jobs.agenda import BadRows
+    from jobs.jobfile.load import load_job
     from jobs.ledger import Ledger
-    from jobs.load import load_job
 
     agenda = open_agenda(load_job(job))
     for draft, _ in agenda.drafts(Ledger.of({}), BadRows()):

@@ -13,8 +13,9 @@ from cluster.messages import Assignment, Outcome, WorkerSetup
 from cluster.run import PAINTER, open_agenda
 from cluster.worker import Worker
 from jobs import losslog
+from jobs.jobfile.job import Job
+from jobs.jobfile.load import load_job
 from jobs.ledger import Ledger
-from jobs.load import Job, load_job
 from jobs.records import Records
 from jobs.storage import keys
 from jobs.storage.base import Storage

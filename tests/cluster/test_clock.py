@@ -16,8 +16,8 @@ from cluster import clock as module
 from cluster.clock import Clock, Command
 from cluster.history import stamp
 from cluster.tick_run import Mark, TickRun, read_result
-from jobs import dates
-from jobs.load import read_job
+from jobs.jobfile import dated_output
+from jobs.jobfile.parse import read_job
 from tests.farm import write_job
 
 
@@ -79,7 +79,7 @@ def test_a_run_hears_what_came_while_it_was_only_starting(tmp_path, number):
         job = read_job(
             write_job(tmp_path / f"{k}", recipe={"steps": 100_000}, schedule={"every": "1d"})
         )
-        planned = dates.now()
+        planned = dated_output.now()
         mark = Mark(stamp(planned), stamp(planned), str(tmp_path / f"{k}.log"))
         words = Command(options=("--pool", "inline")).words(job, planned)
         run = TickRun.start(words, planned, mark, tmp_path)
@@ -99,7 +99,7 @@ def test_a_submission_hears_it_too(tmp_path, number):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         knobs = {"output": str(tmp_path / "out"), "schedule": {"every": "1d"}}
         job = read_job(write_job(tmp_path / "job", photos=1, styles=1, **knobs))
-        planned = dates.now()
+        planned = dated_output.now()
         mark = Mark(stamp(planned), stamp(planned), str(tmp_path / "log"))
         command = Command(f"http://127.0.0.1:{silent.getsockname()[1]}", ["--ship-inputs"])
         began = time.monotonic()

@@ -23,7 +23,7 @@ import yaml
 from cluster import leave
 from cluster.cli import app
 from cluster.metrics import COUNTERS, GAUGES, HISTOGRAMS, TAG
-from jobs.load import parse_job
+from jobs.jobfile.parse import parse_job
 from tests.farm import ROOT, wait_for
 
 DEPLOY = ROOT / "cluster" / "deploy"

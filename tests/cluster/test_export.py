@@ -20,7 +20,8 @@ from cluster.tick_run import Command
 from cluster.ticks import next_tick
 from jobs.cron import parse_cron
 from jobs.errors import JobFileError, UsageError
-from jobs.load import Job, load_job
+from jobs.jobfile.job import Job
+from jobs.jobfile.load import load_job
 from jobs.spec.schedule import Schedule
 from tests.farm import ROOT
 

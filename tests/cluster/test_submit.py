@@ -29,7 +29,8 @@ from cluster.submission import (
     submission_of,
 )
 from jobs.errors import JobFileError, UsageError
-from jobs.load import load_job, read_job
+from jobs.jobfile.load import load_job
+from jobs.jobfile.parse import read_job
 from jobs.storage.base import StorageOptions
 from jobs.storage.open import open_storage
 from tests.farm import ROOT, picture, stylefarm, write_job

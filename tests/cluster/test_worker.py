@@ -20,7 +20,7 @@ from cluster.renderer import Painted
 from cluster.run import PAINTER, open_agenda
 from cluster.worker import Worker
 from jobs import losslog
-from jobs.load import load_job
+from jobs.jobfile.load import load_job
 from jobs.storage import keys
 from jobs.storage.open import open_storage
 from stylize.render.checkpoint import Checkpoint

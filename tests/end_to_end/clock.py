@@ -41,7 +41,7 @@ def tick(folder: Path, planned: str, seconds: float, status: int) -> int:
 def clock(state: Path, jobs: list[Path], seconds: float, status: int) -> int:
     """The clock itself, as the command starts it."""
     from cluster.clock import Clock, Command
-    from jobs.load import Job
+    from jobs.jobfile.job import Job
 
     class Quick(Command):
         def words(self, job: Job, planned: datetime) -> list[str]:

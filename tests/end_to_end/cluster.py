@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 from ray import cluster_utils
 
-from jobs.load import Job
+from jobs.jobfile.job import Job
 from tests.farm import ROOT, chained, write_stand_in_job
 
 GPUS = 4

@@ -24,7 +24,7 @@ import cluster.run
 import jobs.storage.folder
 from cluster.events import Event, TaskDone
 from cluster.run import RunOptions, run_job
-from jobs.load import load_job
+from jobs.jobfile.load import load_job
 from jobs.storage.folder import FolderStorage
 from jobs.storage.s3 import S3Storage
 from tests.farm import STAND_IN

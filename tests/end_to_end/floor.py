@@ -15,7 +15,7 @@ import cluster.run
 from cluster.events import Event, to_json
 from cluster.interrupts import Interrupts
 from cluster.run import RunOptions, run_job
-from jobs.load import load_job
+from jobs.jobfile.load import load_job
 from tests.farm import STAND_IN
 
 

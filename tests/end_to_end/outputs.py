@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from jobs.load import load_job
+from jobs.jobfile.load import load_job
 from jobs.records import Records
 from jobs.storage import keys
 from jobs.storage.base import Storage

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from jobs.load import Job
+from jobs.jobfile.job import Job
 from jobs.records import Records
 from jobs.storage.folder import FolderStorage
 from jobs.storage.open import open_storage

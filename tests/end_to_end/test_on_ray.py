@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from cluster import ray_cluster
-from jobs.load import load_job
+from jobs.jobfile.load import load_job
 from jobs.records import Records
 from jobs.storage.open import open_storage
 from tests.end_to_end.cluster import title

@@ -16,7 +16,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from jobs.load import load_job
+from jobs.jobfile.load import load_job
 from jobs.records import Records
 from jobs.storage.open import open_storage
 from tests.farm import command, picture, records_of, stylefarm, wait_for, write_job

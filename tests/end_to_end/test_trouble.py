@@ -15,7 +15,7 @@ import pytest
 from cluster.events import Event, TaskDone
 from cluster.run import RunOptions, run_job
 from jobs.errors import LeaseLostError
-from jobs.load import load_job
+from jobs.jobfile.load import load_job
 from jobs.records import Records
 from jobs.storage import keys
 from jobs.storage.lease import Lease

@@ -11,7 +11,8 @@ import pytest
 
 from jobs.errors import JobFileError
 from jobs.inputs import Inputs
-from jobs.load import Job, parse_job
+from jobs.jobfile.job import Job
+from jobs.jobfile.parse import parse_job
 from jobs.tasks import Task, TaskRecord, expand, look_up
 from stylize.recipe import Recipe
 

@@ -12,8 +12,8 @@ from jobs.agenda import Agenda, Census
 from jobs.errors import JobFileError, UsageError
 from jobs.examples.paintings import NAMES
 from jobs.examples.starter import write_starter
+from jobs.jobfile.load import load_job
 from jobs.ledger import Ledger, Status
-from jobs.load import load_job
 from stylize.recipe import Recipe
 from tests.jobs.support import read, touch
 from tests.rigs import missing

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from jobs.errors import JobFileError
-from jobs.source import read_yaml
+from jobs.jobfile.yaml_source import read_yaml
 from jobs.spec.job import SECTIONS
 from jobs.spec.json_schema import json_schema
 from stylize.recipe import Recipe

@@ -15,7 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jobs.errors import JobFileError
-from jobs.load import load_job, parse_job
+from jobs.jobfile.load import load_job
+from jobs.jobfile.parse import parse_job
 from jobs.spec.job import SECTIONS
 from jobs.spec.styles import StylePart, StylePattern
 from stylize.recipe import Recipe
@@ -698,7 +699,7 @@ def test_bombs_are_refused_at_once(text: str) -> None:
         "name: !!python/object/apply:os.mkdir [{}]",
         "recipe: !!python/object/apply:os.mkdir [{}]",
         "recipe: !!python/object/new:os.mkdir {{args: [{}]}}",
-        "recipe: !!python/object:jobs.load.Job {{size: 64}}",
+        "recipe: !!python/object:jobs.jobfile.job.Job {{size: 64}}",
         "recipe: {{style_layers: !!python/tuple [conv1_1]}}",
         "recipe: !!set {{}}",
     ],

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from jobs.dates import dated, pattern_of, read_moment, zone_of
 from jobs.errors import UsageError
-from jobs.load import load_job
+from jobs.jobfile.dated_output import dated, pattern_of, read_moment, zone_of
+from jobs.jobfile.load import load_job
 from jobs.time_zones import find_zone
 from tests.jobs.support import read, refusal
 

@@ -9,14 +9,11 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from datetime import date, datetime, time, timezone, tzinfo
-from typing import TYPE_CHECKING
 
 from jobs.errors import JobFileError, UsageError
+from jobs.jobfile.job import Job
+from jobs.spec.schedule import Schedule
 from jobs.time_zones import find_zone
-
-if TYPE_CHECKING:
-    from jobs.load import Job
-    from jobs.spec.schedule import Schedule
 
 _FIELDS = {"date": r"\d{4}-\d\d-\d\d", "time": r"\d\d-\d\d-\d\d(?:[+-]\d{4})?"}
 

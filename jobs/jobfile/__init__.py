@@ -1,0 +1,1 @@
+"""From job.yaml to a Job, or to every problem in it with its line."""

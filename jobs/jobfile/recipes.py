@@ -1,0 +1,133 @@
+"""The recipes that job, entries and sweeps make together, and what is wrong with them."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from jobs.errors import Problem
+from jobs.jobfile.messages import located_problems, unknown_key
+from jobs.jobfile.yaml_source import FieldPath, Source, field_name
+from stylize.recipe import Recipe, resolve
+
+SWEEP_LIMIT = 100_000
+
+
+def sweep_combinations(sweep: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Every combination of a sweep, as partial recipes; one empty one without a sweep."""
+    for values in itertools.product(*sweep.values()):
+        yield dict(zip(sweep, values, strict=True))
+
+
+def recipe_problems(source: Source, values: Mapping[str, Any]) -> list[Problem]:
+    """Check every recipe that job, pairs and sweeps make together, each value where it was written."""
+    job = _mapping(values.get("recipe"))
+    problems = _value_problems(source, ("recipe",), job)
+    sound = {knob: value for knob, value in job.items() if not _is_wrong(knob, value)}
+    pairs = values.get("pairs")
+    for k, pair in enumerate(pairs if isinstance(pairs, list) else []):
+        if not isinstance(pair, dict):
+            continue
+        place: FieldPath = ("pairs", k)
+        own, sweep = _mapping(pair.get("recipe")), _mapping(pair.get("sweep"))
+        found = _value_problems(source, (*place, "recipe"), own)
+        found += _sweep_problems(source, (*place, "sweep"), sweep)
+        found += _init_problems(
+            source, place, {**job, **own}, sweep, pair.get("init"), pair.get("manifest")
+        )
+        if not found:
+            at = (*place, "sweep") if sweep else (*place, "recipe") if own else ("recipe",)
+            found = _combination_problems(source, at, {**sound, **own}, sweep, pair.get("init"))
+        problems += found
+    return problems
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    """``value`` where it is a mapping; the models say what is wrong with others."""
+    return value if isinstance(value, dict) else {}
+
+
+def _is_wrong(knob: str, value: object) -> bool:
+    try:
+        resolve({knob: value})
+    except ValidationError as error:
+        return any(detail["loc"] for detail in error.errors(include_url=False))
+    return False
+
+
+def _value_problems(source: Source, place: FieldPath, patch: Mapping[str, Any]) -> list[Problem]:
+    """What is wrong with single values of a partial recipe; how they go together is judged later."""
+    try:
+        resolve(patch)
+    except ValidationError as error:
+        return [problem for problem, loc in located_problems(source, error, place) if loc]
+    return []
+
+
+def _sweep_problems(source: Source, place: FieldPath, sweep: Mapping[str, Any]) -> list[Problem]:
+    problems = []
+    for knob, options in sweep.items():
+        here = (*place, knob)
+        if knob not in Recipe.model_fields:
+            problems.append(source.problem(here, unknown_key(knob, Recipe.model_fields)))
+        elif not isinstance(options, list) or not options:
+            problems.append(source.problem(here, "takes a list of values, e.g. [1, 10]"))
+        else:
+            for k, option in enumerate(options):
+                for problem in _value_problems(source, here, {knob: option}):
+                    at = (*here, k)
+                    problems.append(
+                        Problem(problem.file, source.line(at), field_name(at), problem.message)
+                    )
+    size = math.prod(len(v) for v in sweep.values() if isinstance(v, list))
+    if size > SWEEP_LIMIT:
+        problems.append(
+            source.problem(place, f"has {size:,} combinations; at most {SWEEP_LIMIT:,}")
+        )
+    return problems
+
+
+def _combination_problems(
+    source: Source, place: FieldPath, under: Mapping[str, Any], sweep: Mapping[str, Any], init: Any
+) -> list[Problem]:
+    """What is wrong between knobs, in the first combination where something is."""
+    start = {} if init is None else {"init": "image"}
+    for combination in sweep_combinations(sweep):
+        try:
+            resolve(under, combination, start)
+        except ValidationError as error:
+            about = f"with {combination}: " if combination else ""
+            return [
+                Problem(p.file, source.line(place), field_name(place), about + p.message)
+                for p, _ in located_problems(source, error, place)
+            ]
+    return []
+
+
+def _init_problems(
+    source: Source,
+    place: FieldPath,
+    recipe: Mapping[str, Any],
+    sweep: Mapping[str, Any],
+    init: Any,
+    manifest: Any,
+) -> list[Problem]:
+    if manifest is not None:
+        return []  # its rows say
+    swept = sweep.get("init")
+    asked = [*(swept if isinstance(swept, list) else []), recipe.get("init")]
+    if init is None and "image" in asked:
+        return [
+            source.problem(
+                (*place, "recipe", "init"), "image needs init: PICTURE beside content and style"
+            )
+        ]
+    if init is not None and any(value not in (None, "image") for value in asked):
+        return [
+            source.problem((*place, "init"), "is a picture, but recipe.init asks for another start")
+        ]
+    return []
