@@ -20,11 +20,11 @@ from jobs.errors import (
     StorageUnreachableError,
     printable,
 )
-from jobs.inputs import InputData
+from jobs.inputs.addresses import display
+from jobs.inputs.reader import InputData
 from jobs.losslog import LossLog
 from jobs.storage.base import Storage
 from jobs.tasks import AttemptRecord, InputRecord, TaskRecord
-from jobs.web import display
 from stylize.errors import (
     DivergedError,
     InterruptedRender,

@@ -24,7 +24,7 @@ from typing import Literal
 
 from jobs.draft import Draft
 from jobs.errors import InputError, JobFileError, Problem, UsageError
-from jobs.inputs import Inputs
+from jobs.inputs.reader import Inputs
 from jobs.jobfile.job import Job
 from jobs.jobfile.yaml_source import FieldPath
 from jobs.manifest import is_manifest

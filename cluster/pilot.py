@@ -15,10 +15,10 @@ from typing import Any
 from cluster.messages import DeviceInfo
 from cluster.renderer import Order, Painter
 from jobs.errors import InputError, StorageError, UsageError
-from jobs.inputs import Inputs
+from jobs.inputs.addresses import display
+from jobs.inputs.reader import Inputs
 from jobs.jobfile.job import Job
 from jobs.tasks import Task
-from jobs.web import display
 from stylize.errors import PictureError
 from stylize.recipe import Recipe
 

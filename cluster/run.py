@@ -33,6 +33,7 @@ from cluster.pool import InlinePool, Pool
 from jobs.agenda import Agenda, BadRows, Census
 from jobs.changes import find_changes
 from jobs.errors import JobFileError, ObjectNotFoundError, StorageError, UsageError
+from jobs.inputs.addresses import without_secrets
 from jobs.jobfile.job import Job, open_output
 from jobs.ledger import ABSENT, Ledger
 from jobs.proofs import (
@@ -52,7 +53,6 @@ from jobs.storage import keys
 from jobs.storage.base import Storage
 from jobs.storage.lease import Lease
 from jobs.verify import find_damaged
-from jobs.web import without_secrets
 from stylize.errors import WeightsError
 from stylize.network.weights import identify
 from stylize.recipe import Recipe

@@ -27,12 +27,12 @@ from cluster.messages import Assignment, Failure, Outcome, Progress, Report, Wor
 from cluster.pulse import Phase, Pulse
 from cluster.renderer import Order, Painted, Renderer, make_renderer
 from jobs.errors import StorageError
-from jobs.inputs import InputData, Inputs
+from jobs.inputs.addresses import display, without_secrets
+from jobs.inputs.reader import InputData, Inputs
 from jobs.losslog import LossRow
 from jobs.storage import keys
 from jobs.storage.open import open_storage
 from jobs.tasks import AttemptRecord, OutputRecord, Task, TaskRecord, style_records
-from jobs.web import display, without_secrets
 from stylize.errors import DivergedError, InterruptedRender
 
 log = logging.getLogger(__name__)

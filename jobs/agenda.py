@@ -14,7 +14,7 @@ import numpy as np
 from jobs.draft import Draft
 from jobs.errors import JobFileError, Problem
 from jobs.idset import IdSet
-from jobs.inputs import Inputs
+from jobs.inputs.reader import Inputs
 from jobs.jobfile.job import Job
 from jobs.ledger import ABSENT, DONE, FAILED, Ledger
 from jobs.rows import KNOB, ManifestSet, find_manifests

@@ -21,12 +21,12 @@ from typing import Literal
 from jobs.agenda import Agenda, BadRows
 from jobs.draft import Draft
 from jobs.errors import InputError, printable
-from jobs.inputs import Inputs, InputStat
+from jobs.inputs.addresses import display, is_web
+from jobs.inputs.reader import Inputs, InputStat
 from jobs.ledger import ABSENT, Ledger
 from jobs.parallel import parallel_map
 from jobs.records import READERS, Records
 from jobs.tasks import InputRecord, TaskRecord
-from jobs.web import display, is_web
 
 
 @dataclass(frozen=True, slots=True)

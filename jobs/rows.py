@@ -19,7 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from jobs.draft import Draft, Kind
 from jobs.errors import InputError, JobFileError, Problem
-from jobs.inputs import Inputs
+from jobs.inputs.reader import Inputs
 from jobs.jobfile.job import Job
 from jobs.jobfile.messages import complaints
 from jobs.jobfile.recipes import sweep_combinations

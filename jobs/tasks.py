@@ -18,13 +18,13 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from jobs.draft import Draft, Kind
 from jobs.errors import InputError, JobFileError, Problem, printable
+from jobs.inputs.addresses import display, is_web
 from jobs.jobfile.job import Job
 from jobs.jobfile.recipes import sweep_combinations
 from jobs.jobfile.yaml_source import FieldPath
 from jobs.spec.pairs import PairSet
 from jobs.spec.styles import MASK_FIELD, StyleMix, StylePart
 from jobs.storage.keys import safe_name
-from jobs.web import display, is_web
 from stylize.recipe import Recipe, resolve
 
 
@@ -134,7 +134,7 @@ class TaskRecord(BaseModel):
 
 
 class PictureFinder(Protocol):
-    """What turns a path, glob, folder or prefix into pictures (``jobs.inputs.Inputs``)."""
+    """What turns a path, glob, folder or prefix into pictures (``jobs.inputs.reader.Inputs``)."""
 
     def expand(self, pattern: str) -> list[str]:
         """The pictures it names, in order; none when it matches nothing."""

@@ -38,7 +38,7 @@ def test_the_contracts_are_kept():
             "jobs.records",
             "jobs.report.summary",
             "jobs.storage.open",
-            "jobs.inputs",
+            "jobs.inputs.reader",
         ),
         ("stylize", "stylize.recipe", "stylize.network.weights"),
         ("cluster.cli", "cluster.plan", "cluster.run", "cluster.driver", "cluster.worker"),

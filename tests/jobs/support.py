@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from jobs.errors import JobFileError
-from jobs.inputs import Inputs
+from jobs.inputs.reader import Inputs
 from jobs.jobfile.job import Job
 from jobs.jobfile.parse import parse_job
 from jobs.tasks import Task, TaskRecord, expand, look_up

@@ -10,11 +10,11 @@ import pytest
 
 from jobs.agenda import Agenda
 from jobs.changes import Change, find_changes
-from jobs.inputs import Inputs
+from jobs.inputs.addresses import display
+from jobs.inputs.reader import Inputs
 from jobs.records import Records
 from jobs.storage.open import open_storage
 from jobs.tasks import InputRecord, Task, TaskRecord, style_records
-from jobs.web import display
 from tests.jobs.support import read
 from tests.rigs import Rig
 

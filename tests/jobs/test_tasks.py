@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from jobs.draft import Draft, Kind
 from jobs.errors import JobFileError
-from jobs.inputs import Inputs
+from jobs.inputs.reader import Inputs
 from jobs.spec.styles import StylePart
 from jobs.storage import keys
 from jobs.tasks import PictureSet, Task, expand, look_up

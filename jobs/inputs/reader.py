@@ -8,14 +8,13 @@ machine's: StorageError, retried.
 from __future__ import annotations
 
 import errno
-import fnmatch
 import glob
 import hashlib
 import os
 import re
 import stat
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, NoReturn
@@ -26,8 +25,10 @@ from jobs.errors import (
     ObjectNotFoundError,
     StorageError,
 )
+from jobs.inputs.addresses import display, is_web
+from jobs.inputs.globs import escape_existing, matches_glob
+from jobs.inputs.web import download, too_large
 from jobs.storage.base import StorageOptions, local_path, resolve_options
-from jobs.web import display, download, is_web, too_large
 
 if TYPE_CHECKING:
     from jobs.storage.s3 import S3Storage
@@ -206,7 +207,7 @@ class Inputs:
 
     def _glob(self, pattern: str, wanted: Callable[[str], bool]) -> list[str]:
         # Path.glob would match hidden files
-        escaped = _escape_existing(self.base, pattern)
+        escaped = escape_existing(self.base, pattern)
         found = glob.glob(escaped, root_dir=self.base, recursive=True)  # noqa: PTH207
         files = {path for path in found if wanted(path) and not (self.base / path).is_dir()}
         return sorted(PurePath(path).as_posix() for path in files)
@@ -264,7 +265,7 @@ class Inputs:
         for entry in self._bucket(bucket).list(start):
             if entry.key == key:
                 return [pattern]
-            if wanted(entry.key) and _matches(entry.key.split("/"), parts):
+            if wanted(entry.key) and matches_glob(entry.key.split("/"), parts):
                 matches.append(head + entry.key)
         return matches
 
@@ -319,34 +320,6 @@ def _fail_local(error: OSError, uri: str, path: Path) -> NoReturn:
     if error.errno in (errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL):
         raise InputError(f"{uri} cannot be opened: {os.strerror(error.errno)}.") from None
     raise StorageError(f"Cannot read {uri}: {error.strerror or error}.") from error
-
-
-# Globs
-
-
-def _escape_existing(base: Path, pattern: str) -> str:
-    """Escape the parts that exist as they are written: ``Trip [2024]/*.jpg`` means that folder."""
-    done = Path()
-    parts = []
-    for part in PurePath(pattern).parts:
-        done /= part
-        literal = not glob.has_magic(part) or os.path.lexists(base / done)
-        parts.append(glob.escape(part) if literal else part)
-    return str(PurePath(*parts))
-
-
-def _matches(names: Sequence[str], parts: Sequence[str]) -> bool:
-    """A glob over an S3 key with the shell's rules: ``*`` stops at ``/``, ``**`` does not.
-
-    As with files, wildcards do not match names that begin with a dot.
-    """
-    if not parts or not names:
-        return not names and all(part == "**" for part in parts)
-    name, part = names[0], parts[0]
-    if part == "**":
-        return _matches(names, parts[1:]) or (name[:1] != "." and _matches(names[1:], parts))
-    is_shown = name[:1] != "." or part[:1] == "."
-    return is_shown and fnmatch.fnmatchcase(name, part) and _matches(names[1:], parts[1:])
 
 
 def _split_s3(uri: str) -> tuple[str, str]:

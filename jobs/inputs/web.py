@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import email.utils
 import ipaddress
-import re
 import socket
 import time
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import unquote, urljoin
 
 import urllib3
 import urllib3.exceptions
 import urllib3.util
 
-from jobs.errors import InputError, InputNotFoundError, StorageUnreachableError, printable
+from jobs.errors import InputError, InputNotFoundError, StorageUnreachableError
+from jobs.inputs.addresses import display
 from jobs.storage.base import USER_AGENT
 
 MAX_REDIRECTS = 5
@@ -32,35 +32,6 @@ class Download(NamedTuple):
     data: bytes
     etag: str | None
     modified: float | None
-
-
-def is_web(uri: str) -> bool:
-    """Whether it is an http:// or https:// address."""
-    return uri[:8].lower().startswith(("http://", "https://"))
-
-
-def display(uri: str) -> str:
-    """The URI as it may be shown and logged: of a web address, not what may hold a secret.
-
-    That is ``user:password@``, the query (signatures) and the fragment.
-    """
-    if not is_web(uri):
-        return printable(uri)
-    scheme, _, rest = uri.partition("://")
-    place = re.split(r"[/?#\\]", rest, maxsplit=1)[0]
-    path = re.split(r"[?#]", rest[len(place) :], maxsplit=1)[0]
-    return printable(f"{scheme}://{place.rpartition('@')[2]}{path}")
-
-
-def without_secrets(value: Any) -> Any:
-    """A JSON-like value with every web address in it as ``display`` shows it."""
-    if isinstance(value, str):
-        return display(value) if is_web(value) else value
-    if isinstance(value, dict):
-        return {without_secrets(key): without_secrets(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [without_secrets(item) for item in value]
-    return value
 
 
 def too_large(uri: str, limit: int, size: int | None = None) -> str:

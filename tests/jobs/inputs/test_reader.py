@@ -20,10 +20,12 @@ from jobs.errors import (
     StorageError,
     StorageUnreachableError,
 )
-from jobs.inputs import Inputs, _matches
+from jobs.inputs.addresses import display
+from jobs.inputs.globs import matches_glob
+from jobs.inputs.reader import Inputs
+from jobs.inputs.web import _is_public
 from jobs.storage.base import StorageOptions
 from jobs.storage.s3 import S3Storage
-from jobs.web import _is_public, display
 from tests.rigs import Answer, Rig, clean_aws, free_port, make_certificate, no_root, web_server
 
 
@@ -187,7 +189,7 @@ def test_names_that_look_like_globs(inputs: Inputs, tmp_path: Path) -> None:
     ],
 )
 def test_globs_over_keys(name: str, pattern: str, expected: bool) -> None:
-    assert _matches(name.split("/"), pattern.split("/")) is expected
+    assert matches_glob(name.split("/"), pattern.split("/")) is expected
 
 
 # S3
@@ -314,7 +316,7 @@ def test_every_hop_is_looked_at(
             hops.append(address)
             return len(hops) == 1
 
-        monkeypatch.setattr("jobs.web._is_public", is_public)
+        monkeypatch.setattr("jobs.inputs.web._is_public", is_public)
         with pytest.raises(InputError, match="leads to a private address"):
             inputs.read(f"{public.url}/")
         assert len(hops) == 2
@@ -448,7 +450,7 @@ def test_display_hides_what_may_be_secret() -> None:
 def test_reading_files_needs_no_boto3(tmp_path: Path) -> None:
     touch(tmp_path, "a.jpg")
     code = (
-        "import sys; from pathlib import Path; from jobs.inputs import Inputs\n"
+        "import sys; from pathlib import Path; from jobs.inputs.reader import Inputs\n"
         "Inputs(Path(sys.argv[1])).read('a.jpg'); sys.exit('botocore' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)

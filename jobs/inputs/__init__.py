@@ -1,0 +1,1 @@
+"""Where pictures come from: files, S3 and the web."""

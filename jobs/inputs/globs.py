@@ -1,0 +1,40 @@
+"""Patterns of pictures, with the shell's rules."""
+
+from __future__ import annotations
+
+import fnmatch
+import glob
+import os
+from collections.abc import Sequence
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    pass
+
+
+def escape_existing(base: Path, pattern: str) -> str:
+    """Escape the parts that exist as they are written: ``Trip [2024]/*.jpg`` means that folder."""
+    done = Path()
+    parts = []
+    for part in PurePath(pattern).parts:
+        done /= part
+        literal = not glob.has_magic(part) or os.path.lexists(base / done)
+        parts.append(glob.escape(part) if literal else part)
+    return str(PurePath(*parts))
+
+
+def matches_glob(names: Sequence[str], parts: Sequence[str]) -> bool:
+    """A glob over an S3 key with the shell's rules: ``*`` stops at ``/``, ``**`` does not.
+
+    As with files, wildcards do not match names that begin with a dot.
+    """
+    if not parts or not names:
+        return not names and all(part == "**" for part in parts)
+    name, part = names[0], parts[0]
+    if part == "**":
+        return matches_glob(names, parts[1:]) or (
+            name[:1] != "." and matches_glob(names[1:], parts)
+        )
+    is_shown = name[:1] != "." or part[:1] == "."
+    return is_shown and fnmatch.fnmatchcase(name, part) and matches_glob(names[1:], parts[1:])
