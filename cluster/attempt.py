@@ -22,9 +22,9 @@ from jobs.errors import (
 )
 from jobs.inputs.addresses import display
 from jobs.inputs.reader import InputData
-from jobs.losslog import LossLog
+from jobs.records.loss_log import LossLog
+from jobs.records.record import AttemptRecord, InputRecord, TaskRecord
 from jobs.storage.base import Storage
-from jobs.tasks import AttemptRecord, InputRecord, TaskRecord
 from stylize.errors import (
     DivergedError,
     InterruptedRender,

@@ -15,7 +15,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from jobs.tasks import AttemptRecord, Task
+from jobs.records.record import AttemptRecord
+from jobs.tasks import Task
 from stylize.memory import predict_bytes
 from stylize.recipe import Recipe
 

@@ -346,11 +346,11 @@ def report(
     proofs likewise. And write its gallery, index.html, to look at the pictures and to choose among proofs."""
     from cluster.promotion import storages_of
     from jobs.errors import StorageError, UsageError
-    from jobs.records import Records
+    from jobs.records.commit import Records
+    from jobs.records.verify import find_damaged, find_missing
     from jobs.report.gallery import write_gallery
     from jobs.report.summary import Summary, summarise
     from jobs.storage import keys
-    from jobs.verify import find_damaged, find_missing
 
     storage, proofs = storages_of(output, endpoint_url)
     find = find_damaged if verify else find_missing

@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from jobs.errors import StorageError
-from jobs.records import Records
-from jobs.tasks import OutputRecord, TaskRecord
+from jobs.records.commit import Records
+from jobs.records.record import OutputRecord, TaskRecord
 
 THREADS = 8
 MOST_WAITING = 256

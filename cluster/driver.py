@@ -34,8 +34,9 @@ from cluster.retry import Situation, StopReason, decide, is_bad_node, must_stop
 from cluster.trouble import Trouble
 from jobs.errors import ClusterError, LeaseLostError, StorageError, StorageFullError
 from jobs.inputs.addresses import display, without_secrets
-from jobs.records import Records
-from jobs.tasks import AttemptRecord, OutputRecord, Task, TaskRecord, style_records
+from jobs.records.commit import Records
+from jobs.records.record import AttemptRecord, OutputRecord, TaskRecord, style_records
+from jobs.tasks import Task
 
 POLL_SECONDS = 0.25
 """How long to wait for an outcome before looking at retries, signals and progress again."""

@@ -36,7 +36,7 @@ from cluster.events import (
     build,
 )
 from jobs.errors import ObjectNotFoundError, StorageError, StylefarmError
-from jobs.records import write_json
+from jobs.records.commit import write_json
 from jobs.storage import keys
 from jobs.storage.base import Storage
 

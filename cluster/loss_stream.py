@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 
 from jobs.errors import ObjectNotFoundError, StorageError
-from jobs.losslog import LossLog, LossRow, parse
+from jobs.records.loss_log import LossLog, LossRow, parse
 from jobs.storage import keys
 from jobs.storage.base import Storage
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from jobs.records.record import AttemptRecord, OutputRecord, TaskRecord
 from jobs.spec.output import ImageOptions
 from jobs.spec.pairs import InputOptions
 from jobs.storage.base import StorageOptions
-from jobs.tasks import AttemptRecord, OutputRecord, Task, TaskRecord
+from jobs.tasks import Task
 
 FailureKind = Literal[
     "picture",

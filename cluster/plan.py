@@ -13,13 +13,13 @@ import numpy as np
 
 from jobs.agenda import Agenda, BadRows
 from jobs.draft import Draft
-from jobs.idset import IdTable
 from jobs.jobfile.job import open_output
 from jobs.jobfile.yaml_source import FieldPath
-from jobs.ledger import ABSENT, CODES, FAILED, Ledger
 from jobs.proofs import Proofs, have_other_size, proofs_of, wanted_size
-from jobs.records import Records
+from jobs.records.commit import Records
+from jobs.records.statuses import ABSENT, CODES, FAILED, Ledger
 from jobs.spec.styles import StyleMix
+from jobs.task_ids import IdTable
 from stylize.memory import history_bytes, predict_bytes
 from stylize.recipe import Recipe
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from cluster.messages import DeviceInfo
 from cluster.paint_thread import PaintThread, keep_to_one_core, wait_awake_briefly
-from jobs.losslog import LossRow
+from jobs.records.loss_log import LossRow
 from jobs.spec.output import ImageOptions
 from jobs.tasks import Task
 from stylize.errors import CheckpointError

@@ -35,7 +35,6 @@ from jobs.changes import find_changes
 from jobs.errors import JobFileError, ObjectNotFoundError, StorageError, UsageError
 from jobs.inputs.addresses import without_secrets
 from jobs.jobfile.job import Job, open_output
-from jobs.ledger import ABSENT, Ledger
 from jobs.proofs import (
     Proofs,
     Selection,
@@ -46,13 +45,14 @@ from jobs.proofs import (
     wanted_size,
 )
 from jobs.reader import Reader
-from jobs.records import Records, write_json
+from jobs.records.commit import Records, write_json
+from jobs.records.statuses import ABSENT, Ledger
+from jobs.records.verify import find_damaged
 from jobs.report.gallery import write_gallery
 from jobs.report.summary import summarise
 from jobs.storage import keys
 from jobs.storage.base import Storage
 from jobs.storage.lease import Lease
-from jobs.verify import find_damaged
 from stylize.errors import WeightsError
 from stylize.network.weights import identify
 from stylize.recipe import Recipe

@@ -20,7 +20,7 @@ from cluster.run import open_agenda
 from jobs.errors import ClusterError, StorageError, StylefarmError, printable
 from jobs.jobfile.job import Job
 from jobs.parallel import parallel_map
-from jobs.records import Records
+from jobs.records.commit import Records
 from jobs.storage import keys
 from jobs.storage.base import Storage
 from jobs.storage.open import open_storage

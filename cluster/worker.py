@@ -29,10 +29,11 @@ from cluster.renderer import Order, Painted, Renderer, make_renderer
 from jobs.errors import StorageError
 from jobs.inputs.addresses import display, without_secrets
 from jobs.inputs.reader import InputData, Inputs
-from jobs.losslog import LossRow
+from jobs.records.loss_log import LossRow
+from jobs.records.record import AttemptRecord, OutputRecord, TaskRecord, style_records
 from jobs.storage import keys
 from jobs.storage.open import open_storage
-from jobs.tasks import AttemptRecord, OutputRecord, Task, TaskRecord, style_records
+from jobs.tasks import Task
 from stylize.errors import DivergedError, InterruptedRender
 
 log = logging.getLogger(__name__)

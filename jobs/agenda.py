@@ -13,11 +13,11 @@ import numpy as np
 
 from jobs.draft import Draft
 from jobs.errors import JobFileError, Problem
-from jobs.idset import IdSet
 from jobs.inputs.reader import Inputs
 from jobs.jobfile.job import Job
-from jobs.ledger import ABSENT, DONE, FAILED, Ledger
+from jobs.records.statuses import ABSENT, DONE, FAILED, Ledger
 from jobs.rows import KNOB, ManifestSet, find_manifests
+from jobs.task_ids import IdSet
 from jobs.tasks import PictureSet, Task, look_up_pair, make_task
 from stylize.recipe import Recipe
 

@@ -23,10 +23,10 @@ from jobs.draft import Draft
 from jobs.errors import InputError, printable
 from jobs.inputs.addresses import display, is_web
 from jobs.inputs.reader import Inputs, InputStat
-from jobs.ledger import ABSENT, Ledger
 from jobs.parallel import parallel_map
-from jobs.records import READERS, Records
-from jobs.tasks import InputRecord, TaskRecord
+from jobs.records.commit import READERS, Records
+from jobs.records.record import InputRecord, TaskRecord
+from jobs.records.statuses import ABSENT, Ledger
 
 
 @dataclass(frozen=True, slots=True)

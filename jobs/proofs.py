@@ -16,7 +16,7 @@ from pathlib import Path
 from jobs.draft import Draft, Kind
 from jobs.errors import ObjectNotFoundError, UsageError
 from jobs.jobfile.job import Job
-from jobs.records import Records
+from jobs.records.commit import Records
 from jobs.spec.output import ImageOptions
 from jobs.storage import keys
 from jobs.storage.base import Storage

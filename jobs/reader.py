@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 
 from jobs.agenda import Agenda, BadRows, Census, Counter
 from jobs.errors import StylefarmError
-from jobs.ledger import ABSENT, Ledger
+from jobs.records.statuses import ABSENT, Ledger
 from jobs.tasks import Task
 
 AT_HAND = 1024

@@ -21,11 +21,12 @@ from cluster.renderer import Encoded, Order, Painted, ShouldStop
 from cluster.worker import Worker
 from jobs.jobfile.job import Job
 from jobs.jobfile.load import load_job
-from jobs.losslog import LossRow
-from jobs.records import Records
+from jobs.records.commit import Records
+from jobs.records.loss_log import LossRow
+from jobs.records.record import TaskRecord
 from jobs.spec.output import ImageOptions
 from jobs.storage.open import open_storage
-from jobs.tasks import Task, TaskRecord
+from jobs.tasks import Task
 from stylize.errors import DivergedError, InterruptedRender, MemoryLimitError, PictureError
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -35,7 +35,7 @@ def test_the_contracts_are_kept():
         (
             "jobs.agenda",
             "jobs.jobfile.load",
-            "jobs.records",
+            "jobs.records.commit",
             "jobs.report.summary",
             "jobs.storage.open",
             "jobs.inputs.reader",
@@ -78,7 +78,7 @@ def test_planning_needs_no_torch_and_no_ray(modules):
         ("jinja2", {"jobs/report/gallery.py"}),
         ("PIL", {"stylize/pictures/codec.py", "stylize/pictures/inputs.py", "stylize/api.py"}),
         ("tifffile", {"stylize/pictures/sixteen_bit.py"}),
-        ("pyarrow", {"jobs/manifest.py", "jobs/segments.py"}),
+        ("pyarrow", {"jobs/manifest.py", "jobs/records/segments.py"}),
     ],
 )
 def test_each_outside_library_has_one_door(module, rooms):

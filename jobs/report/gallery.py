@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Literal
 from urllib.parse import quote
 
 from jobs.errors import ObjectNotFoundError, printable
-from jobs.records import Records
-from jobs.segments import Entry
+from jobs.records.commit import Records
+from jobs.records.segments import Entry
 from jobs.storage import keys
 from jobs.storage.base import Storage
 

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from jobs.errors import printable
-from jobs.segments import Entry
-from jobs.verify import Damage
+from jobs.records.segments import Entry
+from jobs.records.verify import Damage
 
 SHOWN_FAILURES = 20
 

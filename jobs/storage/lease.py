@@ -3,7 +3,8 @@
 The lease is an object that names its holder. Its age is told by the storage's own clock (that of an object
 written now against that of the lease), so that machines whose clocks differ agree. Where the storage
 can create an object only if there is none, two drivers cannot both begin; where it cannot, both may for a
-second, until one reads that the lease is the other's, and stops. That harms nothing (``jobs.records``).
+second, until one reads that the lease is the other's, and stops. That harms nothing
+(``jobs.records.commit``).
 Of a process of the same machine it is seen whether it lives, so what was killed is gone on with at once.
 """
 

@@ -42,7 +42,7 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 from cluster.messages import DeviceInfo  # noqa: E402
 from cluster.renderer import Encoded, Order, Painted, ShouldStop  # noqa: E402
-from jobs.losslog import LossRow  # noqa: E402
+from jobs.records.loss_log import LossRow  # noqa: E402
 from jobs.spec.output import ImageOptions  # noqa: E402
 
 
@@ -157,7 +157,7 @@ class Floor:
     def renders(self) -> dict[str, list[tuple[float, float]]]:
         """When each worker held its device, from begin to end, as the records tell."""
         from jobs.jobfile.load import load_job
-        from jobs.records import Records
+        from jobs.records.commit import Records
         from jobs.storage.open import open_storage
 
         job = load_job(self.job)

@@ -103,8 +103,8 @@ def first(folder: Path, tasks: int) -> Iterator[Figure]:
     """As the driver takes it, while the rest of the manifest is read."""
     from cluster.run import open_agenda
     from jobs.jobfile.load import load_job
-    from jobs.ledger import Ledger
     from jobs.reader import Reader
+    from jobs.records.statuses import Ledger
 
     job = load_job(write_job(folder, tasks))
     began = time.perf_counter()
@@ -119,7 +119,7 @@ def drafts(job: Path) -> Iterator[str]:
     from cluster.run import open_agenda
     from jobs.agenda import BadRows
     from jobs.jobfile.load import load_job
-    from jobs.ledger import Ledger
+    from jobs.records.statuses import Ledger
 
     agenda = open_agenda(load_job(job))
     for draft, _ in agenda.drafts(Ledger.of({}), BadRows()):
@@ -128,7 +128,7 @@ def drafts(job: Path) -> Iterator[str]:
 
 def a_record() -> str:
     """As a worker writes it, with @ for the id."""
-    from jobs.tasks import AttemptRecord, InputRecord, OutputRecord, TaskRecord
+    from jobs.records.record import AttemptRecord, InputRecord, OutputRecord, TaskRecord
     from stylize.recipe import Recipe
 
     layers = {f"style_conv{k}_1": 1234.5678 for k in range(1, 5)}

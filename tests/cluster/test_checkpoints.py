@@ -12,11 +12,11 @@ from cluster.checkpoints import Checkpoints
 from cluster.messages import Assignment, Outcome, WorkerSetup
 from cluster.run import PAINTER, open_agenda
 from cluster.worker import Worker
-from jobs import losslog
 from jobs.jobfile.job import Job
 from jobs.jobfile.load import load_job
-from jobs.ledger import Ledger
-from jobs.records import Records
+from jobs.records import loss_log
+from jobs.records.commit import Records
+from jobs.records.statuses import Ledger
 from jobs.storage import keys
 from jobs.storage.base import Storage
 from jobs.storage.folder import FolderStorage
@@ -70,10 +70,10 @@ def stop_at(mine: Worker, cut: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Checkpoints, "offer", offered)
 
 
-def output(outcome: Outcome, storage: Storage) -> tuple[bytes, list[losslog.LossRow]]:
+def output(outcome: Outcome, storage: Storage) -> tuple[bytes, list[loss_log.LossRow]]:
     assert outcome.record is not None, outcome.failure
     assert outcome.record.output is not None
-    rows = losslog.parse(storage.get(keys.losses(outcome.record.id)))
+    rows = loss_log.parse(storage.get(keys.losses(outcome.record.id)))
     return storage.get(outcome.record.output.key), [row._replace(seconds=0) for row in rows]
 
 

@@ -24,7 +24,7 @@ from cluster.messages import Failure
 from cluster.pool import PREFETCH, InlinePool, Lost
 from cluster.run import open_agenda
 from jobs.errors import StorageError, StorageFailingError
-from jobs.records import Records
+from jobs.records.commit import Records
 from jobs.storage.folder import FolderStorage
 from jobs.storage.open import open_storage
 from tests.farm import setup_of, write_stand_in_job

@@ -11,7 +11,7 @@ from cluster.plan import Group, Plan, Price, make_plan
 from cluster.plan_text import to_text
 from cluster.run import open_agenda
 from jobs.jobfile.load import load_job
-from jobs.records import Records
+from jobs.records.commit import Records
 from jobs.storage.open import open_storage
 from tests.farm import stylefarm, write_job
 

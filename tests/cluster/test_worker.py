@@ -19,8 +19,8 @@ from cluster.messages import Assignment, DeviceInfo
 from cluster.renderer import Painted
 from cluster.run import PAINTER, open_agenda
 from cluster.worker import Worker
-from jobs import losslog
 from jobs.jobfile.load import load_job
+from jobs.records import loss_log
 from jobs.storage import keys
 from jobs.storage.open import open_storage
 from stylize.render.checkpoint import Checkpoint
@@ -54,7 +54,7 @@ def test_a_finished_attempt_has_stored_picture_and_log_but_no_record(farm):
     assert record.status == "done"
     assert record.output.key == keys.image("c000--style", task.id, "png")
     assert record.output.sha256 == hashlib.sha256(stored).hexdigest()
-    assert losslog.parse(storage.get(keys.losses(task.id)))[-1].total == 9.0
+    assert loss_log.parse(storage.get(keys.losses(task.id)))[-1].total == 9.0
     assert record.losses["total"] == 9.0
     # The record is the commit, and committing is the driver's.
     assert storage.stat(keys.record(task.id)) is None
@@ -219,8 +219,8 @@ def test_the_loss_log_can_be_read_while_the_task_runs(farm, monkeypatch):
     thread.start()
     try:
         wait_for(lambda: storage.stat(keys.losses(task.id)), 5)
-        early = losslog.parse(storage.get(keys.losses(task.id)))
-        wait_for(lambda: len(losslog.parse(storage.get(keys.losses(task.id)))) > len(early), 5)
+        early = loss_log.parse(storage.get(keys.losses(task.id)))
+        wait_for(lambda: len(loss_log.parse(storage.get(keys.losses(task.id)))) > len(early), 5)
         assert thread.is_alive()
     finally:
         worker.stop()
@@ -331,7 +331,7 @@ def test_a_batch_is_painted_by_the_real_painter_as_if_each_were_alone(tmp_path):
         data = storage.get(together[task.id].record.output.key)
         apart = np.abs(np.asarray(Image.open(io.BytesIO(data)), dtype=int) - alone[task.id])
         assert apart.max() <= 2
-        rows = losslog.parse(storage.get(keys.losses(task.id)))
+        rows = loss_log.parse(storage.get(keys.losses(task.id)))
         assert rows[-1].step == task.recipe.total_steps
 
 

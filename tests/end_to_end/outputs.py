@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.jobfile.load import load_job
-from jobs.records import Records
+from jobs.records.commit import Records
 from jobs.storage import keys
 from jobs.storage.base import Storage
 from jobs.storage.open import open_storage

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from jobs.records import Records
+from jobs.records.commit import Records
 from jobs.storage.open import open_storage
 from tests.end_to_end.cluster import GPUS, Cluster, Run, chain_of, write_tasks
 from tests.farm import wait_for

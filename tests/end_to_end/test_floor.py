@@ -14,10 +14,10 @@ import psutil
 import pytest
 
 from jobs.jobfile.job import Job
-from jobs.records import Records
+from jobs.records.commit import Records
+from jobs.records.record import TaskRecord
 from jobs.storage.folder import FolderStorage
 from jobs.storage.open import open_storage
-from jobs.tasks import TaskRecord
 from tests.end_to_end.cluster import Cluster, Run, chain_of, title, write_tasks
 from tests.farm import ROOT, wait_for, write_stand_in_job
 

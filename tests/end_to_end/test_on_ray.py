@@ -17,7 +17,7 @@ import pytest
 
 from cluster import ray_cluster
 from jobs.jobfile.load import load_job
-from jobs.records import Records
+from jobs.records.commit import Records
 from jobs.storage.open import open_storage
 from tests.end_to_end.cluster import title
 from tests.end_to_end.head import RayHead, descendants, ray_head

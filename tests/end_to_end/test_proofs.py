@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 from jobs.jobfile.load import load_job
-from jobs.records import Records
+from jobs.records.commit import Records
 from jobs.storage.open import open_storage
 from tests.farm import stylefarm, write_job
 

@@ -16,7 +16,7 @@ from cluster.events import Event, TaskDone
 from cluster.run import RunOptions, run_job
 from jobs.errors import LeaseLostError
 from jobs.jobfile.load import load_job
-from jobs.records import Records
+from jobs.records.commit import Records
 from jobs.storage import keys
 from jobs.storage.lease import Lease
 from jobs.storage.open import open_storage

@@ -13,7 +13,8 @@ from jobs.errors import JobFileError
 from jobs.inputs.reader import Inputs
 from jobs.jobfile.job import Job
 from jobs.jobfile.parse import parse_job
-from jobs.tasks import Task, TaskRecord, expand, look_up
+from jobs.records.record import TaskRecord
+from jobs.tasks import Task, expand, look_up
 from stylize.recipe import Recipe
 
 FILE = "job.yaml"

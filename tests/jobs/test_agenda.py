@@ -13,7 +13,7 @@ from jobs.errors import JobFileError, UsageError
 from jobs.examples.paintings import NAMES
 from jobs.examples.starter import write_starter
 from jobs.jobfile.load import load_job
-from jobs.ledger import Ledger, Status
+from jobs.records.statuses import Ledger, Status
 from stylize.recipe import Recipe
 from tests.jobs.support import read, touch
 from tests.rigs import missing

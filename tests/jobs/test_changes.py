@@ -12,9 +12,10 @@ from jobs.agenda import Agenda
 from jobs.changes import Change, find_changes
 from jobs.inputs.addresses import display
 from jobs.inputs.reader import Inputs
-from jobs.records import Records
+from jobs.records.commit import Records
+from jobs.records.record import InputRecord, TaskRecord, style_records
 from jobs.storage.open import open_storage
-from jobs.tasks import InputRecord, Task, TaskRecord, style_records
+from jobs.tasks import Task
 from tests.jobs.support import read
 from tests.rigs import Rig
 

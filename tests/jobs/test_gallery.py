@@ -11,14 +11,14 @@ from urllib.parse import unquote, urljoin, urlsplit
 
 import pytest
 
-from jobs.records import Records, write_json
+from jobs.records.commit import Records, write_json
+from jobs.records.record import TaskRecord
+from jobs.records.segments import Entry, entry_of
 from jobs.report import gallery
 from jobs.report.gallery import gallery_pages, write_gallery
-from jobs.segments import Entry, entry_of
 from jobs.storage import keys
 from jobs.storage.base import Storage
 from jobs.storage.open import open_storage
-from jobs.tasks import TaskRecord
 from tests.jobs.support import a_record
 from tests.rigs import Rig
 

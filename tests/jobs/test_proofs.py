@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from jobs.agenda import Agenda, BadRows
 from jobs.errors import UsageError
-from jobs.ledger import Ledger
 from jobs.proofs import (
     PROOF_SIZE,
     Proofs,
@@ -23,7 +22,8 @@ from jobs.proofs import (
     size_of_proofs,
     wanted_size,
 )
-from jobs.records import Records, write_json
+from jobs.records.commit import Records, write_json
+from jobs.records.statuses import Ledger
 from jobs.storage import keys
 from jobs.storage.open import open_storage
 from tests.jobs.support import a_record, read, touch

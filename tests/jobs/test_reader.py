@@ -11,8 +11,8 @@ import pytest
 
 from jobs.agenda import Agenda
 from jobs.errors import JobFileError
-from jobs.ledger import Ledger
 from jobs.reader import Reader
+from jobs.records.statuses import Ledger
 from jobs.tasks import Task
 from tests.jobs.support import read
 from tests.jobs.test_manifest import write

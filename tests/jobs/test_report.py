@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from jobs.records.segments import Entry, entry_of
 from jobs.report.summary import SHOWN_FAILURES, summarise
-from jobs.segments import Entry, entry_of
 from tests.jobs.support import a_record as full_record
 
 

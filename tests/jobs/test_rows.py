@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from jobs.agenda import BAD_ROWS_SHOWN, Agenda, BadRows
 from jobs.errors import JobFileError, StorageError
-from jobs.ledger import Ledger
+from jobs.records.statuses import Ledger
 from jobs.tasks import Task
 from stylize.recipe import Recipe
 from tests.jobs.support import read, refusal

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from jobs.records import Records, write_json
+from jobs.records.commit import Records, write_json
+from jobs.records.record import AttemptRecord, InputRecord, OutputRecord, TaskRecord
 from jobs.storage import keys
 from jobs.storage.base import ObjectStat
 from jobs.storage.folder import FolderStorage
-from jobs.tasks import AttemptRecord, InputRecord, OutputRecord, TaskRecord
 from tests.jobs.support import a_record, tasks_of, touch
 from tests.rigs import Rig
 
@@ -117,8 +117,8 @@ def test_what_is_forgotten_keeps_no_picture(rig: Rig) -> None:
 def test_only_many_records_of_a_slow_storage_are_listed_side_by_side(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, records: int, requests: int
 ) -> None:
-    monkeypatch.setattr("jobs.records.FEW_RECORDS", 4)
-    monkeypatch.setattr("jobs.records.SLOW_LISTING", 0.0)
+    monkeypatch.setattr("jobs.records.commit.FEW_RECORDS", 4)
+    monkeypatch.setattr("jobs.records.commit.SLOW_LISTING", 0.0)
     storage = rig.open()
     there = Records(storage)
     tasks = [a_record(number) for number in range(records)]

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from jobs.idset import IdTable, as_numbers
+from jobs.task_ids import IdTable, as_numbers
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from jobs.idset import Ids
-    from jobs.tasks import OutputRecord
+    from jobs.records.record import OutputRecord
+    from jobs.task_ids import Ids
 
 Status = Literal["done", "failed"]
 

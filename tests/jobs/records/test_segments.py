@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from jobs import segments
-from jobs.idset import as_numbers
-from jobs.ledger import ABSENT, DONE, FAILED
-from jobs.records import Records
-from jobs.segments import Segments, entry_of, hashed, stamp
+from jobs.records import segments
+from jobs.records.commit import Records
+from jobs.records.record import OutputRecord, TaskRecord
+from jobs.records.segments import Segments, entry_of, hashed, stamp
+from jobs.records.statuses import ABSENT, DONE, FAILED
 from jobs.storage import keys
 from jobs.storage.base import Storage
 from jobs.storage.folder import FolderStorage
-from jobs.tasks import OutputRecord, TaskRecord
+from jobs.task_ids import as_numbers
 from tests.jobs.support import a_record
 from tests.rigs import Rig
 
@@ -221,7 +221,7 @@ def test_reading_leaves_no_thread_behind_that_could_abort_the_process_at_its_end
     Segments(FolderStorage(tmp_path)).write([entry_of(record, 1) for record in MANY])
     code = (
         "import sys; from pathlib import Path; from jobs.storage.folder import FolderStorage\n"
-        "from jobs.segments import Segments\n"
+        "from jobs.records.segments import Segments\n"
         "segments = Segments(FolderStorage(Path(sys.argv[1])))\n"
         "print([segments.read(found.key).num_rows for found in segments.stored()])\n"
         # Its threads hold our bytes a little longer than the call, and want Python to let go of them.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 
-from jobs.segments import Entry, entry_of
+from jobs.records.record import OutputRecord
+from jobs.records.segments import Entry, entry_of
+from jobs.records.verify import find_damaged, find_missing
 from jobs.storage.base import Storage
-from jobs.tasks import OutputRecord
-from jobs.verify import find_damaged, find_missing
 from tests.jobs.support import a_record
 from tests.rigs import Rig
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.losslog import LossLog, LossRow, parse
+from jobs.records.loss_log import LossLog, LossRow, parse
 
 LAYERS = ("conv1_1", "conv2_1")
 

@@ -45,10 +45,9 @@ import numpy as np
 from pydantic import ValidationError
 
 from jobs.errors import ObjectNotFoundError, StorageError
-from jobs.idset import IdTable, as_numbers
-from jobs.ledger import CODES, Ledger, Status
 from jobs.parallel import parallel_map
-from jobs.segments import (
+from jobs.records.record import OutputRecord, TaskRecord
+from jobs.records.segments import (
     BULK_ROWS,
     Entry,
     Packer,
@@ -60,14 +59,15 @@ from jobs.segments import (
     numbers,
     stamp,
 )
+from jobs.records.statuses import CODES, Ledger, Status
 from jobs.storage import keys
 from jobs.storage.base import Storage
-from jobs.tasks import OutputRecord, TaskRecord
+from jobs.task_ids import IdTable, as_numbers
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from jobs.idset import Ids
+    from jobs.task_ids import Ids
 
 log = logging.getLogger(__name__)
 

@@ -21,15 +21,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jobs.errors import StorageError
-from jobs.ledger import CODES, Status
+from jobs.records.record import TaskRecord
+from jobs.records.statuses import CODES, Status
 from jobs.storage import keys
 from jobs.storage.base import ObjectStat, Storage
-from jobs.tasks import TaskRecord
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from jobs.idset import Ids
+    from jobs.task_ids import Ids
 
 log = logging.getLogger(__name__)
 
