@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from jobs.records.record import AttemptRecord
-from jobs.tasks import Task
+from jobs.tasks.task import Task
 from stylize.memory import predict_bytes
 from stylize.recipe import Recipe
 

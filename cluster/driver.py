@@ -36,7 +36,7 @@ from jobs.errors import ClusterError, LeaseLostError, StorageError, StorageFullE
 from jobs.inputs.addresses import display, without_secrets
 from jobs.records.commit import Records
 from jobs.records.record import AttemptRecord, OutputRecord, TaskRecord, style_records
-from jobs.tasks import Task
+from jobs.tasks.task import Task
 
 POLL_SECONDS = 0.25
 """How long to wait for an outcome before looking at retries, signals and progress again."""

@@ -9,7 +9,7 @@ from jobs.records.record import AttemptRecord, OutputRecord, TaskRecord
 from jobs.spec.output import ImageOptions
 from jobs.spec.pairs import InputOptions
 from jobs.storage.base import StorageOptions
-from jobs.tasks import Task
+from jobs.tasks.task import Task
 
 FailureKind = Literal[
     "picture",

@@ -22,16 +22,16 @@ from pathlib import Path, PurePath, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Literal
 
-from jobs.draft import Draft
 from jobs.errors import InputError, JobFileError, Problem, UsageError
 from jobs.inputs.reader import Inputs
 from jobs.jobfile.job import Job
 from jobs.jobfile.yaml_source import FieldPath
-from jobs.manifest import is_manifest
-from jobs.rows import ManifestSet, find_manifests
 from jobs.spec.pairs import PairSet
 from jobs.spec.styles import MASK_FIELD
 from jobs.storage.base import local_path
+from jobs.tasks.identity import Draft
+from jobs.tasks.manifest_files import is_manifest
+from jobs.tasks.manifest_rows import ManifestSet, find_manifests
 from stylize.recipe import Recipe
 
 SHIP_LIMIT = 100 * 1000 * 1000

@@ -18,7 +18,7 @@ from jobs.errors import InputError, StorageError, UsageError
 from jobs.inputs.addresses import display
 from jobs.inputs.reader import Inputs
 from jobs.jobfile.job import Job
-from jobs.tasks import Task
+from jobs.tasks.task import Task
 from stylize.errors import PictureError
 from stylize.recipe import Recipe
 

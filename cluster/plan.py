@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from jobs.agenda import Agenda, BadRows
-from jobs.draft import Draft
 from jobs.jobfile.job import open_output
 from jobs.jobfile.yaml_source import FieldPath
 from jobs.proofs import Proofs, have_other_size, proofs_of, wanted_size
@@ -20,6 +18,9 @@ from jobs.records.commit import Records
 from jobs.records.statuses import ABSENT, CODES, FAILED, Ledger
 from jobs.spec.styles import StyleMix
 from jobs.task_ids import IdTable
+from jobs.tasks.census import BadRows
+from jobs.tasks.identity import Draft
+from jobs.tasks.todo import Agenda
 from stylize.memory import history_bytes, predict_bytes
 from stylize.recipe import Recipe
 

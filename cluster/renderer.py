@@ -21,7 +21,7 @@ from cluster.messages import DeviceInfo
 from cluster.paint_thread import PaintThread, keep_to_one_core, wait_awake_briefly
 from jobs.records.loss_log import LossRow
 from jobs.spec.output import ImageOptions
-from jobs.tasks import Task
+from jobs.tasks.task import Task
 from stylize.errors import CheckpointError
 
 if TYPE_CHECKING:

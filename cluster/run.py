@@ -30,8 +30,6 @@ from cluster.live import SUBMISSION, LiveBoard
 from cluster.messages import WorkerSetup
 from cluster.notify import notifying
 from cluster.pool import InlinePool, Pool
-from jobs.agenda import Agenda, BadRows, Census
-from jobs.changes import find_changes
 from jobs.errors import JobFileError, ObjectNotFoundError, StorageError, UsageError
 from jobs.inputs.addresses import without_secrets
 from jobs.jobfile.job import Job, open_output
@@ -44,7 +42,6 @@ from jobs.proofs import (
     read_selection,
     wanted_size,
 )
-from jobs.reader import Reader
 from jobs.records.commit import Records, write_json
 from jobs.records.statuses import ABSENT, Ledger
 from jobs.records.verify import find_damaged
@@ -53,6 +50,10 @@ from jobs.report.summary import summarise
 from jobs.storage import keys
 from jobs.storage.base import Storage
 from jobs.storage.lease import Lease
+from jobs.tasks.background_reader import Reader
+from jobs.tasks.census import BadRows, Census
+from jobs.tasks.changed_inputs import find_changes
+from jobs.tasks.todo import Agenda
 from stylize.errors import WeightsError
 from stylize.network.weights import identify
 from stylize.recipe import Recipe

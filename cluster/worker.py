@@ -33,7 +33,7 @@ from jobs.records.loss_log import LossRow
 from jobs.records.record import AttemptRecord, OutputRecord, TaskRecord, style_records
 from jobs.storage import keys
 from jobs.storage.open import open_storage
-from jobs.tasks import Task
+from jobs.tasks.task import Task
 from stylize.errors import DivergedError, InterruptedRender
 
 log = logging.getLogger(__name__)

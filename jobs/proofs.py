@@ -13,13 +13,13 @@ from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
-from jobs.draft import Draft, Kind
 from jobs.errors import ObjectNotFoundError, UsageError
 from jobs.jobfile.job import Job
 from jobs.records.commit import Records
 from jobs.spec.output import ImageOptions
 from jobs.storage import keys
 from jobs.storage.base import Storage
+from jobs.tasks.identity import Draft, Kind
 from stylize.recipe import Recipe
 
 PROOF_SIZE = 256

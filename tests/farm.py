@@ -26,7 +26,7 @@ from jobs.records.loss_log import LossRow
 from jobs.records.record import TaskRecord
 from jobs.spec.output import ImageOptions
 from jobs.storage.open import open_storage
-from jobs.tasks import Task
+from jobs.tasks.task import Task
 from stylize.errors import DivergedError, InterruptedRender, MemoryLimitError, PictureError
 
 ROOT = Path(__file__).resolve().parents[1]

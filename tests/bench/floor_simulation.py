@@ -41,7 +41,7 @@ from cluster.messages import (  # noqa: E402
 from cluster.pool import PREFETCH, Ended, Lost, Station  # noqa: E402
 from jobs.records.record import AttemptRecord, OutputRecord, TaskRecord  # noqa: E402
 from jobs.spec.styles import StylePart  # noqa: E402
-from jobs.tasks import Task  # noqa: E402
+from jobs.tasks.task import Task  # noqa: E402
 from stylize.recipe import resolve  # noqa: E402
 
 

@@ -103,8 +103,8 @@ def first(folder: Path, tasks: int) -> Iterator[Figure]:
     """As the driver takes it, while the rest of the manifest is read."""
     from cluster.run import open_agenda
     from jobs.jobfile.load import load_job
-    from jobs.reader import Reader
     from jobs.records.statuses import Ledger
+    from jobs.tasks.background_reader import Reader
 
     job = load_job(write_job(folder, tasks))
     began = time.perf_counter()
@@ -117,9 +117,9 @@ def first(folder: Path, tasks: int) -> Iterator[Figure]:
 def drafts(job: Path) -> Iterator[str]:
     """The ids of a job."""
     from cluster.run import open_agenda
-    from jobs.agenda import BadRows
     from jobs.jobfile.load import load_job
     from jobs.records.statuses import Ledger
+    from jobs.tasks.census import BadRows
 
     agenda = open_agenda(load_job(job))
     for draft, _ in agenda.drafts(Ledger.of({}), BadRows()):

@@ -10,7 +10,7 @@ import pytest
 
 from cluster.backlog import BATCH_PIXELS, PATIENCE, WINDOW, Backlog
 from jobs.spec.styles import StylePart
-from jobs.tasks import Task
+from jobs.tasks.task import Task
 from stylize.memory import predict_bytes
 from stylize.recipe import resolve
 

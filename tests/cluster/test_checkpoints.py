@@ -21,7 +21,7 @@ from jobs.storage import keys
 from jobs.storage.base import Storage
 from jobs.storage.folder import FolderStorage
 from jobs.storage.open import open_storage
-from jobs.tasks import Task
+from jobs.tasks.task import Task
 from tests.farm import picture, write_job
 from tests.rigs import Rig
 

@@ -14,7 +14,8 @@ from jobs.inputs.reader import Inputs
 from jobs.jobfile.job import Job
 from jobs.jobfile.parse import parse_job
 from jobs.records.record import TaskRecord
-from jobs.tasks import Task, expand, look_up
+from jobs.tasks.pairs import expand, look_up
+from jobs.tasks.task import Task
 from stylize.recipe import Recipe
 
 FILE = "job.yaml"

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.agenda import Agenda, BadRows
 from jobs.errors import UsageError
 from jobs.proofs import (
     PROOF_SIZE,
@@ -26,6 +25,8 @@ from jobs.records.commit import Records, write_json
 from jobs.records.statuses import Ledger
 from jobs.storage import keys
 from jobs.storage.open import open_storage
+from jobs.tasks.census import BadRows
+from jobs.tasks.todo import Agenda
 from tests.jobs.support import a_record, read, touch
 
 JOB = """

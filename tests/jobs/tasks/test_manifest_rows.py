@@ -10,13 +10,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jobs.agenda import BAD_ROWS_SHOWN, Agenda, BadRows
 from jobs.errors import JobFileError, StorageError
 from jobs.records.statuses import Ledger
-from jobs.tasks import Task
+from jobs.tasks.census import BAD_ROWS_SHOWN, BadRows
+from jobs.tasks.task import Task
+from jobs.tasks.todo import Agenda
 from stylize.recipe import Recipe
 from tests.jobs.support import read, refusal
-from tests.jobs.test_manifest import write
+from tests.jobs.tasks.test_manifest_files import write
 from tests.rigs import Rig
 
 NOTHING = Ledger.of({})

@@ -17,16 +17,16 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from jobs.draft import Draft, Kind
 from jobs.errors import InputError, JobFileError, Problem
 from jobs.inputs.reader import Inputs
 from jobs.jobfile.job import Job
 from jobs.jobfile.messages import complaints
 from jobs.jobfile.recipes import sweep_combinations
 from jobs.jobfile.yaml_source import FieldPath
-from jobs.manifest import BadRow, Manifest, Row, is_manifest
 from jobs.spec.styles import StyleMix, StylePart, Styles
-from jobs.tasks import for_content
+from jobs.tasks.identity import Draft, Kind
+from jobs.tasks.manifest_files import BadRow, Manifest, Row, is_manifest
+from jobs.tasks.pairs import for_content
 from stylize.recipe import Recipe, resolve
 
 REQUIRED = ("content", "style")

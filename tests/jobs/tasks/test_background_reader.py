@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from jobs.agenda import Agenda
 from jobs.errors import JobFileError
-from jobs.reader import Reader
 from jobs.records.statuses import Ledger
-from jobs.tasks import Task
+from jobs.tasks.background_reader import Reader
+from jobs.tasks.task import Task
+from jobs.tasks.todo import Agenda
 from tests.jobs.support import read
-from tests.jobs.test_manifest import write
+from tests.jobs.tasks.test_manifest_files import write
 
 NOTHING = Ledger.of({})
 

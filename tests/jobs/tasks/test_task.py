@@ -16,12 +16,13 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from jobs.draft import Draft, Kind
 from jobs.errors import JobFileError
 from jobs.inputs.reader import Inputs
 from jobs.spec.styles import StylePart
 from jobs.storage import keys
-from jobs.tasks import PictureSet, Task, expand, look_up
+from jobs.tasks.identity import Draft, Kind
+from jobs.tasks.pairs import PictureSet, expand, look_up
+from jobs.tasks.task import Task
 from stylize.presets import NEUTRAL, PRESETS
 from stylize.recipe import resolve
 from tests.jobs.support import FULL_RECIPE, read, tasks_of, touch

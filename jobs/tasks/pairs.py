@@ -1,20 +1,13 @@
-"""Tasks: the pieces of a job. ``expand`` makes them lazily; their ids are the same everywhere.
-
-A task and its record are plain data, so that they travel between processes and into JSON unchanged.
-Pictures are named, never carried.
-"""
+"""Entries of ``pairs`` that name pictures, expanded to tasks."""
 
 from __future__ import annotations
 
 import itertools
-import posixpath
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
-from jobs.draft import Draft, Kind
 from jobs.errors import InputError, JobFileError, Problem
 from jobs.inputs.addresses import is_web
 from jobs.jobfile.job import Job
@@ -22,26 +15,9 @@ from jobs.jobfile.recipes import sweep_combinations
 from jobs.jobfile.yaml_source import FieldPath
 from jobs.spec.pairs import PairSet
 from jobs.spec.styles import MASK_FIELD, StyleMix, StylePart
-from jobs.storage.keys import safe_name
+from jobs.tasks.identity import Draft, Kind
+from jobs.tasks.task import Task, make_task, stem_of
 from stylize.recipe import Recipe, resolve
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """One picture to render."""
-
-    id: str
-    name: str
-    """Of the picture's file, before ``-<id>``."""
-    content: str
-    styles: StyleMix
-    init: str | None
-    recipe: Recipe
-    weights_digest: str
-
-
-SHOWN_STYLES = 8
-"""Of a blend, in the name of its picture."""
 
 
 class PictureFinder(Protocol):
@@ -151,24 +127,6 @@ def expand(
             yield make_task(draft, template)
 
 
-def make_task(draft: Draft, template: str) -> Task:
-    """The task of a draft, its picture named after ``template`` if it has no name yet."""
-    recipe = draft.kind.recipe
-    if draft.name is not None:
-        name = safe_name(draft.name)
-    else:
-        name = _name(template, draft.content, draft.styles, recipe)
-    return Task(
-        id=draft.id,
-        name=name,
-        content=draft.content,
-        styles=draft.styles,
-        init=draft.init,
-        recipe=recipe,
-        weights_digest=draft.kind.digest,
-    )
-
-
 def _found(
     job: Job,
     finder: PictureFinder,
@@ -240,22 +198,5 @@ def for_content(style: StyleMix, content: str) -> StyleMix:
 
 
 def _mask_of(mask: str, content: str) -> str:
-    stem = _stem(content)
+    stem = stem_of(content)
     return mask.replace(MASK_FIELD, quote(stem, safe="") if is_web(mask) else stem)
-
-
-def _name(template: str, content: str, styles: StyleMix, recipe: Recipe) -> str:
-    fields = {name: getattr(recipe, name) for name in Recipe.model_fields}
-    fields["weights"] = _stem(recipe.weights)
-    style = "+".join(_stem(part.uri) for part in itertools.islice(styles, SHOWN_STYLES))
-    return safe_name(template.format_map({**fields, "content": _stem(content), "style": style}))
-
-
-def _stem(uri: str) -> str:
-    """``s3://b/photos/a.b.jpg`` -> ``a.b``."""
-    scheme, mark, path = uri.partition("://")
-    if mark and scheme in ("http", "https"):
-        path = unquote(re.split(r"[?#]", path, maxsplit=1)[0])
-    # Not pathlib, which keeps every part of every path it has seen in a table.
-    name = posixpath.basename((path if mark else uri).rstrip("/"))
-    return posixpath.splitext(name)[0] or "picture"

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from jobs.agenda import Agenda, Census
 from jobs.errors import JobFileError, UsageError
 from jobs.examples.paintings import NAMES
 from jobs.examples.starter import write_starter
 from jobs.jobfile.load import load_job
 from jobs.records.statuses import Ledger, Status
+from jobs.tasks.census import Census
+from jobs.tasks.todo import Agenda
 from stylize.recipe import Recipe
 from tests.jobs.support import read, touch
 from tests.rigs import missing

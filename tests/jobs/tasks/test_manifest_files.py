@@ -16,7 +16,15 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from jobs.errors import InputError
-from jobs.manifest import ENDINGS, LINE_LIMIT, BadRow, Manifest, Row, is_manifest, kind_of
+from jobs.tasks.manifest_files import (
+    ENDINGS,
+    LINE_LIMIT,
+    BadRow,
+    Manifest,
+    Row,
+    is_manifest,
+    kind_of,
+)
 
 ROWS: list[dict[str, Any]] = [
     {"content": "photos/a, b.jpg", "style": 'the "wave".png', "name": None},

@@ -5,72 +5,29 @@ from __future__ import annotations
 import copy
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from jobs.draft import Draft
 from jobs.errors import JobFileError, Problem
 from jobs.inputs.reader import Inputs
 from jobs.jobfile.job import Job
-from jobs.records.statuses import ABSENT, DONE, FAILED, Ledger
-from jobs.rows import KNOB, ManifestSet, find_manifests
+from jobs.records.statuses import ABSENT, FAILED, Ledger
 from jobs.task_ids import IdSet
-from jobs.tasks import PictureSet, Task, look_up_pair, make_task
+from jobs.tasks.census import BadRows, Census, Counter
+from jobs.tasks.identity import Draft
+from jobs.tasks.manifest_rows import KNOB, ManifestSet, find_manifests
+from jobs.tasks.pairs import PictureSet, look_up_pair
+from jobs.tasks.task import Task, make_task
 from stylize.recipe import Recipe
 
 FIRST_CHUNK, LARGEST_CHUNK = 64, 4096
 """Tasks are looked up together, few at first so that the first is not kept waiting."""
 
-BAD_ROWS_SHOWN = 20
 
 View = Callable[[Draft], Draft | None]
 """What a run makes of a task: the task, another rendering of it, or, for those left out, None."""
-
-
-@dataclass(frozen=True, slots=True)
-class Census:
-    """A job's tasks by what became of them. The same pair twice counts once."""
-
-    tasks: int
-    done: int
-    failed: int
-    """Of earlier runs, and not to be tried again in this one."""
-    work_left: int
-    """In ``Recipe.work_at`` units."""
-    bad_rows: int = 0
-    """Of manifests, which are left out."""
-
-    @property
-    def left(self) -> int:
-        return self.tasks - self.done - self.failed
-
-
-class BadRows:
-    """Rows of manifests that cannot be used: how many, and the first of them."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.fatal = 0
-        """So many of entries whose ``on_bad_row`` is fail."""
-        self.first: list[Problem] = []
-
-    def add(self, problem: Problem, *, skipped: bool) -> None:
-        """Take one."""
-        self.count += 1
-        self.fatal += not skipped
-        if len(self.first) < BAD_ROWS_SHOWN:
-            self.first.append(problem)
-
-    def error(self) -> JobFileError:
-        """What is said of them when they end a run."""
-        hidden = self.count - len(self.first)
-        more = f"{hidden:,} more rows cannot be used" if hidden else ""
-        advice = "correct them, or leave such rows out with on_bad_row: skip"
-        last = f"{more}; {advice}" if more else advice
-        return JobFileError([*self.first, Problem("manifest", None, "", last)])
 
 
 class Agenda:
@@ -219,25 +176,3 @@ class Agenda:
         if key not in self.digests:
             self.digests[key] = self._find_digest(recipe)
         return self.digests[key]
-
-
-class Counter:
-    """Counts tasks one by one."""
-
-    def __init__(self) -> None:
-        self._tasks = self._done = self._failed = self._work_left = 0
-
-    def add(self, draft: Draft, code: int) -> None:
-        """Count one."""
-        self._tasks += 1
-        if code == DONE:
-            self._done += 1
-        elif code == FAILED:
-            self._failed += 1
-        else:
-            self._work_left += draft.kind.work
-
-    def census(self, bad: BadRows) -> Census:
-        """What was counted."""
-        skipped = bad.count - bad.fatal
-        return Census(self._tasks, self._done, self._failed, self._work_left, skipped)

@@ -11,10 +11,11 @@ import queue
 import threading
 from collections.abc import Iterator, Mapping
 
-from jobs.agenda import Agenda, BadRows, Census, Counter
 from jobs.errors import StylefarmError
 from jobs.records.statuses import ABSENT, Ledger
-from jobs.tasks import Task
+from jobs.tasks.census import BadRows, Census, Counter
+from jobs.tasks.task import Task
+from jobs.tasks.todo import Agenda
 
 AT_HAND = 1024
 """Tasks read ahead of those that take them."""

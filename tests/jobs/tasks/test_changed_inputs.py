@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from jobs.agenda import Agenda
-from jobs.changes import Change, find_changes
 from jobs.inputs.addresses import display
 from jobs.inputs.reader import Inputs
 from jobs.records.commit import Records
 from jobs.records.record import InputRecord, TaskRecord, style_records
 from jobs.storage.open import open_storage
-from jobs.tasks import Task
+from jobs.tasks.changed_inputs import Change, find_changes
+from jobs.tasks.task import Task
+from jobs.tasks.todo import Agenda
 from tests.jobs.support import read
 from tests.rigs import Rig
 

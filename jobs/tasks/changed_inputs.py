@@ -18,8 +18,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
-from jobs.agenda import Agenda, BadRows
-from jobs.draft import Draft
 from jobs.errors import InputError, printable
 from jobs.inputs.addresses import display, is_web
 from jobs.inputs.reader import Inputs, InputStat
@@ -27,6 +25,9 @@ from jobs.parallel import parallel_map
 from jobs.records.commit import READERS, Records
 from jobs.records.record import InputRecord, TaskRecord
 from jobs.records.statuses import ABSENT, Ledger
+from jobs.tasks.census import BadRows
+from jobs.tasks.identity import Draft
+from jobs.tasks.todo import Agenda
 
 
 @dataclass(frozen=True, slots=True)
