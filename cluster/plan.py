@@ -13,7 +13,7 @@ import numpy as np
 
 from jobs.jobfile.job import open_output
 from jobs.jobfile.yaml_source import FieldPath
-from jobs.proofs import Proofs, have_other_size, proofs_of, wanted_size
+from jobs.proofs.proofs import Proofs, have_other_size, proofs_of, wanted_size
 from jobs.records.commit import Records
 from jobs.records.statuses import ABSENT, CODES, FAILED, Ledger
 from jobs.spec.styles import StyleMix

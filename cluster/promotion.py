@@ -11,7 +11,7 @@ from jobs.jobfile import dated_output
 from jobs.jobfile.job import Job, open_output
 from jobs.jobfile.load import load_job
 from jobs.jobfile.parse import read_job
-from jobs.proofs import proofs_of
+from jobs.proofs.proofs import proofs_of
 from jobs.storage import keys
 from jobs.storage.base import Storage, StorageOptions
 from jobs.storage.open import open_storage

@@ -149,7 +149,8 @@ def submit(
     from jobs.errors import UsageError
     from jobs.jobfile import dated_output
     from jobs.jobfile.parse import read_job
-    from jobs.proofs import ALL, proofs_of, read_selection
+    from jobs.proofs.proofs import proofs_of
+    from jobs.proofs.selection import ALL, read_selection
 
     let_through()  # a clock may have started this
     moment = at or dated_output.now().isoformat(timespec="seconds")

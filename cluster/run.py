@@ -33,15 +33,8 @@ from cluster.pool import InlinePool, Pool
 from jobs.errors import JobFileError, ObjectNotFoundError, StorageError, UsageError
 from jobs.inputs.addresses import without_secrets
 from jobs.jobfile.job import Job, open_output
-from jobs.proofs import (
-    Proofs,
-    Selection,
-    done_proofs,
-    have_other_size,
-    proofs_of,
-    read_selection,
-    wanted_size,
-)
+from jobs.proofs.proofs import Proofs, done_proofs, have_other_size, proofs_of, wanted_size
+from jobs.proofs.selection import Selection, read_selection
 from jobs.records.commit import Records, write_json
 from jobs.records.statuses import ABSENT, Ledger
 from jobs.records.verify import find_damaged

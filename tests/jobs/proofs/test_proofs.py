@@ -10,17 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs.errors import UsageError
-from jobs.proofs import (
+from jobs.proofs.proofs import (
     PROOF_SIZE,
     Proofs,
-    Selection,
     done_proofs,
     have_other_size,
     proofs_of,
-    read_selection,
     size_of_proofs,
     wanted_size,
 )
+from jobs.proofs.selection import Selection, read_selection
 from jobs.records.commit import Records, write_json
 from jobs.records.statuses import Ledger
 from jobs.storage import keys

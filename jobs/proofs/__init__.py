@@ -1,0 +1,1 @@
+"""Every picture small first, then the chosen ones."""
