@@ -19,8 +19,9 @@ from stylize.pictures.inputs import PictureLike, Style, read_inputs
 from stylize.pictures.picture import Picture
 from stylize.recipe import Recipe
 from stylize.render.checkpoint import Checkpoint, fingerprint
-from stylize.render.out_of_memory import Attempts
+from stylize.render.out_of_memory import MemoryLadder
 from stylize.render.recorder import Observer, Recorder, Step
+from stylize.render.setup import RenderSetup
 
 
 @dataclass(frozen=True)
@@ -107,11 +108,11 @@ def stylize(
     inputs = read_inputs(content, style, init, recipe)
     device = torch.device(device) if device is not None else default_device()
     network = network or _load_cached(identify(recipe), device)
-    print_ = fingerprint(recipe, network.digest, inputs.tensors(), shares=inputs.shares())
-    if resume is not None and resume.render != print_:
+    identity = fingerprint(recipe, network.digest, inputs.tensors(), shares=inputs.shares())
+    if resume is not None and resume.render != identity:
         raise CheckpointError("the checkpoint is of another render: its pictures or recipe differ")
 
-    def recorder(first_picture: int, at: Checkpoint | None) -> Recorder:
+    def make_recorder(first_picture: int, at: Checkpoint | None) -> Recorder:
         return Recorder(
             began - (resume.seconds if resume is not None else 0.0),
             observer,
@@ -123,7 +124,7 @@ def stylize(
 
     alone = tuple(
         fingerprint(recipe, network.digest, one.tensors(), shares=one.shares())
-        for one in (inputs.of(slice(k, k + 1)) for k in range(len(inputs)))
+        for one in (inputs.select(slice(k, k + 1)) for k in range(len(inputs)))
         if len(inputs) > 1 and on_checkpoint is not None
     )
 
@@ -131,8 +132,9 @@ def stylize(
         if on_checkpoint is not None:
             on_checkpoint(replace(checkpoint, alone_renders=alone))
 
-    attempts = Attempts(inputs, recipe, network, device, recorder, on_cut, print_)
-    pictures, losses = attempts.run(None if resume is None else resume.to(device))
+    setup = RenderSetup(inputs, recipe, network, device, identity)
+    ladder = MemoryLadder(setup, make_recorder, on_cut)
+    pictures, losses = ladder.run(None if resume is None else resume.to(device))
     return Result(
         pictures=pictures,
         losses=losses,
@@ -140,7 +142,7 @@ def stylize(
         steps=recipe.total_steps,
         seconds=time.perf_counter() - began,
         device=str(device),
-        concessions=tuple(attempts.concessions),
+        concessions=tuple(ladder.concessions),
     )
 
 

@@ -1,4 +1,4 @@
-"""What a caller of ``stylize`` gives, read and checked: pictures to paint, their styles, their starts."""
+"""What a caller of ``stylize`` gives, read and checked: pictures to paint, their styles, their inits."""
 
 from __future__ import annotations
 
@@ -39,21 +39,21 @@ class StyleInput(NamedTuple):
 
 @dataclass(frozen=True)
 class Inputs:
-    """B contents of one shape, with a style for each, and starts: as many, or none."""
+    """B contents of one shape, with a style for each, and inits: as many, or none."""
 
     contents: list[Picture]
     styles: list[list[StyleInput]]
-    starts: list[Picture]
+    inits: list[Picture]
 
     def __len__(self) -> int:
         return len(self.contents)
 
-    def of(self, pictures: slice) -> Inputs:
+    def select(self, pictures: slice) -> Inputs:
         """Some of them."""
-        return Inputs(self.contents[pictures], self.styles[pictures], self.starts[pictures])
+        return Inputs(self.contents[pictures], self.styles[pictures], self.inits[pictures])
 
     @property
-    def masks(self) -> int:
+    def mask_count(self) -> int:
         """How many the styles of one picture have, at most."""
         return max(
             len({id(part.mask) for part in mix if part.mask is not None}) for mix in self.styles
@@ -61,7 +61,7 @@ class Inputs:
 
     def tensors(self) -> Iterator[Tensor]:
         """All pixels, in order."""
-        for picture in (*self.contents, *self.starts):
+        for picture in (*self.contents, *self.inits):
             yield picture.rgb
         for mix in self.styles:
             for part in mix:
@@ -85,14 +85,14 @@ def read_inputs(
     reader = _Reader()
     contents = [reader(picture) for picture in _listed(content, together)]
     styles = [_read_mix(mix, reader) for mix in _listed(style, together)]
-    starts = [] if init is None else [reader(picture) for picture in _listed(init, together)]
+    inits = [] if init is None else [reader(picture) for picture in _listed(init, together)]
     if not contents:
         raise PictureError("there is no content picture")
     if len(styles) != len(contents):
         raise PictureError(f"there are {len(contents)} contents but {len(styles)} styles")
     if len({tuple(picture.rgb.shape) for picture in contents}) > 1:
         raise PictureError("contents rendered together must have one shape")
-    if (recipe.init == "image") != bool(starts) or (starts and len(starts) != len(contents)):
+    if (recipe.init == "image") != bool(inits) or (inits and len(inits) != len(contents)):
         raise PictureError(
             "a picture to start from goes with init image, and one with every content"
         )
@@ -101,7 +101,7 @@ def read_inputs(
     for mix in styles:
         for part in mix:
             _check_mask(part.mask, height, width)
-    return Inputs(contents, styles, starts)
+    return Inputs(contents, styles, inits)
 
 
 class _Reader:

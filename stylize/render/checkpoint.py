@@ -49,10 +49,10 @@ class Checkpoint:
         """That of one picture, from which it can be gone on with without the others."""
         if not self.alone_renders:
             return self
-        part = self.of(slice(picture, picture + 1))
+        part = self.select(slice(picture, picture + 1))
         return replace(part, render=self.alone_renders[picture], alone_renders=())
 
-    def of(self, pictures: slice) -> Checkpoint:
+    def select(self, pictures: slice) -> Checkpoint:
         """That of some of the pictures."""
         parts = {k: v if k in _COMMON else v[pictures] for k, v in self.tensors.items()}
         return replace(self, tensors=parts)

@@ -17,14 +17,11 @@ import torch
 from stylize.errors import MemoryLimitError
 from stylize.losses.target_cache import SHARED
 from stylize.memory import available_bytes, gigabytes, predict_bytes
-from stylize.network.vgg19 import VGG19
-from stylize.pictures.inputs import Inputs
 from stylize.pictures.picture import Picture
-from stylize.pictures.resize import shape_at
-from stylize.recipe import Recipe
 from stylize.render.checkpoint import Checkpoint
 from stylize.render.recorder import Recorder, Step
 from stylize.render.render import Render
+from stylize.render.setup import RenderSetup
 
 Painted = tuple[tuple[Picture, ...], tuple[Step, ...]]
 
@@ -32,53 +29,48 @@ COMFORT = 0.9
 """A render is begun without strips when it is predicted to take no more of the memory there is."""
 
 
-class Attempts:
-    """A render, in as many attempts as memory asks for; ``concessions`` says what had to be done."""
+class MemoryLadder:
+    """Runs a render, a rung lower after each out-of-memory error."""
 
     def __init__(
         self,
-        inputs: Inputs,
-        recipe: Recipe,
-        network: VGG19,
-        device: torch.device,
-        recorder: Callable[[int, Checkpoint | None], Recorder],
-        on_checkpoint: Callable[[Checkpoint], None] | None,
-        fingerprint: str,
+        setup: RenderSetup,
+        make_recorder: Callable[[int, Checkpoint | None], Recorder],
+        on_checkpoint: Callable[[Checkpoint], None],
     ) -> None:
-        self._inputs = inputs
-        self._recipe = recipe
-        self._network = network
-        self._device = device
-        self._recorder = recorder
+        self._setup = setup
+        self._make_recorder = make_recorder
         self._on_checkpoint = on_checkpoint
-        self._fingerprint = fingerprint
         self.concessions: list[str] = []
+        """The rungs taken, in order, as sentences for the caller; usually none."""
 
     def run(self, at: Checkpoint | None) -> Painted:
         """The pictures and their final losses, in order. Raises what ``stylize`` raises."""
-        strips = at.strips if at is not None else self._begins_in_strips()
-        if strips and self._recipe.strips == "auto":
+        strips = at.strips if at is not None else self._needs_strips()
+        if strips and self._setup.recipe.strips == "auto":
             self.concessions.append("painted in strips")
-        return self._some(slice(0, len(self._inputs)), at, strips)
+        return self._paint(slice(0, len(self._setup.inputs)), at, strips)
 
-    def _some(self, pictures: slice, at: Checkpoint | None, strips: bool) -> Painted:
+    def _paint(self, pictures: slice, at: Checkpoint | None, strips: bool) -> Painted:
         last = at
         try:
-            return self._attempt(pictures, at, strips)
+            return self._run_once(pictures, at, strips)
         except _OutOfMemory as error:
             last, reason = error.last, error.reason
         # Outside the handler, whose traceback would keep the tensors of what failed.
-        _give_back(self._device)
+        _free_memory(self._setup.device)
         count = pictures.stop - pictures.start
         if count > 1:
             half = pictures.start + count // 2
             self.concessions.append(f"out of memory with {count} pictures at once: halved")
             parts = [
-                self._some(
+                self._paint(
                     part,
                     None
                     if last is None
-                    else last.of(slice(part.start - pictures.start, part.stop - pictures.start)),
+                    else last.select(
+                        slice(part.start - pictures.start, part.stop - pictures.start)
+                    ),
                     strips,
                 )
                 for part in (slice(pictures.start, half), slice(half, pictures.stop))
@@ -86,33 +78,29 @@ class Attempts:
             return tuple(p for found, _ in parts for p in found), tuple(
                 step for _, steps in parts for step in steps
             )
-        if not strips and self._recipe.strips != "off":
+        if not strips and self._setup.recipe.strips != "off":
             self.concessions.append("out of memory: painted in strips")
-            return self._some(pictures, last and replace(last, strips=True), True)
+            return self._paint(pictures, last and replace(last, strips=True), True)
         raise MemoryLimitError(self._limit(strips, reason))
 
-    def _attempt(self, pictures: slice, at: Checkpoint | None, strips: bool) -> Painted:
+    def _run_once(self, pictures: slice, at: Checkpoint | None, strips: bool) -> Painted:
         last = at
 
         def on_cut(checkpoint: Checkpoint) -> None:
             nonlocal last
             last = checkpoint
             # That of some of a batch would be taken for the whole batch's.
-            if self._on_checkpoint is not None and count == len(self._inputs):
+            if count == len(self._setup.inputs):
                 self._on_checkpoint(checkpoint)
 
         count = pictures.stop - pictures.start
-        recorder = self._recorder(pictures.start, at)
+        recorder = self._make_recorder(pictures.start, at)
         try:
             render = Render(
-                self._inputs.of(pictures),
-                self._recipe,
-                self._network,
-                self._device,
+                self._setup.select(pictures),
                 recorder=recorder,
                 on_cut=on_cut,
                 strips=strips,
-                fingerprint=self._fingerprint,
                 at=at,
             )
             return render.run(), tuple(recorder.last)
@@ -121,36 +109,37 @@ class Attempts:
                 raise
             raise _OutOfMemory(last, str(error).splitlines()[0] if str(error) else "") from None
 
-    def _begins_in_strips(self) -> bool:
-        if self._recipe.strips != "auto":
-            return self._recipe.strips == "on"
-        height, width = self._shape()
+    def _needs_strips(self) -> bool:
+        if self._setup.recipe.strips != "auto":
+            return self._setup.recipe.strips == "on"
+        height, width = self._setup.shape(self._setup.recipe.size)
         needed = predict_bytes(
-            self._recipe,
+            self._setup.recipe,
             height,
             width,
-            pictures=len(self._inputs),
+            pictures=len(self._setup.inputs),
             strips=False,
             process=False,
-            regions=self._inputs.masks,
+            regions=self._setup.inputs.mask_count,
         )
-        available = available_bytes(self._device)
+        available = available_bytes(self._setup.device)
         return available is not None and needed > COMFORT * available
 
-    def _shape(self) -> tuple[int, int]:
-        height, width = self._inputs.contents[0].rgb.shape[2:]
-        return shape_at(height, width, self._recipe.size)
-
     def _limit(self, strips: bool, reason: str) -> str:
-        height, width = self._shape()
+        height, width = self._setup.shape(self._setup.recipe.size)
         needed = predict_bytes(
-            self._recipe, height, width, strips=strips, process=False, regions=self._inputs.masks
+            self._setup.recipe,
+            height,
+            width,
+            strips=strips,
+            process=False,
+            regions=self._setup.inputs.mask_count,
         )
-        available = available_bytes(self._device)
+        available = available_bytes(self._setup.device)
         free = "" if available is None else f", and {gigabytes(available)} are free"
         how = "use a smaller size" + ("" if strips else ", or leave strips to auto")
-        if self._recipe.optimizer == "lbfgs":
-            how += f", or a history below {self._recipe.history}"
+        if self._setup.recipe.optimizer == "lbfgs":
+            how += f", or a history below {self._setup.recipe.history}"
         return (
             f"out of memory: {width} x {height} px {'in strips ' if strips else ''}take about "
             f"{gigabytes(needed)}{free}; {how}" + (f" ({reason})" if reason else "")
@@ -177,7 +166,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     return str(error) == "could not create a primitive" or any(w in str(error) for w in words)
 
 
-def _give_back(device: torch.device) -> None:
+def _free_memory(device: torch.device) -> None:
     SHARED.clear()
     # What a failed backward pass had not come to is kept until the thread's next one: a small one.
     leaf = torch.ones((), requires_grad=True)

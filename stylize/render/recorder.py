@@ -87,15 +87,15 @@ class Recorder:
         numbers = torch.stack([columns for *_, columns in self._rows]).cpu().tolist()
         batch = [
             Step(
-                self.first_picture + picture,
-                size,
-                step,
-                total,
-                content,
-                style,
-                tuple(layers),
-                tv,
-                seconds,
+                picture=self.first_picture + picture,
+                scale=size,
+                step=step,
+                total=total,
+                content=content,
+                style=style,
+                style_layers=tuple(layers),
+                tv=tv,
+                seconds=seconds,
             )
             for (size, step, seconds, _), row in zip(self._rows, numbers, strict=True)
             for picture, (total, content, style, *layers, tv, _) in enumerate(row)

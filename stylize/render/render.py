@@ -18,7 +18,6 @@ from stylize.losses.masks import StylePart
 from stylize.losses.objective import Objective
 from stylize.losses.target_cache import SHARED
 from stylize.network.strips import STRIP_PIXELS
-from stylize.network.vgg19 import VGG19
 from stylize.optimise.adam import Moments
 from stylize.optimise.guard import Guard
 from stylize.optimise.iterate_average import IterateAverage
@@ -27,11 +26,12 @@ from stylize.pictures.colors import keep_chroma, match_colors
 from stylize.pictures.inputs import Inputs
 from stylize.pictures.picture import Picture
 from stylize.pictures.pixel_spaces import RGB, SPACES, convert
-from stylize.pictures.resize import add_margin, cut_margin, mirrored, resize, shape_at, style_shape
+from stylize.pictures.resize import add_margin, cut_margin, mirrored, resize, style_shape
 from stylize.recipe import Recipe, Segment
 from stylize.render.checkpoint import Checkpoint
 from stylize.render.first_picture import first_pictures
 from stylize.render.recorder import Recorder
+from stylize.render.setup import RenderSetup
 from stylize.render.steps import descend
 
 
@@ -44,27 +44,20 @@ class Render:
 
     def __init__(
         self,
-        inputs: Inputs,
-        recipe: Recipe,
-        network: VGG19,
-        device: torch.device,
+        setup: RenderSetup,
         *,
         recorder: Recorder,
         on_cut: Callable[[Checkpoint], None],
         strips: bool,
-        fingerprint: str,
         at: Checkpoint | None = None,
     ) -> None:
+        recipe = setup.recipe
         if recipe.colors == "content" and recipe.color_method == "histogram":
-            inputs = _in_content_colors(inputs)
-        self._inputs = inputs
-        self._recipe = recipe
-        self._network = network
-        self._device = device
+            setup = replace(setup, inputs=_in_content_colors(setup.inputs))
+        self._setup = setup
         self._recorder = recorder
         self._on_cut = on_cut
         self._strips = strips
-        self._fingerprint = fingerprint
         self._done = at.segments if at is not None else 0
         self._x: Tensor | None = at.tensors["x"] if at is not None else None
         self._moments = _moments_of(at)
@@ -72,7 +65,7 @@ class Render:
 
     def run(self) -> tuple[Picture, ...]:
         """Make the segments that are left. Raises what ``stylize`` raises."""
-        segments = self._recipe.segments()
+        segments = self._setup.recipe.segments()
         objective: Objective | None = None
         for number, segment in enumerate(segments[self._done :], start=self._done + 1):
             if segment.first:
@@ -90,24 +83,24 @@ class Render:
 
     def _begin(self, size: int) -> Objective:
         """Bring the picture to a size, on its canvas."""
-        shape = self._shape(size)
+        shape = self._setup.shape(size)
         if self._x is None:
             self._x = self._first(size)
-        x_B3HW = add_margin(resize(self._x, *shape), self._recipe.margin)
+        x_B3HW = add_margin(resize(self._x, *shape), self._setup.recipe.margin)
         h, w = x_B3HW.shape[2:]
         self._moments = resized(self._moments, partial(resize, height=h, width=w))
-        decay = self._recipe.average
+        decay = self._setup.recipe.average
         self._average = IterateAverage(decay) if decay is not None else None
         self._x = x_B3HW
         return self._objective(size)
 
     def _objective(self, size: int) -> Objective:
         """The loss at a size, on a canvas with a margin, which is cut off again in the end."""
-        margin = self._recipe.margin
+        margin = self._setup.recipe.margin
         content_B3HW = self._content(size)
         return Objective(
-            self._network,
-            self._recipe,
+            self._setup.network,
+            self._setup.recipe,
             add_margin(content_B3HW, margin),
             self._mixes(content_B3HW),
             strip_pixels=STRIP_PIXELS if self._strips else None,
@@ -117,7 +110,7 @@ class Render:
     def _paint(self, segment: Segment, objective: Objective) -> None:
         """The steps of a segment."""
         assert self._x is not None
-        shape = self._shape(segment.size)
+        shape = self._setup.shape(segment.size)
         x_B3HW = self._x.detach().clone().requires_grad_(True)
         guard = Guard(x_B3HW, objective.floor_B)
         try:
@@ -127,7 +120,7 @@ class Render:
         except DivergedError as error:
             error.pictures = self._finished(cut_margin(guard.best, *shape), segment.size)
             raise
-        self._moments = moments if self._recipe.carry_moments else None
+        self._moments = moments if self._setup.recipe.carry_moments else None
         x_B3HW = x_B3HW.detach()
         self._x = cut_margin(x_B3HW, *shape) if segment.last else x_B3HW
 
@@ -146,28 +139,24 @@ class Render:
             tensors["average"], weight = self._average.total, self._average.weight
         self._on_cut(
             Checkpoint(
-                self._fingerprint,
-                segments,
-                self._recorder.step,
-                time.perf_counter() - self._recorder.began,
-                {name: tensor.detach().clone() for name, tensor in tensors.items()},
-                weight,
-                self._strips,
+                render=self._setup.fingerprint,
+                segments=segments,
+                steps=self._recorder.step,
+                seconds=time.perf_counter() - self._recorder.began,
+                tensors={name: tensor.detach().clone() for name, tensor in tensors.items()},
+                average_weight=weight,
+                strips=self._strips,
             )
         )
 
     # -- pictures at a size --------------------------------------------------------------------------
 
-    def _shape(self, size: int) -> tuple[int, int]:
-        height, width = self._inputs.contents[0].rgb.shape[2:]
-        return shape_at(height, width, size)
-
     def _content(self, size: int) -> Tensor:
         """(B, 3, H, W), RGB. Resized where the files were read, for those can be larger than the
         device's memory."""
-        shape = self._shape(size)
-        parts = [resize(picture.rgb, *shape).clamp(0, 1) for picture in self._inputs.contents]
-        return torch.cat(parts).to(self._device)
+        shape = self._setup.shape(size)
+        parts = [resize(picture.rgb, *shape).clamp(0, 1) for picture in self._setup.inputs.contents]
+        return torch.cat(parts).to(self._setup.device)
 
     def _mixes(self, content_B3HW: Tensor) -> list[list[StylePart]]:
         """The styles of contents at the size painted. Pictures have many in common: each is brought
@@ -175,7 +164,7 @@ class Render:
         pictures: dict[int, Tensor] = {}
         masks: dict[int, Tensor] = {}
         mixes: list[list[StylePart]] = []
-        for mix in self._inputs.styles:
+        for mix in self._setup.inputs.styles:
             mixes.append([])
             for picture, share, mask in mix:
                 if id(picture) not in pictures:
@@ -189,34 +178,41 @@ class Render:
     def _style(self, style: Picture, content_B3HW: Tensor) -> Tensor:
         """One style as it is analysed, (1, 3, h, w), for contents at the size painted."""
         height, width = content_B3HW.shape[2:]
-        frame = 2 * mirrored(height, width, self._recipe.margin)
+        frame = 2 * mirrored(height, width, self._setup.recipe.margin)
         canvas = (height + frame, width + frame)
-        shape = style_shape(style.rgb.shape[2], style.rgb.shape[3], canvas, self._recipe)
-        return resize(style.rgb, *shape).clamp(0, 1).to(self._device)
+        shape = style_shape(style.rgb.shape[2], style.rgb.shape[3], canvas, self._setup.recipe)
+        return resize(style.rgb, *shape).clamp(0, 1).to(self._setup.device)
 
     def _mask(self, mask: Tensor, content_B3HW: Tensor) -> Tensor:
         """A mask on the canvas, (1, 1, H, W)."""
         at_size = resize(mask, *content_B3HW.shape[2:]).clamp(0, 1)
-        return add_margin(at_size, self._recipe.margin).to(self._device)
+        return add_margin(at_size, self._setup.recipe.margin).to(self._setup.device)
 
     def _first(self, size: int) -> Tensor:
         """What the render starts from, in the recipe's space."""
         content_B3HW = self._content(size)
-        mixes = self._mixes(content_B3HW) if self._recipe.init == "style_stats" else []
+        mixes = self._mixes(content_B3HW) if self._setup.recipe.init == "style_stats" else []
         rgb = first_pictures(
-            self._recipe, content_B3HW, self._inputs.starts, mixes, self._network.space
+            self._setup.recipe,
+            content_B3HW,
+            self._setup.inputs.inits,
+            mixes,
+            self._setup.network.space,
         )
-        return convert(rgb, RGB, SPACES[self._recipe.space])
+        return convert(rgb, RGB, SPACES[self._setup.recipe.space])
 
     def _finished(self, x_B3HW: Tensor, size: int) -> tuple[Picture, ...]:
         """As pictures, on the host."""
-        rgb_B3HW = SPACES[self._recipe.space].to_rgb(x_B3HW.detach()).clamp(0, 1)
-        if self._recipe.colors == "content" and self._recipe.color_method == "luminance":
+        rgb_B3HW = SPACES[self._setup.recipe.space].to_rgb(x_B3HW.detach()).clamp(0, 1)
+        if (
+            self._setup.recipe.colors == "content"
+            and self._setup.recipe.color_method == "luminance"
+        ):
             rgb_B3HW = keep_chroma(rgb_B3HW, self._content(size))
-        shape = self._shape(size)
+        shape = self._setup.shape(size)
         return tuple(
             Picture(rgb, None if p.alpha is None else resize(p.alpha, *shape).clamp(0, 1))
-            for rgb, p in zip(rgb_B3HW.cpu().unsqueeze(1), self._inputs.contents, strict=True)
+            for rgb, p in zip(rgb_B3HW.cpu().unsqueeze(1), self._setup.inputs.contents, strict=True)
         )
 
 

@@ -168,11 +168,11 @@ class Memory:
         run = Render.run
 
         def tried(render: Render) -> Any:
-            self.tried.append((len(render._inputs), render._strips, render._done))
+            self.tried.append((len(render._setup.inputs), render._strips, render._done))
             return run(render)
 
         def failing(render: Render, segment: Any, loss: Any) -> None:
-            if not enough(len(render._inputs), render._strips):
+            if not enough(len(render._setup.inputs), render._strips):
                 if self.after == 0:
                     raise RuntimeError(NO_MEMORY)
                 self.after -= 1
