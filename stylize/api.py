@@ -15,7 +15,7 @@ from stylize.errors import CheckpointError, PictureError
 from stylize.network.vgg19 import VGG19, load_vgg19
 from stylize.network.weights import WeightSet, identify
 from stylize.pictures.codec import EXTENSIONS, BitDepth, encode, to_pil
-from stylize.pictures.inputs import PictureLike, Style, read_inputs
+from stylize.pictures.inputs import PictureLike, StyleLike, read_inputs
 from stylize.pictures.picture import Picture
 from stylize.recipe import Recipe
 from stylize.render.checkpoint import Checkpoint, fingerprint
@@ -64,7 +64,7 @@ class Result:
 
 def stylize(
     content: PictureLike | Sequence[PictureLike],
-    style: Style | Sequence[Style],
+    style: StyleLike | Sequence[StyleLike],
     recipe: Recipe | None = None,
     *,
     init: PictureLike | Sequence[PictureLike] | None = None,

@@ -1,6 +1,6 @@
 """Which style applies where: masks become guides, one weight for every position of a layer.
 
-Styles of a mix that share a mask are blended, as all do that have none; each mask is a region with a
+Styles of a blend that share a mask are blended, as all do that have none; each mask is a region with a
 target of its own (guided Gram matrices: Gatys et al., *Controlling Perceptual Factors in Neural Style
 Transfer*, 2017, section 4). A region's loss counts by its share of the picture, so a white mask is the
 same as none, and a black one the same as no style.
@@ -20,7 +20,7 @@ from torch import Tensor
 from stylize.losses.style import Extent
 
 
-class StylePart(NamedTuple):
+class WeightedStyle(NamedTuple):
     """One picture of a style."""
 
     picture: Tensor
@@ -31,7 +31,7 @@ class StylePart(NamedTuple):
     """(1, 1, H, W), as large as the picture that is painted: 1 where the style applies, 0 where not."""
 
 
-StyleMix = Sequence[StylePart]
+StyleBlend = Sequence[WeightedStyle]
 """Everything one picture is painted in."""
 
 
@@ -42,30 +42,30 @@ class Region(NamedTuple):
     styles: list[tuple[Tensor, float]]
 
 
-def regions(mix: StyleMix) -> list[Region]:
-    """The mix by mask, in order of appearance."""
-    found: list[Region] = []
-    for picture, share, mask in mix:
-        for region in found:
+def regions(blend: StyleBlend) -> list[Region]:
+    """The blend by mask, in order of appearance."""
+    by_mask: list[Region] = []
+    for picture, share, mask in blend:
+        for region in by_mask:
             if _same(region.mask, mask):
                 region.styles.append((picture, share))
                 break
         else:
-            found.append(Region(mask, [(picture, share)]))
-    return found
+            by_mask.append(Region(mask, [(picture, share)]))
+    return by_mask
 
 
 def make_guides(pictures: Sequence[Sequence[Region]], like_B3HW: Tensor) -> Tensor | None:
     """How much each pixel counts in each region: (B, R, H, W), or None when all count in full. A
     picture of fewer regions than others has empty ones."""
-    most = max(len(found) for found in pictures)
+    most = max(map(len, pictures))
     if most == 1 and all(region.mask is None for (region,) in pictures):
         return None
     b, _, h, w = like_B3HW.shape
     guides_BRHW = like_B3HW.new_zeros(b, most, h, w)
-    for picture, found in enumerate(pictures):
-        for number, region in enumerate(found):
-            guides_BRHW[picture, number] = 1 if region.mask is None else region.mask[0, 0]
+    for number, picture in enumerate(pictures):
+        for region_number, region in enumerate(picture):
+            guides_BRHW[number, region_number] = 1 if region.mask is None else region.mask[0, 0]
     return guides_BRHW
 
 

@@ -14,10 +14,10 @@ from torch import Tensor
 
 from stylize.layer_names import block_of
 from stylize.losses.functions import absolute_variation, nine_point_variation, total_variation
-from stylize.losses.masks import Region, StylePart, at_block, extent_at, make_guides, regions
-from stylize.losses.style import Statistics, blend, make_term
+from stylize.losses.masks import Region, WeightedStyle, at_block, extent_at, make_guides, regions
+from stylize.losses.style import Statistics, blend_statistics, make_term
 from stylize.losses.target_cache import TargetCache, Targets, target_key
-from stylize.network.features import Survey, Way, features
+from stylize.network.features import FeatureExtractor, ForwardOptions, features
 from stylize.network.probes import Content, Part, Probe
 from stylize.network.vgg19 import VGG19
 from stylize.pictures.pixel_spaces import RGB, SPACES, convert
@@ -54,7 +54,7 @@ class Objective:
     """image -> Losses.
 
     ``content_B3HW`` is RGB in [0, 1]; ``styles`` has one mix for every picture of it, of
-    ``StylePart`` or plain (picture, share) or (picture, share, mask). Everything must be on one device
+    ``WeightedStyle`` or plain (picture, share) or (picture, share, mask). Everything must be on one device
     and in one floating dtype, which may be float64; losses and statistics are computed in it, whatever
     the recipe lets the convolutions compute in. ``strip_pixels`` as in ``survey.Way``. ``targets`` has the
     styles that were looked at before, and keeps those that are looked at now.
@@ -77,31 +77,33 @@ class Objective:
         self.space = SPACES[recipe.space]
         self._precision = content_B3HW.dtype
         computed = torch.bfloat16 if recipe.precision == "bfloat16" else self._precision
-        self._way = Way(
+        self._options = ForwardOptions(
             recipe.pooling, recipe.padding, recipe.rescale_pooling, computed, strip_pixels
         )
         self._terms = {name: make_term(recipe) for name in recipe.style_layers}
         # One of its own at least: pictures of a batch can have styles in common.
-        self._targets = targets if targets is not None else TargetCache()
+        self._cache = targets if targets is not None else TargetCache()
         with torch.no_grad():
-            looks: dict[str, list[Probe]] = {}
-            self._take_content(content_B3HW, looks)
-            self._take_styles(content_B3HW, styles, looks)
-            self.floor_B = NEGLIGIBLE * self._from_nothing()
-        self._survey = Survey(network, self._way, looks)
+            probes: dict[str, list[Probe]] = {}
+            self._prepare_content(content_B3HW, probes)
+            self._prepare_styles(content_B3HW, styles, probes)
+            self.floor_B = NEGLIGIBLE * self._loss_of_zeros()
+        self._extractor = FeatureExtractor(network, self._options, probes)
 
     def __call__(self, x_B3HW: Tensor) -> Losses:
         """The losses of pictures given in the recipe's space. Differentiable, once."""
         recipe = self.recipe
-        found = self._survey(convert(x_B3HW, self.space, self.network.space))
+        measured = self._extractor(convert(x_B3HW, self.space, self.network.space))
         content_B = x_B3HW.new_zeros(len(x_B3HW))
         for name, weight in recipe.content_layers.items():
-            squares_B = sum((part[0] for part in found[name][0]), start=torch.zeros_like(content_B))
+            squares_B = sum(
+                (part[0] for part in measured[name][0]), start=torch.zeros_like(content_B)
+            )
             content_B = content_B + weight * squares_B / self._sizes[name]
         content_B = recipe.content_weight * content_B
         style_BL = recipe.style_weight * torch.stack(
             [
-                weight * self._distance(name, self._gathered(name, found[name][-1]))
+                weight * self._distance(name, self._gather(name, measured[name][-1]))
                 for name, weight in recipe.style_layers.items()
             ],
             dim=1,
@@ -111,7 +113,7 @@ class Objective:
             tv_B = recipe.tv_weight * _TV[recipe.tv](x_B3HW)
         return Losses(content_B + style_BL.sum(1) + tv_B, content_B, style_BL, tv_B)
 
-    def _gathered(self, name: str, parts: Sequence[Part]) -> Statistics:
+    def _gather(self, name: str, parts: Sequence[Part]) -> Statistics:
         return self._terms[name].gather(parts, self._extents[name])
 
     def _distance(self, name: str, statistics: Statistics) -> Tensor:
@@ -120,51 +122,53 @@ class Objective:
         distance_BR = self._terms[name].distance(statistics, extent)
         return (distance_BR * extent.counted_BR / extent.positions).sum(1)
 
-    def _from_nothing(self) -> Tensor:
+    def _loss_of_zeros(self) -> Tensor:
         """The style loss of features that are all 0: what losses of these targets are large against."""
         layers_B = [
-            weight * self._distance(name, tuple(map(torch.zeros_like, self._wanted[name])))
+            weight * self._distance(name, tuple(map(torch.zeros_like, self._targets[name])))
             for name, weight in self.recipe.style_layers.items()
         ]
         return self.recipe.style_weight * torch.stack(layers_B).sum(0)
 
-    def _take_content(self, content_B3HW: Tensor, looks: dict[str, list[Probe]]) -> None:
+    def _prepare_content(self, content_B3HW: Tensor, probes: dict[str, list[Probe]]) -> None:
         z_B3HW = convert(content_B3HW, RGB, self.network.space)
-        found = features(self.network, z_B3HW, self.recipe.content_layers, self._way)
-        self._sizes = {name: target[0].numel() for name, target in found.items()}
-        for name, target in found.items():
-            looks[name] = [Content(target.to(self._precision))]
+        targets = features(self.network, z_B3HW, self.recipe.content_layers, self._options)
+        self._sizes = {name: target[0].numel() for name, target in targets.items()}
+        for name, target in targets.items():
+            probes[name] = [Content(target.to(self._precision))]
 
-    def _take_styles(
+    def _prepare_styles(
         self,
         content_B3HW: Tensor,
         styles: Sequence[Sequence[tuple[Any, ...]]],
-        looks: dict[str, list[Probe]],
+        probes: dict[str, list[Probe]],
     ) -> None:
-        pictures = [regions([StylePart(*part) for part in mix]) for mix in styles]
+        pictures = [regions([WeightedStyle(*part) for part in blend]) for blend in styles]
         guides_BRHW = make_guides(pictures, content_B3HW)
         self._extents = {}
         for name, term in self._terms.items():
             block = block_of(name)
             self._extents[name] = extent_at(guides_BRHW, block, content_B3HW)
             probe = term.probe(at_block(guides_BRHW, block), self._precision)
-            looks.setdefault(name, []).append(probe)
-        most = max(len(found) for found in pictures)
-        measured = [self._measure_picture(found, most) for found in pictures]
-        self._wanted = {}
+            probes.setdefault(name, []).append(probe)
+        most = max(map(len, pictures))
+        measured = [self._picture_targets(picture, most) for picture in pictures]
+        self._targets = {}
         for name, term in self._terms.items():
             columns = zip(*(statistics[name] for statistics in measured), strict=True)
-            self._wanted[name] = tuple(torch.cat(column) for column in columns)
-            term.aim(self._wanted[name])
+            self._targets[name] = tuple(torch.cat(column) for column in columns)
+            term.set_target(self._targets[name])
 
-    def _measure_picture(self, found: Sequence[Region], most: int) -> dict[str, Statistics]:
+    def _picture_targets(self, picture: Sequence[Region], most: int) -> dict[str, Statistics]:
         """Of one picture: at every style layer (1, R, ...) statistics."""
         blended = []
-        for region in found:
-            parts = [(self._measure(style), share) for style, share in region.styles]
+        for region in picture:
+            parts = [(self._style_statistics(style), share) for style, share in region.styles]
             blended.append(
                 {
-                    name: blend([(statistics[name], share) for statistics, share in parts])
+                    name: blend_statistics(
+                        [(statistics[name], share) for statistics, share in parts]
+                    )
                     for name in self._terms
                 }
             )
@@ -175,16 +179,16 @@ class Objective:
             for name in self._terms
         }
 
-    def _measure(self, style_13HW: Tensor) -> Targets:
+    def _style_statistics(self, style_13HW: Tensor) -> Targets:
         """Of one style: at every style layer (1, 1, ...) statistics."""
-        key = target_key(self.network, self.recipe, self._way, style_13HW)
-        return self._targets.get(key, lambda: self._look_at(style_13HW))
+        key = target_key(self.network, self.recipe, self._options, style_13HW)
+        return self._cache.get(key, lambda: self._extract_statistics(style_13HW))
 
-    def _look_at(self, style_13HW: Tensor) -> Targets:
+    def _extract_statistics(self, style_13HW: Tensor) -> Targets:
         probes = {name: [term.probe(None, self._precision)] for name, term in self._terms.items()}
-        survey = Survey(self.network, self._way, probes)
-        found = survey(convert(style_13HW, RGB, self.network.space))
+        extractor = FeatureExtractor(self.network, self._options, probes)
+        measured = extractor(convert(style_13HW, RGB, self.network.space))
         return {
-            name: term.gather(found[name][0], extent_at(None, block_of(name), style_13HW))
+            name: term.gather(measured[name][0], extent_at(None, block_of(name), style_13HW))
             for name, term in self._terms.items()
         }

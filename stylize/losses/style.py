@@ -41,7 +41,7 @@ class StyleTerm(Protocol):
     def gather(self, parts: Sequence[Part], extent: Extent) -> Statistics:
         """The statistics of the layer, from the probe's parts, which together are all of it."""
 
-    def aim(self, targets: Statistics) -> None:
+    def set_target(self, targets: Statistics) -> None:
         """Take the statistics to come near to. Those of a blend are their mean, weighted by share."""
 
     def distance(self, statistics: Statistics, extent: Extent) -> Tensor:
@@ -70,7 +70,7 @@ class GramTerm:
             return (per_position_BRNN / gram_BRNN.shape[-1],)
         return (per_position_BRNN * extent.positions,)
 
-    def aim(self, targets: Statistics) -> None:
+    def set_target(self, targets: Statistics) -> None:
         """The target's Gram matrices."""
         (self._target_BRNN,) = targets
 
@@ -106,7 +106,7 @@ class WassersteinTerm:
         identity_NN = torch.eye(mean_BRN.shape[2], dtype=mean_BRN.dtype, device=mean_BRN.device)
         return mean_BRN, covariance_BRNN + RIDGE * identity_NN
 
-    def aim(self, targets: Statistics) -> None:
+    def set_target(self, targets: Statistics) -> None:
         """The target's mean and covariance, of which the root never changes."""
         self._mean_BRN, self._covariance_BRNN = targets
         self._root_BRNN = matrix_root(self._covariance_BRNN)
@@ -123,7 +123,7 @@ def make_term(recipe: Recipe) -> StyleTerm:
     return WassersteinTerm() if recipe.style_loss == "wasserstein" else GramTerm(recipe)
 
 
-def blend(parts: Sequence[tuple[Statistics, float]]) -> Statistics:
+def blend_statistics(parts: Sequence[tuple[Statistics, float]]) -> Statistics:
     """The mean of several styles' statistics; shares are relative."""
     whole = sum(share for _, share in parts)
     columns = zip(*(statistics for statistics, _ in parts), strict=True)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from stylize.losses.style import Statistics
-from stylize.network.features import Way
+from stylize.network.features import ForwardOptions
 from stylize.network.vgg19 import VGG19
 from stylize.recipe import Recipe
 
@@ -34,7 +34,7 @@ class TargetCache:
 
     def __init__(self, most_bytes: int = MOST_BYTES) -> None:
         self._most = most_bytes
-        self._kept: OrderedDict[Hashable, Targets] = OrderedDict()
+        self._cached: OrderedDict[Hashable, Targets] = OrderedDict()
         self._lock = threading.Lock()
         self.bytes = 0
         """Of what is kept."""
@@ -42,35 +42,37 @@ class TargetCache:
     def get(self, key: Hashable, measure: Callable[[], Targets]) -> Targets:
         """What is kept under ``key``, or what ``measure`` returns, which is kept from now on."""
         with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-                return self._kept[key]
+            if key in self._cached:
+                self._cached.move_to_end(key)
+                return self._cached[key]
         # Without the lock: this is the work. Two who do the same work at once come to the same.
-        found = measure()
+        targets = measure()
         with self._lock:
-            if key not in self._kept:
-                self._kept[key] = found
-                self.bytes += _size(found)
+            if key not in self._cached:
+                self._cached[key] = targets
+                self.bytes += _size(targets)
             while self.bytes > self._most:
-                _, dropped = self._kept.popitem(last=False)
-                self.bytes -= _size(dropped)
-        return found
+                _, evicted = self._cached.popitem(last=False)
+                self.bytes -= _size(evicted)
+        return targets
 
     def clear(self) -> None:
         """Let go of everything."""
         with self._lock:
-            self._kept.clear()
+            self._cached.clear()
             self.bytes = 0
 
     def __len__(self) -> int:
-        return len(self._kept)
+        return len(self._cached)
 
 
 SHARED = TargetCache()
 """This process's."""
 
 
-def target_key(network: VGG19, recipe: Recipe, way: Way, style_13HW: Tensor) -> Hashable:
+def target_key(
+    network: VGG19, recipe: Recipe, options: ForwardOptions, style_13HW: Tensor
+) -> Hashable:
     """Equal where a look at a style comes to the same statistics, bit for bit.
 
     The pixels are those that are analysed, not those of the file: they are fewer, and the recipe's say
@@ -85,7 +87,7 @@ def target_key(network: VGG19, recipe: Recipe, way: Way, style_13HW: Tensor) -> 
         network.digest or weakref.ref(network),
         network.space,
         network.conv1_1_weight.dtype,
-        way,
+        options,
         tuple(recipe.style_layers),
         recipe.style_loss,
         recipe.gram,
@@ -101,4 +103,4 @@ def _pixels(x: Tensor) -> bytes:
 
 
 def _size(targets: Targets) -> int:
-    return sum(t.numel() * t.element_size() for found in targets.values() for t in found)
+    return sum(t.numel() * t.element_size() for layer in targets.values() for t in layer)

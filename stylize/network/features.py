@@ -33,7 +33,7 @@ from stylize.network.probes import Capture, Part, Probe
 from stylize.network.strips import STRIP_BLOCKS, Strip, cut, whole
 from stylize.network.vgg19 import LAST_OF_BLOCK, VGG19
 
-Findings = dict[str, list[list[Part]]]
+Measurements = dict[str, list[list[Part]]]
 """For each layer and each of its probes the parts that make up the whole."""
 
 SHALLOW = LAYERS[: sum(CONVS_PER_BLOCK[:STRIP_BLOCKS])]
@@ -41,7 +41,7 @@ SHALLOW_SCALE = 1 << STRIP_BLOCKS
 """How many times smaller what comes out of the shallow blocks is."""
 
 
-class Way(NamedTuple):
+class ForwardOptions(NamedTuple):
     """How features come about."""
 
     pooling: Pooling = "max"
@@ -54,50 +54,54 @@ class Way(NamedTuple):
     """Run the shallow blocks in strips of about so many pixels; None: all at once."""
 
 
-DEFAULT_WAY = Way()
+DEFAULT_OPTIONS = ForwardOptions()
 
 
-class Survey:
+class FeatureExtractor:
     """Looks at pictures (B, 3, H, W), in the network's space, with probes at its layers.
 
     Stops at the last layer that has a probe. H and W must be at least 2^(b - 1) for a layer in block b.
     """
 
-    def __init__(self, network: VGG19, way: Way, probes: Mapping[str, Sequence[Probe]]) -> None:
+    def __init__(
+        self, network: VGG19, options: ForwardOptions, probes: Mapping[str, Sequence[Probe]]
+    ) -> None:
         self.network = network
-        self.way = way
-        self.probes = {name: tuple(found) for name, found in probes.items() if found}
+        self.options = options
+        self.probes = {name: tuple(given) for name, given in probes.items() if given}
         wanted = LAYERS[: max(LAYERS.index(name) for name in self.probes) + 1]
         self.last = wanted[-1]
-        self.shallow = wanted[: len(SHALLOW)] if way.strip_pixels is not None else ()
+        self.shallow = wanted[: len(SHALLOW)] if options.strip_pixels is not None else ()
         """The layers run in strips."""
         self.deep = wanted[len(self.shallow) :]
 
-    def __call__(self, x_B3HW: Tensor) -> Findings:
+    def __call__(self, x_B3HW: Tensor) -> Measurements:
         """What the probes find. Differentiable, once, with respect to the pictures."""
-        layout: list[_Found] = []
+        layout: list[_PartLayout] = []
         if torch.is_grad_enabled() and x_B3HW.requires_grad:
             flat = _Differentiable.apply(x_B3HW, self, layout)
         else:
-            flat = _Look(self, x_B3HW, keep=False).found(layout)
-        findings: Findings = {name: [[] for _ in probes] for name, probes in self.probes.items()}
-        rest = iter(flat)
+            flat = _Pass(self, x_B3HW, keep=False).take_outputs(layout)
+        measurements: Measurements = {
+            name: [[] for _ in probes] for name, probes in self.probes.items()
+        }
+        remaining = iter(flat)
         for name, probe, tensors in layout:
-            findings[name][probe].append(tuple(next(rest) for _ in range(tensors)))
-        return findings
+            measurements[name][probe].append(tuple(next(remaining) for _ in range(tensors)))
+        return measurements
 
 
 def features(
-    network: VGG19, x_B3HW: Tensor, layers: Iterable[str], way: Way = DEFAULT_WAY
+    network: VGG19, x_B3HW: Tensor, layers: Iterable[str], options: ForwardOptions = DEFAULT_OPTIONS
 ) -> dict[str, Tensor]:
     """The outputs after the ReLUs of the named layers, each (B, N, H', W'). Not differentiable."""
-    survey = Survey(network, way, {name: [Capture()] for name in layers})
+    extractor = FeatureExtractor(network, options, {name: [Capture()] for name in layers})
     with torch.no_grad():
-        found = survey(x_B3HW)
-    return {name: torch.cat([part[0] for part in parts], 2) for name, (parts,) in found.items()}
+        captured = extractor(x_B3HW)
+    return {name: torch.cat([part[0] for part in parts], 2) for name, (parts,) in captured.items()}
 
 
-class _Found(NamedTuple):
+class _PartLayout(NamedTuple):
     """A part: whose it is, and of how many tensors."""
 
     layer: str
@@ -110,49 +114,49 @@ class _Differentiable(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x_B3HW: Tensor, survey: Survey, layout: list[_Found]
+        ctx: Any, x_B3HW: Tensor, extractor: FeatureExtractor, layout: list[_PartLayout]
     ) -> tuple[Tensor, ...]:
-        ctx.look = _Look(survey, x_B3HW, keep=True)
+        ctx.forward_pass = _Pass(extractor, x_B3HW, keep=True)
         ctx.set_materialize_grads(True)
-        found: tuple[Tensor, ...] = ctx.look.found(layout)
-        return found
+        outputs: tuple[Tensor, ...] = ctx.forward_pass.take_outputs(layout)
+        return outputs
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor | None, ...]:
-        return ctx.look.backward(slopes), None, None
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        return ctx.forward_pass.backward(grad_outputs), None, None
 
 
-class _Look:
-    """One pass through all layers, and what is kept for the way back."""
+class _Pass:
+    """One pass through all layers, and what is kept for the options back."""
 
-    def __init__(self, survey: Survey, x_B3HW: Tensor, keep: bool) -> None:
-        self._survey = survey
+    def __init__(self, extractor: FeatureExtractor, x_B3HW: Tensor, keep: bool) -> None:
+        self._extractor = extractor
         self._dtype = x_B3HW.dtype
         height, width = x_B3HW.shape[2:]
         self._parts: list[tuple[str, int, Part]] = []
         self._strips: list[Strip] = []
-        if survey.way.strip_pixels is not None:
-            self._strips = list(cut(height, width, survey.way.strip_pixels))
+        if extractor.options.strip_pixels is not None:
+            self._strips = list(cut(height, width, extractor.options.strip_pixels))
         self._x: Tensor | None = None
-        self._deep = _Stage(survey, survey.deep, whole(height))
+        self._deep = _LayerRun(extractor, extractor.deep, whole(height))
         # In less precision than the pictures have, the first layer sees to that itself.
-        precision = torch.promote_types(survey.way.dtype, self._dtype)
+        precision = torch.promote_types(extractor.options.dtype, self._dtype)
         # Handed over: a name for it here would keep it from going when the first layer is past it.
         self._deep.forward(self._shallow(channels_last(x_B3HW.to(precision)), keep), keep)
-        self._parts += self._deep.taken()
+        self._parts += self._deep.take_parts()
 
     def _shallow(self, x: Tensor, keep: bool) -> Tensor:
         """What the deep layers begin with: the pictures themselves, or their features after strips."""
         if not self._strips:
             return x
-        survey, pooled = self._survey, x
+        extractor, pooled = self._extractor, x
         self._x = x if keep else None
         for strip in self._strips:
-            stage = _Stage(survey, survey.shallow, strip)
-            y = stage.forward(x[:, :, strip.above : strip.below], keep=False)
-            self._parts += stage.taken()
-            if survey.deep:
+            run = _LayerRun(extractor, extractor.shallow, strip)
+            y = run.forward(x[:, :, strip.above : strip.below], keep=False)
+            self._parts += run.take_parts()
+            if extractor.deep:
                 rows = y[:, :, strip.rows(SHALLOW_SCALE)]
                 if strip.top == 0:
                     shape = (*rows.shape[:2], x.shape[2] // SHALLOW_SCALE, rows.shape[3])
@@ -168,36 +172,36 @@ class _Look:
             del y
         return pooled
 
-    def found(self, layout: list[_Found]) -> tuple[Tensor, ...]:
+    def take_outputs(self, layout: list[_PartLayout]) -> tuple[Tensor, ...]:
         """Every tensor of every part; how they belong together is added to ``layout``.
 
         Nothing here refers to them any more: they refer to what made them, which refers to this look,
         and memory in such a circle is never given back.
         """
         parts, self._parts = self._parts, []
-        layout += [_Found(name, probe, len(part)) for name, probe, part in parts]
+        layout += [_PartLayout(name, probe, len(part)) for name, probe, part in parts]
         return tuple(tensor for _, _, part in parts for tensor in part)
 
-    def backward(self, slopes: Sequence[Tensor]) -> Tensor:
+    def backward(self, grad_outputs: Sequence[Tensor]) -> Tensor:
         """The gradient at the pictures, from those at everything found."""
-        rest = list(slopes)
-        gradient = self._deep.backward(None, rest)
+        remaining = list(grad_outputs)
+        gradient = self._deep.backward(None, remaining)
         if not self._strips:
             assert gradient is not None
             return gradient.to(self._dtype)
         assert self._x is not None
         into = torch.zeros_like(self._x, dtype=self._dtype)
         for strip in reversed(self._strips):
-            stage = _Stage(self._survey, self._survey.shallow, strip)
-            y = stage.forward(self._x[:, :, strip.above : strip.below], keep=True)
-            below = None if gradient is None else self._share(gradient, strip, y)
+            run = _LayerRun(self._extractor, self._extractor.shallow, strip)
+            y = run.forward(self._x[:, :, strip.above : strip.below], keep=True)
+            below = None if gradient is None else self._strip_gradient(gradient, strip, y)
             del y
-            piece = stage.backward(below, rest)
+            piece = run.backward(below, remaining)
             assert piece is not None
             into[:, :, strip.above : strip.below] += piece
         return into
 
-    def _share(self, gradient: Tensor, strip: Strip, like: Tensor) -> Tensor:
+    def _strip_gradient(self, gradient: Tensor, strip: Strip, like: Tensor) -> Tensor:
         """What of the gradient at the pooled features is this strip's; none is its halo's, which is
         another strip's business."""
         share = torch.zeros_like(like)
@@ -207,102 +211,106 @@ class _Look:
         return share
 
 
-class _Stage:
+class _LayerRun:
     """Consecutive layers on one strip: forward, and, where that was kept, backward, once."""
 
-    def __init__(self, survey: Survey, names: Sequence[str], strip: Strip) -> None:
-        self._survey = survey
+    def __init__(self, extractor: FeatureExtractor, names: Sequence[str], strip: Strip) -> None:
+        self._extractor = extractor
         self._names = names
         self._strip = strip
-        self._small = survey.way.strip_pixels is not None
-        self._back: list[Callable[[Tensor | None], Tensor | None]] = []
+        self._small = extractor.options.strip_pixels is not None
+        self._backward_steps: list[Callable[[Tensor | None], Tensor | None]] = []
         self._parts: list[tuple[str, int, Part]] = []
-        self._slopes: list[Tensor] = []
+        self._grad_outputs: list[Tensor] = []
 
     def forward(self, x: Tensor, keep: bool) -> Tensor:
-        """The stage's output."""
-        way = self._survey.way
+        """The run's output."""
+        options = self._extractor.options
         scale = 1 if not self._small or LAYERS[0] in self._names else SHALLOW_SCALE
         for name in self._names:
-            weight, bias = self._survey.network.layer(name, way.dtype)
-            padding = way.padding if name == LAYERS[0] else "zeros"
+            weight, bias = self._extractor.network.layer(name, options.dtype)
+            padding = options.padding if name == LAYERS[0] else "zeros"
             shape = x.shape
             kernel = weight
-            if x.dtype != way.dtype:
+            if x.dtype != options.dtype:
                 # Pixels rounded to bfloat16 would be a picture of fewer colours, with other edges.
-                x, kernel = split(x, way.dtype), torch.cat([weight, weight], 1)
+                x, kernel = split(x, options.dtype), torch.cat([weight, weight], 1)
             x = channels_last(conv(x, kernel, bias, padding))
-            probes = self._survey.probes.get(name, ())
-            pooled = name in LAST_OF_BLOCK and name != self._survey.last
+            probes = self._extractor.probes.get(name, ())
+            pooled = name in LAST_OF_BLOCK and name != self._extractor.last
             # The maximum's ReLU is the ReLU's maximum, and that is a quarter of the work.
-            late = pooled and way.pooling == "max" and not probes
-            if not late:
+            relu_after_pool = pooled and options.pooling == "max" and not probes
+            if not relu_after_pool:
                 x = F.relu_(x)
             if keep:
                 self._keep_conv(shape, weight, padding)
-                if not late:
+                if not relu_after_pool:
                     self._keep_relu(x, needed=bool(probes))
             if probes:
-                self._look(name, probes, x, scale, keep)
+                self._probe(name, probes, x, scale, keep)
             if pooled:
-                x, unpool = pool(x, way.pooling, self._small)
+                x, unpool = pool(x, options.pooling, self._small)
                 scale *= 2
-                if late:
+                if relu_after_pool:
                     x = F.relu_(x)
-                factor = POOL_SCALES[way.pooling] if way.rescale_pooling else 1.0
+                factor = POOL_SCALES[options.pooling] if options.rescale_pooling else 1.0
                 if keep:
-                    self._back.append(_given(unpool))
-                    if late:
+                    self._backward_steps.append(_if_gradient(unpool))
+                    if relu_after_pool:
                         self._keep_relu(x, needed=False)
                     if factor != 1:
-                        self._back.append(_given(partial(torch.Tensor.mul_, other=factor)))
+                        self._backward_steps.append(
+                            _if_gradient(partial(torch.Tensor.mul_, other=factor))
+                        )
                 if factor != 1:
                     x = x * factor
         return x
 
-    def taken(self) -> list[tuple[str, int, Part]]:
+    def take_parts(self) -> list[tuple[str, int, Part]]:
         """The parts that forward found, with layer and number of probe. They are not kept."""
         parts, self._parts = self._parts, []
         return parts
 
-    def backward(self, gradient: Tensor | None, slopes: list[Tensor]) -> Tensor | None:
-        """The gradient at the stage's input, from that at its output (None: nothing came after) and
-        from those at its parts, which are taken off the end of ``slopes``."""
-        self._slopes = slopes
-        while self._back:
-            gradient = self._back.pop()(gradient)  # and let go of what it kept
+    def backward(self, gradient: Tensor | None, grad_outputs: list[Tensor]) -> Tensor | None:
+        """The gradient at the run's input, from that at its output (None: nothing came after) and
+        from those at its parts, which are taken off the end of ``grad_outputs``."""
+        self._grad_outputs = grad_outputs
+        while self._backward_steps:
+            gradient = self._backward_steps.pop()(gradient)  # and let go of what it kept
         return gradient
 
-    def _look(self, name: str, probes: Sequence[Probe], x: Tensor, scale: int, keep: bool) -> None:
-        mine = x[:, :, self._strip.rows(scale)]
+    def _probe(self, name: str, probes: Sequence[Probe], x: Tensor, scale: int, keep: bool) -> None:
+        features = x[:, :, self._strip.rows(scale)]
         top = self._strip.top // scale
         counts = []
         for number, probe in enumerate(probes):
-            part = probe.part(mine, top)
+            part = probe.forward(features, top)
             counts.append(len(part))
             self._parts.append((name, number, part))
         if not keep:
             return
 
-        def pull(gradient: Tensor | None) -> Tensor:
+        def add_gradients(gradient: Tensor | None) -> Tensor:
             gradient = torch.zeros_like(x) if gradient is None else gradient
-            rows = gradient[:, :, self._strip.rows(scale)]
+            into = gradient[:, :, self._strip.rows(scale)]
             for probe, count in zip(reversed(probes), reversed(counts), strict=True):
-                probe.pull(mine, top, self._slopes[-count:], rows)
-                del self._slopes[-count:]
+                probe.backward(features, top, self._grad_outputs[-count:], into)
+                del self._grad_outputs[-count:]
             return gradient
 
-        self._back.append(pull)
+        self._backward_steps.append(add_gradients)
 
     def _keep_conv(self, shape: torch.Size, weight: Tensor, padding: Padding) -> None:
-        self._back.append(_given(lambda g: conv_backward(g, shape, weight, padding)))
+        self._backward_steps.append(
+            _if_gradient(lambda g: conv_backward(g, shape, weight, padding))
+        )
 
     def _keep_relu(self, x: Tensor, needed: bool) -> None:
         """``needed``: the features are kept anyway."""
         passed = x if needed or not self._small else x > 0
-        self._back.append(_given(lambda g: relu_backward(g, passed)))
+        self._backward_steps.append(_if_gradient(lambda g: relu_backward(g, passed)))
 
 
-def _given(step: Callable[[Tensor], Tensor]) -> Callable[[Tensor | None], Tensor | None]:
+def _if_gradient(step: Callable[[Tensor], Tensor]) -> Callable[[Tensor | None], Tensor | None]:
     """Nothing to do where there is no gradient yet."""
     return lambda gradient: None if gradient is None else step(gradient)

@@ -22,13 +22,13 @@ Part = tuple[Tensor, ...]
 class Probe(Protocol):
     """Looks at the features of one layer. Features are never changed."""
 
-    def part(self, features_BNHW: Tensor, top: int) -> Part:
+    def forward(self, features_BNHW: Tensor, top: int) -> Part:
         """The contribution of these rows, of which the first is row ``top`` of the layer."""
 
-    def pull(
-        self, features_BNHW: Tensor, top: int, slopes: Sequence[Tensor], gradient_BNHW: Tensor
+    def backward(
+        self, features_BNHW: Tensor, top: int, grad_outputs: Sequence[Tensor], gradient_BNHW: Tensor
     ) -> None:
-        """Add to ``gradient_BNHW``, in place, what ``slopes``, the gradient of the loss with respect
+        """Add to ``gradient_BNHW``, in place, what ``grad_outputs``, the gradient of the loss with respect
         to the part, means for these rows."""
 
 
@@ -44,16 +44,16 @@ class Content:
     def __init__(self, target_BNHW: Tensor) -> None:
         self._target_BNHW = target_BNHW
 
-    def part(self, features_BNHW: Tensor, top: int) -> Part:
+    def forward(self, features_BNHW: Tensor, top: int) -> Part:
         """Sum((F - P)^2) of these rows."""
         return (self._difference(features_BNHW, top).square().flatten(1).sum(1),)
 
-    def pull(
-        self, features_BNHW: Tensor, top: int, slopes: Sequence[Tensor], gradient_BNHW: Tensor
+    def backward(
+        self, features_BNHW: Tensor, top: int, grad_outputs: Sequence[Tensor], gradient_BNHW: Tensor
     ) -> None:
         """2 s (F - P)."""
         difference_BNHW = self._difference(features_BNHW, top)
-        gradient_BNHW.add_(difference_BNHW.mul_(2 * slopes[0].view(-1, 1, 1, 1)))
+        gradient_BNHW.add_(difference_BNHW.mul_(2 * grad_outputs[0].view(-1, 1, 1, 1)))
 
     def _difference(self, features_BNHW: Tensor, top: int) -> Tensor:
         target_BNHW = self._target_BNHW[:, :, top : top + features_BNHW.shape[2]]
@@ -81,7 +81,7 @@ class Gram(_Guided):
     """F^T F, weighted: (B, R, N, N). Gatys et al. 2016, eq. 3; with guides Gatys et al. 2017, eq. 7,
     where the guidance channel is the root of the weight."""
 
-    def part(self, features_BNHW: Tensor, top: int) -> Part:
+    def forward(self, features_BNHW: Tensor, top: int) -> Part:
         """The sum over these rows."""
         grams = [
             (f_BMN if w_BM1 is None else f_BMN * w_BM1).mT @ f_BMN
@@ -89,12 +89,12 @@ class Gram(_Guided):
         ]
         return (torch.stack(grams, 1),)
 
-    def pull(
-        self, features_BNHW: Tensor, top: int, slopes: Sequence[Tensor], gradient_BNHW: Tensor
+    def backward(
+        self, features_BNHW: Tensor, top: int, grad_outputs: Sequence[Tensor], gradient_BNHW: Tensor
     ) -> None:
         """F (s + s^T), weighted."""
-        (s_BRNN,) = slopes
-        both_BRNN = s_BRNN + s_BRNN.mT
+        (grad_BRNN,) = grad_outputs
+        both_BRNN = grad_BRNN + grad_BRNN.mT
         for region, (f_BMN, w_BM1) in enumerate(self._views(features_BNHW, top)):
             seen_BMN = f_BMN if w_BM1 is None else f_BMN * w_BM1
             _add_product(positions(gradient_BNHW), seen_BMN, both_BRNN[:, region])
@@ -107,7 +107,7 @@ class Gaussian(_Guided):
     whole would lose most digits.
     """
 
-    def part(self, features_BNHW: Tensor, top: int) -> Part:
+    def forward(self, features_BNHW: Tensor, top: int) -> Part:
         """Mean, covariance and weight."""
         means, covariances, weights = [], [], []
         for f_BMN, w_BM1 in self._views(features_BNHW, top):
@@ -117,29 +117,29 @@ class Gaussian(_Guided):
             weights.append(weight_B1)
         return torch.stack(means, 1), torch.stack(covariances, 1), torch.stack(weights, 1)
 
-    def pull(
-        self, features_BNHW: Tensor, top: int, slopes: Sequence[Tensor], gradient_BNHW: Tensor
+    def backward(
+        self, features_BNHW: Tensor, top: int, grad_outputs: Sequence[Tensor], gradient_BNHW: Tensor
     ) -> None:
         """(s_mean + (F - mean) (s_cov + s_cov^T)) times each position's share: what the covariance
         owes to the mean sums to nothing."""
-        mean_slope_BRN, cov_slope_BRNN, _ = slopes
-        both_BRNN = cov_slope_BRNN + cov_slope_BRNN.mT
+        grad_mean_BRN, grad_covariance_BRNN, _ = grad_outputs
+        both_BRNN = grad_covariance_BRNN + grad_covariance_BRNN.mT
         gradient_BMN = positions(gradient_BNHW)
         for region, (f_BMN, w_BM1) in enumerate(self._views(features_BNHW, top)):
             _, centred_BMN, share_BM1, _ = _centred(f_BMN, w_BM1)
             _add_product(gradient_BMN, centred_BMN * share_BM1, both_BRNN[:, region])
-            gradient_BMN.add_(mean_slope_BRN[:, region, None] * share_BM1)
+            gradient_BMN.add_(grad_mean_BRN[:, region, None] * share_BM1)
 
 
 class Capture:
     """Keeps the features: (B, N, H, W). For targets; it has no gradient."""
 
-    def part(self, features_BNHW: Tensor, top: int) -> Part:
+    def forward(self, features_BNHW: Tensor, top: int) -> Part:
         """These rows."""
         return (features_BNHW,)
 
-    def pull(
-        self, features_BNHW: Tensor, top: int, slopes: Sequence[Tensor], gradient_BNHW: Tensor
+    def backward(
+        self, features_BNHW: Tensor, top: int, grad_outputs: Sequence[Tensor], gradient_BNHW: Tensor
     ) -> None:
         """Never asked for."""
         raise NotImplementedError

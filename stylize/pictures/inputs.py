@@ -19,8 +19,8 @@ from stylize.pictures.resize import check_shape
 from stylize.recipe import Recipe
 
 PictureLike = Picture | Image.Image | Tensor | bytes | str | Path
-StylePartLike = tuple[PictureLike, float] | tuple[PictureLike, float, PictureLike | None]
-Style = PictureLike | Sequence[StylePartLike]
+StyleInputLike = tuple[PictureLike, float] | tuple[PictureLike, float, PictureLike | None]
+StyleLike = PictureLike | Sequence[StyleInputLike]
 """One picture, or several as (picture, share) or (picture, share, mask). Shares are relative, among
 those with the same mask. A mask is grey, of the content's proportions: white where the style applies."""
 
@@ -56,27 +56,27 @@ class Inputs:
     def mask_count(self) -> int:
         """How many the styles of one picture have, at most."""
         return max(
-            len({id(part.mask) for part in mix if part.mask is not None}) for mix in self.styles
+            len({id(part.mask) for part in blend if part.mask is not None}) for blend in self.styles
         )
 
     def tensors(self) -> Iterator[Tensor]:
         """All pixels, in order."""
         for picture in (*self.contents, *self.inits):
             yield picture.rgb
-        for mix in self.styles:
-            for part in mix:
+        for blend in self.styles:
+            for part in blend:
                 yield part.picture.rgb
                 if part.mask is not None:
                     yield part.mask
 
     def shares(self) -> list[list[tuple[float, bool]]]:
         """What is not pixels: of every style picture the share, and whether it has a mask."""
-        return [[(part.share, part.mask is not None) for part in mix] for mix in self.styles]
+        return [[(part.share, part.mask is not None) for part in blend] for blend in self.styles]
 
 
 def read_inputs(
     content: PictureLike | Sequence[PictureLike],
-    style: Style | Sequence[Style],
+    style: StyleLike | Sequence[StyleLike],
     init: PictureLike | Sequence[PictureLike] | None,
     recipe: Recipe,
 ) -> Inputs:
@@ -84,7 +84,7 @@ def read_inputs(
     together = isinstance(content, list | tuple)
     reader = _Reader()
     contents = [reader(picture) for picture in _listed(content, together)]
-    styles = [_read_mix(mix, reader) for mix in _listed(style, together)]
+    styles = [_read_blend(blend, reader) for blend in _listed(style, together)]
     inits = [] if init is None else [reader(picture) for picture in _listed(init, together)]
     if not contents:
         raise PictureError("there is no content picture")
@@ -98,8 +98,8 @@ def read_inputs(
         )
     height, width = contents[0].rgb.shape[2:]
     check_shape(height, width, recipe)
-    for mix in styles:
-        for part in mix:
+    for blend in styles:
+        for part in blend:
             _check_mask(part.mask, height, width)
     return Inputs(contents, styles, inits)
 
@@ -142,21 +142,21 @@ def _listed(value: Any, together: bool) -> list[Any]:
     return list(value)
 
 
-def _read_mix(style: Any, reader: _Reader) -> list[StyleInput]:
+def _read_blend(style: Any, reader: _Reader) -> list[StyleInput]:
     if not isinstance(style, list | tuple):
         return [StyleInput(reader(style), 1.0, None)]
     if not all(isinstance(part, tuple | list) and len(part) in (2, 3) for part in style):
         raise PictureError(
             "a blend of styles is a list of (picture, share) or (picture, share, mask)"
         )
-    mix = [
+    blend = [
         StyleInput(reader(picture), float(share), reader.mask(mask[0] if mask else None))
         for picture, share, *mask in style
     ]
-    shares = [part.share for part in mix]
-    if not mix or not all(0 <= share < math.inf for share in shares) or sum(shares) <= 0:
+    shares = [part.share for part in blend]
+    if not blend or not all(0 <= share < math.inf for share in shares) or sum(shares) <= 0:
         raise PictureError("the shares of blended styles must be finite, from 0, not all 0")
-    return mix
+    return blend
 
 
 def _check_mask(mask: Tensor | None, height: int, width: int) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from stylize.losses.masks import StyleMix
+from stylize.losses.masks import StyleBlend
 from stylize.matrix_roots import matrix_root
 from stylize.pictures.colors import color_statistics
 from stylize.pictures.picture import Picture
@@ -20,7 +20,7 @@ def first_pictures(
     recipe: Recipe,
     content_B3HW: Tensor,
     inits: Sequence[Picture],
-    styles: Sequence[StyleMix],
+    styles: Sequence[StyleBlend],
     network_space: Space,
 ) -> Tensor:
     """The pictures at the first size, RGB, (B, 3, H, W); noise may leave [0, 1]."""
@@ -31,7 +31,7 @@ def first_pictures(
         return torch.cat(parts).to(content_B3HW).clamp(0, 1)
     noise_B3HW = _noise(content_B3HW, recipe.seed)
     if recipe.init == "style_stats":
-        painted = [_like(mix, noise) for mix, noise in zip(styles, noise_B3HW, strict=True)]
+        painted = [_like(blend, noise) for blend, noise in zip(styles, noise_B3HW, strict=True)]
         return torch.stack(painted).clamp(0, 1)
     mean_colour = network_space.to_rgb(content_B3HW.new_zeros(1, 3, 1, 1))
     return mean_colour + recipe.init_noise * noise_B3HW
@@ -45,10 +45,10 @@ def _noise(like_B3HW: Tensor, seed: int) -> Tensor:
     return torch.stack(noise).to(like_B3HW)
 
 
-def _like(mix: StyleMix, noise_3HW: Tensor) -> Tensor:
+def _like(blend: StyleBlend, noise_3HW: Tensor) -> Tensor:
     """Noise with the mean colour and colour covariance of a style, or of a blend's mean."""
-    whole = sum(part.share for part in mix)
-    statistics = [(color_statistics(part.picture), part.share / whole) for part in mix]
+    whole = sum(part.share for part in blend)
+    statistics = [(color_statistics(part.picture), part.share / whole) for part in blend]
     mean = torch.stack([share * mean for (mean, _), share in statistics]).sum(0)
     covariance = torch.stack([share * spread for (_, spread), share in statistics]).sum(0)
     root = matrix_root(covariance).to(noise_3HW)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from stylize.errors import DivergedError
-from stylize.losses.masks import StylePart
+from stylize.losses.masks import WeightedStyle
 from stylize.losses.objective import Objective
 from stylize.losses.target_cache import SHARED
 from stylize.network.strips import STRIP_PIXELS
@@ -102,7 +102,7 @@ class Render:
             self._setup.network,
             self._setup.recipe,
             add_margin(content_B3HW, margin),
-            self._mixes(content_B3HW),
+            self._blends(content_B3HW),
             strip_pixels=STRIP_PIXELS if self._strips else None,
             targets=SHARED,
         )
@@ -158,22 +158,22 @@ class Render:
         parts = [resize(picture.rgb, *shape).clamp(0, 1) for picture in self._setup.inputs.contents]
         return torch.cat(parts).to(self._setup.device)
 
-    def _mixes(self, content_B3HW: Tensor) -> list[list[StylePart]]:
+    def _blends(self, content_B3HW: Tensor) -> list[list[WeightedStyle]]:
         """The styles of contents at the size painted. Pictures have many in common: each is brought
         to its size once, and so is each mask."""
         pictures: dict[int, Tensor] = {}
         masks: dict[int, Tensor] = {}
-        mixes: list[list[StylePart]] = []
-        for mix in self._setup.inputs.styles:
-            mixes.append([])
-            for picture, share, mask in mix:
+        blends: list[list[WeightedStyle]] = []
+        for blend in self._setup.inputs.styles:
+            blends.append([])
+            for picture, share, mask in blend:
                 if id(picture) not in pictures:
                     pictures[id(picture)] = self._style(picture, content_B3HW)
                 if mask is not None and id(mask) not in masks:
                     masks[id(mask)] = self._mask(mask, content_B3HW)
                 mine = None if mask is None else masks[id(mask)]
-                mixes[-1].append(StylePart(pictures[id(picture)], share, mine))
-        return mixes
+                blends[-1].append(WeightedStyle(pictures[id(picture)], share, mine))
+        return blends
 
     def _style(self, style: Picture, content_B3HW: Tensor) -> Tensor:
         """One style as it is analysed, (1, 3, h, w), for contents at the size painted."""
@@ -191,12 +191,12 @@ class Render:
     def _first(self, size: int) -> Tensor:
         """What the render starts from, in the recipe's space."""
         content_B3HW = self._content(size)
-        mixes = self._mixes(content_B3HW) if self._setup.recipe.init == "style_stats" else []
+        blends = self._blends(content_B3HW) if self._setup.recipe.init == "style_stats" else []
         rgb = first_pictures(
             self._setup.recipe,
             content_B3HW,
             self._setup.inputs.inits,
-            mixes,
+            blends,
             self._setup.network.space,
         )
         return convert(rgb, RGB, SPACES[self._setup.recipe.space])
@@ -221,9 +221,9 @@ def _in_content_colors(inputs: Inputs) -> Inputs:
     styles = [
         [
             part._replace(picture=Picture(match_colors(part.picture.rgb, content.rgb)))
-            for part in mix
+            for part in blend
         ]
-        for mix, content in zip(inputs.styles, inputs.contents, strict=True)
+        for blend, content in zip(inputs.styles, inputs.contents, strict=True)
     ]
     return replace(inputs, styles=styles)
 

@@ -78,24 +78,24 @@ def recipe(**knobs: object) -> Recipe:
     return Recipe.model_validate({**plain, **knobs})
 
 
-class _Look(torch.autograd.Function):
-    """A probe's part of some features, whose gradient is what the probe pulls."""
+class _ProbeFunction(torch.autograd.Function):
+    """A probe's part of some features, with the gradient that the probe adds."""
 
     @staticmethod
     def forward(ctx: Any, features: Tensor, probe: Probe, top: int) -> tuple[Tensor, ...]:
         ctx.features, ctx.probe, ctx.top = channels_last(features), probe, top
-        return probe.part(ctx.features, top)
+        return probe.forward(ctx.features, top)
 
     @staticmethod
-    def backward(ctx: Any, *slopes: Tensor) -> Any:
+    def backward(ctx: Any, *grad_outputs: Tensor) -> Any:
         gradient = torch.zeros_like(ctx.features)
-        ctx.probe.pull(ctx.features, ctx.top, slopes, gradient)
+        ctx.probe.backward(ctx.features, ctx.top, grad_outputs, gradient)
         return gradient, None, None
 
 
 def look(probe: Probe, features: Tensor, top: int = 0) -> Part:
     """What a probe finds in features (B, N, H, W), to autograd."""
-    part: Part = _Look.apply(features, probe, top)
+    part: Part = _ProbeFunction.apply(features, probe, top)
     return part
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from stylize import PictureError, Recipe, Result, Step, stylize
-from stylize.losses.masks import StylePart, make_guides, regions
+from stylize.losses.masks import WeightedStyle, make_guides, regions
 from stylize.losses.objective import Losses, Objective
 from stylize.pictures.pixel_spaces import IMAGENET, SPACES
 from stylize.pictures.resize import add_margin, resize
@@ -120,7 +120,7 @@ def test_a_half_sees_only_its_half(knobs: dict[str, Any]) -> None:
 def test_styles_of_one_mask_are_blended_and_of_two_are_not(knobs: dict[str, Any]) -> None:
     blend = [(STYLE, 1.0, LEFT), (OTHER, 3.0, LEFT.clone())]
     found = look(blend, **knobs)
-    assert len(regions([StylePart(*part) for part in blend])) == 1
+    assert len(regions([WeightedStyle(*part) for part in blend])) == 1
     assert_equal(look([(STYLE, 2.0, LEFT), (OTHER, 6.0, LEFT)], **knobs), found)
     apart, _ = look([(STYLE, 1.0, LEFT), (OTHER, 3.0, LEFT * 0.999)], **knobs)
     assert not torch.allclose(apart.style_BL, found[0].style_BL, rtol=1e-2)
@@ -261,7 +261,7 @@ def test_regions_are_the_masks_there_are_in_order(numbers: list[str]) -> None:
     mix = []
     for i, name in enumerate(numbers):
         mask = masks[name]
-        mix.append(StylePart(STYLE, float(i), None if mask is None else mask.clone()))
+        mix.append(WeightedStyle(STYLE, float(i), None if mask is None else mask.clone()))
     found = regions(mix)
     order = list(dict.fromkeys(numbers))
     shares = [[float(i) for i, n in enumerate(numbers) if n == name] for name in order]

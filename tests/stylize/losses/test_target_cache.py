@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from stylize import Recipe, Result, stylize
-from stylize.losses.masks import StylePart
+from stylize.losses.masks import WeightedStyle
 from stylize.losses.objective import Objective
 from stylize.losses.style import Statistics
 from stylize.losses.target_cache import MOST_BYTES, SHARED, TargetCache
-from stylize.network.features import Survey
+from stylize.network.features import FeatureExtractor
 from stylize.network.vgg19 import VGG19
 from stylize.pictures.pixel_spaces import CAFFE, IMAGENET
 from stylize.render.render import Render
@@ -35,13 +35,13 @@ def nothing_kept() -> Iterator[None]:
 def looks(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
     """The shapes of the styles that go through the network."""
     seen: list[tuple[int, ...]] = []
-    look_at = Objective._look_at
+    extract = Objective._extract_statistics
 
     def counted(objective: Objective, style: Tensor) -> Any:
         seen.append(tuple(style.shape[2:]))
-        return look_at(objective, style)
+        return extract(objective, style)
 
-    monkeypatch.setattr(Objective, "_look_at", counted)
+    monkeypatch.setattr(Objective, "_extract_statistics", counted)
     return seen
 
 
@@ -59,13 +59,13 @@ def test_the_second_render_of_a_style_has_one_pass_through_the_network_less(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     passes = []
-    survey = Survey.__call__
+    extract = FeatureExtractor.__call__
 
-    def counted(self: Survey, x_B3HW: Tensor) -> Any:
+    def counted(self: FeatureExtractor, x_B3HW: Tensor) -> Any:
         passes.append(x_B3HW.shape)
-        return survey(self, x_B3HW)
+        return extract(self, x_B3HW)
 
-    monkeypatch.setattr(Survey, "__call__", counted)
+    monkeypatch.setattr(FeatureExtractor, "__call__", counted)
     counts = []
     for content in (CONTENT, photo(9, 24, 32)):
         passes.clear()
@@ -180,7 +180,7 @@ def test_more_threads_add_up_in_another_order(looks: list[tuple[int, ...]]) -> N
 
 def test_an_objective_by_itself_keeps_to_itself(looks: list[tuple[int, ...]]) -> None:
     for _ in range(2):
-        Objective(tiny_network(), recipe(), CONTENT, [[StylePart(STYLE, 1.0)]])
+        Objective(tiny_network(), recipe(), CONTENT, [[WeightedStyle(STYLE, 1.0)]])
     assert len(looks) == 2
     assert len(SHARED) == 0
 
@@ -226,7 +226,9 @@ def test_what_is_done_to_one_renders_targets_is_not_done_to_anothers(style_loss:
     made = recipe(style_loss=style_loss)
 
     def objective() -> Objective:
-        return Objective(tiny_network(), made, CONTENT, [[StylePart(STYLE, 1.0)]], targets=cache)
+        return Objective(
+            tiny_network(), made, CONTENT, [[WeightedStyle(STYLE, 1.0)]], targets=cache
+        )
 
     x = noise(8, 24, 32).requires_grad_(True)
     spoilt = objective()
@@ -237,7 +239,7 @@ def test_what_is_done_to_one_renders_targets_is_not_done_to_anothers(style_loss:
             if isinstance(tensor, Tensor):
                 tensor.zero_()
     assert torch.equal(objective()(x).total_B, before.total_B)
-    kept = [t for found in cache._kept.values() for parts in found.values() for t in parts]
+    kept = [t for found in cache._cached.values() for parts in found.values() for t in parts]
     assert len(cache) == 1
     assert not any(tensor.requires_grad for tensor in kept)
 

@@ -20,7 +20,7 @@ from stylize.layer_names import LAYERS
 from stylize.losses.objective import Losses, Objective
 from stylize.losses.style import Extent, WassersteinTerm
 from stylize.network import strips
-from stylize.network.features import Survey, Way, features
+from stylize.network.features import FeatureExtractor, ForwardOptions, features
 from stylize.network.probes import Content, Gaussian, Gram, Part, Probe
 from stylize.network.strips import ALIGNMENT, HALO, cut
 from stylize.network.vgg19 import VGG19
@@ -33,10 +33,10 @@ PADDINGS: list[Any] = ["zeros", "replicate"]
 SCALES = {"max": 1.0, "average": 2.0, "l2": 0.78}
 """Of rescaled poolings; style-transfer-pytorch's values."""
 
-AT_ONCE = Way(dtype=DOUBLE)
+AT_ONCE = ForwardOptions(dtype=DOUBLE)
 
 
-def plainly(x: Tensor, way: Way) -> dict[str, Tensor]:
+def plainly(x: Tensor, way: ForwardOptions) -> dict[str, Tensor]:
     """Every layer's features, as anybody would write VGG19."""
     found, smallest = {}, min(x.shape[2:])
     for name, (weight, bias) in zip(LAYERS, tiny_convs(dtype=DOUBLE), strict=True):
@@ -53,7 +53,7 @@ def plainly(x: Tensor, way: Way) -> dict[str, Tensor]:
     return found
 
 
-def pooled(x: Tensor, way: Way) -> Tensor:
+def pooled(x: Tensor, way: ForwardOptions) -> Tensor:
     if way.pooling == "max":
         y = F.max_pool2d(x, 2)
     elif way.pooling == "average":
@@ -92,14 +92,16 @@ def gathered(kind: str, parts: Sequence[Part], extent: Extent) -> list[Tensor]:
     return [sum((part[0] for part in parts[1:]), start=parts[0][0])]
 
 
-def measured_by_hand(x: Tensor, way: Way, kinds: Kinds, targets: Mapping[str, Tensor]) -> Any:
+def measured_by_hand(
+    x: Tensor, way: ForwardOptions, kinds: Kinds, targets: Mapping[str, Tensor]
+) -> Any:
     makers: dict[str, Callable[[str], Probe]] = {
         "gram": lambda _: Gram(None, DOUBLE),
         "gaussian": lambda _: Gaussian(None, DOUBLE),
         "content": lambda name: Content(targets[name]),
     }
     probes = {name: [makers[kind](name) for kind in found] for name, found in kinds.items()}
-    found = Survey(network(), way, probes)(x)
+    found = FeatureExtractor(network(), way, probes)(x)
     for name, its_kinds in kinds.items():
         m = targets[name][0, 0].numel()
         extent = Extent(m, x.new_full((len(x), 1), m))
@@ -107,7 +109,9 @@ def measured_by_hand(x: Tensor, way: Way, kinds: Kinds, targets: Mapping[str, Te
             yield from gathered(kind, parts, extent)
 
 
-def measured_plainly(x: Tensor, way: Way, kinds: Kinds, targets: Mapping[str, Tensor]) -> Any:
+def measured_plainly(
+    x: Tensor, way: ForwardOptions, kinds: Kinds, targets: Mapping[str, Tensor]
+) -> Any:
     found = plainly(x, way)
     for name, its_kinds in kinds.items():
         f = found[name].flatten(2)
@@ -124,7 +128,7 @@ def measured_plainly(x: Tensor, way: Way, kinds: Kinds, targets: Mapping[str, Te
                 yield (second - mean[:, :, None] * mean[:, None] + 1e-4 * identity)[:, None]
 
 
-def assert_as_autograd(x: Tensor, way: Way, kinds: Kinds) -> None:
+def assert_as_autograd(x: Tensor, way: ForwardOptions, kinds: Kinds) -> None:
     """Values, and the gradient of a sum of all of them that weighs each entry differently."""
     targets = {name: random_like(f, 3) for name, f in plainly(x, way).items() if name in kinds}
     results = []
@@ -172,7 +176,7 @@ def test_any_layers_of_any_way_are_autograds(
     strip_rows: int | None,
 ) -> None:
     pixels = None if strip_rows is None else strip_rows * width
-    way = Way(pooling, padding, rescale, DOUBLE, pixels)
+    way = ForwardOptions(pooling, padding, rescale, DOUBLE, pixels)
     assert_as_autograd(pictures(batch, height, width), way, kinds)
 
 
@@ -185,7 +189,7 @@ def test_every_way_is_autograds(
 ) -> None:
     """Of every block a layer that is measured twice, one in the middle, and one before a pooling."""
     pixels = None if strip_rows is None else strip_rows * 35
-    way = Way(pooling, padding, rescale, DOUBLE, pixels)
+    way = ForwardOptions(pooling, padding, rescale, DOUBLE, pixels)
     kinds = {
         "conv1_1": ["gram"],
         "conv2_2": ["content", "gaussian"],
@@ -197,7 +201,7 @@ def test_every_way_is_autograds(
 
 
 @pytest.mark.parametrize("last", ["conv1_1", "conv1_2", "conv2_1", "conv2_2", "conv3_1"])
-def test_a_survey_may_end_within_or_just_behind_the_shallow_blocks(last: str) -> None:
+def test_an_extraction_may_end_within_or_just_behind_the_shallow_blocks(last: str) -> None:
     """There is then no deep part that hands the strips a gradient, or only the first layer of one."""
     way = AT_ONCE._replace(strip_pixels=8 * 30)
     assert_as_autograd(pictures(3, 43, 30), way, {last: ["content", "gram", "gaussian"]})
@@ -214,7 +218,7 @@ def test_heights_that_divide_badly_are_autograds(height: int) -> None:
 @pytest.mark.parametrize("pooling", POOLINGS)
 def test_features_are_those_of_a_plain_network(strip_pixels: int | None, pooling: Any) -> None:
     x = pictures(2, 53, 35)
-    way = Way(pooling, "replicate", True, DOUBLE, strip_pixels)
+    way = ForwardOptions(pooling, "replicate", True, DOUBLE, strip_pixels)
     found = features(network(), x, LAYERS, way)
     expected = plainly(x, way)
     assert list(found) == list(LAYERS)
@@ -227,10 +231,10 @@ def test_looking_changes_neither_the_pictures_nor_what_was_found() -> None:
     x = pictures(1, 33, 40).requires_grad_()
     before = x.detach().clone()
     way = AT_ONCE._replace(strip_pixels=8 * 40)
-    survey = Survey(
+    extract = FeatureExtractor(
         network(), way, {"conv2_1": [Gram(None, DOUBLE)], "conv3_1": [Gram(None, DOUBLE)]}
     )
-    found = [part[0] for (parts,) in survey(x).values() for part in parts]
+    found = [part[0] for (parts,) in extract(x).values() for part in parts]
     kept = [value.detach().clone() for value in found]
     torch.autograd.grad(torch.stack([value.sum() for value in found]).sum(), x)
     assert torch.equal(x, before)

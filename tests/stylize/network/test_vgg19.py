@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from stylize.layer_names import LAYERS
 from stylize.losses.objective import Objective
-from stylize.network.features import Way, features
+from stylize.network.features import ForwardOptions, features
 from stylize.network.vgg19 import VGG19
 from stylize.pictures.pixel_spaces import CAFFE, IMAGENET, RGB, SPACES, convert
 from tests.stylize.support import TORCHVISION_CONVS, noise, recipe, tiny_convs, tiny_network
@@ -99,7 +99,7 @@ def test_average_pooling_takes_means_of_four() -> None:
     convs[2] = (identity, torch.zeros_like(convs[2][1]))
     network = VGG19(convs, RGB)
     found = {
-        pooling: features(network, x, ["conv1_2", "conv2_1"], Way(pooling=pooling))
+        pooling: features(network, x, ["conv1_2", "conv2_1"], ForwardOptions(pooling=pooling))
         for pooling in ("average", "max")
     }
     before = found["max"]["conv1_2"][:, :, :4]  # the fifth row is left out
@@ -180,7 +180,9 @@ def test_poolings_and_their_scales(pooling: str, scale: float, window: Any) -> N
     for rescale in (False, True):
         pooled = window(cells) * (scale if rescale else 1.0)
         expected = torch.relu(torch.nn.functional.conv2d(pooled, weight, bias, padding=1))
-        found = features(network, x, ["conv2_1"], Way(pooling, rescale_pooling=rescale))["conv2_1"]
+        found = features(network, x, ["conv2_1"], ForwardOptions(pooling, rescale_pooling=rescale))[
+            "conv2_1"
+        ]
         torch.testing.assert_close(found, expected)
 
 

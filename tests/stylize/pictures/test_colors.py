@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from stylize import stylize
-from stylize.losses.masks import StylePart
+from stylize.losses.masks import WeightedStyle
 from stylize.pictures.colors import keep_chroma, match_colors
 from stylize.pictures.pixel_spaces import CAFFE
 from stylize.render.first_picture import first_pictures
@@ -81,7 +81,7 @@ def test_style_stats_starts_from_noise_in_the_styles_colours() -> None:
     made = recipe(init="style_stats", size=128, seed=3)
     content = torch.cat([photo(2, 128, 128)] * 2)
 
-    first = first_pictures(made, content, [], [[StylePart(style, 1.0)]] * 2, CAFFE)
+    first = first_pictures(made, content, [], [[WeightedStyle(style, 1.0)]] * 2, CAFFE)
 
     assert first.shape == content.shape
     assert first[0].mean((1, 2)).tolist() == pytest.approx(style.mean((0, 2, 3)).tolist(), abs=0.01)
@@ -91,7 +91,7 @@ def test_style_stats_starts_from_noise_in_the_styles_colours() -> None:
         recipe(init="style_stats", size=128, seed=4),
         content[:1],
         [],
-        [[StylePart(style, 1.0)]],
+        [[WeightedStyle(style, 1.0)]],
         CAFFE,
     )
     assert not torch.equal(first[:1], other)

@@ -1,7 +1,7 @@
 """GPU care that can be checked without a GPU: nobody waits for the device, everything is on it.
 
 Fake tensors have a device, a shape and no numbers. For those on "cuda" torch's autograd asks the driver
-for a real GPU, so there the hand-written way back is run alone, with random slopes. On a device that
+for a real GPU, so there the hand-written way back is run alone, with random grad_outputs. On a device that
 only Python knows autograd works too, but such a device can only be made in a process of its own.
 """
 
@@ -24,10 +24,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from stylize import Recipe, matrix_roots
-from stylize.losses.masks import StylePart
+from stylize.losses.masks import WeightedStyle
 from stylize.losses.objective import Objective
 from stylize.matrix_roots import precise
-from stylize.network.features import _Look
+from stylize.network.features import _Pass
 from stylize.network.vgg19 import VGG19
 from stylize.optimise import lbfgs
 from stylize.optimise.guard import Guard
@@ -210,12 +210,12 @@ def make_steps(
 
 
 def back_by_hand(objective: Objective, x: Tensor) -> Tensor:
-    """The gradient for random slopes, without autograd, at pictures in the recipe's space."""
+    """The gradient for random grad_outputs, without autograd, at pictures in the recipe's space."""
     z = convert(x.detach(), objective.space, objective.network.space)
-    look = _Look(objective._survey, z, keep=True)
-    slopes = [torch.rand_like(found) for found in look.found([])]
-    assert {slope.dtype for slope in slopes} == {torch.float32}
-    gradient = look.backward(slopes)
+    forward_pass = _Pass(objective._extractor, z, keep=True)
+    grad_outputs = [torch.rand_like(found) for found in forward_pass.take_outputs([])]
+    assert {grad.dtype for grad in grad_outputs} == {torch.float32}
+    gradient = forward_pass.backward(grad_outputs)
     assert gradient.shape == x.shape
     assert gradient.dtype == torch.float32
     return gradient
@@ -352,6 +352,6 @@ def test_nor_is_what_comes_before_and_after(init: Any) -> None:
     with NobodyDoubles():
         content, style = (random_pictures(1, 32, 40, "cpu") for _ in range(2))
         matched = match_colors(style, content)
-        mixes = [[StylePart(matched, 1.0)]]
+        mixes = [[WeightedStyle(matched, 1.0)]]
         rgb = first_pictures(Recipe(init=init), content, [], mixes, CAFFE)
         keep_chroma(CAFFE.to_rgb(convert(rgb, RGB, CAFFE)), content)

@@ -277,7 +277,7 @@ def test_too_little_memory_is_seen_beforehand(monkeypatch: pytest.MonkeyPatch) -
 
 def looks() -> int:
     """Passes through the network whose memory is still held."""
-    return sum(type(found) is features._Look for found in gc.get_objects())
+    return sum(type(found) is features._Pass for found in gc.get_objects())
 
 
 @pytest.mark.parametrize("strips", ["on", "off"])

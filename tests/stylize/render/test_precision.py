@@ -12,7 +12,7 @@ from torch import Tensor
 
 from stylize import Recipe, stylize
 from stylize.losses.objective import Objective
-from stylize.network.features import Way, features
+from stylize.network.features import ForwardOptions, features
 from stylize.network.layers import channels_last
 from stylize.network.probes import Content, Gaussian, Gram
 from stylize.network.vgg19 import VGG19, load_vgg19
@@ -39,36 +39,36 @@ def test_features_are_bfloat16_and_all_that_comes_of_them_is_not(
     mask: Tensor | None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    seen: dict[str, set[torch.dtype]] = {"features": set(), "parts": set(), "slopes": set()}
+    seen: dict[str, set[torch.dtype]] = {"features": set(), "parts": set(), "grad_outputs": set()}
 
     def watch(probe: Any) -> None:
-        part, pull = probe.part, probe.pull
+        forward, backward = probe.forward, probe.backward
 
-        def seen_part(features: Tensor, top: int) -> Any:
-            found = part(features, top)
+        def seen_forward(features: Tensor, top: int) -> Any:
+            found = forward(features, top)
             seen["features"].add(features.dtype)
             seen["parts"].update(tensor.dtype for tensor in found)
             return found
 
-        def seen_pull(features: Tensor, top: int, slopes: Any, gradient: Tensor) -> None:
+        def seen_backward(features: Tensor, top: int, grad_outputs: Any, gradient: Tensor) -> None:
             seen["features"].update((features.dtype, gradient.dtype))
-            seen["slopes"].update(slope.dtype for slope in slopes)
-            pull(features, top, slopes, gradient)
+            seen["grad_outputs"].update(grad.dtype for grad in grad_outputs)
+            backward(features, top, grad_outputs, gradient)
 
-        monkeypatch.setattr(probe, "part", seen_part)
-        monkeypatch.setattr(probe, "pull", seen_pull)
+        monkeypatch.setattr(probe, "forward", seen_forward)
+        monkeypatch.setattr(probe, "backward", seen_backward)
 
     styles = [[(noise(1, 24, 24), 1.0, mask)]]
     made = recipe(precision="bfloat16", **knobs)
     content = photo(2, 32, 40)
     objective = Objective(tiny_network(), made, content, styles, strip_pixels=strip_pixels)
-    for probes in objective._survey.probes.values():
+    for probes in objective._extractor.probes.values():
         for probe in probes:
             watch(probe)
     x = convert(content, RGB, CAFFE).requires_grad_()
     losses = objective(x)
     (gradient,) = torch.autograd.grad(losses.total_B.sum(), x)
-    assert seen == {"features": {LOW}, "parts": {SINGLE}, "slopes": {SINGLE}}
+    assert seen == {"features": {LOW}, "parts": {SINGLE}, "grad_outputs": {SINGLE}}
     assert {loss.dtype for loss in (*losses, gradient)} == {SINGLE}
 
 
@@ -77,8 +77,8 @@ def test_statistics_of_bfloat16_features_are_computed_in_float32() -> None:
     f = features.double().flatten(2)
     mean = f.mean(2)
     second = f @ f.mT
-    (gram,) = Gram(None, SINGLE).part(features, 0)
-    found = (gram, *Gaussian(None, SINGLE).part(features, 0)[:2])
+    (gram,) = Gram(None, SINGLE).forward(features, 0)
+    found = (gram, *Gaussian(None, SINGLE).forward(features, 0)[:2])
     expected = (second, mean, second / f.shape[2] - mean[:, :, None] * mean[:, None])
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one[:, 0].double(), other, rtol=1e-5, atol=1e-6)
@@ -87,7 +87,7 @@ def test_statistics_of_bfloat16_features_are_computed_in_float32() -> None:
 def test_so_is_the_distance_from_the_content() -> None:
     f = channels_last(torch.rand(2, 8, 30, 40).to(LOW))
     target = torch.rand(2, 8, 30, 40)
-    (found,) = Content(target).part(f, 0)
+    (found,) = Content(target).forward(f, 0)
     expected = (f.double() - target.double()).square().sum((1, 2, 3))
     torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=0)
 
@@ -102,7 +102,12 @@ def test_pixels_are_not_rounded(padding: Any, strip_pixels: int | None) -> None:
     network = VGG19([(edges, 0 * bias), *others], CAFFE)
     x = 150 + 0.1 * noise(1, 32, 40)
     found, exact = (
-        features(network, x, ["conv1_1"], Way(padding=padding, dtype=dtype, strip_pixels=strip))
+        features(
+            network,
+            x,
+            ["conv1_1"],
+            ForwardOptions(padding=padding, dtype=dtype, strip_pixels=strip),
+        )
         for dtype, strip in ((LOW, strip_pixels), (SINGLE, None))
     )
     inside = (..., slice(1, -1))  # where the padding begins is an edge, too
