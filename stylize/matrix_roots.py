@@ -37,8 +37,8 @@ def trace_of_root(a_BNN: Tensor) -> Tensor:
     Its gradient is A^-1/2 / 2. That of a general function of eigenvectors divides by differences of
     eigenvalues, of which features of few positions have many that are equal.
     """
-    way = _ByEigenvalues if a_BNN.device.type == "cpu" else _ByIteration
-    trace_B: Tensor = way.apply(a_BNN)
+    function = _ByEigenvalues if a_BNN.device.type == "cpu" else _ByIteration
+    trace_B: Tensor = function.apply(a_BNN)
     return trace_B
 
 

@@ -105,7 +105,7 @@ def predict_bytes(
         of_strip = (held.strip + copied) * strip
         each = max(held.deep * canvas, BYTES_BESIDE_STRIP * canvas + of_strip)
     else:
-        each = (held.at_once + copied - _left_out(recipe)) * canvas
+        each = (held.at_once + copied - _unused_bytes(recipe)) * canvas
     if recipe.average is not None:
         each += BYTES_OF_AVERAGE * canvas
     each += regions * BYTES_OF_REGION * canvas
@@ -119,14 +119,14 @@ def predict_bytes(
     more = BYTES_OF_CENTRED_STYLE if gaussian else _Held(0, 0, 0)
     if strips:
         of_strip = STYLE_HELD.strip * strip
-        looking = max(
+        analysing = max(
             (STYLE_HELD.deep + more.deep) * style, BYTES_BESIDE_STYLE_STRIP * style + of_strip
         )
     else:
-        looking = (STYLE_HELD.at_once + more.at_once) * style
-    looking += pictures * BYTES_BESIDE_STYLE * canvas
+        analysing = (STYLE_HELD.at_once + more.at_once) * style
+    analysing += pictures * BYTES_BESIDE_STYLE * canvas
 
-    needed = max(painting, looking)
+    needed = max(painting, analysing)
     if process:
         needed += PROCESS_BYTES
     if recipe.precision == "bfloat16":
@@ -144,7 +144,7 @@ def _canvas(recipe: Recipe, height: int, width: int) -> int:
     return (height + 2 * recipe.margin) * (width + 2 * recipe.margin)
 
 
-def _left_out(recipe: Recipe) -> int:
+def _unused_bytes(recipe: Recipe) -> int:
     """Bytes a pixel of the layers up to ``DEEPEST`` that a recipe has no use for."""
     deepest = max(LAYERS.index(name) for name in (*recipe.content_layers, *recipe.style_layers))
     unused = LAYERS[deepest + 1 : LAYERS.index(DEEPEST) + 1]
@@ -174,11 +174,11 @@ def available_bytes(device: torch.device) -> int | None:
     if device.type == "cpu":
         import psutil
 
-        return int(min(psutil.virtual_memory().available, _left_to_container()))
+        return int(min(psutil.virtual_memory().available, _container_headroom()))
     return None
 
 
-def _left_to_container() -> float:
+def _container_headroom() -> float:
     """What a container's limit leaves, which the machine's own figures do not know of."""
     folder = Path("/sys/fs/cgroup")
     try:

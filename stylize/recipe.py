@@ -297,16 +297,16 @@ class Recipe(BaseModel):
 
     def segments(self) -> tuple[Segment, ...]:
         """The schedule, cut into the stretches after each of which a render can be continued."""
-        found = []
+        segments = []
         for size, steps in self.schedule():
             count = 1 if self.segment is None else max(1, round(steps / self.segment))
             # As equal as can be: a short one would have no time to learn anything.
             cuts = [steps * k // count for k in range(count + 1)]
-            found += [
+            segments += [
                 Segment(size, end - begin, first=begin == 0, last=end == steps)
                 for begin, end in itertools.pairwise(cuts)
             ]
-        return tuple(found)
+        return tuple(segments)
 
     def identity(self) -> dict[str, Any]:
         """The values that say what is rendered, JSON-simple: equal for equal pictures.

@@ -69,11 +69,11 @@ class FeatureExtractor:
         self.network = network
         self.options = options
         self.probes = {name: tuple(given) for name, given in probes.items() if given}
-        wanted = LAYERS[: max(LAYERS.index(name) for name in self.probes) + 1]
-        self.last = wanted[-1]
-        self.shallow = wanted[: len(SHALLOW)] if options.strip_pixels is not None else ()
+        used = LAYERS[: max(LAYERS.index(name) for name in self.probes) + 1]
+        self.last = used[-1]
+        self.shallow = used[: len(SHALLOW)] if options.strip_pixels is not None else ()
         """The layers run in strips."""
-        self.deep = wanted[len(self.shallow) :]
+        self.deep = used[len(self.shallow) :]
 
     def __call__(self, x_B3HW: Tensor) -> Measurements:
         """What the probes find. Differentiable, once, with respect to the pictures."""
@@ -218,7 +218,7 @@ class _LayerRun:
         self._extractor = extractor
         self._names = names
         self._strip = strip
-        self._small = extractor.options.strip_pixels is not None
+        self._compact = extractor.options.strip_pixels is not None
         self._backward_steps: list[Callable[[Tensor | None], Tensor | None]] = []
         self._parts: list[tuple[str, int, Part]] = []
         self._grad_outputs: list[Tensor] = []
@@ -226,7 +226,7 @@ class _LayerRun:
     def forward(self, x: Tensor, keep: bool) -> Tensor:
         """The run's output."""
         options = self._extractor.options
-        scale = 1 if not self._small or LAYERS[0] in self._names else SHALLOW_SCALE
+        scale = 1 if not self._compact or LAYERS[0] in self._names else SHALLOW_SCALE
         for name in self._names:
             weight, bias = self._extractor.network.layer(name, options.dtype)
             padding = options.padding if name == LAYERS[0] else "zeros"
@@ -249,7 +249,7 @@ class _LayerRun:
             if probes:
                 self._probe(name, probes, x, scale, keep)
             if pooled:
-                x, unpool = pool(x, options.pooling, self._small)
+                x, unpool = pool(x, options.pooling, self._compact)
                 scale *= 2
                 if relu_after_pool:
                     x = F.relu_(x)
@@ -307,7 +307,7 @@ class _LayerRun:
 
     def _keep_relu(self, x: Tensor, needed: bool) -> None:
         """``needed``: the features are kept anyway."""
-        passed = x if needed or not self._small else x > 0
+        passed = x if needed or not self._compact else x > 0
         self._backward_steps.append(_if_gradient(lambda g: relu_backward(g, passed)))
 
 

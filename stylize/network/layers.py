@@ -75,13 +75,13 @@ def relu_backward(gradient: Tensor, passed: Tensor) -> Tensor:
     return gradient
 
 
-def pool(x: Tensor, pooling: Pooling, small: bool) -> tuple[Tensor, Backward]:
+def pool(x: Tensor, pooling: Pooling, compact: bool) -> tuple[Tensor, Backward]:
     """2 x 2 pooling, an odd last row or column left out, and its gradient.
 
-    ``small``: keep little for the gradient, at the price of a little time.
+    ``compact``: keep little for the gradient, at the price of a little time.
     """
     if pooling == "max":
-        return _max_pool(x, small)
+        return _max_pool(x, compact)
     if pooling == "average":
         return F.avg_pool2d(x, 2), lambda gradient: _spread(gradient, x.shape).mul_(0.25)
     root = F.avg_pool2d(x.square(), 2).mul_(4).sqrt_()
@@ -94,11 +94,11 @@ def pool(x: Tensor, pooling: Pooling, small: bool) -> tuple[Tensor, Backward]:
     return root, backward
 
 
-def _max_pool(x: Tensor, small: bool) -> tuple[Tensor, Backward]:
+def _max_pool(x: Tensor, compact: bool) -> tuple[Tensor, Backward]:
     pooled, where = torch.ops.aten.max_pool2d_with_indices(x, [2, 2], [2, 2])
     shape = x.shape
     kept: Tensor | None = x
-    if small:
+    if compact:
         kept, where = None, where.int()
 
     def backward(gradient: Tensor) -> Tensor:

@@ -70,7 +70,7 @@ def identify(recipe: Recipe, base: Path | None = None) -> WeightSet:
                 f"no weights at {path}; recipe.weights takes caffe, torchvision, or a file"
             )
     digest = f"sha256:{_sha256(path, path.stat().st_mtime_ns)}"
-    return WeightSet(_shown(recipe.weights), digest, recipe.weights_input, path)
+    return WeightSet(_redacted(recipe.weights), digest, recipe.weights_input, path)
 
 
 def load(weights: WeightSet) -> list[tuple[Tensor, Tensor]]:
@@ -139,7 +139,7 @@ def _download(url: str) -> Path:
     """Fetch ``url`` into the cache, once; a fragment ``#sha256=...`` is checked every time."""
     address, fragment = urllib.parse.urldefrag(url)
     wanted = re.fullmatch(r"sha256=([0-9a-fA-F]{64})", fragment)
-    shown = _shown(address)
+    shown = _redacted(address)
     if fragment and not wanted:
         raise WeightsError(
             f"the weights at {shown}: what follows # must be sha256= and 64 hex digits"
@@ -180,7 +180,7 @@ def _fetch(address: str, path: Path, digest: str | None, shown: str) -> None:
             part.unlink(missing_ok=True)
 
 
-def _shown(address: str) -> str:
+def _redacted(address: str) -> str:
     """An address without what may be a secret in it: user, password and query."""
     parts = urllib.parse.urlsplit(address)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()

@@ -83,9 +83,9 @@ def read_inputs(
     """Read what ``stylize`` is given. Raises PictureError."""
     together = isinstance(content, list | tuple)
     reader = _Reader()
-    contents = [reader(picture) for picture in _listed(content, together)]
-    styles = [_read_blend(blend, reader) for blend in _listed(style, together)]
-    inits = [] if init is None else [reader(picture) for picture in _listed(init, together)]
+    contents = [reader(picture) for picture in _as_list(content, together)]
+    styles = [_read_blend(blend, reader) for blend in _as_list(style, together)]
+    inits = [] if init is None else [reader(picture) for picture in _as_list(init, together)]
     if not contents:
         raise PictureError("there is no content picture")
     if len(styles) != len(contents):
@@ -134,7 +134,7 @@ def _identity(source: PictureLike) -> object:
     return str(source) if isinstance(source, str | Path) else id(source)
 
 
-def _listed(value: Any, together: bool) -> list[Any]:
+def _as_list(value: Any, together: bool) -> list[Any]:
     if not together:
         return [value]
     if not isinstance(value, list | tuple):

@@ -54,14 +54,14 @@ def check_shape(height: int, width: int, recipe: Recipe, what: str = "content") 
     enough = math.ceil((recipe.smallest_side - 0.5) * max(height, width) / min(height, width))
     while min(shape_at(height, width, enough)) < recipe.smallest_side:
         enough += 1
-    found = f"the {what} is {width} x {height} px: at size {min(sizes)} its short side would be {short} px"
+    problem = f"the {what} is {width} x {height} px: at size {min(sizes)} its short side would be {short} px"
     need = f"and VGG19 needs {recipe.smallest_side}"
     if enough > LARGEST_SIZE:
-        raise PictureError(f"{found}, {need}; crop it to a wider one")
+        raise PictureError(f"{problem}, {need}; crop it to a wider one")
     knobs = "size" if recipe.start_size is None or recipe.size < enough else ""
     if len(sizes) > 1 or (recipe.start_size is not None and recipe.start_size < enough):
         knobs = f"{knobs} and start_size" if knobs else "start_size"
-    raise PictureError(f"{found}, {need}; set {knobs} to {enough} or more, or crop it")
+    raise PictureError(f"{problem}, {need}; set {knobs} to {enough} or more, or crop it")
 
 
 def style_shape(

@@ -31,7 +31,9 @@ def first_pictures(
         return torch.cat(parts).to(content_B3HW).clamp(0, 1)
     noise_B3HW = _noise(content_B3HW, recipe.seed)
     if recipe.init == "style_stats":
-        painted = [_like(blend, noise) for blend, noise in zip(styles, noise_B3HW, strict=True)]
+        painted = [
+            _styled_noise(blend, noise) for blend, noise in zip(styles, noise_B3HW, strict=True)
+        ]
         return torch.stack(painted).clamp(0, 1)
     mean_colour = network_space.to_rgb(content_B3HW.new_zeros(1, 3, 1, 1))
     return mean_colour + recipe.init_noise * noise_B3HW
@@ -45,7 +47,7 @@ def _noise(like_B3HW: Tensor, seed: int) -> Tensor:
     return torch.stack(noise).to(like_B3HW)
 
 
-def _like(blend: StyleBlend, noise_3HW: Tensor) -> Tensor:
+def _styled_noise(blend: StyleBlend, noise_3HW: Tensor) -> Tensor:
     """Noise with the mean colour and colour covariance of a style, or of a blend's mean."""
     whole = sum(part.share for part in blend)
     statistics = [(color_statistics(part.picture), part.share / whole) for part in blend]

@@ -75,7 +75,7 @@ class MemoryLadder:
                 )
                 for part in (slice(pictures.start, half), slice(half, pictures.stop))
             ]
-            return tuple(p for found, _ in parts for p in found), tuple(
+            return tuple(p for painted, _ in parts for p in painted), tuple(
                 step for _, steps in parts for step in steps
             )
         if not strips and self._setup.recipe.strips != "off":

@@ -65,15 +65,15 @@ class Recorder:
         """Note the loss before a step, which is about to be made."""
         if self.should_stop is not None and self.should_stop():
             raise InterruptedRender("the render was asked to stop")
-        self._note(size, losses, restarts_B)
+        self._record(size, losses, restarts_B)
         self.step += 1
 
     def finish(self, size: int, losses: Losses, restarts_B: Tensor) -> None:
         """Note the loss after the last step of a size."""
-        self._note(size, losses, restarts_B)
+        self._record(size, losses, restarts_B)
         self.flush()
 
-    def _note(self, size: int, losses: Losses, restarts_B: Tensor) -> None:
+    def _record(self, size: int, losses: Losses, restarts_B: Tensor) -> None:
         now = time.perf_counter()
         columns = torch.cat([losses.columns(), restarts_B[:, None].to(losses.total_B)], dim=1)
         self._rows.append((size, self.step, now - self.began, columns))

@@ -75,7 +75,7 @@ class Render:
                 objective = self._objective(segment.size)
             self._paint(segment, objective)
             if number < len(segments):
-                self._cut(number)
+                self._emit_checkpoint(number)
         assert self._x is not None  # a schedule is never empty
         return self._finished(self._x, segments[-1].size)
 
@@ -85,7 +85,7 @@ class Render:
         """Bring the picture to a size, on its canvas."""
         shape = self._setup.shape(size)
         if self._x is None:
-            self._x = self._first(size)
+            self._x = self._initial(size)
         x_B3HW = add_margin(resize(self._x, *shape), self._setup.recipe.margin)
         h, w = x_B3HW.shape[2:]
         self._moments = resized(self._moments, partial(resize, height=h, width=w))
@@ -124,7 +124,7 @@ class Render:
         x_B3HW = x_B3HW.detach()
         self._x = cut_margin(x_B3HW, *shape) if segment.last else x_B3HW
 
-    def _cut(self, segments: int) -> None:
+    def _emit_checkpoint(self, segments: int) -> None:
         """Tell where the render stands."""
         assert self._x is not None
         tensors = {"x": self._x}
@@ -171,8 +171,8 @@ class Render:
                     pictures[id(picture)] = self._style(picture, content_B3HW)
                 if mask is not None and id(mask) not in masks:
                     masks[id(mask)] = self._mask(mask, content_B3HW)
-                mine = None if mask is None else masks[id(mask)]
-                blends[-1].append(WeightedStyle(pictures[id(picture)], share, mine))
+                resized_mask = None if mask is None else masks[id(mask)]
+                blends[-1].append(WeightedStyle(pictures[id(picture)], share, resized_mask))
         return blends
 
     def _style(self, style: Picture, content_B3HW: Tensor) -> Tensor:
@@ -188,7 +188,7 @@ class Render:
         at_size = resize(mask, *content_B3HW.shape[2:]).clamp(0, 1)
         return add_margin(at_size, self._setup.recipe.margin).to(self._setup.device)
 
-    def _first(self, size: int) -> Tensor:
+    def _initial(self, size: int) -> Tensor:
         """What the render starts from, in the recipe's space."""
         content_B3HW = self._content(size)
         blends = self._blends(content_B3HW) if self._setup.recipe.init == "style_stats" else []
