@@ -1,4 +1,4 @@
-"""``stylize()``: one render, from pictures to picture, observable at every step, resumable."""
+"""The public entry point ``stylize()``: a render that can be observed, interrupted and resumed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from stylize.render.setup import RenderSetup
 
 @dataclass(frozen=True)
 class Result:
-    """What ``stylize`` returns: finished pictures and their final losses, in order."""
+    """The finished pictures of a render and their final losses, in the order of the contents."""
 
     pictures: tuple[Picture, ...]
     losses: tuple[Step, ...]
@@ -35,24 +35,34 @@ class Result:
     seconds: float
     device: str
     concessions: tuple[str, ...] = ()
-    """What had to be done to make do with the memory there is; mostly nothing."""
+    """Measures taken to fit the render into memory, as sentences; usually empty."""
 
     @property
     def picture(self) -> Picture:
-        """The only picture of a render of one. Raises PictureError when there are several."""
+        """The only picture of a render of one picture.
+
+        Raises:
+            PictureError: The render has several pictures.
+        """
         if len(self.pictures) != 1:
             raise PictureError(f"there are {len(self.pictures)} pictures; take one of .pictures")
         return self.pictures[0]
 
     def show(self) -> Image.Image:
-        """The picture as a Pillow image, which a notebook displays."""
+        """Return the only picture as a Pillow image, which a notebook displays."""
         return to_pil(self.picture)
 
     def save(self, path: str | Path, quality: int = 92, bit_depth: BitDepth = 8) -> None:
-        """Write the picture; the extension (.png, .jpg, .webp, .tif) says the format.
+        """Write the only picture to a file.
 
-        ``quality`` (1-100) is for jpeg and webp; ``bit_depth``, bits per channel, can be 16 for png
-        and tiff. Raises PictureError.
+        Args:
+            path: Its extension selects the format: .png, .jpg, .jpeg, .webp, .tif or .tiff.
+            quality: 1 to 100, for jpeg and webp.
+            bit_depth: Bits per channel: 8, or 16 for png and tiff.
+
+        Raises:
+            PictureError: The extension or the bit depth is not supported, or the render has several
+                pictures.
         """
         suffix = Path(path).suffix.lower().lstrip(".")
         formats = {extension: name for name, extension in EXTENSIONS.items()}
@@ -78,30 +88,40 @@ def stylize(
 ) -> Result:
     """Paint ``content`` in the style of ``style``.
 
-    One picture, or with ``content`` a list (and ``style`` a list as long) several of one shape, which
-    are optimised together, each as if it were alone.
+    ``content`` is one picture, or a list of pictures of one shape with an equally long list of styles.
+    The pictures of a list are optimised together, each as if it were alone.
+
+    After an out-of-memory error the work since the last checkpoint is redone with less memory: with half
+    the pictures at a time, then in strips. ``Result.concessions`` says so.
 
     Args:
-        content: path, bytes, Pillow image, or RGB tensor (3, H, W) in [0, 1].
-        style: the same, or several ``(picture, share)`` that are blended, or ``(picture, share, mask)``
-            where the mask, a grey picture of the content's proportions, says where the style applies.
-        recipe: how; default ``Recipe()``.
-        init: the pictures to start from, for a recipe whose init is "image".
-        network: a loaded VGG19, to save loading it for every call; default: the recipe's weights.
-        device: default: the first GPU, or Apple's, or the CPU.
-        observer: gets the losses of every step. Reading them waits for the device, so they come in
-            batches, about every ``observe_seconds``.
-        should_stop: asked between steps; True raises InterruptedRender.
-        on_checkpoint: gets where the render stands, after each segment but the last; of several
-            pictures ``Checkpoint.alone`` is that of one.
-        resume: the checkpoint to go on from. The picture is, bit for bit, that of a render that was
-            never interrupted (on the same kind of machine, with as many threads).
+        content: A path, bytes, a Pillow image, or an RGB tensor (3, H, W) in [0, 1]; or a list of these.
+        style: A picture as for ``content``; or several, blended, as (picture, share) or (picture, share,
+            mask), where the mask is a grey picture of the content's proportions, white where the style
+            applies; or a list with one style per content.
+        recipe: The knobs of the render. Default: ``Recipe()``.
+        init: The pictures to start from, one per content, for a recipe whose init is "image".
+        network: A loaded VGG19, which saves loading it at every call. Default: the recipe's weights.
+        device: Default: the first CUDA GPU, else Apple's GPU, else the CPU.
+        observer: Called with the losses of every step, in batches. Reading losses waits for the device,
+            so a batch is read about every ``observe_seconds``.
+        observe_seconds: Time between two batches, in seconds.
+        should_stop: Called between steps; the render is interrupted when it returns True.
+        on_checkpoint: Called with a checkpoint after each segment except the last. ``Checkpoint.alone``
+            extracts the checkpoint of one picture.
+        resume: The checkpoint to resume from. The picture is bit for bit that of an uninterrupted render
+            on the same kind of machine with the same number of threads.
 
-    Out of memory, the work is done again from the last cut in a smaller way: half the pictures at a
-    time, then in strips. ``Result.concessions`` says so.
+    Returns:
+        The pictures, each (1, 3, H, W) with its longest side at ``recipe.size``, and their losses.
 
     Raises:
-        PictureError, WeightsError, CheckpointError, DivergedError, MemoryLimitError, InterruptedRender.
+        PictureError: A picture, mask or style cannot be used.
+        WeightsError: The weights cannot be found, verified or loaded.
+        CheckpointError: ``resume`` belongs to another render.
+        DivergedError: The loss did not recover after repeated restarts.
+        MemoryLimitError: The smallest way to render does not fit into memory.
+        InterruptedRender: ``should_stop`` returned True.
     """
     began = time.perf_counter()
     recipe = recipe or Recipe()
@@ -147,7 +167,7 @@ def stylize(
 
 
 def default_device() -> torch.device:
-    """The first CUDA device, else Apple's, else the CPU."""
+    """Return the first CUDA device, else Apple's GPU, else the CPU."""
     if torch.cuda.is_available():
         return torch.device("cuda")
     if torch.backends.mps.is_available():

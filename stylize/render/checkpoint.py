@@ -1,7 +1,7 @@
-"""Where a render stands between two segments: enough to go on from, to the same picture, bit for bit.
+"""A checkpoint of a render between two segments: enough to resume it to the same picture, bit for bit.
 
-At a cut the optimiser's memory is dropped by definition (``Recipe.segments``). What is left is the
-picture and, for recipes that keep them, Adam's moments and the average of the iterates.
+By definition (``Recipe.segments``) the optimiser's memory is dropped at the end of a segment. What
+remains is the picture and, for recipes that keep them, Adam's moments and the average of the iterates.
 """
 
 from __future__ import annotations
@@ -21,48 +21,52 @@ from stylize.recipe import Recipe
 FORMAT = "stylefarm checkpoint 1"
 
 _COMMON = frozenset({"adam_steps"})
-"""Tensors that are all pictures'; the others have one row for each."""
+"""Tensors shared by all pictures; every other tensor has one row per picture."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A render of B pictures after some of its segments. Plain data: JSON and tensors."""
+    """The state of a render of B pictures between two segments. Plain data: JSON and tensors."""
 
     render: str
-    """Which render: the fingerprint of what goes into it."""
+    """The fingerprint of the recipe, the network and the pictures that identify the render."""
     segments: int
-    """So many are made."""
+    """The number of segments completed."""
     steps: int
     seconds: float
-    """Since the render began, pauses not counted."""
+    """The time spent rendering, in seconds, without pauses."""
     tensors: dict[str, Tensor]
-    """x: (B, 3, H, W) in the recipe's space, within a size with its margin. Where the recipe keeps
-    them first, second, adam_steps: Adam's moments; average: the sum of iterates."""
+    """x: (B, 3, H, W) in the recipe's space, including the margin within a size. For recipes that keep them:
+    first, second and adam_steps, Adam's moments; average, the decayed sum of the iterates."""
     average_weight: float = 0.0
     strips: bool = False
-    """Whether strips were needed. They change how numbers are rounded, so it stays as it was."""
+    """Whether the render runs in strips. Strips change rounding, so a resumed render keeps this choice."""
 
     alone_renders: tuple[str, ...] = ()
-    """Of a batch: the fingerprints of its pictures, each as a render of its own."""
+    """For a batch: the fingerprint of each picture as a render of its own."""
 
     def alone(self, picture: int) -> Checkpoint:
-        """That of one picture, from which it can be gone on with without the others."""
+        """Return the checkpoint of one picture of a batch, from which it is resumed without the others.
+
+        Args:
+            picture: The picture's index, from 0.
+        """
         if not self.alone_renders:
             return self
         part = self.select(slice(picture, picture + 1))
         return replace(part, render=self.alone_renders[picture], alone_renders=())
 
     def select(self, pictures: slice) -> Checkpoint:
-        """That of some of the pictures."""
+        """Return the checkpoint of a slice of the pictures. Its fingerprint stays that of the whole batch."""
         parts = {k: v if k in _COMMON else v[pictures] for k, v in self.tensors.items()}
         return replace(self, tensors=parts)
 
     def to(self, device: torch.device) -> Checkpoint:
-        """With its tensors on a device."""
+        """Return a copy whose tensors are on ``device``."""
         return replace(self, tensors={k: v.to(device) for k, v in self.tensors.items()})
 
     def to_bytes(self) -> bytes:
-        """A safetensors file."""
+        """Return the checkpoint as a safetensors file."""
         from safetensors.torch import save
 
         plain = {k: v for k, v in vars(self).items() if k != "tensors"}
@@ -72,7 +76,11 @@ class Checkpoint:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Checkpoint:
-        """What ``to_bytes`` wrote. Raises CheckpointError."""
+        """Read a checkpoint that ``to_bytes`` wrote.
+
+        Raises:
+            CheckpointError: The data is damaged or has another format.
+        """
         from safetensors import SafetensorError
         from safetensors.torch import load
 
@@ -85,7 +93,7 @@ class Checkpoint:
             if "x" not in tensors:
                 raise CheckpointError("the checkpoint has no picture")
             state = json.loads(metadata["state"])
-            # JSON knows no tuples.
+            # JSON has no tuples.
             alone = tuple(dict(state).pop("alone_renders", ()))
             return cls(tensors=tensors, **{**state, "alone_renders": alone})
         except (ValueError, KeyError, TypeError, RecursionError, SafetensorError) as error:
@@ -93,7 +101,8 @@ class Checkpoint:
 
 
 def fingerprint(recipe: Recipe, weights_digest: str, tensors: Iterable[Tensor], **more: Any) -> str:
-    """Of a render: its recipe, its network, its pictures. Checkpoints of others are refused."""
+    """Return the digest of a render's recipe, network and pictures. Checkpoints of other renders are
+    refused."""
     hashed = hashlib.sha256()
     plain = {"recipe": recipe.identity(), "weights": weights_digest, **more}
     hashed.update(json.dumps(plain, sort_keys=True).encode())

@@ -1,9 +1,9 @@
-"""Renders that make do with the memory there is.
+"""Run a render within the available memory.
 
-What a render needs is predicted before it begins; where that is too much, the shallow blocks are run in
-strips from the start. A prediction can be wrong and a device shared, so an out-of-memory error has the
-work done again from the last cut in a smaller way: half the pictures at a time, then in strips. Nothing
-smaller is left then, and the render fails by name.
+The memory a render needs is predicted before it begins; a render predicted not to fit runs its shallow
+blocks in strips from the start. A prediction can be wrong and a device shared, so after an out-of-memory
+error the work since the last checkpoint is redone with less memory: with half the pictures at a time,
+then in strips. When nothing smaller is left, the render fails with MemoryLimitError.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from stylize.render.setup import RenderSetup
 Painted = tuple[tuple[Picture, ...], tuple[Step, ...]]
 
 COMFORT = 0.9
-"""A render is begun without strips when it is predicted to take no more of the memory there is."""
+"""The share of the available memory that a render may be predicted to take without strips."""
 
 
 class MemoryLadder:
@@ -45,7 +45,7 @@ class MemoryLadder:
         """The rungs taken, in order, as sentences for the caller; usually none."""
 
     def run(self, at: Checkpoint | None) -> Painted:
-        """The pictures and their final losses, in order. Raises what ``stylize`` raises."""
+        """Return the pictures and their final losses, in order. Raises what ``stylize`` raises."""
         strips = at.strips if at is not None else self._needs_strips()
         if strips and self._setup.recipe.strips == "auto":
             self.concessions.append("painted in strips")
@@ -57,7 +57,7 @@ class MemoryLadder:
             return self._run_once(pictures, at, strips)
         except _OutOfMemory as error:
             last, reason = error.last, error.reason
-        # Outside the handler, whose traceback would keep the tensors of what failed.
+        # Outside the handler, because its traceback would keep the failed run's tensors alive.
         _free_memory(self._setup.device)
         count = pictures.stop - pictures.start
         if count > 1:
@@ -89,7 +89,7 @@ class MemoryLadder:
         def on_cut(checkpoint: Checkpoint) -> None:
             nonlocal last
             last = checkpoint
-            # That of some of a batch would be taken for the whole batch's.
+            # A checkpoint of part of a batch would be mistaken for one of the whole batch.
             if count == len(self._setup.inputs):
                 self._on_checkpoint(checkpoint)
 
@@ -147,7 +147,7 @@ class MemoryLadder:
 
 
 class _OutOfMemory(Exception):  # noqa: N818 - a signal between two methods
-    """There was no memory; ``last`` is the last cut before."""
+    """An allocation failed; ``last`` is the last checkpoint before it."""
 
     def __init__(self, last: Checkpoint | None, reason: str) -> None:
         super().__init__(reason)
@@ -156,8 +156,8 @@ class _OutOfMemory(Exception):  # noqa: N818 - a signal between two methods
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an allocation failed: CUDA and MPS have errors of their own, the CPU's says it in words;
-    oneDNN, which the CPU's convolutions are, not even that."""
+    """Return whether an allocation failed. CUDA and MPS raise types of their own; the CPU says it in words,
+    and oneDNN, which runs the CPU's convolutions, not even that."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     words = ("not enough memory", "can't allocate memory", "out of memory", "bad_alloc")
@@ -168,7 +168,8 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def _free_memory(device: torch.device) -> None:
     SHARED.clear()
-    # What a failed backward pass had not come to is kept until the thread's next one: a small one.
+    # The autograd engine keeps what a failed backward pass did not reach until the thread's next pass: a
+    # small one.
     leaf = torch.ones((), requires_grad=True)
     torch.autograd.grad(leaf * 1, leaf)
     gc.collect()

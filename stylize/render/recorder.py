@@ -1,4 +1,4 @@
-"""The losses of a render on their way from the device to whoever watches."""
+"""Carry a render's losses from the device to its observer, in batches."""
 
 from __future__ import annotations
 
@@ -19,32 +19,35 @@ from stylize.optimise.guard import MOST_RESTARTS
 class Step:
     """The loss of one picture after ``step`` steps (0: before the first) at one size.
 
-    All terms are weighted; ``total`` is content + style + tv. ``step`` counts on from size to size, and
-    the last of a size is the first of the next, seen at two scales.
+    All terms are weighted; ``total`` is content + style + tv. ``step`` counts across sizes: the last step
+    of a size and the first of the next have the same number, measured at two scales.
     """
 
     picture: int
+    """The picture's index in the render, from 0."""
     scale: int
+    """The longest side at which the picture is painted, in pixels."""
     step: int
     total: float
     content: float
     style: float
     style_layers: tuple[float, ...]
+    """The style loss of each style layer, in the order of ``recipe.style_layers``."""
     tv: float
     seconds: float
-    """Since the render began, when the step was handed to the device."""
+    """Seconds from the start of the render to the moment when the step was submitted to the device."""
 
 
 Observer = Callable[[Sequence[Step]], None]
-"""Called with every step in order, in batches, at least about every ``observe_seconds``."""
+"""A function called with every step in order, in batches, at least about every ``observe_seconds``."""
 
 
 @dataclass
 class Recorder:
-    """Counts steps, keeps their losses on the device, and hands them over now and then.
+    """Counts steps, keeps their losses on the device, and delivers them in batches.
 
-    Fetching a number makes the host wait for the GPU; here it happens once a batch of steps. The same
-    moment finds a render that the guard could not save.
+    Reading a number makes the host wait for the GPU; this happens once per batch of steps. The same read
+    detects a render that the guard could not save.
     """
 
     began: float
@@ -52,9 +55,9 @@ class Recorder:
     observe_seconds: float
     should_stop: Callable[[], bool] | None
     step: int = 0
-    """So many are made, counting those before a checkpoint."""
+    """The number of steps made, including those before a checkpoint."""
     first_picture: int = 0
-    """The number of the first of these pictures, where they are some of a batch."""
+    """The index in the whole batch of the first picture recorded here."""
     last: list[Step] = field(default_factory=list)
     _rows: list[tuple[int, int, float, Tensor]] = field(default_factory=list)
     _flushed: float = field(default_factory=time.perf_counter)
@@ -62,14 +65,15 @@ class Recorder:
     MOST_ROWS = 256  # bounds what a render of a million steps keeps on the device
 
     def tick(self, size: int, losses: Losses, restarts_B: Tensor) -> None:
-        """Note the loss before a step, which is about to be made."""
+        """Record the loss before a step that is about to be made. Raise InterruptedRender when asked to
+        stop."""
         if self.should_stop is not None and self.should_stop():
             raise InterruptedRender("the render was asked to stop")
         self._record(size, losses, restarts_B)
         self.step += 1
 
     def finish(self, size: int, losses: Losses, restarts_B: Tensor) -> None:
-        """Note the loss after the last step of a size."""
+        """Record the loss after the last step of a size."""
         self._record(size, losses, restarts_B)
         self.flush()
 
@@ -81,7 +85,7 @@ class Recorder:
             self.flush()
 
     def flush(self) -> None:
-        """Hand over what was noted. Raises DivergedError when a picture was restarted too often."""
+        """Deliver the recorded steps. Raise DivergedError when a picture was restarted too often."""
         if not self._rows:
             return
         numbers = torch.stack([columns for *_, columns in self._rows]).cpu().tolist()
