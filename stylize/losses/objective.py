@@ -56,7 +56,7 @@ class Objective:
     ``content_B3HW`` is RGB in [0, 1]; ``styles`` has one mix for every picture of it, of
     ``WeightedStyle`` or plain (picture, share) or (picture, share, mask). Everything must be on one device
     and in one floating dtype, which may be float64; losses and statistics are computed in it, whatever
-    the recipe lets the convolutions compute in. ``strip_pixels`` as in ``survey.Way``. ``targets`` has the
+    the recipe lets the convolutions compute in. ``strip_pixels`` as in ``ForwardOptions``. ``targets`` has the
     styles that were looked at before, and keeps those that are looked at now.
     """
 

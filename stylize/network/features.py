@@ -1,4 +1,4 @@
-"""One look through the network: pictures in, what the probes found at each layer out; and back.
+"""One pass through the network: pictures in, the measurements of the probes out; and back.
 
 This is autograd's work done by hand, for one function that is called thousands of times: the forward
 pass keeps only what the backward pass needs, gradients are added up in place, and the shallow blocks
@@ -128,7 +128,7 @@ class _Differentiable(torch.autograd.Function):
 
 
 class _Pass:
-    """One pass through all layers, and what is kept for the options back."""
+    """One pass through all layers, and the state that its backward pass needs."""
 
     def __init__(self, extractor: FeatureExtractor, x_B3HW: Tensor, keep: bool) -> None:
         self._extractor = extractor
@@ -175,7 +175,7 @@ class _Pass:
     def take_outputs(self, layout: list[_PartLayout]) -> tuple[Tensor, ...]:
         """Every tensor of every part; how they belong together is added to ``layout``.
 
-        Nothing here refers to them any more: they refer to what made them, which refers to this look,
+        Nothing here refers to them any more: they refer to what made them, which refers to this pass,
         and memory in such a circle is never given back.
         """
         parts, self._parts = self._parts, []
