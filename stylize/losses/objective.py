@@ -51,13 +51,19 @@ class Losses(NamedTuple):
 
 
 class Objective:
-    """image -> Losses.
+    """The loss of B pictures as a function of their pixels: x -> Losses.
 
-    ``content_B3HW`` is RGB in [0, 1]; ``styles`` has one mix for every picture of it, of
-    ``WeightedStyle`` or plain (picture, share) or (picture, share, mask). Everything must be on one device
-    and in one floating dtype, which may be float64; losses and statistics are computed in it, whatever
-    the recipe lets the convolutions compute in. ``strip_pixels`` as in ``ForwardOptions``. ``targets`` has the
-    styles that were looked at before, and keeps those that are looked at now.
+    All tensors must be on one device and in one floating dtype, which may be float64. Losses and
+    statistics are computed in that dtype, whatever the recipe's precision for the convolutions.
+
+    Args:
+        network: The VGG19 to extract features with.
+        recipe: The knobs of the render.
+        content_B3HW: The contents, RGB in [0, 1].
+        styles: One blend per content, of ``WeightedStyle``, (picture, share) or (picture, share,
+            mask).
+        strip_pixels: The size of a strip in pixels, as in ``ForwardOptions``; None: no strips.
+        targets: A cache of style statistics, read and extended; None: a cache of its own.
     """
 
     def __init__(
