@@ -123,9 +123,9 @@ def plan(
 ) -> None:
     """Show what would be rendered, and what it takes: memory, time and cost, of the pictures and of their
     proofs (run --proof). Writes nothing, and renders nothing but a pilot's few steps."""
+    from cluster.open_job import open_agenda
     from cluster.plan import Price, make_ladder, missing_pictures
     from cluster.plan_text import to_text
-    from cluster.run import open_agenda
     from jobs.errors import UsageError
     from jobs.jobfile.load import load_job
 
@@ -263,9 +263,9 @@ def _render(loaded: Job, workers: int | None, options: RunOptions, talk: _Talk) 
     """Run a job, tell of it, and end with its status."""
     from cluster.console import ConsoleView
     from cluster.events import Beat, Live, to_json
-    from cluster.interrupts import Interrupts
     from cluster.logs import log_event
     from cluster.run import run_job
+    from cluster.signals import Interrupts
 
     _log(talk.verbose, talk.log_format)
     if workers is not None:

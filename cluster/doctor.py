@@ -56,7 +56,7 @@ def _torch() -> str:
 
 
 def _recipes(job: Job) -> Iterator[Recipe]:
-    from cluster.run import open_agenda
+    from cluster.open_job import open_agenda
 
     for pictures in open_agenda(job).sets:
         yield from pictures.recipes

@@ -28,7 +28,7 @@ from cluster.events import (
     WorkerLost,
 )
 from cluster.health import Health
-from cluster.messages import Assignment, Failure
+from cluster.messages import Asked, Assignment, Failure
 from cluster.pool import Ended, Lost, Pool, Station
 from cluster.retry import Situation, StopReason, decide, is_bad_node, must_stop
 from cluster.trouble import Trouble
@@ -55,8 +55,6 @@ RECALL_SECONDS = 2.0
 LATE_SECONDS = 5.0
 """How much longer than their grace workers are waited for."""
 
-Asked = Literal["no", "drain", "leave"]
-"""Whether somebody wants the run to end: what paints finishes, or stores a checkpoint."""
 
 Reason = Literal["complete", "interrupted", "preempted", "limit", StopReason]
 

@@ -19,7 +19,6 @@ from types import TracebackType
 from typing import Any
 
 from cluster.console import Meter
-from cluster.driver import Asked
 from cluster.events import (
     Beat,
     Counted,
@@ -35,6 +34,7 @@ from cluster.events import (
     TaskFailed,
     build,
 )
+from cluster.messages import Asked
 from jobs.errors import ObjectNotFoundError, StorageError, StylefarmError
 from jobs.records.commit import write_json
 from jobs.storage import keys
@@ -42,8 +42,6 @@ from jobs.storage.base import Storage
 
 log = logging.getLogger(__name__)
 
-SUBMISSION = "STYLEFARM_SUBMISSION"
-"""The environment variable that tells a run by which id it was submitted."""
 
 LIVE_SECONDS = 5.0
 """How often ``live.json`` is written, except for what is waited for: the first steps, a change of state."""

@@ -143,3 +143,11 @@ class StationState:
     busy_seconds: float
     """For how long it has held them since it came up, all together."""
     calls: int
+
+
+Asked = Literal["no", "drain", "leave"]
+"""Whether somebody wants the run to end: what paints finishes, or stores a checkpoint."""
+
+
+SUBMISSION = "STYLEFARM_SUBMISSION"
+"""The environment variable that tells a run by which id it was submitted."""

@@ -143,8 +143,8 @@ def submit(
     where it was. Exit status: 0 submitted, or already there; 2 the job file or command line is wrong; 3 the
     cluster cannot be reached or lets nobody in; with --follow, that of the run.
     """
-    from cluster.interrupts import let_through
     from cluster.parcel import pack
+    from cluster.signals import let_through
     from cluster.submission import forerunners
     from jobs.errors import UsageError
     from jobs.jobfile import dated_output

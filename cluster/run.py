@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
-from cluster.driver import Asked, Counts, Driver, Limits
+from cluster.driver import Counts, Driver, Limits
 from cluster.events import (
     Beat,
     ColumnsUnused,
@@ -26,11 +26,12 @@ from cluster.events import (
     RowsSkipped,
     Started,
 )
-from cluster.live import SUBMISSION, LiveBoard
-from cluster.messages import WorkerSetup
+from cluster.live import LiveBoard
+from cluster.messages import SUBMISSION, Asked, WorkerSetup
 from cluster.notify import notifying
+from cluster.open_job import open_agenda
 from cluster.pool import InlinePool, Pool
-from jobs.errors import JobFileError, ObjectNotFoundError, StorageError, UsageError
+from jobs.errors import ObjectNotFoundError, StorageError, UsageError
 from jobs.inputs.addresses import without_secrets
 from jobs.jobfile.job import Job, open_output
 from jobs.proofs.proofs import Proofs, done_proofs, have_other_size, proofs_of, wanted_size
@@ -47,9 +48,6 @@ from jobs.tasks.background_reader import Reader
 from jobs.tasks.census import BadRows, Census
 from jobs.tasks.changed_inputs import find_changes
 from jobs.tasks.todo import Agenda
-from stylize.errors import WeightsError
-from stylize.network.weights import identify
-from stylize.recipe import Recipe
 
 log = logging.getLogger(__name__)
 
@@ -377,18 +375,6 @@ def _renew(records: Records, ledger: Ledger, agenda: Agenda, listen: Listener) -
         return ledger
     records.forget(stale, ledger.kept)
     return records.ledger()
-
-
-def open_agenda(job: Job) -> Agenda:
-    """A job's agenda, its weights found. Raises JobFileError, StorageError."""
-
-    def digest_of(recipe: Recipe) -> str:
-        try:
-            return identify(recipe, job.base).digest
-        except WeightsError as error:
-            raise JobFileError([job.problem(("recipe", "weights"), str(error))]) from error
-
-    return Agenda(job, digest_of)
 
 
 def _limits(job: Job, options: RunOptions) -> Limits:

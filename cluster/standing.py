@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from cluster.console import standing
 from cluster.events import Finished, Live, from_json
 from cluster.live import QUIET_SECONDS, read_live
-from cluster.run import open_agenda
+from cluster.open_job import open_agenda
 from jobs.errors import ClusterError, StorageError, StylefarmError, printable
 from jobs.jobfile.job import Job
 from jobs.parallel import parallel_map

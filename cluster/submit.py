@@ -22,7 +22,7 @@ from urllib.parse import urlencode, urlsplit
 from ray.exceptions import AuthenticationError
 from ray.job_submission import JobSubmissionClient
 
-from cluster.live import SUBMISSION
+from cluster.messages import SUBMISSION
 from cluster.parcel import Parcel
 from cluster.submission import (
     ADDRESSES,

@@ -18,7 +18,7 @@ import psutil
 
 from cluster.events import Finished, TaskFailed, from_json
 from cluster.history import Outcome
-from cluster.interrupts import held_back
+from cluster.signals import held_back
 from jobs.jobfile.dated_output import schedule_of
 from jobs.jobfile.job import Job
 

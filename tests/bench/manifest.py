@@ -101,7 +101,7 @@ def plan(folder: Path, tasks: int) -> Iterator[Figure]:
 
 def first(folder: Path, tasks: int) -> Iterator[Figure]:
     """As the driver takes it, while the rest of the manifest is read."""
-    from cluster.run import open_agenda
+    from cluster.open_job import open_agenda
     from jobs.jobfile.load import load_job
     from jobs.records.statuses import Ledger
     from jobs.tasks.background_reader import Reader
@@ -116,7 +116,7 @@ def first(folder: Path, tasks: int) -> Iterator[Figure]:
 
 def drafts(job: Path) -> Iterator[str]:
     """The ids of a job."""
-    from cluster.run import open_agenda
+    from cluster.open_job import open_agenda
     from jobs.jobfile.load import load_job
     from jobs.records.statuses import Ledger
     from jobs.tasks.census import BadRows

@@ -10,7 +10,8 @@ import pytest
 import stylize.api
 from cluster.checkpoints import Checkpoints
 from cluster.messages import Assignment, Outcome, WorkerSetup
-from cluster.run import PAINTER, open_agenda
+from cluster.open_job import open_agenda
+from cluster.run import PAINTER
 from cluster.worker import Worker
 from jobs.jobfile.job import Job
 from jobs.jobfile.load import load_job

@@ -21,8 +21,8 @@ from cluster.events import (
     WorkerLost,
 )
 from cluster.messages import Failure
+from cluster.open_job import open_agenda
 from cluster.pool import PREFETCH, InlinePool, Lost
-from cluster.run import open_agenda
 from jobs.errors import StorageError, StorageFailingError
 from jobs.records.commit import Records
 from jobs.storage.folder import FolderStorage

@@ -15,8 +15,8 @@ import psutil
 import pytest
 
 from cluster.messages import Assignment
+from cluster.open_job import open_agenda
 from cluster.pool import Ended, Lost
-from cluster.run import open_agenda
 from jobs.errors import ClusterError
 from jobs.spec.workers import Workers
 from tests.farm import ROOT, STAND_IN, setup_of, wait_for, write_stand_in_job

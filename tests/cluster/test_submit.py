@@ -16,8 +16,8 @@ from rich.console import Console
 
 from cluster.events import Draining, Finished, Live, Started, TaskDone, to_json
 from cluster.follow import LogView
+from cluster.open_job import open_agenda
 from cluster.parcel import pack
-from cluster.run import open_agenda
 from cluster.standing import Standing, of_output, to_table, to_text, why
 from cluster.submission import (
     Submission,

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from cluster.committer import THREADS, Commit, Committer
-from cluster.interrupts import Interrupts
+from cluster.signals import Interrupts
 from cluster.trouble import Trouble
 from jobs.errors import LeaseLostError, StorageError, StorageFailingError
 from tests.farm import wait_for

@@ -16,8 +16,9 @@ import cluster.renderer
 from cluster.apart import VERDICT_SECONDS
 from cluster.checkpoints import Checkpoints
 from cluster.messages import Assignment, DeviceInfo
+from cluster.open_job import open_agenda
 from cluster.renderer import Painted
-from cluster.run import PAINTER, open_agenda
+from cluster.run import PAINTER
 from cluster.worker import Worker
 from jobs.jobfile.load import load_job
 from jobs.records import loss_log

@@ -13,8 +13,8 @@ os.environ["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
 
 import cluster.run
 from cluster.events import Event, to_json
-from cluster.interrupts import Interrupts
 from cluster.run import RunOptions, run_job
+from cluster.signals import Interrupts
 from jobs.jobfile.load import load_job
 from tests.farm import STAND_IN
 

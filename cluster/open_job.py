@@ -1,0 +1,22 @@
+"""A job with its pictures found and its weights identified."""
+
+from __future__ import annotations
+
+from jobs.errors import JobFileError
+from jobs.jobfile.job import Job
+from jobs.tasks.todo import Agenda
+from stylize.errors import WeightsError
+from stylize.network.weights import identify
+from stylize.recipe import Recipe
+
+
+def open_agenda(job: Job) -> Agenda:
+    """A job's agenda, its weights found. Raises JobFileError, StorageError."""
+
+    def digest_of(recipe: Recipe) -> str:
+        try:
+            return identify(recipe, job.base).digest
+        except WeightsError as error:
+            raise JobFileError([job.problem(("recipe", "weights"), str(error))]) from error
+
+    return Agenda(job, digest_of)
