@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests import rigs
-from tests.rigs import Rig, S3Server
+from tests.support import rigs
+from tests.support.rigs import Rig, S3Server
 
 
 @pytest.fixture(scope="session")

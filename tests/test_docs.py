@@ -13,7 +13,7 @@ import yaml
 from cluster.cli import app
 from jobs.jobfile.parse import parse_job
 from jobs.spec.job import SECTIONS
-from tests.farm import stylefarm
+from tests.support.farm import stylefarm
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text("utf-8")

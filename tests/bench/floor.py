@@ -80,7 +80,7 @@ def write_job(folder: Path, tasks: int, content: dict[str, float], **changes: An
     """A job of so many tasks, whose content is one file under as many names."""
     import yaml
 
-    from tests.farm import TINY_RECIPE, write_weights
+    from tests.support.farm import TINY_RECIPE, write_weights
 
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "content.png").write_text(json.dumps(content))
@@ -276,7 +276,7 @@ def one_memory(job: Path) -> None:
 
 def start() -> None:
     """The real painter, through the command, from a cold process."""
-    from tests.farm import picture
+    from tests.support.farm import picture
 
     folder = Path(tempfile.mkdtemp(prefix="start-", dir=SCRATCH))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)

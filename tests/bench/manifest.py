@@ -181,7 +181,7 @@ def s3(folder: Path, tasks: int) -> Iterator[Figure]:
     """Up to 100 thousand: the gateway takes so many in some minutes."""
     from jobs.storage import keys
     from jobs.storage.open import open_storage
-    from tests.rigs import juicefs_server
+    from tests.support.rigs import juicefs_server
 
     if tasks > 100_000:
         return

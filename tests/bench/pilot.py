@@ -21,7 +21,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from tests.farm import picture  # noqa: E402
+from tests.support.farm import picture  # noqa: E402
 
 JOBS: list[dict[str, Any]] = [
     {"recipe": {"size": 96}, "photos": 6},

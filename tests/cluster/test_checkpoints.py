@@ -23,8 +23,8 @@ from jobs.storage.base import Storage
 from jobs.storage.folder import FolderStorage
 from jobs.storage.open import open_storage
 from jobs.tasks.task import Task
-from tests.farm import picture, write_job
-from tests.rigs import Rig
+from tests.support.farm import picture, write_job
+from tests.support.rigs import Rig
 
 RECIPE = {"size": 64, "start_size": 32, "steps": 6, "refine_steps": 8, "segment": 3}
 ADAM = {"optimizer": "adam", "learning_rate": 2.0, "carry_moments": True, "average": 0.9}

@@ -18,7 +18,7 @@ from cluster.history import stamp
 from cluster.tick_run import Mark, TickRun, read_result
 from jobs.jobfile import dated_output
 from jobs.jobfile.parse import read_job
-from tests.farm import write_job
+from tests.support.farm import write_job
 
 
 class Slow(Command):

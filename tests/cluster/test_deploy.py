@@ -24,7 +24,7 @@ from cluster import leave
 from cluster.cli import app
 from cluster.metrics import COUNTERS, GAUGES, HISTOGRAMS, TAG
 from jobs.jobfile.parse import parse_job
-from tests.farm import ROOT, wait_for
+from tests.support.farm import ROOT, wait_for
 
 DEPLOY = ROOT / "cluster" / "deploy"
 DOCKERFILE = (DEPLOY / "Dockerfile").read_text("utf-8")

@@ -27,7 +27,7 @@ from jobs.errors import StorageError, StorageFailingError
 from jobs.records.commit import Records
 from jobs.storage.folder import FolderStorage
 from jobs.storage.open import open_storage
-from tests.farm import setup_of, write_stand_in_job
+from tests.support.farm import setup_of, write_stand_in_job
 
 LIMITS = tuple(field.name for field in fields(Limits))
 

@@ -23,7 +23,7 @@ from jobs.errors import JobFileError, UsageError
 from jobs.jobfile.job import Job
 from jobs.jobfile.load import load_job
 from jobs.spec.schedule import Schedule
-from tests.farm import ROOT
+from tests.support.farm import ROOT
 
 UTC = timezone.utc
 

@@ -9,7 +9,7 @@ import pytest
 
 from cluster.lanes import Lanes, SentBack
 from cluster.pulse import Pulse
-from tests.farm import wait_for
+from tests.support.farm import wait_for
 
 
 def nobody() -> None:

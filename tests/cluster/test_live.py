@@ -30,7 +30,7 @@ from jobs.errors import LeaseLostError, StorageFullError
 from jobs.storage import keys
 from jobs.storage.folder import FolderStorage
 from jobs.storage.lease import Lease
-from tests.farm import stylefarm, wait_for, write_job
+from tests.support.farm import stylefarm, wait_for, write_job
 
 STARTED = Started("harbour", "out", 10, 4, 1, 1000)
 DONE = TaskDone("ab", "a", "images/a-ab.png", 50, 100, 1.0, 4.5, "w")

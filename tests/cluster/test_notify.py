@@ -11,7 +11,7 @@ import pytest
 
 from cluster.events import Finished
 from cluster.notify import what_happened
-from tests.farm import records_of, stylefarm, write_job
+from tests.support.farm import records_of, stylefarm, write_job
 
 
 class Hook:

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tests.farm import ROOT, picture
+from tests.support.farm import ROOT, picture
 
 CODE = """
 import sys, threading

@@ -13,7 +13,7 @@ from cluster.plan_text import to_text
 from jobs.jobfile.load import load_job
 from jobs.records.commit import Records
 from jobs.storage.open import open_storage
-from tests.farm import stylefarm, write_job
+from tests.support.farm import stylefarm, write_job
 
 
 def group(**changes):

@@ -19,7 +19,7 @@ from cluster.open_job import open_agenda
 from cluster.pool import Ended, Lost
 from jobs.errors import ClusterError
 from jobs.spec.workers import Workers
-from tests.farm import ROOT, STAND_IN, setup_of, wait_for, write_stand_in_job
+from tests.support.farm import ROOT, STAND_IN, setup_of, wait_for, write_stand_in_job
 
 ray = pytest.importorskip("ray")
 
@@ -362,7 +362,7 @@ def test_a_drained_pool_finishes_what_paints(make_pool):
 
 
 def test_workers_that_never_come_up_end_the_run_with_their_reason(make_pool):
-    pool, _ = make_pool([{}], renderer="tests.farm:NoSuchRenderer", max=1)
+    pool, _ = make_pool([{}], renderer="tests.support.farm:NoSuchRenderer", max=1)
 
     with pytest.raises(ClusterError, match="NoSuchRenderer"):
         wait_for(lambda: pool.wait(0.2) and False, 90)

@@ -33,7 +33,7 @@ from jobs.jobfile.load import load_job
 from jobs.jobfile.parse import read_job
 from jobs.storage.base import StorageOptions
 from jobs.storage.open import open_storage
-from tests.farm import ROOT, picture, stylefarm, write_job
+from tests.support.farm import ROOT, picture, stylefarm, write_job
 
 # --- ids -------------------------------------------------------------------------------------------
 

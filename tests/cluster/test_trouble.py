@@ -12,7 +12,7 @@ from cluster.committer import THREADS, Commit, Committer
 from cluster.signals import Interrupts
 from cluster.trouble import Trouble
 from jobs.errors import LeaseLostError, StorageError, StorageFailingError
-from tests.farm import wait_for
+from tests.support.farm import wait_for
 
 
 class Clock:

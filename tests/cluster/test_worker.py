@@ -25,7 +25,7 @@ from jobs.records import loss_log
 from jobs.storage import keys
 from jobs.storage.open import open_storage
 from stylize.render.checkpoint import Checkpoint
-from tests.farm import STAND_IN, attempt, setup_of, wait_for, write_job, write_stand_in_job
+from tests.support.farm import STAND_IN, attempt, setup_of, wait_for, write_job, write_stand_in_job
 
 
 def make_worker(job, renderer=STAND_IN, **changes):

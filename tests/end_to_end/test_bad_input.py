@@ -13,7 +13,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from tests.farm import picture, records_of, stylefarm, write_job
+from tests.support.farm import picture, records_of, stylefarm, write_job
 
 
 def as_bytes(image: Image.Image, image_format: str, **options: object) -> bytes:

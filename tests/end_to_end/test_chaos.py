@@ -14,8 +14,8 @@ import pytest
 
 from jobs.records.commit import Records
 from jobs.storage.open import open_storage
-from tests.end_to_end.cluster import GPUS, Cluster, Run, chain_of, write_tasks
-from tests.farm import wait_for
+from tests.support.cluster import GPUS, Cluster, Run, chain_of, write_tasks
+from tests.support.farm import wait_for
 
 
 class Chaos:

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.end_to_end.driver import copy_job
-from tests.end_to_end.outputs import contents, drive, results, rig_job, storage_of
-from tests.rigs import RIGS, Rig
+from tests.support.driver import copy_job
+from tests.support.outputs import contents, drive, results, rig_job, storage_of
+from tests.support.rigs import RIGS, Rig
 
 DIRECTIVES: list[dict[str, Any]] = [
     {"n": 0, "steps": 3, "checkpoint": 1},

@@ -18,8 +18,8 @@ from jobs.records.commit import Records
 from jobs.records.record import TaskRecord
 from jobs.storage.folder import FolderStorage
 from jobs.storage.open import open_storage
-from tests.end_to_end.cluster import Cluster, Run, chain_of, title, write_tasks
-from tests.farm import ROOT, wait_for, write_stand_in_job
+from tests.support.cluster import Cluster, Run, chain_of, title, write_tasks
+from tests.support.farm import ROOT, wait_for, write_stand_in_job
 
 pytestmark = pytest.mark.slow
 

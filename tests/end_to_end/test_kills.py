@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from jobs.storage import keys
-from tests.end_to_end.driver import copy_job
-from tests.end_to_end.outputs import DRIVER, contents, drive, results, rig_job, storage_of
-from tests.farm import ROOT, command, stylefarm, wait_for, write_job
-from tests.rigs import RIGS, Rig
+from tests.support.driver import copy_job
+from tests.support.farm import ROOT, command, stylefarm, wait_for, write_job
+from tests.support.outputs import DRIVER, contents, drive, results, rig_job, storage_of
+from tests.support.rigs import RIGS, Rig
 
 
 @pytest.mark.slow

@@ -19,9 +19,9 @@ from cluster import ray_cluster
 from jobs.jobfile.load import load_job
 from jobs.records.commit import Records
 from jobs.storage.open import open_storage
-from tests.end_to_end.cluster import title
-from tests.end_to_end.head import RayHead, descendants, ray_head
-from tests.farm import command, records_of, stylefarm, wait_for, write_job
+from tests.support.cluster import title
+from tests.support.farm import command, records_of, stylefarm, wait_for, write_job
+from tests.support.head import RayHead, descendants, ray_head
 
 
 def alive(processes: list[psutil.Process]) -> list[psutil.Process]:

@@ -11,7 +11,7 @@ from PIL import Image
 from jobs.jobfile.load import load_job
 from jobs.records.commit import Records
 from jobs.storage.open import open_storage
-from tests.farm import stylefarm, write_job
+from tests.support.farm import stylefarm, write_job
 
 INLINE = ("--pool", "inline")
 SIZES = {"size": 48}

@@ -19,7 +19,7 @@ from PIL import Image
 from jobs.jobfile.load import load_job
 from jobs.records.commit import Records
 from jobs.storage.open import open_storage
-from tests.farm import command, picture, records_of, stylefarm, wait_for, write_job
+from tests.support.farm import command, picture, records_of, stylefarm, wait_for, write_job
 
 INLINE = ("--pool", "inline")
 

@@ -21,7 +21,7 @@ import pytest
 import yaml
 
 from cluster.history import History, Tick
-from tests.farm import ROOT, command, picture, records_of, stylefarm, wait_for, write_job
+from tests.support.farm import ROOT, command, picture, records_of, stylefarm, wait_for, write_job
 
 Start = Callable[..., subprocess.Popen[str]]
 
@@ -33,7 +33,7 @@ def farm(tmp_path: Path) -> Iterator[Start]:
 
     def start(*options: str | Path) -> subprocess.Popen[str]:
         log = (tmp_path / "clock.log").open("a")
-        words = [sys.executable, "-m", "tests.end_to_end.clock", tmp_path / "state"]
+        words = [sys.executable, "-m", "tests.support.clock", tmp_path / "state"]
         started.append(
             subprocess.Popen(
                 [*map(str, words), *map(str, options)], cwd=ROOT, stdout=log, stderr=log, text=True

@@ -18,8 +18,8 @@ import pytest
 
 from cluster.history import History
 from jobs.storage import keys
-from tests.end_to_end.head import ray_head
-from tests.farm import command, records_of, stylefarm, wait_for, write_job
+from tests.support.farm import command, records_of, stylefarm, wait_for, write_job
+from tests.support.head import ray_head
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,10 @@ from jobs.records.commit import Records
 from jobs.storage import keys
 from jobs.storage.lease import Lease
 from jobs.storage.open import open_storage
-from tests.end_to_end.outputs import drive, rig_job
-from tests.farm import STAND_IN, stylefarm, write_job, write_stand_in_job
-from tests.proxy import FAULTS, proxy
-from tests.rigs import Rig
+from tests.support.farm import STAND_IN, stylefarm, write_job, write_stand_in_job
+from tests.support.outputs import drive, rig_job
+from tests.support.proxy import FAULTS, proxy
+from tests.support.rigs import Rig
 
 
 @pytest.mark.slow

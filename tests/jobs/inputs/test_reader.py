@@ -26,7 +26,15 @@ from jobs.inputs.reader import Inputs
 from jobs.inputs.web import _is_public
 from jobs.storage.base import StorageOptions
 from jobs.storage.s3 import S3Storage
-from tests.rigs import Answer, Rig, clean_aws, free_port, make_certificate, no_root, web_server
+from tests.support.rigs import (
+    Answer,
+    Rig,
+    clean_aws,
+    free_port,
+    make_certificate,
+    no_root,
+    web_server,
+)
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from jobs.spec.job import SECTIONS
 from jobs.spec.styles import StylePart, StylePattern
 from stylize.recipe import Recipe
 from tests.jobs.support import FILE, MINIMAL, read, refusal
-from tests.rigs import no_root
+from tests.support.rigs import no_root
 
 # What is read
 

@@ -14,7 +14,7 @@ from jobs.storage import keys
 from jobs.storage.base import ObjectStat
 from jobs.storage.folder import FolderStorage
 from tests.jobs.support import a_record, tasks_of, touch
-from tests.rigs import Rig
+from tests.support.rigs import Rig
 
 FULL = a_record(
     0xFF,

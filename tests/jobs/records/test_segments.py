@@ -19,7 +19,7 @@ from jobs.storage.base import Storage
 from jobs.storage.folder import FolderStorage
 from jobs.task_ids import as_numbers
 from tests.jobs.support import a_record
-from tests.rigs import Rig
+from tests.support.rigs import Rig
 
 KEPT = OutputRecord(key="kept/a.png", sha256="2" * 64, size=1, width=1, height=1)
 OUTPUT = OutputRecord(key="images/a.png", sha256="3" * 64, size=9, width=1, height=1)

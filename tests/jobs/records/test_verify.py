@@ -9,7 +9,7 @@ from jobs.records.segments import Entry, entry_of
 from jobs.records.verify import find_damaged, find_missing
 from jobs.storage.base import Storage
 from tests.jobs.support import a_record
-from tests.rigs import Rig
+from tests.support.rigs import Rig
 
 
 def stored(storage: Storage, number: int, data: bytes) -> Entry:

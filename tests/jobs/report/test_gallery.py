@@ -20,7 +20,7 @@ from jobs.storage import keys
 from jobs.storage.base import Storage
 from jobs.storage.open import open_storage
 from tests.jobs.support import a_record
-from tests.rigs import Rig
+from tests.support.rigs import Rig
 
 
 def done(number: int, name: str = "", extension: str = "png") -> TaskRecord:

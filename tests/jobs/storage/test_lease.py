@@ -18,8 +18,8 @@ from jobs.errors import LeaseHeldError, LeaseLostError
 from jobs.storage import keys
 from jobs.storage.base import Storage
 from jobs.storage.lease import Lease
-from tests.farm import wait_for
-from tests.rigs import Rig
+from tests.support.farm import wait_for
+from tests.support.rigs import Rig
 
 
 @contextmanager

@@ -26,7 +26,15 @@ from jobs.storage.base import Storage, StorageOptions
 from jobs.storage.folder import FolderStorage
 from jobs.storage.open import open_storage
 from jobs.storage.s3 import S3Storage, split_url
-from tests.rigs import Answer, Rig, clean_aws, free_port, make_certificate, no_root, web_server
+from tests.support.rigs import (
+    Answer,
+    Rig,
+    clean_aws,
+    free_port,
+    make_certificate,
+    no_root,
+    web_server,
+)
 
 
 def keys(storage: Storage, prefix: str = "") -> list[str]:

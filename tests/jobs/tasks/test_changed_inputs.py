@@ -17,7 +17,7 @@ from jobs.tasks.changed_inputs import Change, find_changes
 from jobs.tasks.task import Task
 from jobs.tasks.todo import Agenda
 from tests.jobs.support import read
-from tests.rigs import Rig
+from tests.support.rigs import Rig
 
 JOB = """
 output: out

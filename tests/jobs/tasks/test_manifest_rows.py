@@ -18,7 +18,7 @@ from jobs.tasks.todo import Agenda
 from stylize.recipe import Recipe
 from tests.jobs.support import read, refusal
 from tests.jobs.tasks.test_manifest_files import write
-from tests.rigs import Rig
+from tests.support.rigs import Rig
 
 NOTHING = Ledger.of({})
 

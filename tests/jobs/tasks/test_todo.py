@@ -17,7 +17,7 @@ from jobs.tasks.census import Census
 from jobs.tasks.todo import Agenda
 from stylize.recipe import Recipe
 from tests.jobs.support import read, touch
-from tests.rigs import missing
+from tests.support.rigs import missing
 
 
 def agenda(text: str, base: Path | str = ".") -> Agenda:

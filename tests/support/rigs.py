@@ -234,7 +234,7 @@ def moto_server(folder: Path) -> Iterator[S3Server]:
 @contextmanager
 def over_https(server: S3Server, folder: Path) -> Iterator[S3Server]:
     """The same server behind a proxy that speaks TLS, with an authority that nobody knows."""
-    from tests.proxy import proxy
+    from tests.support.proxy import proxy
 
     certificate = make_certificate(folder / "tls.pem")
     with proxy(server.endpoint, certificate=certificate) as before:

@@ -1,6 +1,6 @@
 """A run with the stand-in renderer in a process of its own, which may be stopped at any of its writes.
 
-``python -m tests.end_to_end.driver JOB`` runs a job. ``... JOB --count`` prints how many points there are,
+``python -m tests.support.driver JOB`` runs a job. ``... JOB --count`` prints how many points there are,
 just before and just after each write, at which it could be killed; ``... JOB --from A --to B`` makes a copy
 of the job's folder for each of these points, runs it there until that point kills it, and runs it again to
 the end. One process imports everything and forks for each.
@@ -27,7 +27,7 @@ from cluster.run import RunOptions, run_job
 from jobs.jobfile.load import load_job
 from jobs.storage.folder import FolderStorage
 from jobs.storage.s3 import S3Storage
-from tests.farm import STAND_IN
+from tests.support.farm import STAND_IN
 
 _lock = threading.Lock()
 _points = 0

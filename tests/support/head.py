@@ -14,8 +14,8 @@ from pathlib import Path
 
 import psutil
 
-from tests.farm import ROOT, wait_for
-from tests.rigs import free_port
+from tests.support.farm import ROOT, wait_for
+from tests.support.rigs import free_port
 
 PORTS = (
     *("dashboard-port", "dashboard-agent-listen-port", "dashboard-agent-grpc-port"),

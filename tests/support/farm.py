@@ -29,7 +29,7 @@ from jobs.storage.open import open_storage
 from jobs.tasks.task import Task
 from stylize.errors import DivergedError, InterruptedRender, MemoryLimitError, PictureError
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 TINY_RECIPE = {"size": 32, "start_size": None, "steps": 5, "weights_input": "caffe"}
 """Of pictures painted in a blink; the weights are added by ``write_job``."""

@@ -15,7 +15,7 @@ import psutil
 from ray import cluster_utils
 
 from jobs.jobfile.job import Job
-from tests.farm import ROOT, chained, write_stand_in_job
+from tests.support.farm import ROOT, chained, write_stand_in_job
 
 GPUS = 4
 """Of a node, unless it is said."""
@@ -84,7 +84,7 @@ class Run:
         self.events: list[dict[str, Any]] = []
         self.log = job.with_name("stderr.txt")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.end_to_end.floor", job, address],
+            [sys.executable, "-m", "tests.support.floor", job, address],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=self.log.open("w"),

@@ -1,4 +1,4 @@
-"""``python -m tests.end_to_end.clock STATE JOB... [--seconds S] [--status N]``: the clock, with ticks that
+"""``python -m tests.support.clock STATE JOB... [--seconds S] [--status N]``: the clock, with ticks that
 are quick to start. ``... tick`` is such a tick: it takes S seconds, says when it began and ended, and heeds
 signals as a run does."""
 

@@ -12,10 +12,10 @@ from jobs.records.commit import Records
 from jobs.storage import keys
 from jobs.storage.base import Storage
 from jobs.storage.open import open_storage
-from tests.farm import ROOT, write_stand_in_job
-from tests.rigs import Rig
+from tests.support.farm import ROOT, write_stand_in_job
+from tests.support.rigs import Rig
 
-DRIVER = [sys.executable, "-m", "tests.end_to_end.driver"]
+DRIVER = [sys.executable, "-m", "tests.support.driver"]
 
 
 def drive(job: Path, *options: str) -> list[list[str]]:

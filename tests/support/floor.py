@@ -1,6 +1,6 @@
 """A run on a Ray cluster with the stand-in renderer, in a process of its own: one JSON line for each event.
 
-``python -m tests.end_to_end.floor JOB ADDRESS``
+``python -m tests.support.floor JOB ADDRESS``
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from cluster.events import Event, to_json
 from cluster.run import RunOptions, run_job
 from cluster.signals import Interrupts
 from jobs.jobfile.load import load_job
-from tests.farm import STAND_IN
+from tests.support.farm import STAND_IN
 
 
 def main(job: str, address: str) -> int:
