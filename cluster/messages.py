@@ -50,7 +50,7 @@ class WorkerSetup:
     image: ImageOptions
     losses_every: int
     renderer: str
-    """``module:Class`` of a ``cluster.renderer.Renderer``."""
+    """``module:Class`` of a ``cluster.worker.renderer.Renderer``."""
     threads: int | None = None
     """CPU threads of the device; None leaves the libraries' defaults."""
     checkpoint_seconds: float = 30.0

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from cluster.messages import DeviceInfo
-from cluster.renderer import Order, Painter
+from cluster.worker.renderer import Order, Painter
 from jobs.errors import InputError, StorageError, UsageError
 from jobs.inputs.addresses import display
 from jobs.inputs.reader import Inputs

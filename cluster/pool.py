@@ -23,7 +23,7 @@ from cluster.messages import (
     StationState,
     WorkerSetup,
 )
-from cluster.worker import Worker, worker_name
+from cluster.worker.worker import Worker, worker_name
 
 PREFETCH = 2
 """Calls at a worker beside the one that paints: one is ready when it ends, while another stores."""

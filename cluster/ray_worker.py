@@ -18,7 +18,7 @@ import ray
 from cluster import logs
 from cluster.messages import Assignment, DeviceInfo, Outcome, Report, WorkerSetup
 from cluster.pool import PREFETCH
-from cluster.worker import Worker, worker_name
+from cluster.worker.worker import Worker, worker_name
 
 FREE_SHARE = 0.5
 """Of a worker's share of a GPU, that must be free when it begins: else somebody else works there."""

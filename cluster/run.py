@@ -51,7 +51,7 @@ from jobs.tasks.todo import Agenda
 
 log = logging.getLogger(__name__)
 
-PAINTER = "cluster.renderer:Painter"
+PAINTER = "cluster.worker.renderer:Painter"
 
 
 @dataclass(frozen=True, slots=True)

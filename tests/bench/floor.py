@@ -41,7 +41,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 from cluster.messages import DeviceInfo  # noqa: E402
-from cluster.renderer import Encoded, Order, Painted, ShouldStop  # noqa: E402
+from cluster.worker.renderer import Encoded, Order, Painted, ShouldStop  # noqa: E402
 from jobs.records.loss_log import LossRow  # noqa: E402
 from jobs.spec.output import ImageOptions  # noqa: E402
 

@@ -17,8 +17,8 @@ import yaml
 from PIL import Image
 
 from cluster.messages import Assignment, DeviceInfo, Outcome, WorkerSetup
-from cluster.renderer import Encoded, Order, Painted, ShouldStop
-from cluster.worker import Worker
+from cluster.worker.renderer import Encoded, Order, Painted, ShouldStop
+from cluster.worker.worker import Worker
 from jobs.jobfile.job import Job
 from jobs.jobfile.load import load_job
 from jobs.records.commit import Records

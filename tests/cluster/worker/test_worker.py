@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import cluster.renderer
-from cluster.apart import VERDICT_SECONDS
-from cluster.checkpoints import Checkpoints
+import cluster.worker.renderer
 from cluster.messages import Assignment, DeviceInfo
 from cluster.open_job import open_agenda
-from cluster.renderer import Painted
 from cluster.run import PAINTER
-from cluster.worker import Worker
+from cluster.worker.isolated import VERDICT_SECONDS
+from cluster.worker.renderer import Painted
+from cluster.worker.uploads import Checkpoints
+from cluster.worker.worker import Worker
 from jobs.jobfile.load import load_job
 from jobs.records import loss_log
 from jobs.storage import keys
@@ -214,7 +214,7 @@ def test_attempts_take_turns_at_the_device(farm):
 
 
 def test_the_loss_log_can_be_read_while_the_task_runs(farm, monkeypatch):
-    monkeypatch.setattr("cluster.loss_stream.EVERY_SECONDS", 0.1)
+    monkeypatch.setattr("cluster.worker.uploads.LOSS_LOG_SECONDS", 0.1)
     worker, (task,), storage = farm({"seconds": 30})
     thread = threading.Thread(target=attempt, args=(worker, task))
     thread.start()
@@ -229,9 +229,9 @@ def test_the_loss_log_can_be_read_while_the_task_runs(farm, monkeypatch):
 
 
 def test_the_promise_of_ten_seconds_is_kept_with_room():
-    from cluster import loss_stream
+    from cluster.worker import uploads
 
-    assert loss_stream.EVERY_SECONDS <= 5
+    assert uploads.LOSS_LOG_SECONDS <= 5
 
 
 def test_progress_tells_the_step(farm):
@@ -506,8 +506,8 @@ def test_the_record_says_what_it_was_rendered_on(farm):
 
 def test_the_driver_is_read_as_the_kernel_names_it(tmp_path, monkeypatch):
     file = tmp_path / "version"
-    monkeypatch.setattr(cluster.renderer, "DRIVER_FILE", file)
-    assert cluster.renderer.driver_version() is None
+    monkeypatch.setattr(cluster.worker.renderer, "DRIVER_FILE", file)
+    assert cluster.worker.renderer.driver_version() is None
     for text, found in (
         (
             "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat Aug 19 2023",
@@ -520,4 +520,4 @@ def test_the_driver_is_read_as_the_kernel_names_it(tmp_path, monkeypatch):
         ("something else", None),
     ):
         file.write_text(text + "\nGCC version: gcc 12.3.0\n")
-        assert cluster.renderer.driver_version() == found
+        assert cluster.worker.renderer.driver_version() == found

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 import stylize.api
-from cluster.checkpoints import Checkpoints
 from cluster.messages import Assignment, Outcome, WorkerSetup
 from cluster.open_job import open_agenda
 from cluster.run import PAINTER
-from cluster.worker import Worker
+from cluster.worker.uploads import Checkpoints
+from cluster.worker.worker import Worker
 from jobs.jobfile.job import Job
 from jobs.jobfile.load import load_job
 from jobs.records import loss_log

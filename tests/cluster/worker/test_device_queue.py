@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from cluster.lanes import Lanes, SentBack
-from cluster.pulse import Pulse
+from cluster.worker.device_queue import Lanes, SentBack
+from cluster.worker.heartbeat import Pulse
 from tests.support.farm import wait_for
 
 

@@ -11,7 +11,7 @@ import pytest
 ray = pytest.importorskip("ray")
 
 from cluster import ray_worker  # noqa: E402
-from cluster.renderer import describe_device  # noqa: E402
+from cluster.worker.renderer import describe_device  # noqa: E402
 
 GB = 10**9
 

@@ -14,8 +14,8 @@ CODE = """
 import sys, threading
 from pathlib import Path
 import torch
-from cluster.paint_thread import PaintThread
-from cluster.renderer import Painter
+from cluster.worker.paint_thread import PaintThread
+from cluster.worker.renderer import Painter
 
 seen = []
 def look():
@@ -62,7 +62,7 @@ def test_no_thread_but_the_one_that_paints_spreads_over_cores(tmp_path):
 def test_helpers_wait_briefly_unless_told_otherwise(given, patience):
     code = """
 import os, sys
-from cluster.paint_thread import wait_awake_briefly
+from cluster.worker.paint_thread import wait_awake_briefly
 wait_awake_briefly()
 print(os.environ.get("GOMP_SPINCOUNT"), "torch" in sys.modules)
 """
@@ -76,7 +76,7 @@ print(os.environ.get("GOMP_SPINCOUNT"), "torch" in sys.modules)
 
 def test_errors_of_painting_come_out_where_it_was_called(tmp_path):
     code = """
-from cluster.paint_thread import PaintThread
+from cluster.worker.paint_thread import PaintThread
 def fail():
     raise KeyError("paint")
 try:

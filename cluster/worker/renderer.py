@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from cluster.messages import DeviceInfo
-from cluster.paint_thread import PaintThread, keep_to_one_core, wait_awake_briefly
+from cluster.worker.paint_thread import PaintThread, keep_to_one_core, wait_awake_briefly
 from jobs.records.loss_log import LossRow
 from jobs.spec.output import ImageOptions
 from jobs.tasks.task import Task

@@ -20,12 +20,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cluster.apart import paint_apart
-from cluster.attempt import Attempt, Continuation, Fetched, explain_fetch
-from cluster.lanes import Lanes, SentBack
 from cluster.messages import Assignment, Failure, Outcome, Progress, Report, WorkerSetup
-from cluster.pulse import Phase, Pulse
-from cluster.renderer import Order, Painted, Renderer, make_renderer
+from cluster.worker.attempt import Attempt, Continuation, Fetched, explain_fetch
+from cluster.worker.device_queue import Lanes, SentBack
+from cluster.worker.heartbeat import Phase, Pulse
+from cluster.worker.isolated import paint_apart
+from cluster.worker.renderer import Order, Painted, Renderer, make_renderer
 from jobs.errors import StorageError
 from jobs.inputs.addresses import display, without_secrets
 from jobs.inputs.reader import InputData, Inputs

@@ -9,10 +9,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from cluster.checkpoints import Checkpoints
-from cluster.lanes import SentBack
-from cluster.loss_stream import LossStream
 from cluster.messages import Assignment, Failure, FailureKind, Outcome, WorkerSetup
+from cluster.worker.device_queue import SentBack
+from cluster.worker.uploads import Checkpoints, LossStream
 from jobs.errors import (
     InputError,
     StorageError,
@@ -130,7 +129,7 @@ class Fetched:
 
 @dataclass(frozen=True, slots=True)
 class Continuation:
-    """``cluster.renderer.Resumption``, with the loss log going where the render goes."""
+    """``cluster.worker.renderer.Resumption``, with the loss log going where the render goes."""
 
     found: bytes | None
     _checkpoints: Checkpoints

@@ -5,7 +5,9 @@ Counting deaths cannot tell these apart: where machines come and go, an innocent
 too. So the next worker that gets the task has it painted by a process beside its own. When that dies and the
 worker lives, it was the picture. When the worker dies, it was not.
 
-``python -m cluster.apart FD`` is that process; FD is its end of the pipe.
+``cluster.worker.isolated_process`` is that process. It is named by a string alone: it imports the worker,
+which
+imports this file.
 """
 
 from __future__ import annotations
@@ -15,12 +17,9 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Sequence
 from multiprocessing import Pipe
-from multiprocessing.connection import Connection
-from typing import Any
 
 from cluster.messages import Assignment, Failure, Outcome, Progress, WorkerSetup
 
@@ -48,7 +47,7 @@ def paint_apart(
     ours, theirs = Pipe()
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     process = subprocess.Popen(
-        [sys.executable, "-m", "cluster.apart", str(theirs.fileno())],
+        [sys.executable, "-m", "cluster.worker.isolated_process", str(theirs.fileno())],
         pass_fds=[theirs.fileno()],
         env=environment,
         stdin=subprocess.DEVNULL,
@@ -93,39 +92,3 @@ def _explain_death(status: int) -> Failure:
         "poison",
         f"it kills what paints it: a worker died of it, and then a process of its own ({how})",
     )
-
-
-def _main(descriptor: int) -> None:
-    from cluster.worker import Worker
-
-    pipe: Connection[Any, Any] = Connection(descriptor)
-    setup, name, assignment, device_index = pipe.recv()
-    worker = Worker(setup, name, first_device=device_index)
-    sending = threading.Lock()
-
-    def obey() -> None:
-        try:
-            while True:
-                said = pipe.recv()
-                worker.stop() if said == "stop" else worker.leave()
-        except (EOFError, OSError):  # the worker is gone, and nobody waits for us any more
-            os._exit(1)
-
-    def tell() -> None:
-        while True:
-            threading.Event().wait(POLL_SECONDS)
-            with contextlib.suppress(OSError), sending:
-                pipe.send(worker.progress())
-
-    for part in (obey, tell):
-        threading.Thread(target=part, daemon=True).start()
-    (outcome,) = worker.run([assignment])
-    with sending:
-        pipe.send(outcome)
-    # Not an ordinary exit: the threads above hold the pipe.
-    os._exit(0)
-
-
-if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is the driver's affair
-    _main(int(sys.argv[1]))

@@ -1,0 +1,1 @@
+"""One worker: fetch, paint, store. Knows no Ray."""

@@ -1,0 +1,51 @@
+"""``python -m cluster.worker.isolated_process FD``: one attempt in a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+from multiprocessing.connection import Connection
+from typing import Any
+
+from cluster.worker.isolated import POLL_SECONDS
+
+
+def main(descriptor: int) -> None:
+    """Receive an assignment through the pipe at ``descriptor``, make the attempt, send its outcome, and
+    exit."""
+    from cluster.worker.worker import Worker
+
+    pipe: Connection[Any, Any] = Connection(descriptor)
+    setup, name, assignment, device_index = pipe.recv()
+    worker = Worker(setup, name, first_device=device_index)
+    sending = threading.Lock()
+
+    def obey() -> None:
+        try:
+            while True:
+                said = pipe.recv()
+                worker.stop() if said == "stop" else worker.leave()
+        except (EOFError, OSError):  # the worker is gone, and nobody waits for us any more
+            os._exit(1)
+
+    def tell() -> None:
+        while True:
+            threading.Event().wait(POLL_SECONDS)
+            with contextlib.suppress(OSError), sending:
+                pipe.send(worker.progress())
+
+    for part in (obey, tell):
+        threading.Thread(target=part, daemon=True).start()
+    (outcome,) = worker.run([assignment])
+    with sending:
+        pipe.send(outcome)
+    # Not an ordinary exit: the threads above hold the pipe.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is the driver's affair
+    main(int(sys.argv[1]))
