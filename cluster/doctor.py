@@ -79,7 +79,7 @@ def _storage(job: Job) -> str:
 
 
 def _ray(address: str | None) -> str:
-    from cluster import ray_cluster
+    from cluster.pools import ray_cluster
 
     ray_cluster.connect(address)
     try:

@@ -29,7 +29,7 @@ from cluster.events import (
 )
 from cluster.health import Health
 from cluster.messages import Asked, Assignment, Failure
-from cluster.pool import Ended, Lost, Pool, Station
+from cluster.pools.base import Ended, Lost, Pool, Station
 from cluster.retry import Situation, StopReason, decide, is_bad_node, must_stop
 from cluster.trouble import Trouble
 from jobs.errors import ClusterError, LeaseLostError, StorageError, StorageFullError

@@ -30,7 +30,8 @@ from cluster.live import LiveBoard
 from cluster.messages import SUBMISSION, Asked, WorkerSetup
 from cluster.notify import notifying
 from cluster.open_job import open_agenda
-from cluster.pool import InlinePool, Pool
+from cluster.pools.base import Pool
+from cluster.pools.inline_pool import InlinePool
 from jobs.errors import ObjectNotFoundError, StorageError, UsageError
 from jobs.inputs.addresses import without_secrets
 from jobs.jobfile.job import Job, open_output
@@ -410,7 +411,7 @@ def _measured(job: Job, options: RunOptions, listen: Listener) -> Listener:
     """The listener, and Ray's metrics where there is Ray."""
     if options.pool == "inline":
         return listen
-    from cluster.metrics import Metrics
+    from cluster.pools.ray_metrics import Metrics
 
     return Metrics(job.spec.name, listen)
 
@@ -425,8 +426,8 @@ def _open_pool(setup: WorkerSetup, job: Job, options: RunOptions) -> Iterator[Po
             inline.close()
         return
     # Seconds of imports that other commands do without.
-    from cluster import ray_cluster
-    from cluster.ray_pool import RayPool
+    from cluster.pools import ray_cluster
+    from cluster.pools.ray_pool import RayPool
 
     ray_cluster.connect(options.address)
     try:

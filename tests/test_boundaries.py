@@ -66,9 +66,10 @@ def test_planning_needs_no_torch_and_no_ray(modules):
         (
             "ray",
             {
-                "cluster/ray_cluster.py",
-                "cluster/ray_pool.py",
-                "cluster/ray_worker.py",
+                "cluster/pools/ray_cluster.py",
+                "cluster/pools/ray_pool.py",
+                "cluster/pools/ray_actor.py",
+                "cluster/pools/ray_metrics.py",
                 "cluster/submit.py",
             },
         ),

@@ -46,13 +46,13 @@ class Timer:
     seconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
-    def __call__(self, phase: str, shared_by: int = 1) -> Iterator[None]:
+    def __call__(self, phase: str) -> Iterator[None]:
         """Measure one, or the share in it of one of several who go through it together."""
         began = time.perf_counter()
         try:
             yield
         finally:
-            self.seconds[phase] = round((time.perf_counter() - began) / shared_by, 3)
+            self.seconds[phase] = round(time.perf_counter() - began, 3)
 
 
 class Attempt:

@@ -122,8 +122,8 @@ class Floor:
     def run(self, gpus: int | None = None) -> Floor:
         import ray
 
-        from cluster import ray_cluster
         from cluster.events import Event, TaskDone
+        from cluster.pools import ray_cluster
         from cluster.run import RunOptions, run_job
         from jobs.jobfile.load import load_job
 

@@ -38,7 +38,7 @@ from cluster.messages import (  # noqa: E402
     Progress,
     StationState,
 )
-from cluster.pool import PREFETCH, Ended, Lost, Station  # noqa: E402
+from cluster.pools.base import PREFETCH, Ended, Lost, Station  # noqa: E402
 from jobs.records.record import AttemptRecord, OutputRecord, TaskRecord  # noqa: E402
 from jobs.spec.styles import StylePart  # noqa: E402
 from jobs.tasks.task import Task  # noqa: E402
@@ -95,7 +95,7 @@ class Clock:
 
 
 class SimulatedPool:
-    """A ``cluster.pool.Pool`` whose workers are a list of events to come."""
+    """A ``cluster.pools.base.Pool`` whose workers are a list of events to come."""
 
     def __init__(self, world: World, clock: Clock) -> None:
         self._world = world

@@ -22,7 +22,7 @@ import yaml
 
 from cluster import leave
 from cluster.cli import app
-from cluster.metrics import COUNTERS, GAUGES, HISTOGRAMS, TAG
+from cluster.pools.ray_metrics import COUNTERS, GAUGES, HISTOGRAMS, TAG
 from jobs.jobfile.parse import parse_job
 from tests.support.farm import ROOT, wait_for
 

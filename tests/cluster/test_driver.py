@@ -22,7 +22,8 @@ from cluster.events import (
 )
 from cluster.messages import Failure
 from cluster.open_job import open_agenda
-from cluster.pool import PREFETCH, InlinePool, Lost
+from cluster.pools.base import PREFETCH, Lost
+from cluster.pools.inline_pool import InlinePool
 from jobs.errors import StorageError, StorageFailingError
 from jobs.records.commit import Records
 from jobs.storage.folder import FolderStorage

@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cluster import ray_cluster
+from cluster.pools import ray_cluster
 from jobs.jobfile.load import load_job
 from jobs.records.commit import Records
 from jobs.storage.open import open_storage

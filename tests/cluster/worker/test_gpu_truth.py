@@ -10,7 +10,7 @@ import pytest
 
 ray = pytest.importorskip("ray")
 
-from cluster import ray_worker  # noqa: E402
+from cluster.pools import ray_actor  # noqa: E402
 from cluster.worker.renderer import describe_device  # noqa: E402
 
 GB = 10**9
@@ -52,7 +52,7 @@ def cuda(monkeypatch):
 def test_a_worker_that_cannot_work_says_why(cuda, seen, gpus, cards, problem):
     cuda(*cards)
 
-    found = ray_worker._find_problem(seen, gpus)
+    found = ray_actor._find_problem(seen, gpus)
 
     if problem is None:
         assert found is None
@@ -84,7 +84,7 @@ def test_a_real_gpu_is_described_and_free():
     assert device.memory_bytes is not None
     assert device.memory_bytes > GB
     assert (
-        ray_worker._find_problem(["0"] * torch.cuda.device_count(), torch.cuda.device_count())
+        ray_actor._find_problem(["0"] * torch.cuda.device_count(), torch.cuda.device_count())
         is None
     )
 
@@ -96,8 +96,8 @@ def test_a_node_is_crowded_when_it_has_more_workers_than_cores(monkeypatch, give
         {"NodeID": "another", "Resources": {"CPU": 64}},
         {"NodeID": "bare", "Resources": {}},
     ]
-    monkeypatch.setattr(ray_worker.ray, "nodes", lambda: nodes)
-    monkeypatch.setattr(ray_worker.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(ray_actor.ray, "nodes", lambda: nodes)
+    monkeypatch.setattr(ray_actor.os, "cpu_count", lambda: 2)
 
-    assert ray_worker._is_crowded("this") is crowded
-    assert ray_worker._is_crowded("bare") is False
+    assert ray_actor._is_crowded("this") is crowded
+    assert ray_actor._is_crowded("bare") is False

@@ -7,23 +7,19 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import ray
-from ray._private import utils
 
 import cluster
+from cluster.pools.ray_placement import Node, View
 from jobs.errors import ClusterError
-from jobs.spec.workers import Workers
 
 log = logging.getLogger(__name__)
 
-CORES_PER_CPU_WORKER = 4
-"""Without a GPU: convolutions of one picture keep about so many cores busy."""
 
 KNOCK_SECONDS = 10
 
@@ -87,8 +83,16 @@ def _job_config() -> Any:
 
 @contextlib.contextmanager
 def _signals_as_they_are() -> Iterator[None]:
-    """While entered, Ray leaves SIGTERM to who has a handler for it. Its own exits amid whatever is being
-    done, which between Python and C++ is a crash, and in no way by which a run ends."""
+    """Keep Ray from replacing an existing SIGTERM handler while entered.
+
+    Ray's own handler exits in the middle of whatever is being done, which between Python and C++ is a crash,
+    and never with the status of an interrupted run. A Ray without this private hook keeps its own behaviour.
+    """
+    try:
+        from ray._private import utils
+    except ImportError:
+        yield
+        return
     take = getattr(utils, "set_sigterm_handler", None)
     if take is None or signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         yield
@@ -136,25 +140,6 @@ def describe() -> str:
     return f"{ray.__version__}, {len(nodes)} node{plural}, {gpus:g} GPUs, {cpus:g} CPUs"
 
 
-@dataclass(frozen=True)
-class Node:
-    """A machine that Ray holds for alive."""
-
-    id: str
-    host: str
-    resources: Mapping[str, float] = field(default_factory=dict)
-    labels: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class View:
-    """The cluster at some moment."""
-
-    nodes: tuple[Node, ...]
-    draining: frozenset[str] = frozenset()
-    """Nodes that are being taken away."""
-
-
 def look() -> View:
     """What there is now. Asks the head, which takes milliseconds."""
     nodes = tuple(
@@ -188,93 +173,6 @@ def _head(address: str) -> Any:
     return GcsClient(address=address)
 
 
-@dataclass(frozen=True)
-class Needs:
-    """What each worker holds."""
-
-    gpus: float
-    cpus: float
-    threads: int | None
-
-    @property
-    def kind(self) -> str:
-        return "gpu" if self.gpus else "cpu"
-
-    def fit(self, resources: Mapping[str, float]) -> int:
-        """How many workers a node has room for."""
-        if self.gpus >= 1:
-            return int(resources.get("GPU", 0) / self.gpus)
-        if self.gpus:
-            # A whole number of shares fits on one GPU; what is left of a card cannot be joined.
-            return int(resources.get("GPU", 0)) * int(1 / self.gpus + 1e-9)
-        return int(resources.get("CPU", 0) / self.cpus + 1e-9)
-
-
-def needs_of(wanted: Workers, nodes: Sequence[Node]) -> Needs:
-    """What each worker of a job should hold on these nodes. Raises ClusterError."""
-    any_gpu = any(node.resources.get("GPU", 0) >= 1 for node in nodes)
-    cpus = [int(node.resources.get("CPU", 0)) for node in nodes]
-    cpus = [count for count in cpus if count]
-    threads = None if wanted.threads == "auto" else wanted.threads
-    # A head without anything to work with waits for machines, and those of a render farm have GPUs.
-    if wanted.device == "gpu" or (wanted.device == "auto" and (any_gpu or not cpus)):
-        if not any_gpu and wanted.max == "auto":
-            raise ClusterError(
-                "the cluster has no GPU; where an autoscaler is to bring some, say how many with "
-                "workers.max"
-            )
-        # Fetching and encoding take a core now and then; asking for whole ones would leave GPUs idle.
-        return Needs(wanted.gpus, 0.0, threads)
-    if not cpus:
-        raise ClusterError("the cluster has no CPUs to work with")
-    if threads is not None:
-        each = min(threads, max(cpus))
-    elif wanted.max == "auto":
-        smallest = min(cpus)
-        each = smallest // max(1, smallest // CORES_PER_CPU_WORKER)
-    else:
-        count = min(wanted.max, sum(cpus))
-        per_node = -(-count // len(cpus))
-        each = max(1, min(cpus) // per_node)
-    return Needs(0.0, float(each), each)
-
-
-def suits(wanted: Workers, node: Node) -> bool:
-    """Whether a node has the labels that a job asks for, as Ray reads them: a, !a, in(a, b), !in(a, b)."""
-    for key, condition in wanted.labels.items():
-        has = node.labels.get(key)
-        text = condition.removeprefix("!")
-        listed = text.removeprefix("in(").removesuffix(")") if text.startswith("in(") else text
-        matches = has in [value.strip() for value in listed.split(",")]
-        if matches == condition.startswith("!"):
-            return False
-    return True
-
-
-def check_room(wanted: Workers, needs: Needs, nodes: Sequence[Node]) -> None:
-    """Raise ClusterError where no node has room for a worker, and none is asked to come."""
-    if wanted.max != "auto" or any(needs.fit(n.resources) for n in nodes if suits(wanted, n)):
-        return
-    what, each = ("GPU", needs.gpus) if needs.gpus else ("CPU", needs.cpus)
-    largest = max((node.resources.get(what, 0.0) for node in nodes), default=0.0)
-    labelled = f" with the labels {dict(wanted.labels)}" if wanted.labels else ""
-    raise ClusterError(
-        f"no node{labelled} has room for a worker, which needs {each:g} {what}s (the largest of all has "
-        f"{largest:g}); where an autoscaler is to bring some, say how many workers with workers.max"
-    )
-
-
-def capacity(wanted: Workers, needs: Needs, nodes: Sequence[Node]) -> int:
-    """How many workers a job wants on these nodes. More than they have room for only where ``max`` says
-    so, on GPUs: an autoscaler may bring them."""
-    room = sum(needs.fit(node.resources) for node in nodes if suits(wanted, node))
-    if wanted.max == "auto":
-        return max(room, wanted.min)
-    if needs.gpus:
-        return wanted.max
-    return max(1, min(wanted.max, room))
-
-
 def first_line(error: BaseException) -> str:
     """The first thing that an error says."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
@@ -285,38 +183,3 @@ def last_line(error: BaseException) -> str:
     """What a worker's constructor raised: the last line of the traceback that Ray reports."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__
-
-
-def make_metrics(
-    counters: Mapping[str, tuple[str, tuple[str, ...]]],
-    gauges: Mapping[str, tuple[str, tuple[str, ...]]],
-    histograms: Mapping[str, tuple[str, tuple[float, ...]]],
-    tag: str,
-    value: str,
-) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    """Ray's metrics, by name, each with a tag that is always the same. Descriptions and tags, or buckets,
-    are as in ``cluster.metrics``."""
-    from ray.util.metrics import Counter, Gauge, Histogram
-
-    # Ray's metrics know no other letters, and would end the run over them.
-    plain = value.encode("ascii", "backslashreplace").decode()
-
-    def tagged(metric: Any) -> Any:
-        return metric.set_default_tags({tag: plain})
-
-    return (
-        {
-            name: tagged(Counter(name, description=text, tag_keys=(tag, *tags)))
-            for name, (text, tags) in counters.items()
-        },
-        {
-            name: tagged(Gauge(name, description=text, tag_keys=(tag, *tags)))
-            for name, (text, tags) in gauges.items()
-        },
-        {
-            name: tagged(
-                Histogram(name, description=text, boundaries=list(buckets), tag_keys=(tag,))
-            )
-            for name, (text, buckets) in histograms.items()
-        },
-    )

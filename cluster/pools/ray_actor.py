@@ -17,7 +17,7 @@ import ray
 
 from cluster import logs
 from cluster.messages import Assignment, DeviceInfo, Outcome, Report, WorkerSetup
-from cluster.pool import PREFETCH
+from cluster.pools.base import PREFETCH
 from cluster.worker.worker import Worker, worker_name
 
 FREE_SHARE = 0.5
@@ -38,7 +38,6 @@ class About:
     """Ray's id of it."""
     host: str
     pid: int
-    gpus: tuple[str, ...]
     device: DeviceInfo
     problem: str | None = None
     """Why it cannot work."""
@@ -68,7 +67,6 @@ class RayWorker:
             context.get_node_id(),
             socket.gethostname(),
             os.getpid(),
-            seen,
             self._worker.device,
             _find_problem(seen, gpus),
         )

@@ -14,9 +14,8 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import ray
 from ray.exceptions import ActorUnavailableError, RayActorError, RayError
@@ -32,9 +31,12 @@ from cluster.messages import (
     StationState,
     WorkerSetup,
 )
-from cluster.pool import PREFETCH, BusyShare, Ended, Lost, Station
-from cluster.ray_cluster import View, capacity, check_room, first_line, last_line, look, needs_of
-from cluster.ray_worker import REMOTE, About
+from cluster.pools.base import PREFETCH, Ended, Lost, Station
+from cluster.pools.busy_share import BusyShare
+from cluster.pools.ray_actor import REMOTE, About
+from cluster.pools.ray_cluster import first_line, last_line, look
+from cluster.pools.ray_member import Member
+from cluster.pools.ray_placement import View, capacity, check_room, needs_of
 from jobs.errors import ClusterError
 from jobs.spec.workers import Workers
 
@@ -66,41 +68,6 @@ FORGIVE_SECONDS = 60.0
 NODE_LABEL = "ray.io/node-id"
 
 
-@dataclass(eq=False)
-class _Member:
-    """One actor, from the moment it is asked for."""
-
-    number: int
-    actor: Any
-    station: Station
-    up: bool = False
-    doomed: bool = False
-    """It gets nothing new: its machine is taken away, or it is not needed any more."""
-    pid: int = 0
-    calls: dict[int, tuple[str, ...]] = field(default_factory=dict)
-    """The attempts of each call under way."""
-    submitted: dict[int, float] = field(default_factory=dict)
-    recalled: set[int] = field(default_factory=set)
-    heard: Report | None = None
-    heard_at: float = 0.0
-    asked_at: float | None = None
-    """When it was asked how it does, and has not answered; None when it has."""
-    missing_since: float | None = None
-    """Since when Ray could not reach it."""
-    busy: BusyShare = field(default_factory=BusyShare)
-    busy_share: float | None = None
-
-    def attempts(self) -> tuple[str, ...]:
-        return tuple(attempt for call in self.calls.values() for attempt in call)
-
-    def painting(self) -> frozenset[str]:
-        """Which of its attempts hold a device: as last heard, else the call it has had longest."""
-        attempts = set(self.attempts())
-        heard = {p.attempt for p in self.heard.painting} & attempts if self.heard else set()
-        first = next(iter(self.calls.values()), ())
-        return frozenset(heard or first)
-
-
 Item = Callable[[], "Sequence[Ended | Lost]"]
 
 
@@ -113,7 +80,7 @@ class RayPool:
         self.needs = needs_of(wanted, self._view.nodes)
         check_room(wanted, self.needs, self._view.nodes)
         self._setup = replace(setup, threads=self.needs.threads)
-        self._members: dict[int, _Member] = {}
+        self._members: dict[int, Member] = {}
         self._up: dict[int, float] = {}
         """Since when each has been that is up."""
         self._classes: list[int] = []
@@ -121,7 +88,7 @@ class RayPool:
         self._call = 0
         self._tasks: int | None = None
         self._news: queue.SimpleQueue[Item | None] = queue.SimpleQueue()
-        self._open: list[OrderedDict[int, _Member]] = [OrderedDict() for _ in range(PREFETCH + 1)]
+        self._open: list[OrderedDict[int, Member]] = [OrderedDict() for _ in range(PREFETCH + 1)]
         """Members that can take a call, by how many they have."""
         self._avoided: set[str] = set()
         self._stillborn = 0
@@ -205,7 +172,6 @@ class RayPool:
         self._call += 1
         call = self._call
         member.calls[call] = tuple(a.attempt for a in assignments)
-        member.submitted[call] = time.monotonic()
         self._shelve(member)
         answer = member.actor.run.remote(list(assignments)).future()
         answer.add_done_callback(
@@ -310,13 +276,13 @@ class RayPool:
         actor = REMOTE.options(
             num_gpus=needs.gpus, num_cpus=needs.cpus, label_selector=selector or None
         ).remote(self._setup, needs.kind, number, needs.gpus)
-        member = _Member(number, actor, Station(str(number), name, "", DeviceInfo(needs.kind)))
+        member = Member(number, actor, Station(str(number), name, "", DeviceInfo(needs.kind)))
         self._members[number] = member
         actor.about.remote().future().add_done_callback(
             lambda done: self._news.put(partial(self._welcome, member, done))
         )
 
-    def _welcome(self, member: _Member, answer: Future[About]) -> list[Ended | Lost]:
+    def _welcome(self, member: Member, answer: Future[About]) -> list[Ended | Lost]:
         if member.number not in self._members:
             return []
         try:
@@ -347,7 +313,7 @@ class RayPool:
         log.info("%s is up", station.name)
         return []
 
-    def _mourn(self, member: _Member, error: RayError) -> None:
+    def _mourn(self, member: Member, error: RayError) -> None:
         """It did not come up."""
         log.warning("%s did not come up: %s", member.station.name, first_line(error))
         # One whose node went while it started is no sign of anything.
@@ -365,7 +331,7 @@ class RayPool:
     # -- what ends ----------------------------------------------------------------------------------
 
     def _answered(
-        self, member: _Member, call: int, answer: Future[list[Outcome]]
+        self, member: Member, call: int, answer: Future[list[Outcome]]
     ) -> list[Ended | Lost]:
         if call not in member.calls or member.number not in self._members:
             return []  # its worker was given up meanwhile
@@ -385,8 +351,8 @@ class RayPool:
             return self._lose(member, "worker", f"Ray could not run it: {first_line(error)}")
         return self._take(member, call, outcomes)
 
-    def _take(self, member: _Member, call: int, outcomes: list[Outcome]) -> list[Ended | Lost]:
-        del member.calls[call], member.submitted[call]
+    def _take(self, member: Member, call: int, outcomes: list[Outcome]) -> list[Ended | Lost]:
+        del member.calls[call]
         member.recalled.discard(call)
         if any(o.failure is not None and o.failure.kind == "preempted" for o in outcomes):
             member.doomed = True
@@ -396,7 +362,7 @@ class RayPool:
             ended += self._lose(member, "preempted", "its machine is being taken away")
         return ended
 
-    def _ask_again(self, member: _Member, call: int) -> None:
+    def _ask_again(self, member: Member, call: int) -> None:
         """A call's answer was lost on the way: its worker still has it, or is still at it."""
         if call not in member.calls:
             return  # its worker was given up meanwhile
@@ -407,7 +373,7 @@ class RayPool:
         member.actor.ended.remote(list(member.calls[call])).future().add_done_callback(told)
 
     def _told_again(
-        self, member: _Member, call: int, answer: Future[list[Outcome] | None]
+        self, member: Member, call: int, answer: Future[list[Outcome] | None]
     ) -> list[Ended | Lost]:
         if call not in member.calls or member.number not in self._members:
             return []
@@ -441,7 +407,7 @@ class RayPool:
         timer.daemon = True
         timer.start()
 
-    def _lose(self, member: _Member, kind: FailureKind, reason: str) -> list[Ended | Lost]:
+    def _lose(self, member: Member, kind: FailureKind, reason: str) -> list[Ended | Lost]:
         """It is gone, or is made to go; everything it held is lost with it."""
         if member.number not in self._members:
             return []
@@ -451,7 +417,7 @@ class RayPool:
         self._balance()
         return [Lost(member.station, Failure(kind, reason), attempts, painting)]
 
-    def _forget(self, member: _Member) -> None:
+    def _forget(self, member: Member) -> None:
         del self._members[member.number]
         for bucket in self._open:
             bucket.pop(member.number, None)
@@ -468,7 +434,7 @@ class RayPool:
         sizes = {self._members[n].station.memory_bytes for n in self._up if n in self._members}
         self._classes = sorted(size for size in sizes if size is not None)
 
-    def _shelve(self, member: _Member) -> None:
+    def _shelve(self, member: Member) -> None:
         """Put it where those are that have as many calls."""
         member.station.calls = len(member.calls)
         for bucket in self._open:
@@ -501,7 +467,7 @@ class RayPool:
         self._see_whether_alone(now)
         return lost
 
-    def _quiet(self, member: _Member, now: float) -> float:
+    def _quiet(self, member: Member, now: float) -> float:
         """Since when it has given no sign of life: it does not answer, or an attempt does not go on."""
         silent = 0.0 if member.asked_at is None else now - member.asked_at
         stuck = 0.0
@@ -509,13 +475,13 @@ class RayPool:
             stuck = member.heard.quiet_seconds + (now - member.heard_at)
         return max(silent, stuck)
 
-    def _ask(self, member: _Member) -> None:
+    def _ask(self, member: Member) -> None:
         member.asked_at = time.monotonic()
         member.actor.report.remote().future().add_done_callback(
             lambda done: self._news.put(partial(self._hear, member, done))
         )
 
-    def _hear(self, member: _Member, answer: Future[Report]) -> list[Ended | Lost]:
+    def _hear(self, member: Member, answer: Future[Report]) -> list[Ended | Lost]:
         if member.number not in self._members:
             return []
         member.asked_at = None
@@ -540,14 +506,14 @@ class RayPool:
                 return self._lose(member, "preempted", "its machine is being taken away")
         return []
 
-    def _take_leave(self, member: _Member) -> None:
+    def _take_leave(self, member: Member) -> None:
         """Its node is going."""
         log.info("%s leaves: its node is being taken away", member.station.name)
         member.doomed = True
         self._shelve(member)
         member.actor.leave.remote()
 
-    def _kill_stalled(self, member: _Member, quiet: float) -> list[Ended | Lost]:
+    def _kill_stalled(self, member: Member, quiet: float) -> list[Ended | Lost]:
         reason = f"its worker {member.station.name} gave no sign of life for {quiet:.0f} s"
         _kill_process(member.station.node, member.pid)
         return self._lose(member, "stalled", reason)

@@ -6,7 +6,8 @@ behind. All come from the driver, which hears everything; so a run has one serie
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from cluster.events import (
     Beat,
@@ -48,8 +49,6 @@ class Metrics:
     """A listener that passes on what it hears, and counts it. Needs a connected Ray."""
 
     def __init__(self, job: str, listen: Callable[[Event], None]) -> None:
-        from cluster.ray_cluster import make_metrics
-
         self._listen = listen
         self._counters, self._gauges, self._histograms = make_metrics(
             COUNTERS, GAUGES, HISTOGRAMS, TAG, job
@@ -101,3 +100,38 @@ class Metrics:
 
     def _set(self, name: str, value: float, **tags: str) -> None:
         self._gauges[name].set(value, tags=tags)
+
+
+def make_metrics(
+    counters: Mapping[str, tuple[str, tuple[str, ...]]],
+    gauges: Mapping[str, tuple[str, tuple[str, ...]]],
+    histograms: Mapping[str, tuple[str, tuple[float, ...]]],
+    tag: str,
+    value: str,
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """Ray's metrics, by name, each with a tag that is always the same. Descriptions and tags, or buckets,
+    are as in COUNTERS, GAUGES and HISTOGRAMS."""
+    from ray.util.metrics import Counter, Gauge, Histogram
+
+    # Ray's metrics know no other letters, and would end the run over them.
+    plain = value.encode("ascii", "backslashreplace").decode()
+
+    def tagged(metric: Any) -> Any:
+        return metric.set_default_tags({tag: plain})
+
+    return (
+        {
+            name: tagged(Counter(name, description=text, tag_keys=(tag, *tags)))
+            for name, (text, tags) in counters.items()
+        },
+        {
+            name: tagged(Gauge(name, description=text, tag_keys=(tag, *tags)))
+            for name, (text, tags) in gauges.items()
+        },
+        {
+            name: tagged(
+                Histogram(name, description=text, boundaries=list(buckets), tag_keys=(tag,))
+            )
+            for name, (text, buckets) in histograms.items()
+        },
+    )

@@ -16,7 +16,7 @@ import pytest
 
 from cluster.messages import Assignment
 from cluster.open_job import open_agenda
-from cluster.pool import Ended, Lost
+from cluster.pools.base import Ended, Lost
 from jobs.errors import ClusterError
 from jobs.spec.workers import Workers
 from tests.support.farm import ROOT, STAND_IN, setup_of, wait_for, write_stand_in_job
@@ -25,16 +25,11 @@ ray = pytest.importorskip("ray")
 
 from ray.exceptions import ActorUnavailableError  # noqa: E402
 
-from cluster.ray_cluster import (  # noqa: E402
-    Needs,
-    Node,
-    capacity,
-    check_room,
-    connect,
-    make_metrics,
-    needs_of,
-)
-from cluster.ray_pool import RayPool  # noqa: E402
+from cluster.pools.ray_actor import About  # noqa: E402
+from cluster.pools.ray_cluster import connect  # noqa: E402
+from cluster.pools.ray_metrics import make_metrics  # noqa: E402
+from cluster.pools.ray_placement import Needs, Node, capacity, check_room, needs_of  # noqa: E402
+from cluster.pools.ray_pool import RayPool  # noqa: E402
 
 GPUS = 8
 
@@ -60,6 +55,12 @@ def eight_gpus() -> Iterator[None]:
 def test_a_job_may_have_any_name(eight_gpus):
     counters, _, _ = make_metrics({"names": ("Of jobs.", ())}, {}, {}, "job", "H\u00e4fen \u6e2f")
     counters["names"].inc(1)  # it is here that Ray refuses what is not ASCII
+
+
+def gpus_of(about: About) -> tuple[str, ...]:
+    """Those that a worker sees; its name lists them."""
+    (listed,) = re.findall(r"\(gpu ([\d,]+)\)", about.name)
+    return tuple(listed.split(","))
 
 
 @pytest.fixture
@@ -123,7 +124,7 @@ def test_eight_workers_each_see_exactly_one_gpu_and_all_different(make_pool):
     ended = finish(pool, 16)
 
     assert pool.needs == Needs(gpus=1.0, cpus=0.0, threads=None)
-    assert sorted(about.gpus for about in abouts) == [(str(k),) for k in range(GPUS)]
+    assert sorted(gpus_of(about) for about in abouts) == [(str(k),) for k in range(GPUS)]
     assert len({about.pid for about in abouts}) == GPUS
     assert all(records(ended).values())
     # The record names the GPU, and every GPU worked.
@@ -142,10 +143,10 @@ def test_two_workers_share_a_card_and_a_worker_holds_two(make_pool):
     submit(pool, *tasks)
     wait_for(lambda: (pool.wait(0.1), len(pool.progress()) == 2)[1], 30)
 
-    assert all(len(half.gpus) == 1 for half in halves)
+    assert all(len(gpus_of(half)) == 1 for half in halves)
     # Which cards, and whether two share one already, is Ray's choice; three never do.
-    assert max(Counter(half.gpus for half in halves).values()) <= 2
-    assert len(about.gpus) == 2
+    assert max(Counter(gpus_of(half) for half in halves).values()) <= 2
+    assert len(gpus_of(about)) == 2
     # Two pictures are painted at once.
     assert all(records(finish(pool, 2)).values())
 
@@ -306,7 +307,7 @@ def test_an_answer_that_was_lost_on_the_way_is_asked_for_again(make_pool, monkey
 
 
 def test_a_worker_that_stays_out_of_reach_is_replaced(make_pool, monkeypatch):
-    monkeypatch.setattr("cluster.ray_pool.UNAVAILABLE_SECONDS", 1.0)
+    monkeypatch.setattr("cluster.pools.ray_pool.UNAVAILABLE_SECONDS", 1.0)
     pool, tasks = make_pool([{"seconds": 0.2}], max=1)
     up(pool, 1)
     (before,) = pids(pool)
