@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
-from cluster.driver import Counts, Driver, Limits
+from cluster.driver.driver import Counts, Driver, Limits
 from cluster.events import (
     Beat,
     ColumnsUnused,

@@ -41,7 +41,13 @@ def test_the_contracts_are_kept():
             "jobs.inputs.reader",
         ),
         ("stylize", "stylize.recipe", "stylize.network.weights"),
-        ("cluster.cli", "cluster.plan", "cluster.run", "cluster.driver", "cluster.worker.worker"),
+        (
+            "cluster.cli",
+            "cluster.plan",
+            "cluster.run",
+            "cluster.driver.driver",
+            "cluster.worker.worker",
+        ),
         (
             "cluster.follow",
             "cluster.live",

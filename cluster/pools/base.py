@@ -43,7 +43,7 @@ class Station:
     calls: int = 0
     """Under way."""
     styles: OrderedDict[object, None] = field(default_factory=OrderedDict)
-    """Those it was given last, for ``cluster.backlog``."""
+    """Those it was given last, for ``cluster.driver.backlog``."""
 
 
 @dataclass(frozen=True, slots=True)

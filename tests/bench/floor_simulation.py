@@ -27,9 +27,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-import cluster.driver  # noqa: E402
-from cluster.committer import Commit  # noqa: E402
-from cluster.driver import Driver, Limits  # noqa: E402
+import cluster.driver.driver  # noqa: E402
+from cluster.driver.committer import Commit  # noqa: E402
+from cluster.driver.driver import Driver, Limits  # noqa: E402
 from cluster.messages import (  # noqa: E402
     Assignment,
     DeviceInfo,
@@ -302,7 +302,8 @@ def _record(made: AttemptRecord) -> TaskRecord:
 
 
 class NoCommitter:
-    """A ``cluster.committer.Committer`` that keeps nothing, and is done at once: threads know no simulated
+    """A ``cluster.driver.committer.Committer`` that keeps nothing, and is done at once: threads know no
+    simulated
     time."""
 
     def __init__(self, *_: object) -> None:
@@ -346,7 +347,7 @@ def simulate(world: World) -> Result:
             yield Task(f"{number:016x}", "a", "a.png", STYLE, None, RECIPE, "digest")
 
     began = time.monotonic()
-    cluster.driver.Committer = NoCommitter  # type: ignore[assignment,misc]
+    cluster.driver.driver.Committer = NoCommitter  # type: ignore[assignment,misc]
     records: Any = None
     driver = Driver(
         tasks(), pool, records, lambda event: None, limits=Limits(attempts=3), clock=clock

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from cluster.retry import delay_before
+from cluster.driver.failure_policy import delay_before
 from jobs.errors import StorageError
 
 

@@ -8,9 +8,9 @@ import time
 
 import pytest
 
-from cluster.committer import THREADS, Commit, Committer
+from cluster.driver.committer import THREADS, Commit, Committer
+from cluster.driver.storage_outage import Trouble
 from cluster.signals import Interrupts
-from cluster.trouble import Trouble
 from jobs.errors import LeaseLostError, StorageError, StorageFailingError
 from tests.support.farm import wait_for
 

@@ -18,7 +18,8 @@ FAILURES_IN_A_ROW = 3
 """So many different tasks that fail on a worker, one after the other, mean that it is the worker."""
 
 FAULTS_OF_A_NODE = 3
-"""So many workers that are lost or replaced on a node in ``cluster.health.MEMORY_SECONDS``, where others lose
+"""So many workers that are lost or replaced on a node in ``cluster.driver.fault_counts.MEMORY_SECONDS``,
+where others lose
 none, mean that it is the node. Where all lose some, it takes as many times more."""
 
 MOST_RETURNS = 20

@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 
 import pytest
 
-from cluster.driver import Driver, Limits
+from cluster.driver.driver import Driver, Limits
 from cluster.events import (
     Beat,
     Draining,
@@ -97,7 +97,7 @@ def test_a_failed_record_names_the_picture_that_was_kept(tmp_path):
 
 
 def test_a_bug_is_tried_again_and_every_attempt_is_recorded(tmp_path, monkeypatch):
-    monkeypatch.setattr("cluster.retry.FIRST_DELAY", 0.01)
+    monkeypatch.setattr("cluster.driver.failure_policy.FIRST_DELAY", 0.01)
     floor = Floor(tmp_path, [{"fail": "bug"}], attempts=3)
 
     counts = floor.run()
@@ -193,7 +193,7 @@ def test_a_task_that_keeps_losing_workers_that_paint_it_is_given_up(tmp_path):
 
 
 def test_a_worker_on_which_everything_fails_is_replaced(tmp_path, monkeypatch):
-    monkeypatch.setattr("cluster.retry.FIRST_DELAY", 0.01)
+    monkeypatch.setattr("cluster.driver.failure_policy.FIRST_DELAY", 0.01)
     replaced = []
 
     class Watched(InlinePool):
@@ -312,7 +312,7 @@ def test_asked_to_stop_it_commits_what_paints_and_begins_nothing(tmp_path):
 
 
 def test_storage_that_stays_broken_ends_the_run_and_fails_no_task(tmp_path, monkeypatch):
-    monkeypatch.setattr("cluster.retry.FIRST_DELAY", 0.05)
+    monkeypatch.setattr("cluster.driver.failure_policy.FIRST_DELAY", 0.05)
     floor = Floor(tmp_path, [{"n": 0}], storage_patience=0.5)
     (tmp_path / "out").write_text("a file where the folder should be")
 
@@ -325,7 +325,7 @@ def test_storage_that_stays_broken_ends_the_run_and_fails_no_task(tmp_path, monk
 
 def test_patience_runs_out_though_the_storage_seems_well(tmp_path, monkeypatch):
     """Only records are refused, which a look does not see."""
-    monkeypatch.setattr("cluster.retry.FIRST_DELAY", 0.05)
+    monkeypatch.setattr("cluster.driver.failure_policy.FIRST_DELAY", 0.05)
     floor = Floor(tmp_path, [{"n": k} for k in range(3)], storage_patience=1.0)
     put = FolderStorage.put
 
@@ -346,7 +346,7 @@ def test_patience_runs_out_though_the_storage_seems_well(tmp_path, monkeypatch):
 
 def test_the_floor_waits_for_storage_in_trouble_and_goes_on(tmp_path, monkeypatch):
     """Also records that it did not take are committed then."""
-    monkeypatch.setattr("cluster.retry.FIRST_DELAY", 0.05)
+    monkeypatch.setattr("cluster.driver.failure_policy.FIRST_DELAY", 0.05)
     floor = Floor(tmp_path, [{"n": k} for k in range(6)])
     working, put = [], FolderStorage.put
 
@@ -367,7 +367,7 @@ def test_the_floor_waits_for_storage_in_trouble_and_goes_on(tmp_path, monkeypatc
                 working.append(True)
 
     floor.driver._listen = hear
-    monkeypatch.setattr("cluster.driver.BEAT_SECONDS", 0.05)
+    monkeypatch.setattr("cluster.driver.driver.BEAT_SECONDS", 0.05)
 
     counts = floor.run()
 

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from cluster.retry import (
+from cluster.driver.failure_policy import (
     FAILURES_IN_A_ROW,
     LONGEST_DELAY,
     MOST_RETURNS,

@@ -13,7 +13,7 @@ MEMORY_SECONDS = 600.0
 
 
 class Health:
-    """Counts what ``cluster.retry`` asks for."""
+    """Counts what ``cluster.driver.failure_policy`` asks for."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from cluster.backlog import BATCH_PIXELS, PATIENCE, WINDOW, Backlog
+from cluster.driver.backlog import BATCH_PIXELS, PATIENCE, WINDOW, Backlog
 from jobs.spec.styles import StylePart
 from jobs.tasks.task import Task
 from stylize.memory import predict_bytes

@@ -13,8 +13,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from cluster.backlog import Backlog, Effort
-from cluster.committer import MOST_WAITING, Commit, Committer
+from cluster.driver.backlog import Backlog, Effort
+from cluster.driver.committer import MOST_WAITING, Commit, Committer
+from cluster.driver.failure_policy import Situation, StopReason, decide, is_bad_node, must_stop
+from cluster.driver.fault_counts import Health
+from cluster.driver.storage_outage import Trouble
 from cluster.events import (
     Beat,
     Draining,
@@ -27,11 +30,8 @@ from cluster.events import (
     TaskRetried,
     WorkerLost,
 )
-from cluster.health import Health
 from cluster.messages import Asked, Assignment, Failure
 from cluster.pools.base import Ended, Lost, Pool, Station
-from cluster.retry import Situation, StopReason, decide, is_bad_node, must_stop
-from cluster.trouble import Trouble
 from jobs.errors import ClusterError, LeaseLostError, StorageError, StorageFullError
 from jobs.inputs.addresses import display, without_secrets
 from jobs.records.commit import Records

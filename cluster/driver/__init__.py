@@ -1,0 +1,1 @@
+"""Which task, to whom, and what if it fails."""
