@@ -39,7 +39,7 @@ from cluster.options import (
 )
 
 if TYPE_CHECKING:
-    from cluster.events import Event
+    from cluster.events.events import Event
     from cluster.run import RunOptions
     from jobs.jobfile.job import Job
 
@@ -261,9 +261,10 @@ class _Talk:
 
 def _render(loaded: Job, workers: int | None, options: RunOptions, talk: _Talk) -> None:
     """Run a job, tell of it, and end with its status."""
-    from cluster.console import ConsoleView
-    from cluster.events import Beat, Live, to_json
-    from cluster.logs import log_event
+    from cluster.events.console import ConsoleView
+    from cluster.events.events import Beat, Live
+    from cluster.events.json_lines import to_json
+    from cluster.events.logs import log_event
     from cluster.run import run_job
     from cluster.signals import Interrupts
 
@@ -467,7 +468,7 @@ def _log(verbose: bool, log_format: Literal["text", "json"] = "text") -> None:
     if not verbose:
         logging.basicConfig(force=True, level=logging.CRITICAL)
         return
-    from cluster.logs import set_up
+    from cluster.events.logs import set_up
 
     set_up(log_format, logging.INFO)
 

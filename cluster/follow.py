@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from rich.console import Console
 
-from cluster.console import ConsoleView
-from cluster.events import from_json
+from cluster.events.console import ConsoleView
+from cluster.events.json_lines import from_json
 
 RAYS_OWN = re.compile(
     r"Running entrypoint for job |.*\bRuntime env is setting up\.$|\d{4}-\d\d-\d\d .*\bINFO\b.* -- "

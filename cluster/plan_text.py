@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import timedelta
 
-from cluster.console import plural
+from cluster.events.progress import plural
 from cluster.plan import Group, Plan
 
 MISSING_SHOWN = 10

@@ -419,7 +419,7 @@ def _cancel_submission(
     no_wait: bool,
     say: Callable[[str], None] = print,
 ) -> None:
-    from cluster.live import ask_to_end, read_live, take_back
+    from cluster.events.live import ask_to_end, read_live, take_back
     from jobs.errors import StorageError
     from jobs.storage.open import open_storage
 
@@ -484,7 +484,7 @@ def _see_it_begin(head: Head, found: Submission, storage: Storage) -> None:
 
 def _cancel_run(name: str, storage: Storage, no_wait: bool) -> None:
     """End whatever run works on an output, submitted or not."""
-    from cluster.live import QUIET_SECONDS, ask_to_end, read_live
+    from cluster.events.live import QUIET_SECONDS, ask_to_end, read_live
 
     live = read_live(storage)
     if live is None or live.state == "ended" or time.time() - live.updated > QUIET_SECONDS:

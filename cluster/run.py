@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from cluster.driver.driver import Counts, Driver, Limits
-from cluster.events import (
+from cluster.events.events import (
     Beat,
     ColumnsUnused,
     Counted,
@@ -26,9 +26,9 @@ from cluster.events import (
     RowsSkipped,
     Started,
 )
-from cluster.live import LiveBoard
+from cluster.events.live import LiveBoard
+from cluster.events.webhook import notifying
 from cluster.messages import SUBMISSION, Asked, WorkerSetup
-from cluster.notify import notifying
 from cluster.open_job import open_agenda
 from cluster.pools.base import Pool
 from cluster.pools.inline_pool import InlinePool

@@ -13,9 +13,10 @@ from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from cluster.console import standing
-from cluster.events import Finished, Live, from_json
-from cluster.live import QUIET_SECONDS, read_live
+from cluster.events.events import Finished, Live
+from cluster.events.json_lines import from_json
+from cluster.events.live import QUIET_SECONDS, read_live
+from cluster.events.progress import standing
 from cluster.open_job import open_agenda
 from jobs.errors import ClusterError, StorageError, StylefarmError, printable
 from jobs.jobfile.job import Job

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import psutil
 
-from cluster.events import Finished, TaskFailed, from_json
+from cluster.events.events import Finished, TaskFailed
+from cluster.events.json_lines import from_json
 from cluster.history import Outcome
 from cluster.signals import held_back
 from jobs.jobfile.dated_output import schedule_of

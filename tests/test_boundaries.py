@@ -50,7 +50,7 @@ def test_the_contracts_are_kept():
         ),
         (
             "cluster.follow",
-            "cluster.live",
+            "cluster.events.live",
             "cluster.parcel",
             "cluster.standing",
             "cluster.submission",

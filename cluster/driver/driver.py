@@ -18,7 +18,7 @@ from cluster.driver.committer import MOST_WAITING, Commit, Committer
 from cluster.driver.failure_policy import Situation, StopReason, decide, is_bad_node, must_stop
 from cluster.driver.fault_counts import Health
 from cluster.driver.storage_outage import Trouble
-from cluster.events import (
+from cluster.events.events import (
     Beat,
     Draining,
     Listener,

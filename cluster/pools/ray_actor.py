@@ -15,7 +15,7 @@ from typing import Any
 
 import ray
 
-from cluster import logs
+from cluster.events import logs
 from cluster.messages import Assignment, DeviceInfo, Outcome, Report, WorkerSetup
 from cluster.pools.base import PREFETCH
 from cluster.worker.worker import Worker, worker_name

@@ -9,14 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from cluster.events import (
-    Beat,
-    Event,
-    TaskDone,
-    TaskFailed,
-    TaskRetried,
-    WorkerLost,
-)
+from cluster.events.events import Beat, Event, TaskDone, TaskFailed, TaskRetried, WorkerLost
 
 COUNTERS = {
     "stylefarm_tasks": ("Tasks that ended, and attempts that are made again.", ("status",)),

@@ -122,7 +122,7 @@ class Floor:
     def run(self, gpus: int | None = None) -> Floor:
         import ray
 
-        from cluster.events import Event, TaskDone
+        from cluster.events.events import Event, TaskDone
         from cluster.pools import ray_cluster
         from cluster.run import RunOptions, run_job
         from jobs.jobfile.load import load_job

@@ -9,7 +9,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from cluster.catch_up import due, upcoming
-from cluster.events import Finished, TaskFailed, to_json
+from cluster.events.events import Finished, TaskFailed
+from cluster.events.json_lines import to_json
 from cluster.history import History, Tick
 from cluster.tick_run import Result, read_result
 from cluster.ticks import ticks_between

@@ -14,7 +14,8 @@ import pytest
 import yaml
 from rich.console import Console
 
-from cluster.events import Draining, Finished, Live, Started, TaskDone, to_json
+from cluster.events.events import Draining, Finished, Live, Started, TaskDone
+from cluster.events.json_lines import to_json
 from cluster.follow import LogView
 from cluster.open_job import open_agenda
 from cluster.parcel import pack

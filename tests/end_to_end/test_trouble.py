@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.events import Event, TaskDone
+from cluster.events.events import Event, TaskDone
 from cluster.run import RunOptions, run_job
 from jobs.errors import LeaseLostError
 from jobs.jobfile.load import load_job

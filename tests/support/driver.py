@@ -22,7 +22,7 @@ import yaml
 
 import cluster.run
 import jobs.storage.folder
-from cluster.events import Event, TaskDone
+from cluster.events.events import Event, TaskDone
 from cluster.run import RunOptions, run_job
 from jobs.jobfile.load import load_job
 from jobs.storage.folder import FolderStorage

@@ -12,7 +12,8 @@ import sys
 os.environ["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
 
 import cluster.run
-from cluster.events import Event, to_json
+from cluster.events.events import Event
+from cluster.events.json_lines import to_json
 from cluster.run import RunOptions, run_job
 from cluster.signals import Interrupts
 from jobs.jobfile.load import load_job

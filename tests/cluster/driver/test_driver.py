@@ -9,7 +9,7 @@ from dataclasses import fields, replace
 import pytest
 
 from cluster.driver.driver import Driver, Limits
-from cluster.events import (
+from cluster.events.events import (
     Beat,
     Draining,
     NodeAvoided,

@@ -18,8 +18,7 @@ from dataclasses import asdict, replace
 from types import TracebackType
 from typing import Any
 
-from cluster.console import Meter
-from cluster.events import (
+from cluster.events.events import (
     Beat,
     Counted,
     Draining,
@@ -32,8 +31,9 @@ from cluster.events import (
     Started,
     TaskDone,
     TaskFailed,
-    build,
 )
+from cluster.events.json_lines import build
+from cluster.events.progress import Meter
 from cluster.messages import Asked
 from jobs.errors import ObjectNotFoundError, StorageError, StylefarmError
 from jobs.records.commit import write_json

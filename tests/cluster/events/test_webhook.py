@@ -9,8 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from cluster.events import Finished
-from cluster.notify import what_happened
+from cluster.events.events import Finished
+from cluster.events.webhook import what_happened
 from tests.support.farm import records_of, stylefarm, write_job
 
 

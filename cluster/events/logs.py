@@ -12,16 +12,8 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Literal
 
-from cluster.events import (
-    Beat,
-    Event,
-    Live,
-    TaskDone,
-    TaskFailed,
-    TaskRetried,
-    WorkerLost,
-    to_json,
-)
+from cluster.events.events import Beat, Event, Live, TaskDone, TaskFailed, TaskRetried, WorkerLost
+from cluster.events.json_lines import to_json
 
 log = logging.getLogger("stylefarm")
 

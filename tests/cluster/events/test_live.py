@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from cluster import live
-from cluster.events import (
+from cluster.events import live
+from cluster.events.events import (
     Beat,
     Counted,
     Draining,
@@ -22,10 +22,9 @@ from cluster.events import (
     StationState,
     TaskDone,
     TaskFailed,
-    from_json,
-    to_json,
 )
-from cluster.live import LiveBoard, ask_to_end, read_live
+from cluster.events.json_lines import from_json, to_json
+from cluster.events.live import LiveBoard, ask_to_end, read_live
 from jobs.errors import LeaseLostError, StorageFullError
 from jobs.storage import keys
 from jobs.storage.folder import FolderStorage

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from cluster.events import Event, Finished, Listener, WebhookFailed
+from cluster.events.events import Event, Finished, Listener, WebhookFailed
 from jobs.errors import JobFileError, StylefarmError
 from jobs.jobfile.job import Job
 from jobs.spec.notify import Notify

@@ -8,8 +8,8 @@ import json
 import pytest
 from rich.console import Console
 
-from cluster.console import ConsoleView, Meter
-from cluster.events import (
+from cluster.events.console import ConsoleView
+from cluster.events.events import (
     Beat,
     Draining,
     Finished,
@@ -21,8 +21,9 @@ from cluster.events import (
     TaskFailed,
     TaskRetried,
     WorkerLost,
-    to_json,
 )
+from cluster.events.json_lines import to_json
+from cluster.events.progress import Meter
 from cluster.messages import Progress, StationState
 from stylize.recipe import Recipe
 
@@ -73,7 +74,7 @@ def test_quiet_is_quiet():
 
 def test_the_bar_tells_done_left_speed_and_time(monkeypatch):
     now = iter(range(0, 100, 10))
-    monkeypatch.setattr("cluster.console.time.monotonic", lambda: next(now))
+    monkeypatch.setattr("cluster.events.console.time.monotonic", lambda: next(now))
     beats = [
         Beat(1, 1, 2, (Progress("a", "1-a", "w", 32, step, 100, 10 * step, 1.0),))
         for step in (0, 20, 40)
@@ -100,7 +101,7 @@ def test_events_are_json_even_where_numbers_are_not():
 
 
 def test_the_fleet_is_seen_in_the_bar(monkeypatch):
-    monkeypatch.setattr("cluster.console.LINE_SECONDS", -1.0)
+    monkeypatch.setattr("cluster.events.console.LINE_SECONDS", -1.0)
     fleet = (
         StationState("gpu-0(gpu 0)@a:1", "n", "H100", 1.0, 9.0, 2),
         StationState("gpu-1(gpu 1)@a:2", "n", "H100", 0.5, 5.0, 1),
