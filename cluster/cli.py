@@ -124,8 +124,8 @@ def plan(
     """Show what would be rendered, and what it takes: memory, time and cost, of the pictures and of their
     proofs (run --proof). Writes nothing, and renders nothing but a pilot's few steps."""
     from cluster.open_job import open_agenda
-    from cluster.plan import Price, make_ladder, missing_pictures
-    from cluster.plan_text import to_text
+    from cluster.plan.plan import Price, make_ladder, missing_pictures
+    from cluster.plan.plan_text import to_text
     from jobs.errors import UsageError
     from jobs.jobfile.load import load_job
 
@@ -135,7 +135,7 @@ def plan(
     wanted = Price(gpus, price, None if card is None else int(card * 1e9))
     pilots = None
     if pilot:
-        from cluster.pilot import Pilots
+        from cluster.plan.pilot import Pilots
 
         pilots = Pilots(loaded)
     agenda = open_agenda(loaded)
@@ -403,7 +403,7 @@ def doctor(
     """Check GPU, weights, storage and Ray, and say what to do about what is wrong."""
     from dataclasses import asdict
 
-    from cluster.doctor import examine
+    from cluster.plan.doctor import examine
     from jobs.jobfile.load import load_job
 
     loaded = load_job(job) if job else None

@@ -43,7 +43,7 @@ def test_the_contracts_are_kept():
         ("stylize", "stylize.recipe", "stylize.network.weights"),
         (
             "cluster.cli",
-            "cluster.plan",
+            "cluster.plan.plan",
             "cluster.run",
             "cluster.driver.driver",
             "cluster.worker.worker",

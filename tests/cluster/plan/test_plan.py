@@ -8,8 +8,8 @@ import re
 import pytest
 
 from cluster.open_job import open_agenda
-from cluster.plan import Group, Plan, Price, make_plan
-from cluster.plan_text import to_text
+from cluster.plan.plan import Group, Plan, Price, make_plan
+from cluster.plan.plan_text import to_text
 from jobs.jobfile.load import load_job
 from jobs.records.commit import Records
 from jobs.storage.open import open_storage

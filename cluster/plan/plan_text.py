@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 from cluster.events.progress import plural
-from cluster.plan import Group, Plan
+from cluster.plan.plan import Group, Plan
 
 MISSING_SHOWN = 10
 

@@ -25,7 +25,7 @@ from stylize.memory import history_bytes, predict_bytes
 from stylize.recipe import Recipe
 
 if TYPE_CHECKING:
-    from cluster.pilot import Kinds, Pilot, Sample
+    from cluster.plan.pilot import Kinds, Pilot, Sample
 
 COMFORT = 0.9
 """Of a card's memory, that a render may be predicted to take."""
