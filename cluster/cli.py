@@ -40,7 +40,7 @@ from cluster.options import (
 
 if TYPE_CHECKING:
     from cluster.events.events import Event
-    from cluster.run import RunOptions
+    from cluster.run.options import RunOptions
     from jobs.jobfile.job import Job
 
 app = typer.Typer(
@@ -191,7 +191,7 @@ def run(
     3 storage or cluster unreachable, 130 interrupted. SIGTERM, which says that the machine is taken away, has
     what is painting store a checkpoint and ends with 130, too.
     """
-    from cluster.run import RunOptions
+    from cluster.run.options import RunOptions
     from jobs.errors import UsageError
     from jobs.jobfile.load import load_job
 
@@ -241,8 +241,8 @@ def promote(
     quiet: Quiet = False,
 ) -> None:
     """Render the chosen ones among the proofs at full size. Exit status as with run."""
-    from cluster.promotion import job_of
-    from cluster.run import RunOptions
+    from cluster.run.options import RunOptions
+    from jobs.proofs.find_job import job_of
 
     options = RunOptions(pool, address, retry_failed=retry_failed, limit=limit, select=select)
     _render(job_of(output, endpoint_url), workers, options, _Talk(as_json, quiet=quiet))
@@ -265,7 +265,7 @@ def _render(loaded: Job, workers: int | None, options: RunOptions, talk: _Talk) 
     from cluster.events.events import Beat, Live
     from cluster.events.json_lines import to_json
     from cluster.events.logs import log_event
-    from cluster.run import run_job
+    from cluster.run.run_job import run_job
     from cluster.signals import Interrupts
 
     _log(talk.verbose, talk.log_format)
@@ -345,8 +345,8 @@ def report(
 ) -> None:
     """Sum up what is in an output: how many are done, what failed and why, what is missing or damaged; the
     proofs likewise. And write its gallery, index.html, to look at the pictures and to choose among proofs."""
-    from cluster.promotion import storages_of
     from jobs.errors import StorageError, UsageError
+    from jobs.proofs.find_job import storages_of
     from jobs.records.commit import Records
     from jobs.records.verify import find_damaged, find_missing
     from jobs.report.gallery import write_gallery

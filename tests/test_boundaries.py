@@ -44,7 +44,7 @@ def test_the_contracts_are_kept():
         (
             "cluster.cli",
             "cluster.plan.plan",
-            "cluster.run",
+            "cluster.run.run_job",
             "cluster.driver.driver",
             "cluster.worker.worker",
         ),

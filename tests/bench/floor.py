@@ -124,7 +124,8 @@ class Floor:
 
         from cluster.events.events import Event, TaskDone
         from cluster.pools import ray_cluster
-        from cluster.run import RunOptions, run_job
+        from cluster.run.options import RunOptions
+        from cluster.run.run_job import run_job
         from jobs.jobfile.load import load_job
 
         count = gpus or self.workers

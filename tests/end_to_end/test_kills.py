@@ -67,7 +67,7 @@ def test_a_painter_killed_between_checkpoints_paints_the_same_picture(tmp_path: 
     assert stylefarm("run", whole, "--pool", "inline").returncode == 0
 
     often = (
-        "import sys, cluster.run; cluster.run.CHECKPOINT_SECONDS = 0.0; "
+        "import sys, cluster.run.run_job; cluster.run.run_job.CHECKPOINT_SECONDS = 0.0; "
         "from cluster.cli import main; main(sys.argv[1:])"
     )
     arguments = [sys.executable, "-c", often, "run", str(job), "--pool", "inline"]

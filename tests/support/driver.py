@@ -20,10 +20,11 @@ from typing import Any
 
 import yaml
 
-import cluster.run
+import cluster.run.run_job
 import jobs.storage.folder
 from cluster.events.events import Event, TaskDone
-from cluster.run import RunOptions, run_job
+from cluster.run.options import RunOptions
+from cluster.run.run_job import run_job
 from jobs.jobfile.load import load_job
 from jobs.storage.folder import FolderStorage
 from jobs.storage.s3 import S3Storage
@@ -35,7 +36,7 @@ _points = 0
 
 def run(job: Path) -> int:
     """The job to its end; its exit status."""
-    cluster.run.CHECKPOINT_SECONDS = 0.0
+    cluster.run.run_job.CHECKPOINT_SECONDS = 0.0
 
     def listen(event: Event) -> None:
         if isinstance(event, TaskDone):

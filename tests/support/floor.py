@@ -11,10 +11,11 @@ import sys
 # Ray gives its workers what the driver has: they find the stand-in here.
 os.environ["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
 
-import cluster.run
+import cluster.run.run_job
 from cluster.events.events import Event
 from cluster.events.json_lines import to_json
-from cluster.run import RunOptions, run_job
+from cluster.run.options import RunOptions
+from cluster.run.run_job import run_job
 from cluster.signals import Interrupts
 from jobs.jobfile.load import load_job
 from tests.support.farm import STAND_IN
@@ -22,7 +23,7 @@ from tests.support.farm import STAND_IN
 
 def main(job: str, address: str) -> int:
     """The job to its end; its exit status."""
-    cluster.run.CHECKPOINT_SECONDS = 0.2
+    cluster.run.run_job.CHECKPOINT_SECONDS = 0.2
 
     def listen(event: Event) -> None:
         print(to_json(event), flush=True)

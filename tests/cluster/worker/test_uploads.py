@@ -10,7 +10,7 @@ import pytest
 import stylize.api
 from cluster.messages import Assignment, Outcome, WorkerSetup
 from cluster.open_job import open_agenda
-from cluster.run import PAINTER
+from cluster.run.options import PAINTER
 from cluster.worker.uploads import Checkpoints
 from cluster.worker.worker import Worker
 from jobs.jobfile.job import Job

@@ -15,7 +15,7 @@ from PIL import Image
 import cluster.worker.renderer
 from cluster.messages import Assignment, DeviceInfo
 from cluster.open_job import open_agenda
-from cluster.run import PAINTER
+from cluster.run.options import PAINTER
 from cluster.worker.isolated import VERDICT_SECONDS
 from cluster.worker.renderer import Painted
 from cluster.worker.uploads import Checkpoints

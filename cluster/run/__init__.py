@@ -1,0 +1,1 @@
+"""``stylefarm run``, from the job to its summary."""
