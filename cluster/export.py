@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from cluster.on_calendar import cron_of, on_calendar
-from cluster.parcel import pack
+from cluster.submit.pack import pack
 from cluster.tick_run import STOP_SECONDS, Command
 from jobs.errors import UsageError
 from jobs.jobfile.dated_output import schedule_of

@@ -33,9 +33,9 @@ from cluster.options import (
 )
 
 if TYPE_CHECKING:
-    from cluster.standing import Standing
-    from cluster.submission import Submission
-    from cluster.submit import Head
+    from cluster.submit.jobs_api import Head
+    from cluster.submit.status import Standing
+    from cluster.submit.submission import Submission
     from jobs.jobfile.job import Job
     from jobs.storage.base import Storage
 
@@ -143,9 +143,9 @@ def submit(
     where it was. Exit status: 0 submitted, or already there; 2 the job file or command line is wrong; 3 the
     cluster cannot be reached or lets nobody in; with --follow, that of the run.
     """
-    from cluster.parcel import pack
     from cluster.signals import let_through
-    from cluster.submission import forerunners
+    from cluster.submit.pack import pack
+    from cluster.submit.submission import forerunners
     from jobs.errors import UsageError
     from jobs.jobfile import dated_output
     from jobs.jobfile.parse import read_job
@@ -165,7 +165,8 @@ def submit(
     where = _address(address)
     parcel = pack(loaded, inputs=ship_inputs, package=ship_package, in_place=allow_local)
 
-    from cluster.submit import Head, hand_over
+    from cluster.submit.hand_over import hand_over
+    from cluster.submit.jobs_api import Head
 
     if chosen is not None:
         parcel.files[SELECTION] = "".join(f"{task_id}\n" for task_id in chosen).encode()
@@ -219,15 +220,16 @@ def submit(
 
 def list_(address: Address = None, as_json: AsJson = False) -> None:
     """List what was submitted to a cluster, the newest first."""
-    from cluster import standing
-    from cluster.submit import Head
+    from cluster.submit.jobs_api import Head
+    from cluster.submit.status import of_all
+    from cluster.submit.status_text import to_table
 
     head = Head(_address(address))
-    rows = standing.of_all(head, head.submissions())
+    rows = of_all(head, head.submissions())
     if as_json:
         print(json.dumps([row.to_json() for row in rows], ensure_ascii=False))
     elif rows:
-        print(standing.to_table(rows))
+        print(to_table(rows))
     else:
         print(f"nothing was submitted to {head.address}, or its head was started anew")
 
@@ -239,21 +241,22 @@ def status(name: Name, address: Address = None, as_json: AsJson = False) -> None
     forgotten the job. Exit status: 0 all is well, 1 the job or some of its tasks failed, 2 there is no such
     job, 3 cluster or storage cannot be reached.
     """
-    from cluster import standing
+    from cluster.submit.status import of_output, of_submission
+    from cluster.submit.status_text import to_text
     from jobs.errors import UsageError
 
     target = _find(name, address)
     stands: Standing | None = None
     if target.submission is not None:
         assert target.head is not None
-        stands = standing.of_submission(target.head, target.submission, target.storage)
+        stands = of_submission(target.head, target.submission, target.storage)
     elif target.job is not None and target.storage is not None:
-        stands = standing.of_output(target.job, target.storage)
+        stands = of_output(target.job, target.storage)
     if stands is None:
         if target.problem_status:
             raise typer.Exit(target.problem_status)
         raise UsageError(f"nothing has been rendered by {name} yet")
-    print(json.dumps(stands.to_json(), ensure_ascii=False) if as_json else standing.to_text(stands))
+    print(json.dumps(stands.to_json(), ensure_ascii=False) if as_json else to_text(stands))
     raise typer.Exit(target.problem_status or stands.exit_status)
 
 
@@ -269,7 +272,7 @@ def logs(
 
     Exit status: 0; 2 there is no such job; 3 the cluster cannot be reached; with --follow, that of the run.
     """
-    from cluster.follow import LogView
+    from cluster.submit.log_view import LogView
 
     head, found = _submission(name, address)
     if follow:
@@ -329,7 +332,7 @@ class _Target:
 
 def _find(name: str, address: str | None) -> _Target:
     """The submission, or the job and its output, that a name means. A job file needs no cluster."""
-    from cluster.submission import find_address, id_of
+    from cluster.submit.submission import find_address, id_of
     from jobs.errors import ClusterError, UsageError
     from jobs.jobfile.job import open_output
     from jobs.jobfile.load import load_job
@@ -342,7 +345,7 @@ def _find(name: str, address: str | None) -> _Target:
     target.storage = open_output(target.job)
     where = find_address(address)
     if where is not None:
-        from cluster.submit import Head
+        from cluster.submit.jobs_api import Head
 
         try:
             target.head = Head(where)
@@ -358,8 +361,8 @@ def _find(name: str, address: str | None) -> _Target:
 
 
 def _submission(name: str, address: str | None) -> tuple[Head, Submission]:
-    from cluster.submission import id_of
-    from cluster.submit import Head
+    from cluster.submit.jobs_api import Head
+    from cluster.submit.submission import id_of
     from jobs.jobfile.load import load_job
 
     wanted = id_of(load_job(name)) if _is_job_file(name) else name
@@ -372,7 +375,7 @@ def _is_job_file(name: str) -> bool:
 
 
 def _address(given: str | None) -> str:
-    from cluster.submission import find_address
+    from cluster.submit.submission import find_address
     from jobs.errors import UsageError
 
     found = find_address(given)
@@ -388,8 +391,8 @@ def _address(given: str | None) -> str:
 
 def _follow(head: Head, submission: str, console: Console, as_json: bool = False) -> None:
     """Show a run until it ends, and end with its status."""
-    from cluster import standing
-    from cluster.follow import LogView
+    from cluster.submit.log_view import LogView
+    from cluster.submit.status import NO_SUCH_COMMAND, why
 
     def print_line(line: str) -> None:
         print(line, flush=True)
@@ -406,8 +409,8 @@ def _follow(head: Head, submission: str, console: Console, as_json: bool = False
         raise typer.Exit(EXIT_INTERRUPTED) from None
     finally:
         view.close()
-    if found.state == "failed" and found.exit_code in (None, standing.NO_SUCH_COMMAND):
-        _tell(standing.why(found, (), None))
+    if found.state == "failed" and found.exit_code in (None, NO_SUCH_COMMAND):
+        _tell(why(found, (), None))
     raise typer.Exit(found.exit_status)
 
 

@@ -16,11 +16,12 @@ from rich.console import Console
 
 from cluster.events.events import Draining, Finished, Live, Started, TaskDone
 from cluster.events.json_lines import to_json
-from cluster.follow import LogView
 from cluster.open_job import open_agenda
-from cluster.parcel import pack
-from cluster.standing import Standing, of_output, to_table, to_text, why
-from cluster.submission import (
+from cluster.submit.log_view import LogView
+from cluster.submit.pack import pack
+from cluster.submit.status import Standing, of_output, why
+from cluster.submit.status_text import to_table, to_text
+from cluster.submit.submission import (
     Submission,
     find_address,
     forerunners,
@@ -476,7 +477,7 @@ def test_a_log_as_json_is_its_events_alone(capsys):
 
 
 def test_the_package_has_no_room_that_is_not_sent():
-    from cluster.parcel import ROOMS
+    from cluster.submit.bundle import ROOMS
 
     found = re.search(r"^include = (.*)$", (ROOT / "pyproject.toml").read_text(), re.MULTILINE)[1]
     assert set(re.findall(r'"(\w+)\*"', found)) == set(ROOMS)

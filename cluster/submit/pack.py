@@ -12,16 +12,14 @@ from __future__ import annotations
 
 import contextlib
 import glob
-import shutil
-import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path, PurePath, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Literal
 
+from cluster.submit.bundle import JOB_FOLDER, Parcel, package_files
 from jobs.errors import InputError, JobFileError, Problem, UsageError
 from jobs.inputs.reader import Inputs
 from jobs.jobfile.job import Job
@@ -37,8 +35,6 @@ from stylize.recipe import Recipe
 SHIP_LIMIT = 100 * 1000 * 1000
 """Bytes. Every node gets a copy, by way of the head's memory, which is not made for more."""
 
-ROOMS = ("cluster", "jobs", "stylize")
-JOB_FOLDER = "job"
 
 ROWS_LOOKED_AT = 100
 """Of a manifest that is not sent: where one row names a picture beside the job file, most do."""
@@ -46,36 +42,6 @@ ROWS_LOOKED_AT = 100
 WEIGHTS_BY_NAME = ("caffe", "torchvision")
 
 Kind = Literal["picture", "mask", "manifest", "file"]
-
-
-@dataclass
-class Parcel:
-    """Files by their names in the folder that Ray unpacks."""
-
-    job_file: str
-    """What ``stylefarm run`` is given: a path in that folder, or one that the cluster sees, too."""
-    files: dict[str, Path | bytes] = field(default_factory=dict)
-    has_package: bool = False
-
-    @property
-    def size(self) -> int:
-        """Bytes."""
-        return sum(
-            len(c) if isinstance(c, bytes) else c.stat().st_size for c in self.files.values()
-        )
-
-    def write(self, archive: Path) -> None:
-        """Write it as a ZIP file, byte for byte the same for the same content: Ray sends no archive twice."""
-        with zipfile.ZipFile(archive, "w") as packed:
-            for name, content in sorted(self.files.items()):
-                entry = zipfile.ZipInfo(name)  # of 1980, whenever it is
-                entry.external_attr = 0o644 << 16
-                with packed.open(entry, "w", force_zip64=True) as target:
-                    if isinstance(content, bytes):
-                        target.write(content)
-                    else:
-                        with content.open("rb") as source:
-                            shutil.copyfileobj(source, target, 1 << 20)
 
 
 def pack(
@@ -108,24 +74,6 @@ def pack(
         parcel.has_package = True
         parcel.files |= package_files()
     return parcel
-
-
-def package_files() -> dict[str, Path | bytes]:
-    """This package as it can be put on Python's path, with what tells its version."""
-    root = Path(__file__).resolve().parents[1]
-    files: dict[str, Path | bytes] = {
-        path.relative_to(root).as_posix(): path
-        for room in ROOMS
-        for path in (root / room).rglob("*")
-        if path.suffix in (".py", ".yaml", ".j2", ".typed") and "deploy" not in path.parts
-    }
-    try:
-        known = version("stylefarm")
-    except PackageNotFoundError:  # a checkout that was never installed
-        known = "0"
-    metadata = f"Metadata-Version: 2.1\nName: stylefarm\nVersion: {known}\n"
-    files[f"stylefarm-{known}.dist-info/METADATA"] = metadata.encode()
-    return files
 
 
 # --- what a job names ------------------------------------------------------------------------------
