@@ -17,7 +17,7 @@ import typer
 from cluster.options import Pool, RetryFailed, Workers
 
 if TYPE_CHECKING:
-    from cluster.tick_run import Command
+    from cluster.schedule.tick_process import Command
 
 STATE = Path("stylefarm") / "schedule"
 """Below the user's folder for what programs keep."""
@@ -128,7 +128,7 @@ def _command(
     address: str | None, pool: str, workers: int | None, retry_failed: bool, shipping: list[str]
 ) -> Command:
     """How jobs are rendered at their ticks. Raises UsageError."""
-    from cluster.tick_run import Command
+    from cluster.schedule.tick_process import Command
     from jobs.errors import UsageError
 
     command = Command(address)
@@ -151,7 +151,7 @@ def _command(
 
 
 def _run(jobs: list[Path], folder: Path, command: Command) -> None:
-    from cluster.clock import Clock
+    from cluster.schedule.service import Clock
 
     def say(text: str) -> None:
         print(f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S} {text}", flush=True)
@@ -163,7 +163,7 @@ def _show_history(folder: Path, jobs: list[Path], as_json: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from cluster.history import History
+    from cluster.schedule.history import History
 
     ticks = [
         tick
@@ -201,7 +201,7 @@ def _show_history(folder: Path, jobs: list[Path], as_json: bool) -> None:
 def _span(begin: str | None, end: str | None) -> str:
     if begin is None or end is None:
         return ""
-    from cluster.history import moment
+    from cluster.schedule.history import moment
 
     return str(max(timedelta(0), moment(end) - moment(begin)))
 
@@ -211,7 +211,7 @@ def _short(moment: str | None) -> str:
 
 
 def _show_next(jobs: list[Path], count: int, as_json: bool) -> None:
-    from cluster.catch_up import upcoming
+    from cluster.schedule.missed import upcoming
     from jobs.jobfile.dated_output import schedule_of, wall_text
     from jobs.jobfile.parse import read_job
 
@@ -227,7 +227,8 @@ def _show_next(jobs: list[Path], count: int, as_json: bool) -> None:
 def _export(
     jobs: list[Path], kind: str, command: Command, image: str | None, to: Path | None
 ) -> None:
-    from cluster import export
+    from cluster.schedule.kubernetes import kubernetes
+    from cluster.schedule.systemd import systemd
     from jobs.errors import UsageError
     from jobs.jobfile.parse import read_job
 
@@ -241,10 +242,7 @@ def _export(
     files: dict[str, str] = {}
     for file in jobs:
         job = read_job(file)
-        if kind == "kubernetes":
-            made = export.kubernetes(job, command, image)
-        else:
-            made = export.systemd(job, command)
+        made = kubernetes(job, command, image) if kind == "kubernetes" else systemd(job, command)
         if twice := files.keys() & made.keys():
             raise UsageError(
                 f"two jobs would be {min(twice)}: give them different names with name:"

@@ -79,9 +79,12 @@ def test_planning_needs_no_torch_and_no_ray(modules):
                 "cluster/submit/jobs_api.py",
             },
         ),
-        ("yaml", {"jobs/jobfile/yaml_source.py", "cluster/export.py"}),  # read; written
-        ("apscheduler", {"cluster/clock.py"}),
-        ("filelock", {"cluster/clock.py"}),
+        (
+            "yaml",
+            {"jobs/jobfile/yaml_source.py", "cluster/schedule/kubernetes.py"},
+        ),  # read; written
+        ("apscheduler", {"cluster/schedule/service.py"}),
+        ("filelock", {"cluster/schedule/service.py"}),
         ("jinja2", {"jobs/report/gallery.py"}),
         ("PIL", {"stylize/pictures/codec.py", "stylize/pictures/inputs.py", "stylize/api.py"}),
         ("tifffile", {"stylize/pictures/sixteen_bit.py"}),

@@ -20,7 +20,7 @@ import psutil
 import pytest
 import yaml
 
-from cluster.history import History, Tick
+from cluster.schedule.history import History, Tick
 from tests.support.farm import ROOT, command, picture, records_of, stylefarm, wait_for, write_job
 
 Start = Callable[..., subprocess.Popen[str]]

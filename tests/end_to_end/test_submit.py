@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from cluster.history import History
+from cluster.schedule.history import History
 from jobs.storage import keys
 from tests.support.farm import command, records_of, stylefarm, wait_for, write_job
 from tests.support.head import ray_head

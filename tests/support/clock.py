@@ -40,7 +40,7 @@ def tick(folder: Path, planned: str, seconds: float, status: int) -> int:
 
 def clock(state: Path, jobs: list[Path], seconds: float, status: int) -> int:
     """The clock itself, as the command starts it."""
-    from cluster.clock import Clock, Command
+    from cluster.schedule.service import Clock, Command
     from jobs.jobfile.job import Job
 
     class Quick(Command):

@@ -7,8 +7,6 @@ have, or refused in a sentence.
 from __future__ import annotations
 
 import math
-import re
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import version
@@ -17,9 +15,9 @@ from typing import Any
 
 import yaml
 
-from cluster.on_calendar import cron_of, on_calendar
+from cluster.schedule.exported import LONGEST_NAME, cron_of, slug
+from cluster.schedule.tick_process import Command
 from cluster.submit.pack import pack
-from cluster.tick_run import STOP_SECONDS, Command
 from jobs.errors import UsageError
 from jobs.jobfile.dated_output import schedule_of
 from jobs.jobfile.job import Job
@@ -30,9 +28,6 @@ HEAD = "http://stylefarm-head-svc:8265"
 SECRET, SECRET_KEY = "stylefarm", "auth_token"
 """Where KubeRay keeps that cluster's token."""
 
-LONGEST_NAME = 52
-"""Of a CronJob: its Jobs get eleven characters more, of the 63 that there may be."""
-
 
 def kubernetes(job: Job, command: Command, image: str | None = None) -> dict[str, str]:
     """The CronJob that submits a job, by file name.
@@ -42,7 +37,7 @@ def kubernetes(job: Job, command: Command, image: str | None = None) -> dict[str
     schedule = schedule_of(job)
     # The pod has the job file alone.
     pack(job)
-    name = _slug(job.spec.name, LONGEST_NAME)
+    name = slug(job.spec.name, LONGEST_NAME)
     cron, zone = cron_of(schedule)
     if command.address is None:
         command = replace(command, address=HEAD)
@@ -143,125 +138,3 @@ def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 
 
 _Dumper.add_representer(str, _text)
-
-
-def systemd(job: Job, command: Command) -> dict[str, str]:
-    """The units that render a job, by file name. Raises UsageError for what systemd cannot say."""
-    schedule = schedule_of(job)
-    cron, zone = cron_of(schedule)
-    name = f"stylefarm-{_slug(job.spec.name, LONGEST_NAME)}"
-    policy = schedule.concurrency_policy
-    file = str(Path(job.file).absolute())
-    service = f"{name}@.service" if policy == "allow" else f"{name}.service"
-    units = {
-        service: _SERVICE.format(
-            name=_escaped(job.spec.name),
-            folder=_escaped(str(Path(file).parent)),
-            condition=_line([sys.executable, "-m", "cluster.due", file]),
-            command=_line(command.words(job)),
-            stop=math.ceil(job.spec.workers.grace + STOP_SECONDS),
-        )
-    }
-    started = service
-    if policy != "forbid":
-        # A timer does nothing while its unit runs, which is forbid. For the others it starts one that never
-        # runs for long. MANAGERPID is set where it is a user's own systemd.
-        what = f"restart {service}"
-        if policy == "allow":
-            what = f"start {name}@$(date +%s).service"
-        started = f"{name}-start.service"
-        shell = f"exec systemctl ${{MANAGERPID:+--user}} --no-block {what}"
-        units[started] = _STARTER.format(
-            name=_escaped(job.spec.name), command=_line(["/bin/sh", "-c", shell])
-        )
-    units[f"{name}.timer"] = _TIMER.format(
-        name=_escaped(job.spec.name),
-        unit=started,
-        events="\n".join(f"OnCalendar={event}" for event in on_calendar(cron, zone)),
-    )
-    return {
-        unit: _SYSTEMD.format(
-            timer=f"{name}.timer", service=service.replace("@", "@*"), files=" ".join(units)
-        )
-        + text
-        for unit, text in units.items()
-    }
-
-
-_SYSTEMD = """\
-# One of: {files}
-# Put them into ~/.config/systemd/user (or /etc/systemd/system, and leave --user out), then:
-#
-#   systemctl --user daemon-reload && systemctl --user enable --now {timer}
-#   systemctl --user list-timers; journalctl --user -u '{service}'
-"""
-
-_SERVICE = """\
-[Unit]
-Description=Render {name} with stylefarm
-Wants=network-online.target
-After=network-online.target
-
-[Service]
-Type=oneshot
-WorkingDirectory={folder}
-# Keys for S3 and the like, as NAME=value; a file that is not there is none.
-EnvironmentFile=-%h/.config/stylefarm/environment
-# What was missed for longer than starting_deadline is not made up for.
-ExecCondition={condition}
-ExecStart={command}
-# What is painting stores a checkpoint first.
-KillMode=mixed
-TimeoutStopSec={stop}
-# Stopped, and to be gone on with.
-SuccessExitStatus=130
-"""
-
-_STARTER = """\
-[Unit]
-Description=Start rendering {name}
-
-[Service]
-Type=oneshot
-ExecStart={command}
-"""
-
-_TIMER = """\
-[Unit]
-Description=When {name} is rendered
-
-[Timer]
-Unit={unit}
-# What becomes of an hour that the clock skips or shows twice, systemd decides by itself.
-{events}
-AccuracySec=1s
-# What was missed while the machine was off is made up for once.
-Persistent=true
-
-[Install]
-WantedBy=timers.target
-"""
-
-
-def _slug(name: str, longest: int) -> str:
-    """A name as Kubernetes and systemd take it."""
-    return re.sub(r"[^a-z0-9]+", "-", name.lower())[:longest].strip("-") or "job"
-
-
-def _escaped(text: str) -> str:
-    """Text in a unit file, where % begins a specifier."""
-    if "\n" in text or "\r" in text:
-        raise UsageError(f"{text!r} has a line break, which no unit of systemd can hold")
-    return text.replace("%", "%%")
-
-
-def _line(words: Sequence[str]) -> str:
-    """A command line in a unit file: systemd's quotes, which know \\ and $."""
-    return " ".join(_word(word) for word in words)
-
-
-def _word(word: str) -> str:
-    word = _escaped(word).replace("$", "$$")
-    if re.fullmatch(r"[A-Za-z0-9_@%+=:,./$-]+", word):
-        return word
-    return '"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cluster.ticks import next_tick, ticks_between
+from cluster.schedule.ticks import next_tick, ticks_between
 from jobs.spec.schedule import Schedule
 
 UTC = timezone.utc

@@ -1,7 +1,9 @@
 """The clock: renders jobs when their schedules are due, for as long as it is left running.
 
-Each tick is a process of its own (``cluster.tick_run``). APScheduler wakes the clock; what is due then is
-found by ``cluster.catch_up`` from what was accounted for before, which is kept on disk. So nothing is lost
+Each tick is a process of its own (``cluster.schedule.tick_process``). APScheduler wakes the clock; what is
+due then is
+found by ``cluster.schedule.missed`` from what was accounted for before, which is kept on disk. So nothing
+is lost
 however late it is woken, or however it ended.
 """
 
@@ -23,9 +25,9 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
 from filelock import FileLock, Timeout
 
-from cluster.catch_up import Missed, due
-from cluster.history import History, Tick, moment, stamp
-from cluster.tick_run import (
+from cluster.schedule.history import History, Tick, moment, stamp
+from cluster.schedule.missed import Missed, due
+from cluster.schedule.tick_process import (
     INTERRUPTED,
     LET_FINISH,
     STOP,
@@ -35,7 +37,7 @@ from cluster.tick_run import (
     TickRun,
     read_result,
 )
-from cluster.ticks import next_tick
+from cluster.schedule.ticks import next_tick
 from jobs.errors import JobFileError, ObjectNotFoundError, StylefarmError, UsageError
 from jobs.jobfile.dated_output import schedule_of, wall_text
 from jobs.jobfile.job import Job

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from cluster.ticks import next_tick, ticks_between
+from cluster.schedule.ticks import next_tick, ticks_between
 from jobs.spec.schedule import Schedule
 
 

@@ -13,11 +13,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cluster.due import is_due
-from cluster.export import HEAD, kubernetes, systemd
-from cluster.on_calendar import cron_of, on_calendar
-from cluster.tick_run import Command
-from cluster.ticks import next_tick
+from cluster.schedule.exported import cron_of
+from cluster.schedule.is_due import is_due
+from cluster.schedule.kubernetes import HEAD, kubernetes
+from cluster.schedule.systemd import on_calendar, systemd
+from cluster.schedule.tick_process import Command
+from cluster.schedule.ticks import next_tick
 from jobs.cron import parse_cron
 from jobs.errors import JobFileError, UsageError
 from jobs.jobfile.job import Job
@@ -179,7 +180,9 @@ def test_units_carry_every_setting(tmp_path):
     assert service["Service"]["ExecStart"] == (
         f"{sys.executable} -m cluster.cli run {tmp_path}/job.yaml --if-changed"
     )
-    assert service["Service"]["ExecCondition"].endswith(f"-m cluster.due {tmp_path}/job.yaml")
+    assert service["Service"]["ExecCondition"].endswith(
+        f"-m cluster.due {tmp_path}/job.yaml"
+    )
     assert service["Unit"]["Description"] == "Render Hafen: 100%% $HOME with stylefarm"
     assert int(service["Service"]["TimeoutStopSec"]) > job.spec.workers.grace
 

@@ -18,7 +18,7 @@ import psutil
 
 from cluster.events.events import Finished, TaskFailed
 from cluster.events.json_lines import from_json
-from cluster.history import Outcome
+from cluster.schedule.history import Outcome
 from cluster.signals import held_back
 from jobs.jobfile.dated_output import schedule_of
 from jobs.jobfile.job import Job

@@ -8,12 +8,12 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from cluster.catch_up import due, upcoming
 from cluster.events.events import Finished, TaskFailed
 from cluster.events.json_lines import to_json
-from cluster.history import History, Tick
-from cluster.tick_run import Result, read_result
-from cluster.ticks import ticks_between
+from cluster.schedule.history import History, Tick
+from cluster.schedule.missed import due, upcoming
+from cluster.schedule.tick_process import Result, read_result
+from cluster.schedule.ticks import ticks_between
 from jobs.spec.schedule import Schedule
 
 UTC = timezone.utc

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cluster import clock as module
-from cluster.clock import Clock, Command
-from cluster.history import stamp
-from cluster.tick_run import Mark, TickRun, read_result
+from cluster.schedule import service as module
+from cluster.schedule.history import stamp
+from cluster.schedule.service import Clock, Command
+from cluster.schedule.tick_process import Mark, TickRun, read_result
 from jobs.jobfile import dated_output
 from jobs.jobfile.parse import read_job
 from tests.support.farm import write_job

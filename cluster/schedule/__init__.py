@@ -1,0 +1,1 @@
+"""``stylefarm schedule``: jobs on the clock, here or exported."""

@@ -1,0 +1,47 @@
+"""``python -m cluster.due JOB``: whether a tick of a job's schedule is due now, or was within its
+``starting_deadline``. Exit status 0 when it is, 1 when not.
+
+For timers that make up for what was missed, however late: systemd's ``ExecCondition`` asks it first.
+"""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime, timedelta, timezone
+
+from cluster.schedule.ticks import next_tick
+from jobs.errors import StylefarmError
+from jobs.jobfile.dated_output import schedule_of
+from jobs.jobfile.parse import read_job
+from jobs.spec.schedule import Schedule
+
+SLACK = timedelta(seconds=60)
+"""How late a timer is though nothing is wrong."""
+
+
+def is_due(schedule: Schedule, now: datetime) -> bool:
+    """Whether a tick that is not older than the deadline was due by now."""
+    if schedule.starting_deadline is None:
+        return True
+    oldest = now - timedelta(seconds=schedule.starting_deadline) - SLACK
+    return next_tick(schedule, oldest) <= now
+
+
+def main() -> None:
+    """The command."""
+    if len(sys.argv) != 2 or sys.argv[1] in ("-h", "--help"):
+        print(__doc__)
+        sys.exit(0 if len(sys.argv) == 2 else 2)
+    try:
+        due = is_due(schedule_of(read_job(sys.argv[1])), datetime.now(timezone.utc))
+    except StylefarmError as error:
+        print(error, file=sys.stderr)
+        # To systemd 1 to 254 mean "not now"; what is wrong is told by the run itself.
+        sys.exit(0)
+    if not due:
+        print("missed: no tick was due within starting_deadline, so nothing is rendered now")
+    sys.exit(0 if due else 1)
+
+
+if __name__ == "__main__":
+    main()
