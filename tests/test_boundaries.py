@@ -42,7 +42,7 @@ def test_the_contracts_are_kept():
         ),
         ("stylize", "stylize.recipe", "stylize.network.weights"),
         (
-            "cluster.cli",
+            "cluster.cli.app",
             "cluster.plan.plan",
             "cluster.run.run_job",
             "cluster.driver.driver",

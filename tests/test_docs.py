@@ -10,7 +10,7 @@ import pytest
 import typer
 import yaml
 
-from cluster.cli import app
+from cluster.cli.app import app
 from jobs.jobfile.parse import parse_job
 from jobs.spec.job import SECTIONS
 from tests.support.farm import stylefarm

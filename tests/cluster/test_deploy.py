@@ -21,7 +21,7 @@ import typer
 import yaml
 
 from cluster import leave
-from cluster.cli import app
+from cluster.cli.app import app
 from cluster.pools.ray_metrics import COUNTERS, GAUGES, HISTOGRAMS, TAG
 from jobs.jobfile.parse import parse_job
 from tests.support.farm import ROOT, wait_for

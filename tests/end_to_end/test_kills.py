@@ -68,7 +68,7 @@ def test_a_painter_killed_between_checkpoints_paints_the_same_picture(tmp_path: 
 
     often = (
         "import sys, cluster.run.run_job; cluster.run.run_job.CHECKPOINT_SECONDS = 0.0; "
-        "from cluster.cli import main; main(sys.argv[1:])"
+        "from cluster.cli.app import main; main(sys.argv[1:])"
     )
     arguments = [sys.executable, "-c", often, "run", str(job), "--pool", "inline"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}

@@ -259,7 +259,7 @@ echo '{{"Version": 1, "AccessKeyId": "{key}", "SecretAccessKey": "{secret}",
 
 def test_logging_of_botocore_stays_quiet() -> None:
     """At DEBUG it would tell headers with signatures."""
-    from cluster.cli import _log
+    from cluster.cli.app import _log
 
     _log(verbose=True)
     assert logging.getLogger("botocore").level >= logging.WARNING

@@ -180,9 +180,7 @@ def test_units_carry_every_setting(tmp_path):
     assert service["Service"]["ExecStart"] == (
         f"{sys.executable} -m cluster.cli run {tmp_path}/job.yaml --if-changed"
     )
-    assert service["Service"]["ExecCondition"].endswith(
-        f"-m cluster.due {tmp_path}/job.yaml"
-    )
+    assert service["Service"]["ExecCondition"].endswith(f"-m cluster.due {tmp_path}/job.yaml")
     assert service["Unit"]["Description"] == "Render Hafen: 100%% $HOME with stylefarm"
     assert int(service["Service"]["TimeoutStopSec"]) > job.spec.workers.grace
 

@@ -17,8 +17,8 @@ from typing import IO, TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.console import Console
 
-from cluster import remote_cli, schedule_cli
-from cluster.options import (
+from cluster.cli import schedule, submitted
+from cluster.cli.options import (
     AsJson,
     At,
     EndpointUrl,
@@ -420,8 +420,8 @@ def doctor(
     raise typer.Exit(0 if well else EXIT_FAILED)
 
 
-remote_cli.add_to(app)
-schedule_cli.add_to(app)
+submitted.add_to(app)
+schedule.add_to(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -479,7 +479,3 @@ def _with_workers(job: Job, most: int) -> Job:
     fewest = min(job.spec.workers.min, most)
     wanted = job.spec.workers.model_copy(update={"max": most, "min": fewest})
     return replace(job, spec=job.spec.model_copy(update={"workers": wanted}))
-
-
-if __name__ == "__main__":
-    main()

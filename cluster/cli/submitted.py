@@ -1,5 +1,5 @@
 """The commands for jobs that a cluster renders while no terminal stays open: ``submit``, and what comes after
-it. Heavy imports stay inside, as in ``cluster.cli``."""
+it. Heavy imports stay inside, as in ``cluster.cli.app``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from cluster.options import (
+from cluster.cli.options import (
     AsJson,
     At,
     IfChanged,

@@ -1,5 +1,5 @@
 """The command ``schedule``: jobs on the clock, what became of their ticks, and files for others to keep them.
-Heavy imports stay inside, as in ``cluster.cli``."""
+Heavy imports stay inside, as in ``cluster.cli.app``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from cluster.options import Pool, RetryFailed, Workers
+from cluster.cli.options import Pool, RetryFailed, Workers
 
 if TYPE_CHECKING:
     from cluster.schedule.tick_process import Command

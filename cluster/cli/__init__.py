@@ -1,0 +1,1 @@
+"""The command ``stylefarm``, a file a group of commands."""
