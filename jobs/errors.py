@@ -26,6 +26,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import IntEnum
+
+
+class ExitStatus(IntEnum):
+    """How the command ends; the table in ``cluster/cli/README.md`` says what follows from each."""
+
+    DONE = 0
+    FAILED = 1
+    """Some tasks failed, or the job's own limits ended the run."""
+    USAGE = 2
+    """The job file or the command line is wrong."""
+    UNREACHABLE = 3
+    """The storage or the cluster cannot be used."""
+    INTERRUPTED = 130
+    """Ctrl-C, or SIGTERM; the same command resumes."""
 
 
 def printable(text: str) -> str:
@@ -36,7 +51,7 @@ def printable(text: str) -> str:
 class StylefarmError(Exception):
     """Base of all errors that are somebody's news rather than a bug. ``str()`` is the sentence."""
 
-    exit_status = 1
+    exit_status = ExitStatus.FAILED
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +72,7 @@ class Problem:
 class JobFileError(StylefarmError):
     """The job file cannot be used. Carries every problem found, not only the first."""
 
-    exit_status = 2
+    exit_status = ExitStatus.USAGE
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
@@ -67,7 +82,7 @@ class JobFileError(StylefarmError):
 class UsageError(StylefarmError):
     """The command line asks for something that cannot be."""
 
-    exit_status = 2
+    exit_status = ExitStatus.USAGE
 
 
 class InputError(StylefarmError):
@@ -81,7 +96,7 @@ class InputNotFoundError(InputError):
 class StorageError(StylefarmError):
     """The storage does not do what it is asked."""
 
-    exit_status = 3
+    exit_status = ExitStatus.UNREACHABLE
 
 
 class ObjectNotFoundError(StorageError):
@@ -115,4 +130,4 @@ class LeaseLostError(StorageError):
 class ClusterError(StylefarmError):
     """Ray cannot be started, reached, or has no machine that fits."""
 
-    exit_status = 3
+    exit_status = ExitStatus.UNREACHABLE

@@ -18,6 +18,12 @@ ProofSize = Annotated[
         show_default=False,
     ),
 ]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--address", help="A Ray cluster to use, e.g. auto or 10.0.0.1:6379. Default: this machine."
+    ),
+]
 EndpointUrl = Annotated[
     str | None, typer.Option(help="The S3 endpoint, when OUTPUT is s3:// and not on AWS.")
 ]

@@ -3,19 +3,15 @@ it. Heavy imports stay inside, as in ``cluster.cli.app``."""
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import shlex
-import sys
-import time
-from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
+from cluster.cli.cancel import cancel_submission
 from cluster.cli.options import (
     AsJson,
     At,
@@ -31,35 +27,16 @@ from cluster.cli.options import (
     Workers,
     check_proof_options,
 )
+from cluster.cli.target import Address, Name, address_of, find_target, submission_named
+from cluster.cli.terminal import tell
+from jobs.errors import ExitStatus
 
 if TYPE_CHECKING:
     from cluster.submit.jobs_api import Head
     from cluster.submit.status import Standing
-    from cluster.submit.submission import Submission
-    from jobs.jobfile.job import Job
-    from jobs.storage.base import Storage
-
-EXIT_INTERRUPTED = 130
 
 SELECTION = "selection.txt"
 """What a submission's selection is called where the cluster unpacks it."""
-
-CANCEL_LOOK_SECONDS = 1.0
-
-BEGIN_SECONDS = 60.0
-"""How long a run may take from when Ray calls it running to its first sign in the output."""
-
-Name = Annotated[
-    str,
-    typer.Argument(metavar="ID_OR_JOB", help="What submit printed, or the job file itself."),
-]
-Address = Annotated[
-    str | None,
-    typer.Option(
-        help="The cluster's dashboard, e.g. http://head:8265. Default: RAY_API_SERVER_ADDRESS, or "
-        "RAY_ADDRESS where that is http.",
-    ),
-]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -80,9 +57,6 @@ def add_to(app: typer.Typer) -> None:
         epilog="Examples:  stylefarm logs stylefarm-harbour-1a2b3c4d --follow  |  "
         "stylefarm logs job.yaml --json > events.jsonl"
     )(logs)
-    app.command(
-        epilog="Examples:  stylefarm cancel stylefarm-harbour-1a2b3c4d  |  stylefarm cancel job.yaml --now"
-    )(cancel)
 
 
 def submit(
@@ -162,7 +136,7 @@ def submit(
         raise UsageError(
             "--allow-local runs the job file where it is, so nothing is sent: drop one of the two"
         )
-    where = _address(address)
+    where = address_of(address)
     parcel = pack(loaded, inputs=ship_inputs, package=ship_package, in_place=allow_local)
 
     from cluster.submit.hand_over import hand_over
@@ -185,7 +159,7 @@ def submit(
     # Wherever and whenever it begins there, it renders to the output of this moment.
     when = ("--at", moment) if dated_output.is_dated(written) else ()
     if parcel.size > 1_000_000:
-        _tell(f"sending {len(parcel.files)} files, {parcel.size / 1e6:,.1f} MB ...")
+        tell(f"sending {len(parcel.files)} files, {parcel.size / 1e6:,.1f} MB ...")
     rendered = proofs_of(loaded) if proof else loaded
     asked = shlex.join(
         [
@@ -196,7 +170,7 @@ def submit(
     if replace:
         same = proofs_of(written) if proof else written
         for before in forerunners(same, head.submissions()):
-            _cancel_submission(head, before, None, True, False, say=_tell)
+            cancel_submission(head, before, None, True, False, say=tell)
     handed = hand_over(head, rendered, parcel, [*options, *when], asked)
     if not handed.same:
         raise UsageError(
@@ -205,13 +179,13 @@ def submit(
         )
     print(json.dumps({"id": handed.id, "new": handed.new}) if as_json else handed.id, flush=True)
     if handed.new:
-        _tell(f"submitted to {where}")
+        tell(f"submitted to {where}")
     else:
-        _tell("it is there already and has not ended, so it was not submitted again")
+        tell("it is there already and has not ended, so it was not submitted again")
     if follow:
-        _tell("waiting until the cluster begins it ...")
+        tell("waiting until the cluster begins it ...")
         _follow(head, handed.id, Console(stderr=True), as_json)
-    _tell(
+    tell(
         f"  see it:   stylefarm logs {handed.id} --follow\n"
         f"  ask:      stylefarm status {handed.id}\n"
         f"  end it:   stylefarm cancel {handed.id}"
@@ -224,7 +198,7 @@ def list_(address: Address = None, as_json: AsJson = False) -> None:
     from cluster.submit.status import of_all
     from cluster.submit.status_text import to_table
 
-    head = Head(_address(address))
+    head = Head(address_of(address))
     rows = of_all(head, head.submissions())
     if as_json:
         print(json.dumps([row.to_json() for row in rows], ensure_ascii=False))
@@ -245,7 +219,7 @@ def status(name: Name, address: Address = None, as_json: AsJson = False) -> None
     from cluster.submit.status_text import to_text
     from jobs.errors import UsageError
 
-    target = _find(name, address)
+    target = find_target(name, address)
     stands: Standing | None = None
     if target.submission is not None:
         assert target.head is not None
@@ -274,7 +248,7 @@ def logs(
     """
     from cluster.submit.log_view import LogView
 
-    head, found = _submission(name, address)
+    head, found = submission_named(name, address)
     if follow:
         _follow(head, found.id, Console(), as_json)
     view = LogView(Console(), print if as_json else None)
@@ -283,110 +257,6 @@ def logs(
             view(line)
     finally:
         view.close()
-
-
-def cancel(
-    name: Name,
-    address: Address = None,
-    now: Annotated[
-        bool,
-        typer.Option(
-            "--now",
-            help="Stop what is painting, too: it stores a checkpoint, from which it is gone on with.",
-        ),
-    ] = False,
-    no_wait: Annotated[
-        bool, typer.Option("--no-wait", help="Return at once; it ends by itself.")
-    ] = False,
-) -> None:
-    """End a job: what is painting is finished and committed, nothing new is begun. Submit it again to go on.
-
-    Exit status: 0 it has ended (or will), 2 there is no such job, 3 cluster or storage cannot be reached.
-    """
-    from jobs.errors import UsageError
-
-    target = _find(name, address)
-    if target.submission is not None:
-        assert target.head is not None
-        _cancel_submission(target.head, target.submission, target.storage, now, no_wait)
-    elif now:
-        raise UsageError("--now needs the cluster that runs it: say where it is with --address")
-    elif target.storage is not None:
-        _cancel_run(name, target.storage, no_wait)
-
-
-# --- who is meant ----------------------------------------------------------------------------------
-
-
-class _Target:
-    """What a name on the command line means."""
-
-    def __init__(self) -> None:
-        self.job: Job | None = None
-        self.storage: Storage | None = None
-        self.head: Head | None = None
-        self.submission: Submission | None = None
-        self.problem_status = 0
-        """The exit status where the cluster could not be asked, and the output was instead."""
-
-
-def _find(name: str, address: str | None) -> _Target:
-    """The submission, or the job and its output, that a name means. A job file needs no cluster."""
-    from cluster.submit.submission import find_address, id_of
-    from jobs.errors import ClusterError, UsageError
-    from jobs.jobfile.job import open_output
-    from jobs.jobfile.load import load_job
-
-    target = _Target()
-    if not _is_job_file(name):
-        target.head, target.submission = _submission(name, address)
-        return target
-    target.job = load_job(name)
-    target.storage = open_output(target.job)
-    where = find_address(address)
-    if where is not None:
-        from cluster.submit.jobs_api import Head
-
-        try:
-            target.head = Head(where)
-            target.submission = target.head.find(id_of(target.job))
-        except UsageError:
-            _tell(
-                f"the cluster at {where} knows no submission of it; its output is looked at instead"
-            )
-        except ClusterError as error:
-            _tell(f"{str(error).rstrip('.')}. Its output is looked at instead.")
-            target.problem_status = error.exit_status
-    return target
-
-
-def _submission(name: str, address: str | None) -> tuple[Head, Submission]:
-    from cluster.submit.jobs_api import Head
-    from cluster.submit.submission import id_of
-    from jobs.jobfile.load import load_job
-
-    wanted = id_of(load_job(name)) if _is_job_file(name) else name
-    head = Head(_address(address))
-    return head, head.find(wanted)
-
-
-def _is_job_file(name: str) -> bool:
-    return Path(name).suffix in (".yaml", ".yml") or Path(name).is_file()
-
-
-def _address(given: str | None) -> str:
-    from cluster.submit.submission import find_address
-    from jobs.errors import UsageError
-
-    found = find_address(given)
-    if found is None:
-        raise UsageError(
-            "say where the cluster is: --address http://head:8265, or set RAY_API_SERVER_ADDRESS"
-        )
-    return found
-
-
-# --- following and ending --------------------------------------------------------------------------
 
 
 def _follow(head: Head, submission: str, console: Console, as_json: bool = False) -> None:
@@ -402,124 +272,13 @@ def _follow(head: Head, submission: str, console: Console, as_json: bool = False
         found = head.follow(submission, view)
     except KeyboardInterrupt:
         view.close()
-        _tell(
+        tell(
             f"the job goes on; see it with stylefarm logs {submission} --follow, end it with "
             f"stylefarm cancel {submission}"
         )
-        raise typer.Exit(EXIT_INTERRUPTED) from None
+        raise typer.Exit(ExitStatus.INTERRUPTED) from None
     finally:
         view.close()
     if found.state == "failed" and found.exit_code in (None, NO_SUCH_COMMAND):
-        _tell(why(found, (), None))
+        tell(why(found, (), None))
     raise typer.Exit(found.exit_status)
-
-
-def _cancel_submission(
-    head: Head,
-    found: Submission,
-    storage: Storage | None,
-    now: bool,
-    no_wait: bool,
-    say: Callable[[str], None] = print,
-) -> None:
-    from cluster.events.live import ask_to_end, read_live, take_back
-    from jobs.errors import StorageError
-    from jobs.storage.open import open_storage
-
-    if not found.alive:
-        say(f"{found.id} has ended already: {found.state}")
-        return
-    if now or found.state == "pending":
-        head.stop(found.id)
-        _tell(
-            f"{found.id} stops: what is painting stores a checkpoint"
-            if found.state == "running"
-            else f"{found.id} had not begun, and will not"
-        )
-    else:
-        try:
-            storage = storage or open_storage(found.output, found.storage)
-            _see_it_begin(head, found, storage)
-            ask_to_end(storage, submission=found.id)
-        except StorageError as error:
-            raise type(error)(
-                f"{error} It is by its output that a run is asked to end; --now has the cluster stop it."
-            ) from error
-        _tell(
-            f"{found.id} ends as soon as what is painting is finished and committed; --now stops it at once, "
-            "and keeps checkpoints"
-        )
-    if no_wait:
-        return
-
-    def has_ended() -> bool:
-        return not any(s.id == found.id and s.alive for s in head.submissions())
-
-    def painting() -> str:
-        live = None
-        with contextlib.suppress(StorageError):
-            live = None if storage is None else read_live(storage)
-        heard = live is not None and live.submission == found.id and live.state == "stopping"
-        return "finishing what is painting" if heard else "waiting until the run hears it"
-
-    _wait(has_ended, painting)
-    with contextlib.suppress(StorageError):
-        if storage is not None and not now:
-            take_back(storage)
-    say(f"{found.id} has ended; submit it again to go on")
-
-
-def _see_it_begin(head: Head, found: Submission, storage: Storage) -> None:
-    """Wait until there is a sign of a run in the output. Where there comes none, it is another place here
-    than on the cluster, and asking there would be in vain."""
-    from jobs.errors import UsageError
-    from jobs.storage import keys
-
-    until = time.monotonic() + BEGIN_SECONDS
-    while storage.stat(keys.LEASE) is None and head.find(found.id).alive:
-        if time.monotonic() > until:
-            raise UsageError(
-                f"{storage.url} shows no sign of the run, so it is not the same place here as on the "
-                "cluster; --now has the cluster stop it"
-            )
-        time.sleep(CANCEL_LOOK_SECONDS)
-
-
-def _cancel_run(name: str, storage: Storage, no_wait: bool) -> None:
-    """End whatever run works on an output, submitted or not."""
-    from cluster.events.live import QUIET_SECONDS, ask_to_end, read_live
-
-    live = read_live(storage)
-    if live is None or live.state == "ended" or time.time() - live.updated > QUIET_SECONDS:
-        print(f"no run works on {storage.url}")
-        return
-    run = live.run
-    ask_to_end(storage, run=run)
-    _tell("the run ends as soon as what is painting is finished and committed")
-    if no_wait:
-        return
-
-    def has_ended() -> bool:
-        found = read_live(storage)
-        if found is None or found.run != run or found.state == "ended":
-            return True
-        return time.time() - found.updated > QUIET_SECONDS
-
-    _wait(has_ended, lambda: "finishing what is painting")
-    print(f"the run has ended; {name} can be run or submitted again to go on")
-
-
-def _wait(has_ended: Callable[[], bool], what: Callable[[], str]) -> None:
-    """Until it has ended, with what goes on meanwhile."""
-    try:
-        with Console(stderr=True).status(what()) as shown:
-            while not has_ended():
-                time.sleep(CANCEL_LOOK_SECONDS)
-                shown.update(what())
-    except KeyboardInterrupt:
-        _tell("it goes on ending")
-        raise typer.Exit(EXIT_INTERRUPTED) from None
-
-
-def _tell(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)

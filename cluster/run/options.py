@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from cluster.driver.driver import Counts
+from jobs.errors import ExitStatus
 from jobs.storage.base import Storage
 
 PAINTER = "cluster.worker.renderer:Painter"
@@ -46,11 +47,11 @@ class RunResult:
     storage: Storage
 
     @property
-    def exit_status(self) -> int:
+    def exit_status(self) -> ExitStatus:
         """0 all done (or as much as --limit asked for), 1 some tasks failed or a limit of the job's ended
         the run, 130 interrupted."""
         if self.counts.reason in ("interrupted", "preempted"):
-            return 130
+            return ExitStatus.INTERRUPTED
         if self.counts.reason in ("max_failures", "max_gpu_hours"):
-            return 1
-        return 1 if self.counts.failed or self.failed_before else 0
+            return ExitStatus.FAILED
+        return ExitStatus.FAILED if self.counts.failed or self.failed_before else ExitStatus.DONE

@@ -28,7 +28,6 @@ from filelock import FileLock, Timeout
 from cluster.schedule.history import History, Tick, moment, stamp
 from cluster.schedule.missed import Missed, due
 from cluster.schedule.tick_process import (
-    INTERRUPTED,
     LET_FINISH,
     STOP,
     STOP_SECONDS,
@@ -38,7 +37,7 @@ from cluster.schedule.tick_process import (
     read_result,
 )
 from cluster.schedule.ticks import next_tick
-from jobs.errors import JobFileError, ObjectNotFoundError, StylefarmError, UsageError
+from jobs.errors import ExitStatus, JobFileError, ObjectNotFoundError, StylefarmError, UsageError
 from jobs.jobfile.dated_output import schedule_of, wall_text
 from jobs.jobfile.job import Job
 from jobs.jobfile.parse import read_job
@@ -372,7 +371,7 @@ class Clock:
             time.sleep(0.1)
         for thread in self._watchers:
             thread.join(5)
-        return INTERRUPTED if first == LET_FINISH else 0
+        return ExitStatus.INTERRUPTED if first == LET_FINISH else 0
 
     def _is_beginning(self) -> bool:
         """Whether a tick is on its way to a run, or there is one by now. Once it is not, none will be: who

@@ -20,10 +20,9 @@ from cluster.events.events import Finished, TaskFailed
 from cluster.events.json_lines import from_json
 from cluster.schedule.history import Outcome
 from cluster.signals import held_back
+from jobs.errors import ExitStatus
 from jobs.jobfile.dated_output import schedule_of
 from jobs.jobfile.job import Job
-
-INTERRUPTED = 130
 
 LET_FINISH, STOP = signal.SIGINT, signal.SIGTERM
 """What lets a run commit what it paints, and what has it store checkpoints."""
@@ -169,9 +168,9 @@ class TickRun:
             if not result.complete:
                 return "interrupted"
             return "failed" if result.failed else "done"
-        if exit_status == INTERRUPTED and result.complete:
+        if exit_status == ExitStatus.INTERRUPTED and result.complete:
             return "failed" if result.failed else "done"
-        if exit_status == INTERRUPTED or exit_status < 0:
+        if exit_status == ExitStatus.INTERRUPTED or exit_status < 0:
             return "interrupted"
         return "done" if exit_status == 0 else "failed"
 

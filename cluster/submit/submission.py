@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from jobs.errors import ClusterError, UsageError
+from jobs.errors import ClusterError, ExitStatus, UsageError
 from jobs.jobfile import dated_output
 from jobs.jobfile.job import Job
 from jobs.storage.base import StorageOptions, local_path
@@ -25,8 +25,6 @@ ADDRESSES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
 
 LABEL = "stylefarm_"
 """Begins what a submission says of itself in Ray's metadata."""
-
-INTERRUPTED = 130
 
 State = Literal["pending", "running", "succeeded", "failed", "stopped"]
 
@@ -94,7 +92,7 @@ class Submission:
     def exit_status(self) -> int:
         """That of the run; 3 where the cluster lost it or never began it."""
         if self.state == "stopped":
-            return INTERRUPTED
+            return ExitStatus.INTERRUPTED
         if self.exit_code is not None:
             return self.exit_code if 0 <= self.exit_code < 256 else 1
         return 0 if self.state == "succeeded" else ClusterError.exit_status
@@ -110,7 +108,7 @@ def submission_of(details: Any) -> Submission | None:
     if details.submission_id is None or not {"job", "output"} <= said.keys():
         return None
     state = str(details.status).lower()
-    if state == "failed" and details.driver_exit_code == INTERRUPTED:
+    if state == "failed" and details.driver_exit_code == ExitStatus.INTERRUPTED:
         state = "stopped"  # a run that ended because it was asked to
     try:
         storage = StorageOptions.model_validate_json(said.get("storage", "{}"))

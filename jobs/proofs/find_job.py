@@ -19,7 +19,7 @@ from jobs.storage.open import open_storage
 
 def storages_of(output: str, endpoint_url: str | None) -> tuple[Storage, Storage]:
     """The pictures' storage and the proofs', of an output or a job file."""
-    if _is_job_file(output):
+    if is_job_file(output):
         job = load_job(output)
         return open_output(job), open_output(proofs_of(job))
     options = StorageOptions(endpoint_url=endpoint_url)
@@ -30,7 +30,7 @@ def storages_of(output: str, endpoint_url: str | None) -> tuple[Storage, Storage
 def job_of(output: str, endpoint_url: str | None) -> Job:
     """The job of an output: its file is read again, from where it was. Raises UsageError when it is not
     there, or renders to another place by now."""
-    if _is_job_file(output):
+    if is_job_file(output):
         return load_job(output)
     pictures, proofs = storages_of(output, endpoint_url)
     file = next((file for file in map(_file_of, (proofs, pictures)) if file is not None), None)
@@ -59,8 +59,16 @@ def _dated_as(job: Job, url: str) -> Job:
     return replace(job, spec=job.spec.model_copy(update={"output": url}))
 
 
-def _is_job_file(name: str) -> bool:
-    return Path(name).suffix in (".yaml", ".yml") and Path(name).is_file()
+def is_job_file(name: str) -> bool:
+    """Return whether a name on the command line means a job file rather than an output or a submission's id.
+
+    A name that ends in .yaml or .yml means one also where no such file exists, so that a misspelt name is
+    reported as that.
+    """
+    path = Path(name)
+    if "://" in name or path.is_dir():
+        return False
+    return path.is_file() or path.suffix in (".yaml", ".yml")
 
 
 def _file_of(storage: Storage) -> str | None:

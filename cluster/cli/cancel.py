@@ -1,0 +1,181 @@
+"""The command ``cancel``: end a run, by its cluster or through its output."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from cluster.cli.target import Address, Name, find_target
+from cluster.cli.terminal import tell
+from jobs.errors import ExitStatus
+
+if TYPE_CHECKING:
+    from cluster.submit.jobs_api import Head
+    from cluster.submit.submission import Submission
+    from jobs.storage.base import Storage
+
+POLL_SECONDS = 1.0
+"""How often a run that ends is polled."""
+
+
+BEGIN_SECONDS = 60.0
+"""How long a run may take from when Ray calls it running to its first sign in the output."""
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the command."""
+    app.command(
+        epilog="Examples:  stylefarm cancel stylefarm-harbour-1a2b3c4d  |  stylefarm cancel job.yaml --now"
+    )(cancel)
+
+
+def cancel(
+    name: Name,
+    address: Address = None,
+    now: Annotated[
+        bool,
+        typer.Option(
+            "--now",
+            help="Stop what is painting, too: it stores a checkpoint, from which it is gone on with.",
+        ),
+    ] = False,
+    no_wait: Annotated[
+        bool, typer.Option("--no-wait", help="Return at once; it ends by itself.")
+    ] = False,
+) -> None:
+    """End a job: what is painting is finished and committed, nothing new is begun. Submit it again to go on.
+
+    Exit status: 0 it has ended (or will), 2 there is no such job, 3 cluster or storage cannot be reached.
+    """
+    from jobs.errors import UsageError
+
+    target = find_target(name, address)
+    if target.submission is not None:
+        assert target.head is not None
+        cancel_submission(target.head, target.submission, target.storage, now, no_wait)
+    elif now:
+        raise UsageError("--now needs the cluster that runs it: say where it is with --address")
+    elif target.storage is not None:
+        _cancel_run(name, target.storage, no_wait)
+
+
+def cancel_submission(
+    head: Head,
+    found: Submission,
+    storage: Storage | None,
+    now: bool,
+    no_wait: bool,
+    say: Callable[[str], None] = print,
+) -> None:
+    """End a submission: through its output, or by the cluster where ``now`` or where it has not begun.
+
+    Args:
+        head: The cluster's head.
+        found: The submission to end.
+        storage: Its output; None opens the one that the submission names.
+        now: Stop what is painting, too; it stores a checkpoint.
+        no_wait: Return without waiting for the end.
+        say: Takes the sentences that are the command's result.
+    """
+    from cluster.events.live import ask_to_end, read_live, take_back
+    from jobs.errors import StorageError
+    from jobs.storage.open import open_storage
+
+    if not found.alive:
+        say(f"{found.id} has ended already: {found.state}")
+        return
+    if now or found.state == "pending":
+        head.stop(found.id)
+        tell(
+            f"{found.id} stops: what is painting stores a checkpoint"
+            if found.state == "running"
+            else f"{found.id} had not begun, and will not"
+        )
+    else:
+        try:
+            storage = storage or open_storage(found.output, found.storage)
+            _see_it_begin(head, found, storage)
+            ask_to_end(storage, submission=found.id)
+        except StorageError as error:
+            raise type(error)(
+                f"{error} It is by its output that a run is asked to end; --now has the cluster stop it."
+            ) from error
+        tell(
+            f"{found.id} ends as soon as what is painting is finished and committed; --now stops it at once, "
+            "and keeps checkpoints"
+        )
+    if no_wait:
+        return
+
+    def has_ended() -> bool:
+        return not any(s.id == found.id and s.alive for s in head.submissions())
+
+    def painting() -> str:
+        live = None
+        with contextlib.suppress(StorageError):
+            live = None if storage is None else read_live(storage)
+        heard = live is not None and live.submission == found.id and live.state == "stopping"
+        return "finishing what is painting" if heard else "waiting until the run hears it"
+
+    _wait(has_ended, painting)
+    with contextlib.suppress(StorageError):
+        if storage is not None and not now:
+            take_back(storage)
+    say(f"{found.id} has ended; submit it again to go on")
+
+
+def _see_it_begin(head: Head, found: Submission, storage: Storage) -> None:
+    """Wait until there is a sign of a run in the output. Where there comes none, it is another place here
+    than on the cluster, and asking there would be in vain."""
+    from jobs.errors import UsageError
+    from jobs.storage import keys
+
+    until = time.monotonic() + BEGIN_SECONDS
+    while storage.stat(keys.LEASE) is None and head.find(found.id).alive:
+        if time.monotonic() > until:
+            raise UsageError(
+                f"{storage.url} shows no sign of the run, so it is not the same place here as on the "
+                "cluster; --now has the cluster stop it"
+            )
+        time.sleep(POLL_SECONDS)
+
+
+def _cancel_run(name: str, storage: Storage, no_wait: bool) -> None:
+    """End whatever run works on an output, submitted or not."""
+    from cluster.events.live import QUIET_SECONDS, ask_to_end, read_live
+
+    live = read_live(storage)
+    if live is None or live.state == "ended" or time.time() - live.updated > QUIET_SECONDS:
+        print(f"no run works on {storage.url}")
+        return
+    run = live.run
+    ask_to_end(storage, run=run)
+    tell("the run ends as soon as what is painting is finished and committed")
+    if no_wait:
+        return
+
+    def has_ended() -> bool:
+        found = read_live(storage)
+        if found is None or found.run != run or found.state == "ended":
+            return True
+        return time.time() - found.updated > QUIET_SECONDS
+
+    _wait(has_ended, lambda: "finishing what is painting")
+    print(f"the run has ended; {name} can be run or submitted again to go on")
+
+
+def _wait(has_ended: Callable[[], bool], what: Callable[[], str]) -> None:
+    """Until it has ended, with what goes on meanwhile."""
+    try:
+        with Console(stderr=True).status(what()) as shown:
+            while not has_ended():
+                time.sleep(POLL_SECONDS)
+                shown.update(what())
+    except KeyboardInterrupt:
+        tell("it goes on ending")
+        raise typer.Exit(ExitStatus.INTERRUPTED) from None

@@ -1,0 +1,189 @@
+"""Commands that render nothing: ``init``, ``plan``, ``report``, ``schema`` and ``doctor``."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from cluster.cli.options import (
+    AsJson,
+    EndpointUrl,
+    JobPath,
+    ProofSize,
+    RayAddress,
+)
+from cluster.cli.terminal import tell
+from jobs.errors import ExitStatus
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register these commands."""
+    app.command(
+        epilog="Example:  stylefarm init harbour && stylefarm run harbour/job.yaml",
+    )(init)
+    app.command(
+        epilog="Examples:  stylefarm plan job.yaml  |  "
+        "stylefarm plan job.yaml --pilot --gpus 8 --price-per-gpu-hour 2.10"
+    )(plan)
+    app.command(
+        epilog="Examples:  stylefarm report out  |  stylefarm report s3://renders/harbour --json"
+    )(report)
+    app.command(epilog="Example:  stylefarm schema > job.schema.json")(schema)
+    app.command(epilog="Examples:  stylefarm doctor  |  stylefarm doctor job.yaml")(doctor)
+
+
+def init(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder to make.")],
+    photo: Annotated[
+        list[Path] | None,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            help="A photo to copy in; repeat for more. Default: samples.",
+        ),
+    ] = None,
+) -> None:
+    """Write a starter job with pictures: a job file, photos, and paintings to borrow from."""
+    from jobs.examples.starter import write_starter
+
+    print("drawing three paintings ...", flush=True)
+    job_file = write_starter(folder, photo or ())
+    print(f"{job_file} is ready. Render it:  stylefarm run {job_file}")
+
+
+def plan(
+    job: JobPath,
+    pilot: Annotated[
+        bool, typer.Option("--pilot", help="Make a few steps of each kind here, to tell the time.")
+    ] = False,
+    gpus: Annotated[int, typer.Option(min=1, help="For how many workers to tell it.")] = 1,
+    price: Annotated[
+        float | None,
+        typer.Option("--price-per-gpu-hour", min=0.0, help="What a GPU costs, to tell the cost."),
+    ] = None,
+    card: Annotated[
+        float | None,
+        typer.Option("--card-gb", min=0.1, help="A GPU's memory, to tell what will not fit."),
+    ] = None,
+    proof_size: ProofSize = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what would be rendered, and what it takes: memory, time and cost, of the pictures and of their
+    proofs (run --proof). Writes nothing, and renders nothing but a pilot's few steps."""
+    from cluster.open_job import open_agenda
+    from cluster.plan.plan import Price, make_ladder, missing_pictures
+    from cluster.plan.plan_text import to_text
+    from jobs.errors import UsageError
+    from jobs.jobfile.load import load_job
+
+    if price is not None and not math.isfinite(price):
+        raise UsageError(f"--price-per-gpu-hour {price} is no price")
+    loaded = load_job(job)
+    wanted = Price(gpus, price, None if card is None else int(card * 1e9))
+    pilots = None
+    if pilot:
+        from cluster.plan.pilot import Pilots
+
+        pilots = Pilots(loaded)
+    agenda = open_agenda(loaded)
+    try:
+        made, proofs = make_ladder(agenda, wanted, pilots, proof_size)
+        missing = missing_pictures(agenda)
+    finally:
+        agenda.close()
+    if as_json:
+        told = {**made.to_json(), "proofs": proofs.to_json(), "missing": missing}
+        print(json.dumps(told, ensure_ascii=False))
+    else:
+        print(to_text(made, missing, proofs))
+
+
+def report(
+    output: Annotated[
+        str, typer.Argument(metavar="OUTPUT", help="A job's output, or its job file.")
+    ],
+    endpoint_url: EndpointUrl = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Read every picture and compare its digest.")
+    ] = False,
+    gallery: Annotated[bool, typer.Option(help="Whether to write the gallery.")] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Sum up what is in an output: how many are done, what failed and why, what is missing or damaged; the
+    proofs likewise. And write its gallery, index.html, to look at the pictures and to choose among proofs."""
+    from jobs.errors import StorageError, UsageError
+    from jobs.proofs.find_job import storages_of
+    from jobs.records.commit import Records
+    from jobs.records.verify import find_damaged, find_missing
+    from jobs.report.gallery import write_gallery
+    from jobs.report.summary import Summary, summarise
+    from jobs.storage import keys
+
+    storage, proofs = storages_of(output, endpoint_url)
+    find = find_damaged if verify else find_missing
+    found: list[Summary | None] = []
+    for place in (storage, proofs):
+        records = Records(place)
+        summary = summarise(place.url, records.entries(), find(place, records.entries()))
+        begun = summary.done or summary.failed or place.stat(keys.JOB) is not None
+        found.append(summary if begun else None)
+    if not any(found):
+        raise UsageError(f"nothing has been rendered to {storage.url}: it has no {keys.JOB}")
+    page = None
+    if gallery:
+        try:
+            page = f"{storage.url.rstrip('/')}/{write_gallery(storage, proofs)}"
+        except StorageError as error:
+            # Who may read an output need not be who may write to it.
+            tell(f"the gallery is not written: {error}")
+    if as_json:
+        pictures, small = found
+        told = (pictures or Summary(storage.url)).to_json()
+        told |= {"proofs": small.to_json()} if small else {}
+        print(json.dumps({**told, "gallery": page}, ensure_ascii=False))
+    else:
+        print("\n".join(summary.to_text() for summary in found if summary))
+        if page is not None:
+            print(f"gallery: {page}")
+    broken = any(s.failed or s.missing or s.damaged for s in found if s)
+    raise typer.Exit(ExitStatus.FAILED if broken else 0)
+
+
+def schema() -> None:
+    """Print the JSON Schema of a job file, with which editors complete and check it."""
+    from jobs.spec.json_schema import json_schema
+
+    print(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+
+
+def doctor(
+    job: Annotated[
+        Path | None,
+        typer.Argument(metavar="JOB", help="Also check this job's output and weights."),
+    ] = None,
+    address: RayAddress = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check GPU, weights, storage and Ray, and say what to do about what is wrong."""
+    from dataclasses import asdict
+
+    from cluster.plan.doctor import examine
+    from jobs.jobfile.load import load_job
+
+    loaded = load_job(job) if job else None
+    well = True
+    console = Console()
+    for check in examine(loaded, address):
+        well = well and check.ok
+        if as_json:
+            print(json.dumps(asdict(check)), flush=True)
+        else:
+            mark = "[green]ok  [/]" if check.ok else "[red]FAIL[/]"
+            console.print(f"{mark} {check.name}: ", end="")
+            console.print(check.text, markup=False, highlight=False, soft_wrap=True)
+    raise typer.Exit(0 if well else ExitStatus.FAILED)

@@ -1,0 +1,228 @@
+"""Commands that render on this machine, or on a cluster that it is part of: ``run`` and ``promote``."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+from rich.console import Console
+
+from cluster.cli.options import (
+    At,
+    EndpointUrl,
+    Events,
+    IfChanged,
+    JobPath,
+    Limit,
+    Overwrite,
+    Pool,
+    Proof,
+    ProofSize,
+    Quiet,
+    RayAddress,
+    RetryFailed,
+    Select,
+    Verify,
+    Workers,
+    check_proof_options,
+)
+from cluster.cli.terminal import own_stdout, set_up_logging, tell
+from jobs.errors import ExitStatus
+
+if TYPE_CHECKING:
+    from cluster.events.events import Event
+    from cluster.run.options import RunOptions
+    from jobs.jobfile.job import Job
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register these commands."""
+    app.command(
+        epilog="Examples:  stylefarm run job.yaml  |  stylefarm run job.yaml --address auto --limit 10  |  "
+        "stylefarm run job.yaml --proof  |  stylefarm run job.yaml --json > events.jsonl"
+    )(run)
+    app.command(
+        epilog="Examples:  stylefarm promote out --select all  |  "
+        "stylefarm promote job.yaml --select selection.txt  |  "
+        "stylefarm promote out --select 0123456789abcdef,fedcba9876543210"
+    )(promote)
+
+
+def run(
+    job: JobPath,
+    address: RayAddress = None,
+    pool: Pool = "ray",
+    workers: Workers = None,
+    proof: Proof = False,
+    proof_size: ProofSize = None,
+    select: Select = None,
+    overwrite: Overwrite = False,
+    retry_failed: RetryFailed = False,
+    verify: Verify = False,
+    if_changed: IfChanged = False,
+    limit: Limit = None,
+    at: At = None,
+    as_json: Events = False,
+    brief: Annotated[
+        bool,
+        typer.Option(
+            "--brief",
+            help="With --json: the totals now and then instead of every worker's progress, and nothing else "
+            "but errors; for logs that are kept.",
+        ),
+    ] = False,
+    quiet: Quiet = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what happens.")] = False,
+    log_format: Annotated[
+        Literal["text", "json"],
+        typer.Option(help="Of --verbose: text, or one JSON object a line."),
+    ] = "text",
+) -> None:
+    """Render a job; what is done already stays. Ctrl-C once lets running tasks finish.
+
+    Exit status: 0 all done, 1 some tasks failed, 2 the job file or command line is wrong,
+    3 storage or cluster unreachable, 130 interrupted. SIGTERM, which says that the machine is taken away, has
+    what is painting store a checkpoint and ends with 130, too.
+    """
+    from cluster.run.options import RunOptions
+    from jobs.errors import UsageError
+    from jobs.jobfile.load import load_job
+
+    if brief and not as_json:
+        raise UsageError("--brief is for --json, which is not given")
+    check_proof_options(proof, proof_size, select)
+    options = RunOptions(
+        pool,
+        address,
+        overwrite,
+        retry_failed,
+        verify,
+        limit,
+        proof,
+        proof_size,
+        select,
+        if_changed=if_changed,
+    )
+    talk = _Talk(as_json, brief, quiet, verbose, log_format)
+    _render(load_job(job, at), workers, options, talk)
+
+
+def promote(
+    output: Annotated[
+        str, typer.Argument(metavar="OUTPUT", help="The output of a job, or its job file.")
+    ],
+    select: Annotated[
+        str,
+        typer.Option(
+            metavar="IDS|FILE|all",
+            help="What to render: ids, or names of proofs, with commas between; a file with one in each "
+            "line, as the gallery saves it; or all, whose proof is done.",
+        ),
+    ],
+    endpoint_url: EndpointUrl = None,
+    address: RayAddress = None,
+    pool: Pool = "ray",
+    workers: Workers = None,
+    limit: Limit = None,
+    retry_failed: RetryFailed = False,
+    as_json: Events = False,
+    quiet: Quiet = False,
+) -> None:
+    """Render the chosen ones among the proofs at full size. Exit status as with run."""
+    from cluster.run.options import RunOptions
+    from jobs.proofs.find_job import job_of
+
+    options = RunOptions(pool, address, retry_failed=retry_failed, limit=limit, select=select)
+    _render(job_of(output, endpoint_url), workers, options, _Talk(as_json, quiet=quiet))
+
+
+@dataclass(frozen=True)
+class _Talk:
+    """How a run is told of."""
+
+    as_json: bool
+    brief: bool = False
+    quiet: bool = False
+    verbose: bool = False
+    log_format: Literal["text", "json"] = "text"
+
+
+def _render(loaded: Job, workers: int | None, options: RunOptions, talk: _Talk) -> None:
+    """Run a job, tell of it, and end with its status."""
+    from cluster.events.console import ConsoleView
+    from cluster.events.events import Beat, Live
+    from cluster.events.json_lines import to_json
+    from cluster.events.logs import log_event
+    from cluster.run.run_job import run_job
+    from cluster.signals import Interrupts
+
+    set_up_logging(talk.verbose, talk.log_format)
+    if workers is not None:
+        loaded = _with_workers(loaded, workers)
+    as_log = talk.verbose and talk.log_format == "json"
+    view = ConsoleView(
+        Console(stderr=True), quiet=talk.quiet or as_log, overwrite=options.overwrite
+    )
+
+    unprinted = Beat if talk.brief else Live
+
+    def listen(event: Event) -> None:
+        if not talk.brief:
+            view(event)
+        if as_log:  # as text, they are shown already
+            log_event(event)
+        if talk.as_json and not isinstance(event, unprinted):
+            # Who keeps a log reads it in whatever encoding his machine has.
+            print(to_json(event, ensure_ascii=talk.brief), file=out, flush=True)
+
+    def on_start() -> None:
+        where = options.address or os.environ.get("RAY_ADDRESS")
+        if options.pool == "ray" and not talk.brief:
+            view.starting(f"joining Ray at {where} ..." if where else "starting Ray here ...")
+
+    with own_stdout() as out, Interrupts() as interrupts:
+        try:
+            result = run_job(
+                loaded,
+                options,
+                listen,
+                asked=interrupts.what,
+                on_start=on_start,
+                on_connected=interrupts.install,
+            )
+        except KeyboardInterrupt:
+            view.close()
+            tell("stopped; what was committed stays, and the same command goes on from there")
+            out.flush()
+            # Not an ordinary exit, which would wait for the threads that are painting.
+            os._exit(ExitStatus.INTERRUPTED)
+        finally:
+            view.close()
+    if not (talk.quiet or talk.as_json) and result.counts.done:
+        _point_to(loaded, options, result.storage.url.rstrip("/"))
+    raise typer.Exit(result.exit_status)
+
+
+def _point_to(job: Job, options: RunOptions, url: str) -> None:
+    """Say where the pictures are, and what one does with them."""
+    from jobs.storage import keys
+
+    file = shlex.quote(job.file)
+    print(f"pictures: {url}/{keys.IMAGES}")
+    if not options.proof:
+        print(f"gallery:  {url}/{keys.INDEX}")
+        print(f"more:     stylefarm report {file}")
+    else:
+        print(f"gallery:  {url.removesuffix(f'/{keys.PROOFS}')}/{keys.INDEX}")
+        print(f"choose:   stylefarm promote {file} --select IDS|FILE|all")
+
+
+def _with_workers(job: Job, most: int) -> Job:
+    from dataclasses import replace
+
+    fewest = min(job.spec.workers.min, most)
+    wanted = job.spec.workers.model_copy(update={"max": most, "min": fewest})
+    return replace(job, spec=job.spec.model_copy(update={"workers": wanted}))
