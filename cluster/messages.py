@@ -1,7 +1,8 @@
-"""What travels between the driver and its workers: frozen, plain, and never a pixel."""
+"""Messages between the driver and its workers: frozen, plain, and never a pixel."""
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import Literal
 
@@ -29,125 +30,176 @@ FailureKind = Literal[
 ]
 """Why an attempt ended without a picture.
 
-picture: the pictures or the recipe cannot be used; poison: it kills the process that paints it; fetch: an
-input did not arrive; storage: the output (or the S3 that inputs come from) has troubles; full: the output
-has no room left; weights: the network cannot be loaded; memory: it does not fit the device; worker: the
-process died; stalled: it gave no sign of life and was killed; unavailable: it could not be reached;
-preempted: its machine is being taken away; recalled: it had not begun, and another worker was free;
-stopped: the run was asked to end; bug: an error nobody foresaw.
+- picture: the pictures or the recipe cannot be used.
+- poison: the picture kills the process that paints it.
+- fetch: an input did not arrive.
+- storage: the output, or the S3 bucket of an input, does not respond.
+- full: the output has no space left.
+- weights: the network cannot be loaded.
+- memory: the render does not fit into the device's memory.
+- worker: the worker's process died.
+- stalled: the worker gave no sign of life and was killed.
+- unavailable: the worker could not be reached.
+- preempted: the worker's machine is being taken away.
+- recalled: the attempt had not started, and another worker was idle.
+- stopped: the run was asked to end.
+- bug: an unexpected error.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerSetup:
-    """What every worker of a job needs to know, once."""
+    """The settings that all workers of a job share."""
 
     output: str
+    """The URL of the output's storage."""
     storage: StorageOptions
     base: str
-    """The job file's folder, which relative paths are relative to."""
+    """The job file's folder, to which relative paths are relative."""
     inputs: InputOptions
     image: ImageOptions
     losses_every: int
+    """The interval between rows of a loss log, in steps."""
     renderer: str
     """``module:Class`` of a ``cluster.worker.renderer.Renderer``."""
     threads: int | None = None
-    """CPU threads of the device; None leaves the libraries' defaults."""
+    """CPU threads per device; None leaves the libraries' defaults."""
     checkpoint_seconds: float = 30.0
-    """At least so long between two checkpoints of a render."""
+    """The shortest time between two checkpoints of a render, in seconds."""
     grace_seconds: float = 20.0
-    """How long a worker whose machine is taken away paints on to its next checkpoint."""
+    """The longest time that a preempted worker paints on to its next checkpoint, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceInfo:
-    """What a worker renders on."""
+    """The device that a worker renders on."""
 
     name: str
-    """Such as "NVIDIA H100 80GB HBM3" or "cpu"."""
+    """The device's name, such as "NVIDIA H100 80GB HBM3" or "cpu"."""
     memory_bytes: int | None = None
-    """Of the whole device; None where it is not told."""
+    """The memory of the whole device; None where it is unknown."""
     driver: str | None = None
-    """The version of its driver."""
+    """The version of the device's driver."""
 
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """One attempt, as a worker is asked to make it."""
+    """A request to a worker for one attempt at a task."""
 
     task: Task
-    attempt: str
-    """Its id."""
-    apart: bool = False
-    """In a process of its own, because the last worker that painted it died."""
+    attempt_id: str
+    """The attempt's id, unique within a run."""
+    isolated: bool = False
+    """Whether to paint in a process of its own, because the last worker that painted the task died."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why an attempt failed, in a sentence."""
+    """The reason for which an attempt failed."""
 
     kind: FailureKind
     message: str
+    """One sentence."""
     kept: OutputRecord | None = None
     """The last good picture, where there is one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How an attempt ended: a record that only lacks earlier attempts, or a failure."""
+    """How an attempt ended: with a record that lacks only earlier attempts, or with a failure."""
 
-    attempt: AttemptRecord
+    attempt_record: AttemptRecord
     record: TaskRecord | None = None
     failure: Failure | None = None
     checkpoint: bool = False
-    """Whether the output has a checkpoint of it, which goes when the task is committed."""
+    """Whether the output has a checkpoint of the task, to be deleted when the task is committed."""
+
+
+def attempt_record(
+    attempt_id: str,
+    *,
+    worker: str,
+    host: str,
+    device: DeviceInfo,
+    started: float,
+    error: str | None = None,
+) -> AttemptRecord:
+    """Return the record of an attempt that ends now.
+
+    Args:
+        attempt_id: The attempt's id.
+        worker: The worker's name.
+        host: The name of the worker's host.
+        device: The worker's device.
+        started: When the attempt started, in seconds since the epoch.
+        error: The reason of a failure.
+    """
+    return AttemptRecord(
+        id=attempt_id,
+        worker=worker,
+        node=host,
+        device=device.name,
+        memory_bytes=device.memory_bytes,
+        driver=device.driver,
+        started=started,
+        seconds=round(time.time() - started, 3),
+        error=error,
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where one attempt stands that is painting."""
+    """How far an attempt is that is painting."""
 
     task_id: str
-    attempt: str
+    attempt_id: str
     worker: str
+    """The worker's name."""
     scale: int
+    """The longest side at which the picture is painted, in pixels."""
     step: int
+    """Steps made, including those before a checkpoint."""
     steps: int
+    """Steps of the whole render."""
     work: int
-    """``Recipe.work_at`` this step."""
+    """``Recipe.work_at(step)``."""
     total: float
+    """The total loss after ``step`` steps; NaN before the first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a worker says of itself when asked."""
+    """A worker's answer to the pool's poll."""
 
     painting: tuple[Progress, ...]
     busy_seconds: float
-    """For how long its devices have been held, all together, since it came up."""
+    """Device seconds held since the worker started, over all its devices."""
     quiet_seconds: float
-    """The longest for which an attempt that does something has given no sign of it."""
-    leaving: bool
-    """Whether it was told that its machine is taken away."""
+    """The longest time for which an active attempt has given no sign of life, in seconds."""
+    preempted: bool
+    """Whether the worker knows that its machine is being taken away."""
 
 
 @dataclass(frozen=True, slots=True)
-class StationState:
-    """What a worker was like when it was last heard of."""
+class WorkerState:
+    """A worker as of its last report."""
 
     name: str
     node: str
+    """Ray's id of the worker's node."""
     device: str
+    """The device's name."""
     busy: float | None
-    """The share of its time for which it held its devices of late; None until it is known."""
+    """The share of recent time for which the worker held its devices, 0 to 1; None until it is known."""
     busy_seconds: float
-    """For how long it has held them since it came up, all together."""
+    """Device seconds held since the worker started, over all its devices."""
     calls: int
+    """Calls in flight."""
 
 
-Asked = Literal["no", "drain", "leave"]
-"""Whether somebody wants the run to end: what paints finishes, or stores a checkpoint."""
+Asked = Literal["no", "drain", "preempt"]
+"""Whether the run is asked to end: ``drain`` finishes what is painting, ``preempt`` stores checkpoints."""
 
 
 SUBMISSION = "STYLEFARM_SUBMISSION"
-"""The environment variable that tells a run by which id it was submitted."""
+"""The environment variable with the id under which a run was submitted."""

@@ -16,7 +16,7 @@ class Interrupts:
     KeyboardInterrupt, except that who drains may still be made to leave."""
 
     def __init__(self) -> None:
-        self.asked: Literal["no", "drain", "leave"] = "no"
+        self.asked: Literal["no", "drain", "preempt"] = "no"
         self._previous: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Interrupts:
@@ -35,15 +35,15 @@ class Interrupts:
         for number in SIGNALS:
             signal.signal(number, self._handle)
 
-    def what(self) -> Literal["no", "drain", "leave"]:
+    def what(self) -> Literal["no", "drain", "preempt"]:
         """What somebody asked for."""
         return self.asked
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         leaving = number == signal.SIGTERM
-        if self.asked == "leave" or (self.asked == "drain" and not leaving):
+        if self.asked == "preempt" or (self.asked == "drain" and not leaving):
             raise KeyboardInterrupt
-        self.asked = "leave" if leaving else "drain"
+        self.asked = "preempt" if leaving else "drain"
 
 
 @contextlib.contextmanager

@@ -17,6 +17,10 @@ PROCESS_BYTES = 840 * 10**6
 """Python, torch, the network's weights, and what lies between the tensors: glibc's heap keeps holes of
 100 to 200 MB (a process under MALLOC_MMAP_THRESHOLD_=262144 has none, and is a little slower)."""
 
+MEMORY_SHARE = 0.9
+"""The share of a device's memory that a render may be predicted to take. The painter falls back to strips
+above it, ``plan`` flags a render above it, and the farm gives such a render to a larger card."""
+
 BFLOAT16_WEIGHTS = 40 * 10**6
 """The network once more, in that precision."""
 

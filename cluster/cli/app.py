@@ -60,7 +60,7 @@ ORDER = [
 for group in (local, render, submitted, cancel, schedule):
     group.add_to(app)
 app.registered_commands.sort(
-    key=lambda command: ORDER.index(command.name or getattr(command.callback, "__name__", ""))
+    key=lambda command: ORDER.index(command.name or str(getattr(command.callback, "__name__", "")))
 )
 
 

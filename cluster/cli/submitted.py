@@ -33,7 +33,7 @@ from jobs.errors import ExitStatus
 
 if TYPE_CHECKING:
     from cluster.submit.jobs_api import Head
-    from cluster.submit.status import Standing
+    from cluster.submit.status import JobStatus
 
 SELECTION = "selection.txt"
 """What a submission's selection is called where the cluster unpacks it."""
@@ -220,7 +220,7 @@ def status(name: Name, address: Address = None, as_json: AsJson = False) -> None
     from jobs.errors import UsageError
 
     target = find_target(name, address)
-    stands: Standing | None = None
+    stands: JobStatus | None = None
     if target.submission is not None:
         assert target.head is not None
         stands = of_submission(target.head, target.submission, target.storage)

@@ -1,8 +1,8 @@
-"""What waits to be painted: a look ahead into the job, and the tasks that are to be tried again.
+"""The tasks that wait for a worker: a window into the job, and the tasks to be retried.
 
-Which task a worker gets is decided here. First what asks for more memory than smaller cards have, so that
-these are left the rest; then one whose style the worker has looked at already; then the oldest. Only a few
-hundred tasks are looked at, so the driver's memory does not grow with the job.
+The backlog decides which task a worker gets. First come the tasks that need more memory than smaller cards
+have, so that these cards are left the rest; then a task whose style the worker has painted lately; then the
+oldest. The window holds a few hundred tasks, so the driver's memory does not grow with the job.
 """
 
 from __future__ import annotations
@@ -17,99 +17,104 @@ from typing import NamedTuple, Protocol
 
 from jobs.records.record import AttemptRecord
 from jobs.tasks.task import Task
-from stylize.memory import predict_bytes
+from stylize.memory import MEMORY_SHARE, predict_bytes
 from stylize.recipe import Recipe
 
 WINDOW = 256
-"""Tasks that are looked at."""
+"""The number of tasks to choose from."""
 
 PATIENCE = 4 * WINDOW
-"""So often a task may be passed over before it comes first."""
-
-MEMORY_SHARE = 0.9
-"""Of a device's, that renders may be predicted to take."""
+"""A task that was passed over this many times comes first."""
 
 BATCH_PIXELS = 1024 * 1024
-"""More at a time than this does not make a GPU faster: one picture of that size fills it."""
+"""Pixels of a batch beyond which a GPU gains no speed: one picture of this size fills it."""
 
 MOST_BATCH = 16
+"""The largest number of pictures painted together."""
 
 
 @dataclass
-class Effort:
-    """A task that was begun, or is about to be: its attempts so far, and what was learned of it."""
+class TaskRun:
+    """A task on its way through a run: its attempts so far, and what the driver has learned from them."""
 
     task: Task
-    attempt: int = 0
-    """How many were made that count, the one under way included."""
-    returns: int = 0
-    """How often it came back for nothing that it did."""
-    past: list[AttemptRecord] = field(default_factory=list)
-    apart: bool = False
-    """To be painted in a process of its own."""
+    attempt_number: int = 0
+    """The number of counted attempts, including the one in flight."""
+    requeues: int = 0
+    """How many times the task was requeued without an attempt being counted."""
+    attempts: list[AttemptRecord] = field(default_factory=list)
+    """Records of the attempts that have ended."""
+    isolated: bool = False
+    """Whether to paint the task in a process of its own."""
     above_bytes: int = 0
-    """Only for workers with more memory than that."""
-    began: float = 0.0
-    """When its attempt under way was handed out, in seconds since the epoch."""
+    """Only workers with more memory than this may paint the task."""
+    started_at: float = 0.0
+    """When the attempt in flight was handed out, in seconds since the epoch."""
     order: int = 0
     passed_over: int = 0
+    """How many times a later task was chosen instead."""
 
 
-class Seat(Protocol):
-    """What is to be known of a worker to choose its next task."""
+class Candidate(Protocol):
+    """What the choice of a worker's next task depends on."""
 
     memory_bytes: int | None
-    """Of its device; None where that is unknown or shared."""
+    """The memory of the worker's device; None where it is unknown or shared."""
     styles: OrderedDict[object, None]
-    """Those it has had last."""
+    """The styles that the worker painted last, oldest first."""
 
 
 class Backlog:
-    """Takes tasks from ``tasks`` (None stands for "none yet") as there is room, at most ``limit``."""
+    """A window over the tasks of a job, and the tasks to be retried.
+
+    Args:
+        tasks: The tasks to render; None means that no task has been read yet.
+        limit: The largest number of tasks to take from ``tasks``.
+    """
 
     def __init__(self, tasks: Iterator[Task | None], limit: float = math.inf) -> None:
         self._tasks = tasks
         self._limit = limit
-        self._window: OrderedDict[int, Effort] = OrderedDict()
-        self._later: list[tuple[float, int, Effort]] = []
+        self._window: OrderedDict[int, TaskRun] = OrderedDict()
+        self._later: list[tuple[float, int, TaskRun]] = []
         self._order = itertools.count()
         self._needs = _Needs()
         self.begun = 0
-        """How many tasks were read from the job."""
+        """The number of tasks read from the job."""
         self.exhausted = False
-        """Whether there are no more to read."""
+        """Whether the job has no more tasks to read, or the limit is reached."""
         self.cut_short = False
-        """Whether that is because of the limit."""
+        """Whether the limit is what ended the reading."""
 
     def __len__(self) -> int:
-        """How many wait, as far as they are known."""
+        """Return the number of tasks in the window or to be retried later."""
         return len(self._window) + len(self._later)
 
     @property
     def waiting(self) -> int:
-        """How many could be begun now."""
+        """The number of tasks that could start now."""
         return len(self._window)
 
     @property
     def empty(self) -> bool:
-        """Whether nothing is left to begin, now or later."""
+        """Whether no task is left to start, now or later."""
         return self.exhausted and not self._window and not self._later
 
     @property
     def next_due(self) -> float | None:
-        """When the next one is to be tried again."""
+        """When the next retry is due, by the driver's clock; None without retries."""
         return self._later[0][0] if self._later else None
 
-    def put_back(self, effort: Effort, due: float) -> None:
-        """To be tried again, not before ``due``."""
-        heapq.heappush(self._later, (due, next(self._order), effort))
+    def put_back(self, task_run: TaskRun, due: float) -> None:
+        """Retry a task, not before ``due``."""
+        heapq.heappush(self._later, (due, next(self._order), task_run))
 
     def fill(self, now: float) -> None:
-        """Have something at hand: what is due again, and more of the job."""
+        """Fill the window: first with the retries that are due at ``now``, then with the job's next tasks."""
         while self._later and self._later[0][0] <= now:
-            _, _, effort = heapq.heappop(self._later)
-            self._window[effort.order] = effort
-            self._window.move_to_end(effort.order, last=False)
+            _, _, task_run = heapq.heappop(self._later)
+            self._window[task_run.order] = task_run
+            self._window.move_to_end(task_run.order, last=False)
         while len(self._window) < WINDOW and not self.exhausted:
             if self.begun >= self._limit:
                 self.exhausted = self.cut_short = True
@@ -121,117 +126,128 @@ class Backlog:
                 self.exhausted = True
                 return
             self.begun += 1
-            effort = Effort(task, order=next(self._order))
-            self._window[effort.order] = effort
+            task_run = TaskRun(task, order=next(self._order))
+            self._window[task_run.order] = task_run
 
     def take(
         self,
-        seat: Seat,
+        candidate: Candidate,
         classes: Sequence[int],
         batch: int | None = 1,
         share: int = 1,
         *,
         growing: bool = False,
-    ) -> list[Effort]:
-        """Tasks for a worker, to be painted together; none when it can do none of those at hand.
+    ) -> list[TaskRun]:
+        """Take the tasks that a worker paints next, together.
 
-        While the floor is ``growing``, what does not fit any worker yet waits for one that may be larger.
-        ``classes`` are the sizes of memory that there are on the floor, ascending. ``batch`` is how many
-        to paint at once; None: as many as make the device faster and fit, but at most ``share``, so
-        that others get some, too.
+        Args:
+            candidate: The worker.
+            classes: The memory sizes of the workers in the pool, in bytes, ascending.
+            batch: The number of pictures to paint together; None: as many as speed the device up and fit.
+            share: The largest batch where ``batch`` is None, so that other workers get tasks, too.
+            growing: Whether more workers are on their way; a task that fits no worker yet then waits.
+
+        Returns:
+            Tasks of one recipe; none when the worker can paint none of the window's.
         """
-        best: Effort | None = None
+        best: TaskRun | None = None
         best_rank: _Rank | None = None
-        for effort in self._window.values():
-            rank = self._rank(effort, seat, classes, growing)
+        for task_run in self._window.values():
+            rank = self._rank(task_run, candidate, classes, growing)
             if rank is not None and (best_rank is None or rank < best_rank):
-                best, best_rank = effort, rank
-                if len(classes) < 2 and rank.stranger == 0:
+                best, best_rank = task_run, rank
+                if len(classes) < 2 and rank.unknown_style == 0:
                     break  # they come in order, so nothing after it is better
         if best is None:
             return []
-        for effort in self._window.values():
-            if effort is best:
+        for task_run in self._window.values():
+            if task_run is best:
                 break
-            effort.passed_over += 1
+            task_run.passed_over += 1
         taken = [best]
-        most = min(share, self._needs.batch(best.task.recipe, seat)) if batch is None else batch
-        if most > 1 and not best.apart:
+        most = (
+            min(share, self._needs.batch(best.task.recipe, candidate)) if batch is None else batch
+        )
+        if most > 1 and not best.isolated:
             alike = (
                 e
                 for e in self._window.values()
                 if e is not best
-                and not e.apart
+                and not e.isolated
                 and e.above_bytes == best.above_bytes
                 and e.task.weights_digest == best.task.weights_digest
                 and e.task.recipe is best.task.recipe  # equal ones are one, as jobs make them
             )
             taken += itertools.islice(alike, most - 1)
-        for effort in taken:
-            del self._window[effort.order]
-            effort.passed_over = 0
-            _remember(seat, style_of(effort.task))
+        for task_run in taken:
+            del self._window[task_run.order]
+            task_run.passed_over = 0
+            _remember(candidate, style_of(task_run.task))
         return taken
 
     def _rank(
-        self, effort: Effort, seat: Seat, classes: Sequence[int], growing: bool
+        self, task_run: TaskRun, candidate: Candidate, classes: Sequence[int], growing: bool
     ) -> _Rank | None:
-        """Smaller is better; None: not for this worker."""
-        place = 0
-        memory, recipe = seat.memory_bytes, effort.task.recipe
+        """Return the rank of a task for a worker, smaller is better; None: not for this worker."""
+        preference = 0
+        memory, recipe = candidate.memory_bytes, task_run.task.recipe
         if memory is not None and growing and not self._needs.fits(recipe, memory):
             return None
         if memory is not None and len(classes) > 1:
-            if memory <= effort.above_bytes < classes[-1]:
+            if memory <= task_run.above_bytes < classes[-1]:
                 return None
-            found = self._needs.place(recipe, memory, classes)
-            if found is None:
+            wanted = self._needs.preference(recipe, memory, classes)
+            if wanted is None:
                 return None
-            place = found
-        if effort.passed_over >= PATIENCE:
-            place = -len(classes) - 1
-        known = not seat.styles or style_of(effort.task) in seat.styles
-        return _Rank(place, 0 if known else 1, effort.order)
+            preference = wanted
+        if task_run.passed_over >= PATIENCE:
+            preference = -len(classes) - 1
+        known = not candidate.styles or style_of(task_run.task) in candidate.styles
+        return _Rank(preference, 0 if known else 1, task_run.order)
 
 
 _END = object()
-"""There are no more tasks."""
+"""The end of the tasks."""
 
 
 class _Rank(NamedTuple):
-    place: int
-    stranger: int
-    """Whether the worker does not know the style."""
+    preference: int
+    """As ``_Needs.preference`` has it."""
+    unknown_style: int
+    """1 when the worker has not painted the style lately, else 0."""
     order: int
 
 
 def style_of(task: Task) -> object:
-    """Equal for tasks whose worker can use again what it found out about the style."""
+    """Return a key that is equal for tasks that share a worker's cached style targets."""
     return task.styles
 
 
 STYLES_HELD = 8
+"""The number of styles remembered per worker."""
 
 
-def _remember(seat: Seat, style: object) -> None:
-    seat.styles[style] = None
-    seat.styles.move_to_end(style)
-    while len(seat.styles) > STYLES_HELD:
-        seat.styles.popitem(last=False)
+def _remember(candidate: Candidate, style: object) -> None:
+    candidate.styles[style] = None
+    candidate.styles.move_to_end(style)
+    while len(candidate.styles) > STYLES_HELD:
+        candidate.styles.popitem(last=False)
 
 
 class _Needs:
-    """What recipes take, predicted once each."""
+    """The memory that recipes need, predicted once per recipe."""
 
-    MOST = 1024
+    MOST = 1024  # recipes remembered
 
     def __init__(self) -> None:
-        self._known: OrderedDict[tuple[int, int], tuple[Recipe, tuple[int, int]]] = OrderedDict()
+        self._cached: OrderedDict[tuple[int, int], tuple[Recipe, tuple[int, int]]] = OrderedDict()
 
-    def place(self, recipe: Recipe, memory: int, classes: Sequence[int]) -> int | None:
-        """When a device with ``memory`` should take a render: below 0 is before all others, since smaller
-        devices cannot; above 0 is after them, since it takes strips there and larger ones do without; None
-        is never."""
+    def preference(self, recipe: Recipe, memory: int, classes: Sequence[int]) -> int | None:
+        """Return how much a device with ``memory`` bytes should prefer a render.
+
+        Negative values come first, since smaller devices cannot take the render. 1 comes last, since the
+        render needs strips there and larger devices do without. None means never.
+        """
         whole, strips = self._bytes(recipe)
         fitting = [k for k, size in enumerate(classes) if whole <= MEMORY_SHARE * size]
         least = fitting[0] if fitting else len(classes) - 1
@@ -240,29 +256,29 @@ class _Needs:
         return 1 if strips <= MEMORY_SHARE * memory else None
 
     def fits(self, recipe: Recipe, memory: int) -> bool:
-        """Whether a device has room for a render, in strips if need be."""
+        """Return whether a device has room for a render, in strips if necessary."""
         return min(self._bytes(recipe)) <= MEMORY_SHARE * memory
 
-    def batch(self, recipe: Recipe, seat: Seat) -> int:
-        """How many pictures at once make a device faster, and fit."""
-        if seat.memory_bytes is None:
+    def batch(self, recipe: Recipe, candidate: Candidate) -> int:
+        """Return the number of pictures that speed a device up when painted together, and fit."""
+        if candidate.memory_bytes is None:
             return 1
         most = min(MOST_BATCH, BATCH_PIXELS // recipe.size**2)
-        room = MEMORY_SHARE * seat.memory_bytes
+        room = MEMORY_SHARE * candidate.memory_bytes
         while most > 1 and self._bytes(recipe, most)[0] > room:
             most -= 1
         return max(1, most)
 
     def _bytes(self, recipe: Recipe, pictures: int = 1) -> tuple[int, int]:
         key = (id(recipe), pictures)
-        known = self._known.get(key)
-        if known is None or known[0] is not recipe:
+        entry = self._cached.get(key)
+        if entry is None or entry[0] is not recipe:
             size = recipe.size
             whole, strips = (
                 predict_bytes(recipe, size, size, pictures=pictures, process=False, strips=way)
                 for way in (False, True)
             )
-            known = self._known[key] = (recipe, (whole, strips))
-            if len(self._known) > self.MOST:
-                self._known.popitem(last=False)
-        return known[1]
+            entry = self._cached[key] = (recipe, (whole, strips))
+            if len(self._cached) > self.MOST:
+                self._cached.popitem(last=False)
+        return entry[1]

@@ -1,4 +1,4 @@
-"""Records on their way to the output: several at a time, so that the driver need not wait for a server."""
+"""``Committer``: writes several records at a time, so that the driver does not wait for a server."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jobs.records.record import OutputRecord, TaskRecord
 
 THREADS = 8
 MOST_WAITING = 256
-"""So many records may be on their way before nothing more is begun."""
+"""The largest number of records in flight; beyond it the driver starts no new task."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,15 +22,20 @@ class Commit:
 
     record: TaskRecord
     kept: OutputRecord | None
-    """The last good picture of an earlier failure."""
+    """The last good picture of an earlier failure, to be deleted."""
     checkpoint: bool
+    """Whether the task has a checkpoint, to be deleted."""
     announce: Callable[[], None]
-    """Says that it is written, on the driver's thread."""
+    """Reports on the driver's thread that the record is written."""
 
 
 class Committer:
-    """Writes commits. ``finished`` says which are, and which the storage would not take; ``wake`` is called
-    when there is news, on a thread of its own."""
+    """Writes commits on threads of its own.
+
+    Args:
+        records: Writes one record.
+        wake: Called on one of the threads after each commit.
+    """
 
     def __init__(self, records: Records, wake: Callable[[], None] = lambda: None) -> None:
         self._records = records
@@ -38,15 +43,18 @@ class Committer:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="commit")
         self._finished: queue.SimpleQueue[tuple[Commit, BaseException | None]] = queue.SimpleQueue()
         self.waiting = 0
+        """Commits that ``finished`` has not returned yet."""
 
     def submit(self, commit: Commit) -> None:
-        """Begin to write."""
+        """Start to write a commit."""
         self.waiting += 1
         self._threads.submit(self._write, commit)
 
     def finished(self) -> list[tuple[Commit, StorageError | None]]:
-        """What has ended since the last call, with what the storage said against it. Raises what was no
-        trouble of the storage."""
+        """Return the commits that ended since the last call, each with the storage's error if it failed.
+
+        Raises any other error that a commit met.
+        """
         ended: list[tuple[Commit, StorageError | None]] = []
         while not self._finished.empty():
             commit, error = self._finished.get()
@@ -57,7 +65,7 @@ class Committer:
         return ended
 
     def close(self, *, wait: bool = True) -> None:
-        """Wait for what is being written, or begin no more of it."""
+        """Wait for the commits in flight, or abandon those that have not started."""
         self._threads.shutdown(wait=wait, cancel_futures=not wait)
 
     def _write(self, commit: Commit) -> None:

@@ -1,7 +1,7 @@
-"""The driver: fill the slots, wait for what ends, commit it or try again.
+"""The driver: fill the workers, wait for what ends, commit it or retry it.
 
-It runs in one thread and reads top to bottom. It holds the tasks in flight and those that wait to be tried
-again, never the job.
+The driver runs in one thread and reads top to bottom. It holds the tasks in flight and those to be retried,
+never the whole job.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from cluster.driver.backlog import Backlog, Effort
+from cluster.driver.backlog import Backlog, TaskRun
 from cluster.driver.committer import MOST_WAITING, Commit, Committer
 from cluster.driver.failure_policy import Situation, StopReason, decide, is_bad_node, must_stop
-from cluster.driver.fault_counts import Health
-from cluster.driver.storage_outage import Trouble
+from cluster.driver.fault_counts import FaultCounts
+from cluster.driver.storage_outage import StorageOutage
 from cluster.events.events import (
     Beat,
     Draining,
@@ -30,30 +30,29 @@ from cluster.events.events import (
     TaskRetried,
     WorkerLost,
 )
-from cluster.messages import Asked, Assignment, Failure
-from cluster.pools.base import Ended, Lost, Pool, Station
+from cluster.messages import Asked, Assignment, Failure, attempt_record
+from cluster.pools.base import Ended, Lost, Pool, WorkerHandle
 from jobs.errors import ClusterError, LeaseLostError, StorageError, StorageFullError
-from jobs.inputs.addresses import display, without_secrets
 from jobs.records.commit import Records
-from jobs.records.record import AttemptRecord, OutputRecord, TaskRecord, style_records
+from jobs.records.record import OutputRecord, TaskRecord
 from jobs.tasks.task import Task
 
 POLL_SECONDS = 0.25
-"""How long to wait for an outcome before looking at retries, signals and progress again."""
+"""How long to wait for an outcome before polling retries, signals and progress again, in seconds."""
 
 HUNGRY_SECONDS = 0.02
-"""The same while workers have to wait for the job to be read."""
+"""The same while workers wait for the job to be read, in seconds."""
 
 BEAT_SECONDS = 0.5
-"""How often to say what is running; with very many workers less often."""
+"""The interval between two ``Beat`` events, in seconds; longer with very many workers."""
 
 WORKERS_PER_BEAT_SECOND = 200
 
 RECALL_SECONDS = 2.0
-"""How long a worker is idle, with nothing left to begin, before another's waiting call is sent back."""
+"""How long a worker is idle, with no task left to start, before another worker's waiting call is recalled."""
 
 LATE_SECONDS = 5.0
-"""How much longer than their grace workers are waited for."""
+"""How much longer than their grace period preempted workers are waited for, in seconds."""
 
 
 Reason = Literal["complete", "interrupted", "preempted", "limit", StopReason]
@@ -61,24 +60,27 @@ Reason = Literal["complete", "interrupted", "preempted", "limit", StopReason]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What bounds a run."""
+    """The limits of a run."""
 
-    attempts: int = 3
-    """At each task."""
+    max_attempts: int = 3
+    """Attempts per task, >= 1."""
     batch: int | None = 1
-    """Pictures painted together; None: as many as pay."""
+    """Pictures painted together; None: as many as speed the device up."""
     tasks: int | None = None
+    """Tasks to take from the job; None: all."""
     max_failures: int | None = None
+    """Failed tasks after which the run stops; None: no limit."""
     max_gpu_hours: float | None = None
+    """Device hours after which the run stops; None: no limit."""
     storage_patience: float = 3600.0
-    """Seconds for which the storage may be in trouble."""
+    """How long an outage of the storage may last, in seconds."""
     grace: float = 20.0
-    """Seconds that workers have to store a checkpoint when everything is taken away."""
+    """How long preempted workers have to store a checkpoint, in seconds."""
 
 
 @dataclass
 class Counts:
-    """What a run came to."""
+    """The tasks that a run has ended, and why the run ended."""
 
     done: int = 0
     failed: int = 0
@@ -88,10 +90,17 @@ class Counts:
 class Driver:
     """Takes the tasks of a job through a pool to their records.
 
-    ``tasks`` must yield only what is to be done, and None while more is being read. ``kept`` are the last
-    good pictures of tasks that failed earlier, by id. ``asked`` says whether the run is to end. ``probe``
-    raises StorageError while the output cannot be used. ``left`` says how many tasks the job has left in
-    all, once that is known.
+    Args:
+        tasks: The tasks to render; None means that none has been read yet.
+        pool: The workers.
+        records: Takes the finished tasks.
+        listen: Hears every event, on the driver's thread.
+        limits: The limits of the run.
+        asked: Returns whether the run is asked to end.
+        kept: The last good pictures of tasks that failed in earlier runs, by task id.
+        probe: Raises StorageError while the output cannot be used.
+        left: Returns the number of tasks left in the whole job; None until it is known.
+        clock: Seconds from any origin.
     """
 
     def __init__(
@@ -120,20 +129,28 @@ class Driver:
         self._committer = Committer(records, pool.wake)
         self._refused: list[Commit] = []
         """Records that the storage did not take."""
-        self._trouble = Trouble(probe, clock)
-        self._health = Health(clock)
-        self._running: dict[str, Effort] = {}
-        """By the id of the attempt; one that is not here was given up, and its outcome is ignored."""
+        self._outage = StorageOutage(probe, clock)
+        self._faults = FaultCounts(clock)
+        self._running: dict[str, TaskRun] = {}
+        """By attempt id. An attempt that is not here was given up, and its outcome is ignored."""
         self._given_up = 0
-        """Tasks, also those whose records are still on their way."""
+        """Failed tasks, including those whose records are not written yet."""
         self._stop: Reason | None = None
-        self._left_at: float | None = None
+        self._preempted_at: float | None = None
         self._beat_at = -math.inf
         self._idle_since: float | None = None
         self.counts = Counts()
 
     def run(self) -> Counts:
-        """Until everything is done or the run is stopped. Raises StorageError and ClusterError."""
+        """Render until everything is done or the run is stopped.
+
+        Returns:
+            The tasks that this run has ended, and the reason why it stopped.
+
+        Raises:
+            StorageError: The storage is full, lost to another run, or was down for too long.
+            ClusterError: No worker can be had, or none can load the weights.
+        """
         try:
             self._run()
         except BaseException:
@@ -146,42 +163,42 @@ class Driver:
 
     def _run(self) -> None:
         while True:
-            self._see_whether_to_stop()
+            self._check_stop()
 
-            # Fill free slots: tasks whose time to be tried again has come first, then new ones.
+            # Fill free workers: with retries that are due first, then with new tasks.
             self._fill()
 
             if self._is_over():
                 return
 
-            # Wait for what ends; commit it, or try again.
-            for ended in self._pool.wait(self._patience()):
+            # Wait for what ends; commit it or retry it.
+            for ended in self._pool.wait(self._wait_seconds()):
                 self._end(ended)
             self._collect_commits()
-            self._see_to_trouble()
+            self._check_outage()
             self._beat()
 
     def _is_over(self) -> bool:
         if (
-            self._left_at is not None
-            and self._clock() - self._left_at > self._limits.grace + LATE_SECONDS
+            self._preempted_at is not None
+            and self._clock() - self._preempted_at > self._limits.grace + LATE_SECONDS
         ):
             return True
         if self._running or self._committer.waiting or self._refused:
             return False
         return self._stop is not None or self._backlog.empty
 
-    def _patience(self) -> float:
-        """How long to wait for an outcome: less when a task is to be tried again before, or the job is
-        being read and nothing is at hand."""
+    def _wait_seconds(self) -> float:
+        """Return how long to wait for an outcome: less when a retry is due before, or when the job is being
+        read and the backlog is empty."""
         due, backlog = self._backlog.next_due, self._backlog
         hungry = not backlog.waiting and not backlog.exhausted
         most = HUNGRY_SECONDS if hungry else POLL_SECONDS
         return most if due is None else max(0.0, min(most, due - self._clock()))
 
-    # -- whether to go on ---------------------------------------------------------------------------
+    # -- whether to stop ----------------------------------------------------------------------------
 
-    def _see_whether_to_stop(self) -> None:
+    def _check_stop(self) -> None:
         asked = self._asked()
         limits = self._limits
         reason: Reason | None = must_stop(
@@ -192,18 +209,18 @@ class Driver:
         if reason is not None and self._stop is None:
             self._stop = reason
             if reason != "preempted":
-                self._listen(Draining(len(self._running)))
+                self._listen(Draining(running=len(self._running)))
                 self._pool.drain()
-        if asked == "leave" and self._left_at is None:
+        if asked == "preempt" and self._preempted_at is None:
             self._stop = "preempted"
-            self._left_at = self._clock()
-            self._listen(Draining(len(self._running), leaving=True))
-            self._pool.leave()
+            self._preempted_at = self._clock()
+            self._listen(Draining(running=len(self._running), preempted=True))
+            self._pool.preempt()
 
     # -- handing out --------------------------------------------------------------------------------
 
     def _fill(self) -> None:
-        if self._stop is not None or self._trouble.since is not None:
+        if self._stop is not None or self._outage.since is not None:
             return
         if self._committer.waiting > MOST_WAITING:
             return
@@ -211,25 +228,25 @@ class Driver:
         backlog.fill(self._clock())
         self._pool.want(self._outstanding())
         classes = self._pool.memory_classes()
-        for station in self._pool.open_stations():
+        for worker in self._pool.open_workers():
             if not backlog.waiting:
                 break
-            # Near the end what is left is shared out, not painted together by one worker.
+            # Near the end of a job tasks are shared out, not painted together by one worker.
             share = 10**9
             if backlog.exhausted:
                 workers = self._pool.workers + self._pool.pending
                 share = max(1, -(-backlog.waiting // max(1, workers)))
-            efforts = backlog.take(
-                station, classes, self._limits.batch, share, growing=self._pool.growing
+            task_runs = backlog.take(
+                worker, classes, self._limits.batch, share, growing=self._pool.growing
             )
-            if efforts:
-                self._begin(station, efforts)
+            if task_runs:
+                self._begin(worker, task_runs)
             if not backlog.waiting:
                 backlog.fill(self._clock())
         self._recall()
 
     def _outstanding(self) -> int | None:
-        """Tasks that are not done, if it is known how many."""
+        """Return the number of tasks that are not done; None until it is known."""
         backlog = self._backlog
         here = len(self._running) + len(backlog)
         if backlog.exhausted:
@@ -237,28 +254,28 @@ class Driver:
         left = self._left()
         if left is None:
             return None
-        done = self.counts.done + self.counts.failed
-        return max(here, min(left, self._limits.tasks or left) - done)
+        ended = self.counts.done + self.counts.failed
+        return max(here, min(left, self._limits.tasks or left) - ended)
 
-    def _begin(self, station: Station, efforts: list[Effort]) -> None:
+    def _begin(self, worker: WorkerHandle, task_runs: list[TaskRun]) -> None:
         assignments = []
-        for effort in efforts:
-            effort.attempt += 1
-            # Of 32 bits, two would be the same now and then in a job of a million tasks.
-            attempt = f"{effort.attempt}-{secrets.token_hex(8)}"
-            effort.began = time.time()
-            self._running[attempt] = effort
-            assignments.append(Assignment(effort.task, attempt, effort.apart))
-        self._pool.submit(station, assignments)
+        for task_run in task_runs:
+            task_run.attempt_number += 1
+            # With 32 bits, two ids would collide now and then in a job of a million tasks.
+            attempt_id = f"{task_run.attempt_number}-{secrets.token_hex(8)}"
+            task_run.started_at = time.time()
+            self._running[attempt_id] = task_run
+            assignments.append(Assignment(task_run.task, attempt_id, task_run.isolated))
+        self._pool.submit(worker, assignments)
 
     def _recall(self) -> None:
-        """Where workers have nothing to do, and others have calls that wait, send some back: else the end of
-        a job takes as long as the longest queue at a worker."""
+        """Recall calls that wait at workers while others are idle: else the end of a job takes as long as
+        the longest queue at a worker."""
         backlog, now = self._backlog, self._clock()
         if not backlog.exhausted or len(backlog) or len(self._running) <= 1:
             self._idle_since = None
             return
-        idle = sum(1 for station in self._pool.open_stations() if not station.calls)
+        idle = sum(1 for worker in self._pool.open_workers() if not worker.calls)
         if not idle:
             self._idle_since = None
         elif self._idle_since is None:
@@ -273,40 +290,53 @@ class Driver:
         if isinstance(ended, Lost):
             self._lose(ended)
             return
-        outcome, station = ended.outcome, ended.station
-        effort = self._running.pop(outcome.attempt.id, None)
-        if effort is None:
+        outcome, worker = ended.outcome, ended.worker
+        task_run = self._running.pop(outcome.attempt_record.id, None)
+        if task_run is None:
             return
         if outcome.record is not None:
-            self._health.succeeded(station.key)
-            self._done(effort, outcome.record, outcome.checkpoint)
+            self._faults.succeeded(worker.key)
+            self._done(task_run, outcome.record, outcome.checkpoint)
         elif outcome.failure is not None:
-            effort.past.append(outcome.attempt)
-            self._fail(effort, station, outcome.failure, checkpoint=outcome.checkpoint)
+            task_run.attempts.append(outcome.attempt_record)
+            self._fail(task_run, worker, outcome.failure, checkpoint=outcome.checkpoint)
 
     def _lose(self, lost: Lost) -> None:
-        """A worker is gone."""
-        station, failure = lost.station, lost.failure
+        """Take back the attempts of a lost worker, and avoid its node if it loses too many."""
+        worker, failure = lost.worker, lost.failure
         self._listen(
             WorkerLost(
-                station.name, station.node, failure.message, failure.kind, len(lost.attempts)
+                worker=worker.name,
+                node=worker.node,
+                reason=failure.message,
+                kind=failure.kind,
+                attempts=len(lost.attempt_ids),
             )
         )
         if failure.kind != "preempted":
-            faults = self._health.lost(station.key, station.node)
-            others = self._health.others(station.node, self._pool.nodes())
+            faults = self._faults.lost(worker.key, worker.node)
+            others = self._faults.median_of_others(worker.node, self._pool.nodes())
             if is_bad_node(faults, others):
-                self._pool.avoid(station.node)
-                self._listen(NodeAvoided(station.node, faults))
-        for attempt in lost.attempts:
-            effort = self._running.pop(attempt, None)
-            if effort is not None:
-                painting = attempt in lost.painting
-                effort.past.append(_lost_attempt(attempt, station, failure, effort.began))
-                self._fail(effort, station, failure, painting=painting)
+                self._pool.avoid(worker.node)
+                self._listen(NodeAvoided(node=worker.node, faults=faults))
+        for attempt_id in lost.attempt_ids:
+            task_run = self._running.pop(attempt_id, None)
+            if task_run is not None:
+                task_run.attempts.append(
+                    attempt_record(
+                        attempt_id,
+                        worker=worker.name,
+                        host=worker.host,
+                        device=worker.device,
+                        started=task_run.started_at,
+                        error=failure.message,
+                    )
+                )
+                painting = attempt_id in lost.painting
+                self._fail(task_run, worker, failure, painting=painting)
 
-    def _done(self, effort: Effort, record: TaskRecord, checkpoint: bool) -> None:
-        record = record.model_copy(update={"attempts": [*effort.past, *record.attempts]})
+    def _done(self, task_run: TaskRun, record: TaskRecord, checkpoint: bool) -> None:
+        record = record.model_copy(update={"attempts": [*task_run.attempts, *record.attempts]})
 
         def announce() -> None:
             self.counts.done += 1
@@ -316,7 +346,7 @@ class Driver:
                     name=record.name,
                     image=record.output.key if record.output else "",
                     steps=record.steps,
-                    work=effort.task.recipe.total_work,
+                    work=task_run.task.recipe.total_work,
                     seconds=record.seconds.get("render", 0.0),
                     total=record.losses.get("total"),
                     worker=record.attempts[-1].worker,
@@ -331,85 +361,91 @@ class Driver:
 
     def _fail(
         self,
-        effort: Effort,
-        station: Station,
+        task_run: TaskRun,
+        worker: WorkerHandle,
         failure: Failure,
         *,
         painting: bool = True,
         checkpoint: bool = False,
     ) -> None:
-        decision = decide(self._situation(effort, station, failure, painting))
-        effort.apart = effort.apart or decision.apart
+        """Do with a failed attempt what ``failure_policy.decide`` says."""
+        decision = decide(self._situation(task_run, worker, failure, painting))
+        task_run.isolated = task_run.isolated or decision.isolated
         if decision.larger:
-            effort.above_bytes = station.memory_bytes or 0
+            task_run.above_bytes = worker.memory_bytes or 0
         if not decision.counts:
-            effort.attempt -= 1
-            effort.returns += failure.kind != "recalled"
+            task_run.attempt_number -= 1
+            task_run.requeues += failure.kind != "recalled"
             if failure.kind == "recalled" or not painting:
-                effort.past.pop()
+                task_run.attempts.pop()
         if decision.worker == "replace":
             reason = f"one task after the other fails there, the last: {failure.message}"
-            self._pool.replace(station, reason)
+            self._pool.replace(worker, reason)
         if decision.floor == "abort":
             self._abort(failure)
         if decision.floor == "pause":
             self._pause(StorageError(failure.message))
-        task = effort.task
         if decision.task == "again" and self._stop is None:
-            self._backlog.put_back(effort, self._clock() + decision.delay)
+            self._backlog.put_back(task_run, self._clock() + decision.delay)
             if decision.counts or failure.kind not in ("recalled", "worker"):
                 self._listen(
                     TaskRetried(
-                        task.id,
-                        task.name,
-                        failure.message,
-                        effort.attempt,
-                        decision.delay,
-                        failure.kind,
+                        id=task_run.task.id,
+                        name=task_run.task.name,
+                        error=failure.message,
+                        attempt_number=task_run.attempt_number,
+                        delay=decision.delay,
+                        kind=failure.kind,
                     )
                 )
         elif decision.task == "give_up":
-            self._give_up(effort, failure, checkpoint)
+            self._give_up(task_run, failure, checkpoint)
 
     def _situation(
-        self, effort: Effort, station: Station, failure: Failure, painting: bool
+        self, task_run: TaskRun, worker: WorkerHandle, failure: Failure, painting: bool
     ) -> Situation:
-        kind, health = failure.kind, self._health
+        kind = failure.kind
         in_a_row = 0
         if kind in ("bug", "fetch", "memory", "weights"):
-            in_a_row = health.failed(station.key, effort.task.id)
+            in_a_row = self._faults.failed(worker.key, task_run.task.id)
         classes = self._pool.memory_classes()
         return Situation(
             kind,
-            attempt=effort.attempt,
-            attempts=self._limits.attempts,
-            returns=effort.returns,
+            attempt_number=task_run.attempt_number,
+            max_attempts=self._limits.max_attempts,
+            requeues=task_run.requeues,
             painting=painting,
-            apart=effort.apart,
-            larger=bool(station.memory_bytes and classes and classes[-1] > station.memory_bytes),
+            isolated=task_run.isolated,
+            larger=bool(worker.memory_bytes and classes and classes[-1] > worker.memory_bytes),
             in_a_row=in_a_row,
-            trouble_seconds=self._trouble.seconds,
+            outage_seconds=self._outage.seconds,
             patience_seconds=self._limits.storage_patience,
         )
 
-    def _give_up(self, effort: Effort, failure: Failure, checkpoint: bool) -> None:
-        task, attempts = effort.task, effort.attempt
+    def _give_up(self, task_run: TaskRun, failure: Failure, checkpoint: bool) -> None:
+        task, attempts = task_run.task, task_run.attempt_number
         self._given_up += 1
+        record = task.record(
+            "failed",
+            error=failure.message,
+            kept=failure.kept,
+            attempts=task_run.attempts,
+        )
 
         def announce() -> None:
             self.counts.failed += 1
             self._listen(
                 TaskFailed(
-                    task.id,
-                    task.name,
-                    failure.message,
-                    task.recipe.total_work,
-                    attempts,
-                    failure.kept.key if failure.kept else None,
+                    id=task.id,
+                    name=task.name,
+                    error=failure.message,
+                    work=task.recipe.total_work,
+                    attempts=attempts,
+                    kept=failure.kept.key if failure.kept else None,
                 )
             )
 
-        self._commit(_failed_record(effort, failure), checkpoint, announce)
+        self._commit(record, checkpoint, announce)
 
     def _abort(self, failure: Failure) -> None:
         if failure.kind == "full":
@@ -421,9 +457,9 @@ class Driver:
     def _collect_commits(self) -> None:
         for commit, error in self._committer.finished():
             if error is None:
-                lasted = self._trouble.healed()
+                lasted = self._outage.end()
                 if lasted is not None:
-                    self._listen(Resumed(round(lasted, 1)))
+                    self._listen(Resumed(seconds=round(lasted, 1)))
                 commit.announce()
             elif isinstance(error, StorageFullError | LeaseLostError):
                 raise error
@@ -432,20 +468,20 @@ class Driver:
                 self._pause(error)
 
     def _pause(self, error: StorageError) -> None:
-        if self._trouble.met(error):
-            self._listen(Paused(str(error), self._limits.storage_patience))
+        if self._outage.begin(error):
+            self._listen(Paused(reason=str(error), patience=self._limits.storage_patience))
 
-    def _see_to_trouble(self) -> None:
-        trouble = self._trouble
-        if trouble.seems_over():
+    def _check_outage(self) -> None:
+        outage = self._outage
+        if outage.seems_over():
             refused, self._refused = self._refused, []
             for commit in refused:
                 self._committer.submit(commit)
-        elif trouble.since is not None and trouble.error is not None:
-            # Who wants to stop is not made to wait for what may not come.
-            give_up = self._stop is not None and trouble.looks > 0 and not self._running
-            if trouble.seconds > self._limits.storage_patience or give_up:
-                raise trouble.error
+        elif outage.since is not None and outage.error is not None:
+            # A run that is asked to stop does not wait for a storage that may never return.
+            give_up = self._stop is not None and outage.probes > 0 and not self._running
+            if outage.seconds > self._limits.storage_patience or give_up:
+                raise outage.error
 
     def _beat(self) -> None:
         pool, now = self._pool, self._clock()
@@ -454,48 +490,16 @@ class Driver:
         self._beat_at = now
         self._listen(
             Beat(
-                self.counts.done,
-                self.counts.failed,
-                pool.workers,
-                tuple(pool.progress()),
+                done=self.counts.done,
+                failed=self.counts.failed,
+                workers=pool.workers,
+                running=tuple(pool.progress()),
                 pending=pool.pending,
                 waiting=self._backlog.waiting,
                 retrying=len(self._backlog) - self._backlog.waiting,
                 in_flight=len(self._running),
-                paused=self._trouble.since is not None,
+                paused=self._outage.since is not None,
                 gpu_hours=round(pool.gpu_hours, 4),
                 fleet=tuple(pool.states()),
             )
         )
-
-
-def _lost_attempt(attempt: str, station: Station, failure: Failure, began: float) -> AttemptRecord:
-    return AttemptRecord(
-        id=attempt,
-        worker=station.name,
-        node=station.host,
-        device=station.device.name,
-        memory_bytes=station.device.memory_bytes,
-        driver=station.device.driver,
-        started=began,
-        seconds=round(time.time() - began, 3),
-        error=failure.message,
-    )
-
-
-def _failed_record(effort: Effort, failure: Failure) -> TaskRecord:
-    task = effort.task
-    return TaskRecord(
-        id=task.id,
-        name=task.name,
-        status="failed",
-        error=failure.message,
-        content=display(task.content),
-        styles=style_records(task.styles),
-        init=display(task.init) if task.init else None,
-        kept=failure.kept,
-        recipe=without_secrets(task.recipe.model_dump(mode="json")),
-        weights_digest=task.weights_digest,
-        attempts=effort.past,
-        finished=time.time(),
-    )

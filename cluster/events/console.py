@@ -16,6 +16,7 @@ from rich.progress import (
     TextColumn,
     TimeElapsedColumn,
 )
+from typing_extensions import assert_never
 
 from cluster.events.events import (
     Beat,
@@ -38,7 +39,7 @@ from cluster.events.events import (
     WebhookFailed,
     WorkerLost,
 )
-from cluster.events.progress import Meter, plural, standing
+from cluster.events.progress import Meter, plural, status_line
 
 LINE_SECONDS = 30.0
 """Without a terminal, how often to say that the run is alive."""
@@ -77,74 +78,55 @@ class ConsoleView:
         )
 
     def __call__(self, event: Event) -> None:
-        if isinstance(event, Started):
-            self._started(event)
-        elif isinstance(event, Counted):
-            self._counted(event)
-        elif isinstance(event, RowsSkipped):
-            self._rows_skipped(event)
-        elif isinstance(event, ColumnsUnused):
-            names = ", ".join(escape(name) for name in event.columns)
-            self._say(f"[yellow]not used[/]: the manifest's {names}")
-        elif isinstance(event, PictureLost):
-            self._say(
-                f"[yellow]{escape(event.what)}[/] {escape(event.image)}: it will be rendered again"
-            )
-        elif isinstance(event, InputChanged):
-            then = "stays as it is" if event.what == "gone" else "will be rendered again"
-            self._say(
-                f"[yellow]{escape(event.what)}[/] {escape(event.uri)}: "
-                f"{escape(event.name)}-{event.id} {then}"
-            )
-        elif isinstance(event, WebhookFailed):
-            self._say(
-                f"[yellow]not told[/]: the webhook at {escape(event.host)} {escape(event.reason)}",
-                even_if_quiet=True,
-            )
-        elif isinstance(event, Beat):
-            self._beat(event)
-        elif isinstance(event, Live):
-            if self._remote:  # else there are beats, which say more
-                self._stand(event)
-        elif isinstance(event, TaskDone):
-            self._meter.end(event.work, event.steps)
-            decimals = 0 if event.seconds >= 10 else 1
-            loss = "" if event.total is None else f", loss {event.total:.4g}"
-            self._say(
-                f"[green]done[/] {escape(event.image)} "
-                f"[dim]({event.steps} steps in {event.seconds:.{decimals}f} s{loss})[/]"
-            )
-        elif isinstance(event, TaskFailed):
-            self._meter.end(event.work)
-            failed = f"[red]failed[/] {escape(event.name)}-{event.id}: {escape(event.error)}"
-            kept = f" [dim](last good picture: {escape(event.kept)})[/]" if event.kept else ""
-            self._say(failed + kept, even_if_quiet=True)
-        elif isinstance(event, TaskRetried):
-            self._say(f"[yellow]again[/] {escape(event.name)}-{event.id}: {escape(event.error)}")
-        elif isinstance(event, WorkerLost):
-            self._say(f"[yellow]lost[/] {escape(event.worker)}: {escape(event.reason)}")
-        elif isinstance(event, NodeAvoided):
-            self._say(
-                f"[yellow]avoiding[/] node {escape(event.node)}: {event.faults} workers were lost there"
-            )
-        elif isinstance(event, Paused):
-            patience = timedelta(seconds=round(event.patience))
-            self._say(
-                f"[yellow]paused[/]: {escape(event.reason)} "
-                f"[dim](nothing is lost; it is tried again for {patience})[/]",
-                even_if_quiet=True,
-            )
-        elif isinstance(event, Resumed):
-            self._say(f"[green]going on[/] after {event.seconds:.0f} s", even_if_quiet=True)
-        elif isinstance(event, Draining):
-            insist = "" if self._remote else "; Ctrl-C once more stops now"
-            self._say(
-                "[yellow]stopping[/]: what is painting stores a checkpoint"
-                if event.leaving
-                else f"[yellow]stopping[/] when what is painting is committed{insist}"
-            )
-        else:
-            self._finished(event)
+        match event:
+            case Started():
+                self._started(event)
+            case Counted():
+                self._counted(event)
+            case RowsSkipped():
+                self._rows_skipped(event)
+            case ColumnsUnused():
+                names = ", ".join(escape(name) for name in event.columns)
+                self._say(f"[yellow]not used[/]: the manifest's {names}")
+            case PictureLost():
+                image = escape(event.image)
+                self._say(f"[yellow]{escape(event.what)}[/] {image}: it will be rendered again")
+            case InputChanged():
+                self._input_changed(event)
+            case WebhookFailed():
+                host, reason = escape(event.host), escape(event.reason)
+                self._say(
+                    f"[yellow]not told[/]: the webhook at {host} {reason}", even_if_quiet=True
+                )
+            case Beat():
+                self._beat(event)
+            case Live():
+                if self._remote:  # else there are beats, which say more
+                    self._live(event)
+            case TaskDone():
+                self._task_done(event)
+            case TaskFailed():
+                self._task_failed(event)
+            case TaskRetried():
+                name = f"{escape(event.name)}-{event.id}"
+                self._say(f"[yellow]again[/] {name}: {escape(event.error)}")
+            case WorkerLost():
+                self._say(f"[yellow]lost[/] {escape(event.worker)}: {escape(event.reason)}")
+            case NodeAvoided():
+                node = escape(event.node)
+                self._say(
+                    f"[yellow]avoiding[/] node {node}: {event.faults} workers were lost there"
+                )
+            case Paused():
+                self._paused(event)
+            case Resumed():
+                self._say(f"[green]going on[/] after {event.seconds:.0f} s", even_if_quiet=True)
+            case Draining():
+                self._draining(event)
+            case Finished():
+                self._finished(event)
+            case _:
+                assert_never(event)
 
     def starting(self, what: str) -> None:
         """Something takes seconds before the first picture begins."""
@@ -190,6 +172,44 @@ class ConsoleView:
         if event.rows > len(event.first):
             self._say(f"{plural(event.rows, 'row')} skipped in all", even_if_quiet=True)
 
+    def _input_changed(self, event: InputChanged) -> None:
+        then = "stays as it is" if event.what == "gone" else "will be rendered again"
+        self._say(
+            f"[yellow]{escape(event.what)}[/] {escape(event.uri)}: "
+            f"{escape(event.name)}-{event.id} {then}"
+        )
+
+    def _task_done(self, event: TaskDone) -> None:
+        self._meter.end(event.work, event.steps)
+        decimals = 0 if event.seconds >= 10 else 1
+        loss = "" if event.total is None else f", loss {event.total:.4g}"
+        self._say(
+            f"[green]done[/] {escape(event.image)} "
+            f"[dim]({event.steps} steps in {event.seconds:.{decimals}f} s{loss})[/]"
+        )
+
+    def _task_failed(self, event: TaskFailed) -> None:
+        self._meter.end(event.work)
+        failed = f"[red]failed[/] {escape(event.name)}-{event.id}: {escape(event.error)}"
+        kept = f" [dim](last good picture: {escape(event.kept)})[/]" if event.kept else ""
+        self._say(failed + kept, even_if_quiet=True)
+
+    def _paused(self, event: Paused) -> None:
+        patience = timedelta(seconds=round(event.patience))
+        self._say(
+            f"[yellow]paused[/]: {escape(event.reason)} "
+            f"[dim](nothing is lost; it is tried again for {patience})[/]",
+            even_if_quiet=True,
+        )
+
+    def _draining(self, event: Draining) -> None:
+        insist = "" if self._remote else "; Ctrl-C once more stops now"
+        self._say(
+            "[yellow]stopping[/]: what is painting stores a checkpoint"
+            if event.preempted
+            else f"[yellow]stopping[/] when what is painting is committed{insist}"
+        )
+
     def _beat(self, event: Beat) -> None:
         now = time.monotonic()
         running = event.running
@@ -209,10 +229,10 @@ class ConsoleView:
             state += f", ETA {timedelta(seconds=round(self._meter.seconds_left))}"
         self._show(event.done + event.failed, state, now)
 
-    def _stand(self, event: Live) -> None:
+    def _live(self, event: Live) -> None:
         ended = None if self._left is None or event.left is None else self._left - event.left
         if event.state != "ended":
-            self._show(ended, standing(event), time.monotonic())
+            self._show(ended, status_line(event), time.monotonic())
 
     def _show(self, ended: int | None, state: str, now: float) -> None:
         if self._bar is not None:

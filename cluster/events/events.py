@@ -1,4 +1,8 @@
-"""What happens during a run, told to whoever listens: the progress bar, ``--json``, a test."""
+"""The events of a run, for listeners such as the progress bar, ``--json``, ``live.json`` or a test.
+
+A listener that handles every kind of event ends its ``match`` with ``assert_never``: mypy then names each
+listener that does not know a new event.
+"""
 
 from __future__ import annotations
 
@@ -6,30 +10,31 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Protocol
 
-from cluster.messages import FailureKind, Progress, StationState
+from cluster.messages import FailureKind, Progress, WorkerState
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Started:
-    """The run begins: what there is to do."""
+    """The run starts."""
 
     event: ClassVar[str] = "started"
     job: str
     output: str
     tasks: int
-    """Of the whole job."""
+    """Tasks of the whole job."""
     done: int
-    """Before this run."""
+    """Tasks done before this run."""
     failed: int
+    """Tasks failed before this run."""
     work_left: int
-    """In ``Recipe.work_at`` units."""
+    """The work left, in ``Recipe.work_at`` units."""
     counting: bool = False
-    """Whether the job is so long that it is still being read; ``Counted`` then comes later."""
+    """Whether a long job is still being read; the numbers then follow in ``Counted``."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Counted:
-    """A long job has been read to its end: what ``Started`` could not yet say."""
+    """A long job has been read to its end; the numbers are those that ``Started`` lacked."""
 
     event: ClassVar[str] = "counted"
     tasks: int
@@ -38,52 +43,53 @@ class Counted:
     work_left: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RowsSkipped:
-    """A manifest has rows that cannot be used and are left out."""
+    """A manifest has rows that cannot be used and were skipped."""
 
     event: ClassVar[str] = "rows_skipped"
     rows: int
     first: tuple[str, ...]
-    """The first of them, each with its place and the reason."""
+    """The first skipped rows, each with its place and the reason."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ColumnsUnused:
-    """A manifest has columns that mean nothing here."""
+    """A manifest has columns that are not used."""
 
     event: ClassVar[str] = "columns_unused"
     columns: tuple[str, ...]
-    """Those named like a knob with what they may be meant for."""
+    """The columns' names; one that resembles a knob's comes with the knob's name."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PictureLost:
-    """A finished picture is not what its record says; its task is rendered again."""
+    """A finished picture differs from its record; its task is rendered again."""
 
     event: ClassVar[str] = "picture_lost"
     id: str
     name: str
     image: str
     what: str
-    """"missing" or "damaged"."""
+    """``missing`` or ``damaged``."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InputChanged:
-    """A picture is not what a finished task was rendered from."""
+    """A picture is no longer the one from which a finished task was rendered."""
 
     event: ClassVar[str] = "input_changed"
     id: str
-    """Of the task,"""
+    """The task's id."""
     name: str
-    """and of what it made."""
+    """The name of the finished picture."""
     uri: str
+    """The address of the picture that changed."""
     what: str
-    """"changed": the task is rendered again; "gone": what was made of it stays."""
+    """``changed``: the task is rendered again; ``gone``: the finished picture stays."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TaskDone:
     """A picture is committed."""
 
@@ -97,12 +103,12 @@ class TaskDone:
     total: float | None
     worker: str
     phases: Mapping[str, float] = field(default_factory=dict)
-    """Seconds of each: fetch, wait, render, store."""
+    """Seconds per phase: fetch, wait, render, store."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TaskFailed:
-    """A task is given up and recorded as failed."""
+    """A task failed for good and is recorded as failed."""
 
     event: ClassVar[str] = "failed"
     id: str
@@ -111,25 +117,25 @@ class TaskFailed:
     work: int
     attempts: int
     kept: str | None = None
-    """Where its last good picture is, when there is one."""
+    """The key of the last good picture, if there is one."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TaskRetried:
-    """An attempt failed and the task is tried again."""
+    """An attempt failed and the task is retried."""
 
     event: ClassVar[str] = "retry"
     id: str
     name: str
     error: str
-    attempt: int
+    attempt_number: int
     delay: float
     kind: FailureKind = "bug"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerLost:
-    """A worker is gone, or was given up, and is replaced."""
+    """A worker was lost or given up, and is replaced."""
 
     event: ClassVar[str] = "worker_lost"
     worker: str
@@ -137,21 +143,21 @@ class WorkerLost:
     reason: str
     kind: FailureKind
     attempts: int
-    """That it had."""
+    """Attempts that the worker had in flight."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NodeAvoided:
-    """A node has lost so many workers that no more are placed there."""
+    """A node has lost too many workers and gets no more."""
 
     event: ClassVar[str] = "node_avoided"
     node: str
     faults: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Paused:
-    """The storage is in trouble: nothing new is begun until it is well."""
+    """The storage is down; the run starts no new task until it is up again."""
 
     event: ClassVar[str] = "paused"
     reason: str
@@ -159,18 +165,18 @@ class Paused:
     """Seconds after which the run gives up."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Resumed:
-    """The storage is well again."""
+    """The storage is up again."""
 
     event: ClassVar[str] = "resumed"
     seconds: float
-    """For which the floor was paused."""
+    """How long the run was paused."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Beat:
-    """Twice a second (less often with very many workers): what is running."""
+    """A snapshot of the run, twice a second (less often with very many workers)."""
 
     event: ClassVar[str] = "progress"
     done: int
@@ -178,88 +184,89 @@ class Beat:
     workers: int
     running: tuple[Progress, ...]
     pending: int = 0
-    """Workers that were asked for and are not up."""
+    """Workers that were requested and are not up."""
     waiting: int = 0
-    """Tasks at hand that no worker has."""
+    """Tasks of the backlog that could start now."""
     retrying: int = 0
-    """Of those that failed, tasks whose time has not come again."""
+    """Failed tasks whose retry is not due yet."""
     in_flight: int = 0
     """Tasks that a worker has."""
     paused: bool = False
     gpu_hours: float = 0.0
-    """For which workers have held their devices in this run."""
-    fleet: tuple[StationState, ...] = ()
-    """Every worker that is up."""
+    """Device hours of this run."""
+    fleet: tuple[WorkerState, ...] = ()
+    """All workers that are up."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Live:
-    """Every few seconds: how the whole job stands. As short with a thousand workers as with one, so it is
-    what a submitted run's log and ``live.json`` say."""
+    """A summary of the whole job, every few seconds. It is as short with a thousand workers as with one, so
+    it is what a submitted run's log and ``live.json`` hold."""
 
     event: ClassVar[str] = "live"
     job: str
     output: str
     run: str
-    """What tells this run from every other."""
+    """The run's unique id."""
     submission: str | None
-    """By which id the run was submitted to a cluster, if it was."""
+    """The id under which the run was submitted to a cluster; None if it was not."""
     state: Literal["reading", "running", "paused", "stopping", "ended"]
     reason: str | None
-    """Of a run that ended: as ``Finished`` has it, or the error that ended it."""
+    """Why the run ended: the reason of ``Finished``, or the error; None before."""
     tasks: int | None
-    """Of the whole job; None until it is read to its end."""
+    """Tasks of the whole job; None until it is read to its end."""
     done: int
-    """Of the whole job; of this run alone while ``tasks`` is not known."""
+    """Done tasks of the whole job; of this run alone while ``tasks`` is None."""
     failed: int
     left: int | None
     steps_per_second: float
-    """Of late."""
+    """The speed over the last half minute."""
     eta: float | None
-    """Seconds until the rest is done; None when unknown."""
+    """Seconds until the rest is done; None while unknown."""
     workers: int
     pending: int
-    """Workers that were asked for and are not up."""
+    """Workers that were requested and are not up."""
     busy: float | None
-    """The share of their time for which workers hold their devices, on average."""
+    """The mean share of time for which workers hold their devices, 0 to 1; None while unknown."""
     gpu_hours: float
     started: float
-    """Seconds since the epoch, by the clock of the driver."""
+    """When the run started; seconds since the epoch, by the driver's clock."""
     updated: float
+    """When this summary was made; seconds since the epoch, by the driver's clock."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Draining:
-    """The run was asked to end; running tasks finish."""
+    """The run was asked to end; attempts in flight finish."""
 
     event: ClassVar[str] = "draining"
     running: int
-    leaving: bool = False
-    """Whether the machine is taken away, so that they store a checkpoint instead."""
+    preempted: bool = False
+    """Whether they store a checkpoint instead, because the machine is taken away."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookFailed:
-    """Nobody could be told how the run ended."""
+    """The webhook did not accept the report of how the run ended."""
 
     event: ClassVar[str] = "webhook_failed"
     host: str
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
     """The run is over."""
 
     event: ClassVar[str] = "finished"
     done: int
-    """In this run."""
+    """Tasks done in this run."""
     failed: int
     left: int | None
-    """None when the job had not been read to its end."""
+    """Tasks left in the job; None when the job was not read to its end."""
     seconds: float
     reason: str
-    """"complete", "interrupted", "preempted", "limit", "max_failures" or "max_gpu_hours"."""
+    """``complete``, ``interrupted``, ``preempted``, ``limit``, ``max_failures`` or ``max_gpu_hours``."""
 
 
 Event = (
@@ -285,7 +292,7 @@ Event = (
 
 
 class Listener(Protocol):
-    """Hears every event, in order, on the driver's thread."""
+    """A function that hears every event, in order, on the driver's thread."""
 
     def __call__(self, event: Event) -> None:
         """Take an event."""

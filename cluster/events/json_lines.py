@@ -8,13 +8,20 @@ from dataclasses import asdict, fields
 from typing import Any, TypeVar, get_args
 
 from cluster.events.events import Event
-from cluster.messages import Progress, StationState
+from cluster.messages import Progress, WorkerState
+
+LINE_NAMES = {"attempt_id": "attempt", "attempt_number": "attempt", "preempted": "leaving"}
+"""The names that some fields have in the lines, which scripts read, where the code has clearer ones."""
 
 
 def to_json(event: Event, ensure_ascii: bool = False) -> str:
-    """One line of JSON; numbers that JSON does not have become null."""
-    fields = {"event": event.event, **asdict(event)}
-    return json.dumps(_finite(fields), ensure_ascii=ensure_ascii)
+    """Return an event as one line of JSON; numbers that JSON does not have become null."""
+    values = {"event": event.event, **asdict(event, dict_factory=_line_fields)}
+    return json.dumps(_finite(values), ensure_ascii=ensure_ascii)
+
+
+def _line_fields(values: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {LINE_NAMES.get(name, name): value for name, value in values}
 
 
 _KINDS: dict[str, Any] = {kind.event: kind for kind in get_args(Event)}
@@ -24,7 +31,7 @@ T = TypeVar("T")
 
 
 def from_json(line: str) -> Event | None:
-    """The event of a line of ``to_json``, perhaps of another version's; None of any other line."""
+    """Return the event of a line of ``to_json``, perhaps another version's; None for any other line."""
     if not line.startswith("{"):
         return None
     try:
@@ -37,12 +44,16 @@ def from_json(line: str) -> Event | None:
 
 
 def build(kind: type[T], values: object) -> T | None:
-    """A dataclass from its fields as JSON has them: others are left alone, and None if any lacks."""
+    """Return a dataclass from its fields as a line has them, or None when one is missing; other fields are
+    ignored."""
     if not isinstance(values, dict):
         return None
     parts: dict[str, Any] = {}
-    for name in (part.name for part in fields(kind) if part.name in values):  # type: ignore[arg-type]
-        value = values[name]
+    for name in (part.name for part in fields(kind)):  # type: ignore[arg-type]
+        written = LINE_NAMES.get(name, name)
+        if written not in values:
+            continue
+        value = values[written]
         inner = _INNER.get(name)
         if isinstance(value, list):
             value = tuple(build(inner, item) if inner else item for item in value)
@@ -55,11 +66,11 @@ def build(kind: type[T], values: object) -> T | None:
         return None
 
 
-_INNER: dict[str, type[Progress] | type[StationState]] = {
+_INNER: dict[str, type[Progress] | type[WorkerState]] = {
     "running": Progress,
-    "fleet": StationState,
+    "fleet": WorkerState,
 }
-"""What lists hold that are not of plain values."""
+"""The fields that hold lists of dataclasses."""
 
 
 def _finite(value: object) -> object:

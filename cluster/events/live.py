@@ -16,21 +16,31 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
+
+from typing_extensions import assert_never
 
 from cluster.events.events import (
     Beat,
+    ColumnsUnused,
     Counted,
     Draining,
     Event,
     Finished,
+    InputChanged,
     Listener,
     Live,
+    NodeAvoided,
     Paused,
+    PictureLost,
     Resumed,
+    RowsSkipped,
     Started,
     TaskDone,
     TaskFailed,
+    TaskRetried,
+    WebhookFailed,
+    WorkerLost,
 )
 from cluster.events.json_lines import build
 from cluster.events.progress import Meter
@@ -75,21 +85,21 @@ class LiveBoard:
         self._listen = listen
         self._guard = guard
         self._meter = Meter(None)
-        self._before = (0, 0)
-        """Done and failed before this run."""
-        self._ended = (0, 0)
-        """Done and failed in it."""
+        self._done_before = self._failed_before = 0
+        """Tasks that were done and failed before this run."""
+        self._done = self._failed = 0
+        """Tasks that this run has done and failed."""
         self._told_at = -LIVE_SECONDS
         self._urgent = True
         """Whether what is to be written has waited long enough."""
         now = time.time()
         self._live = Live(
-            job,
-            storage.url,
-            run,
-            submission,
-            "reading",
-            None,
+            job=job,
+            output=storage.url,
+            run=run,
+            submission=submission,
+            state="reading",
+            reason=None,
             tasks=None,
             done=0,
             failed=0,
@@ -127,35 +137,60 @@ class LiveBoard:
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, Finished):
-            self._finish(event)
+            self._finish(event)  # before what others say of it
         self._listen(event)
-        if isinstance(event, Started | Counted):
-            self._count(event)
-        elif isinstance(event, TaskDone | TaskFailed):
-            done, failed = self._ended
-            made = isinstance(event, TaskDone)
-            self._ended = (done + made, failed + (not made))
-            self._meter.end(event.work, event.steps if isinstance(event, TaskDone) else None)
-            self._change(**self._tally())
-        elif isinstance(event, Paused | Resumed | Draining):
-            state = {Paused: "paused", Resumed: "running", Draining: "stopping"}[type(event)]
-            if self._live.state != "stopping":
-                self._change(state=state)
-            self._hurry()
-        elif isinstance(event, Beat):
-            self._beat(event)
+        match event:
+            case Started() | Counted():
+                self._count(event)
+            case TaskDone():
+                self._done += 1
+                self._meter.end(event.work, event.steps)
+                self._change(**self._tally())
+            case TaskFailed():
+                self._failed += 1
+                self._meter.end(event.work)
+                self._change(**self._tally())
+            case Paused():
+                self._enter("paused")
+            case Resumed():
+                self._enter("running")
+            case Draining():
+                self._enter("stopping")
+            case Beat():
+                self._beat(event)
+            case (
+                Finished()
+                | Live()
+                | RowsSkipped()
+                | ColumnsUnused()
+                | PictureLost()
+                | InputChanged()
+                | WebhookFailed()
+                | TaskRetried()
+                | WorkerLost()
+                | NodeAvoided()
+            ):
+                pass  # nothing of the summary changes
+            case _:
+                assert_never(event)
+
+    def _enter(self, state: Literal["paused", "running", "stopping"]) -> None:
+        if self._live.state != "stopping":
+            self._change(state=state)
+        self._hurry()
 
     def _count(self, event: Started | Counted) -> None:
         if isinstance(event, Started) and event.counting:
             return
         self._meter.work_left = event.work_left
-        self._before = (event.done, event.failed)
+        self._done_before, self._failed_before = event.done, event.failed
         state = "running" if self._live.state == "reading" else self._live.state
         self._change(state=state, tasks=event.tasks, **self._tally(event.tasks))
 
     def _tally(self, tasks: int | None = None) -> dict[str, Any]:
         tasks = self._live.tasks if tasks is None else tasks
-        done, failed = (x + y for x, y in zip(self._before, self._ended, strict=True))
+        done = self._done_before + self._done
+        failed = self._failed_before + self._failed
         left = None if tasks is None else tasks - done - failed
         return {"done": done, "failed": failed, "left": left}
 

@@ -12,7 +12,29 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Literal
 
-from cluster.events.events import Beat, Event, Live, TaskDone, TaskFailed, TaskRetried, WorkerLost
+from typing_extensions import assert_never
+
+from cluster.events.events import (
+    Beat,
+    ColumnsUnused,
+    Counted,
+    Draining,
+    Event,
+    Finished,
+    InputChanged,
+    Live,
+    NodeAvoided,
+    Paused,
+    PictureLost,
+    Resumed,
+    RowsSkipped,
+    Started,
+    TaskDone,
+    TaskFailed,
+    TaskRetried,
+    WebhookFailed,
+    WorkerLost,
+)
 from cluster.events.json_lines import to_json
 
 log = logging.getLogger("stylefarm")
@@ -71,16 +93,35 @@ def set_up(format_: LogFormat, level: int, always: Mapping[str, str] | None = No
 
 
 def log_event(event: Event) -> None:
-    """An event as a line of the log; what is said all the time is not."""
-    if isinstance(event, Beat | Live):
-        return
+    """Log an event as one line; ``Beat`` and ``Live``, which come all the time, are left out."""
     about: dict[str, object] = {}
     level = logging.INFO
-    if isinstance(event, TaskDone | TaskFailed | TaskRetried):
-        about["task"] = event.id
-        level = logging.INFO if isinstance(event, TaskDone) else logging.WARNING
-    if isinstance(event, TaskRetried | TaskFailed):
-        about["attempt"] = event.attempt if isinstance(event, TaskRetried) else event.attempts
-    if isinstance(event, TaskDone | WorkerLost):
-        about["worker"] = event.worker
+    match event:
+        case Beat() | Live():
+            return
+        case TaskDone():
+            about = {"task": event.id, "worker": event.worker}
+        case TaskFailed():
+            level, about = logging.WARNING, {"task": event.id, "attempt": event.attempts}
+        case TaskRetried():
+            level, about = logging.WARNING, {"task": event.id, "attempt": event.attempt_number}
+        case WorkerLost():
+            about = {"worker": event.worker}
+        case (
+            Started()
+            | Counted()
+            | RowsSkipped()
+            | ColumnsUnused()
+            | PictureLost()
+            | InputChanged()
+            | WebhookFailed()
+            | NodeAvoided()
+            | Paused()
+            | Resumed()
+            | Draining()
+            | Finished()
+        ):
+            pass
+        case _:
+            assert_never(event)
     log.log(level, "%s %s", event.event, to_json(event), extra=about)

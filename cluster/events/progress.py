@@ -1,70 +1,67 @@
-"""How far a run is, and how fast it goes."""
+"""How far a run is, and how fast: the numbers of the progress bar and of ``live.json``."""
 
 from __future__ import annotations
 
-from collections import deque
 from datetime import timedelta
 
-from cluster.events.events import (
-    Live,
-)
+from cluster.events.events import Live
+from cluster.sliding_rate import SlidingRate
 
 RATE_WINDOW = 30.0
-"""Seconds over which steps per second are averaged."""
+"""The window over which speed is averaged, in seconds."""
 
 
 class Meter:
-    """Steps made, how fast, and how long the rest takes.
+    """Steps made, their rate, and the time that the rest takes.
 
-    Speed is told in steps a second; the time to go is reckoned in work, for a step at a large size
-    takes longer.
+    Speed is given in steps per second. The time left is computed from work (``Recipe.work_at``), since a
+    step at a large size takes longer.
+
+    Args:
+        work_left: The work of the whole run; None until it is known.
     """
 
     def __init__(self, work_left: int | None) -> None:
         self.work_left: int | None = work_left
-        """In the whole run; None until it is known."""
         self._ended_work = 0
-        self._rendered = (0, 0)
-        self._running = (0, 0)
-        self._marks: deque[tuple[float, int, int]] = deque()
+        """The work of tasks that have ended, in whatever way."""
+        self._rendered_steps = 0
+        self._rendered_work = 0
+        """Steps and work of finished renders."""
+        self._running_work = 0
+        self._steps = SlidingRate(RATE_WINDOW)
+        self._work = SlidingRate(RATE_WINDOW)
 
     def end(self, work: int, steps: int | None = None) -> None:
-        """A task ended: its work need not be done any more; ``steps`` of it were made, if any."""
+        """Note that a task of ``work`` has ended; ``steps`` is None unless the render was finished."""
         self._ended_work += work
         if steps is not None:
-            self._rendered = (self._rendered[0] + steps, self._rendered[1] + work)
+            self._rendered_steps += steps
+            self._rendered_work += work
 
     def beat(self, steps: int, work: int, now: float) -> None:
-        """So many steps, and so much work, has been done in tasks that have not ended."""
-        self._running = (steps, work)
-        self._marks.append((now, self._rendered[0] + steps, self._rendered[1] + work))
-        while len(self._marks) > 2 and now - self._marks[0][0] > RATE_WINDOW:
-            self._marks.popleft()
+        """Note the steps and the work done at ``now`` in tasks that are still in flight."""
+        self._running_work = work
+        self._steps.add(self._rendered_steps + steps, now)
+        self._work.add(self._rendered_work + work, now)
 
     @property
     def steps_per_second(self) -> float:
-        """Of late; 0 when unknown."""
-        return self._rate(1)
+        """The steps per second of late; 0 while unknown."""
+        return self._steps.per_second or 0.0
 
     @property
     def seconds_left(self) -> float | None:
-        """None when unknown."""
-        rate = self._rate(2)
+        """The seconds until the rest is done; None while unknown."""
         if self.work_left is None:
             return None
-        left = max(0, self.work_left - self._ended_work - self._running[1])
+        rate = self._work.per_second
+        left = max(0, self.work_left - self._ended_work - self._running_work)
         return left / rate if rate else None
 
-    def _rate(self, column: int) -> float:
-        if len(self._marks) < 2:
-            return 0.0
-        first, last = self._marks[0], self._marks[-1]
-        seconds = last[0] - first[0]
-        return max(0.0, (last[column] - first[column]) / seconds) if seconds > 0 else 0.0
 
-
-def standing(live: Live) -> str:
-    """How a run stands, on a line: "12 done, 0 failed, 88 left, 4 workers 97% busy, ETA 0:12:00"."""
+def status_line(live: Live) -> str:
+    """Return a run's state on one line: "12 done, 0 failed, 88 left, 4 workers 97% busy, ETA 0:12:00"."""
     parts = [f"{live.done:,} done", f"{live.failed:,} failed"]
     if live.left is not None:
         parts.append(f"{live.left:,} left")
@@ -82,5 +79,5 @@ def standing(live: Live) -> str:
 
 
 def plural(count: int, word: str) -> str:
-    """``1 task``, ``2 tasks``."""
+    """Return ``1 task``, ``2 tasks``."""
     return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"

@@ -119,7 +119,7 @@ def _tell(notify: Notify, url: str, listen: Listener, what: What, body: dict[str
         problems.append(f"has not taken the news in {PATIENCE_SECONDS:.0f} s")
     for problem in problems[:1]:
         log.warning("the webhook at %s %s", _host(url), problem)
-        listen(WebhookFailed(_host(url), problem))
+        listen(WebhookFailed(host=_host(url), reason=problem))
 
 
 def _send(url: str, body: dict[str, Any]) -> list[str]:

@@ -21,14 +21,11 @@ from jobs.task_ids import IdTable
 from jobs.tasks.census import BadRows
 from jobs.tasks.identity import Draft
 from jobs.tasks.todo import Agenda
-from stylize.memory import history_bytes, predict_bytes
+from stylize.memory import MEMORY_SHARE, history_bytes, predict_bytes
 from stylize.recipe import Recipe
 
 if TYPE_CHECKING:
     from cluster.plan.pilot import Kinds, Pilot, Sample
-
-COMFORT = 0.9
-"""Of a card's memory, that a render may be predicted to take."""
 
 Fit = Literal["whole", "strips", "no"]
 
@@ -282,7 +279,7 @@ def _group(tally: _Tally, seconds_of: IdTable, sample: Sample | None, card: int 
         seconds_each=seconds,
         told_by=told_by,
         step_seconds=() if sample is None else sample.step_seconds,
-        fits=None if card is None else _fit(whole, strips, COMFORT * card),
+        fits=None if card is None else _fit(whole, strips, MEMORY_SHARE * card),
     )
 
 

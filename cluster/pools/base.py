@@ -1,8 +1,4 @@
-"""Where attempts run: the protocol, and the pool that runs them in this very process.
-
-``InlinePool`` is a real backend (``--pool inline``): one worker, no Ray, everything else the same. It
-is what to use under a debugger, and on a machine where Ray cannot run.
-"""
+"""The protocol of a pool: workers that take attempts, and what a driver may ask of them."""
 
 from __future__ import annotations
 
@@ -17,33 +13,33 @@ from cluster.messages import (
     Failure,
     Outcome,
     Progress,
-    StationState,
+    WorkerState,
 )
 
 PREFETCH = 2
-"""Calls at a worker beside the one that paints: one is ready when it ends, while another stores."""
+"""Calls at a worker beside the one that paints: one that is ready to paint, and one that stores."""
 
 
 @dataclass(eq=False)
-class Station:
+class WorkerHandle:
     """A worker that is up, as the driver sees it."""
 
     key: str
-    """Unique in a run, and never used again."""
+    """The worker's key, unique in a run and never reused."""
     name: str
     node: str
-    """Ray's id of its machine."""
+    """Ray's id of the worker's node."""
     device: DeviceInfo
     host: str = ""
-    """That machine's name."""
+    """The host name of the worker's node."""
     memory_bytes: int | None = None
-    """What of the device's memory is its share; None where it is not told, or the machine's own."""
-    lanes: int = 1
-    """Its devices."""
-    calls: int = 0
-    """Under way."""
+    """The worker's share of its device's memory; None where it is unknown or is the machine's own."""
+    devices: int = 1
+    """The number of devices that the worker holds."""
+    calls: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    """The attempt ids of each call in flight, by the call's number."""
     styles: OrderedDict[object, None] = field(default_factory=OrderedDict)
-    """Those it was given last, for ``cluster.driver.backlog``."""
+    """The styles that the worker painted last; ``cluster.driver.backlog`` keeps them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,84 +47,100 @@ class Ended:
     """An attempt that a worker has ended."""
 
     outcome: Outcome
-    station: Station
+    worker: WorkerHandle
 
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """A worker that is gone, with what it had."""
+    """A worker that was lost, with the attempts it had."""
 
-    station: Station
+    worker: WorkerHandle
     failure: Failure
-    """Its kind is worker, stalled, unavailable or preempted."""
-    attempts: tuple[str, ...] = ()
+    """The reason; its kind is worker, stalled, unavailable or preempted."""
+    attempt_ids: tuple[str, ...] = ()
     painting: frozenset[str] = frozenset()
-    """Those of them that held a device; those that only waited had no part in it."""
+    """The ids of the attempts that held a device. The others only waited and had no part in the loss."""
 
 
 class Pool(Protocol):
-    """Workers that take attempts. Used by one thread, the driver's."""
+    """Workers that take attempts. Only the driver's thread uses a pool, except for ``wake``."""
 
     @property
     def workers(self) -> int:
-        """How many workers are up."""
+        """The number of workers that are up."""
 
     @property
     def pending(self) -> int:
-        """How many were asked for and are not up."""
+        """The number of workers that were requested and are not up yet."""
 
     @property
     def growing(self) -> bool:
-        """Whether workers are on their way that will soon be up."""
+        """Whether requested workers are expected to be up soon."""
 
     @property
     def gpu_hours(self) -> float:
-        """For how long devices have been held by workers that were up, all together."""
+        """Device hours that workers of this run have held, in total."""
 
-    def open_stations(self) -> Iterator[Station]:
-        """Workers that can take a call, the least busy first. One may be submitted to meanwhile."""
+    def open_workers(self) -> Iterator[WorkerHandle]:
+        """Iterate over the workers that can take a call, the least busy first.
+
+        The caller may submit to a worker while it iterates.
+        """
 
     def memory_classes(self) -> Sequence[int]:
-        """The sizes of memory that workers have, ascending, each once."""
+        """Return the distinct memory sizes of the workers in bytes, ascending."""
 
     def nodes(self) -> set[str]:
-        """Where there are workers."""
+        """Return the ids of the nodes that can hold workers."""
 
     def want(self, tasks: int | None) -> None:
-        """So many tasks are not done yet (None: nobody knows): no more workers than that are needed."""
+        """Set the number of tasks that are not done; the pool needs no more workers than that.
 
-    def submit(self, station: Station, assignments: Sequence[Assignment]) -> None:
-        """Start attempts, in one call. Only at a station that is open."""
+        Args:
+            tasks: The number of tasks, >= 0; None where it is unknown.
+        """
+
+    def submit(self, worker: WorkerHandle, assignments: Sequence[Assignment]) -> None:
+        """Start attempts at a worker, in one call.
+
+        Args:
+            worker: A worker that ``open_workers`` yielded.
+            assignments: The attempts; those with pictures of one shape are painted together.
+        """
 
     def recall(self, most: int) -> None:
-        """Have as many calls sent back as idle workers could take, that wait at others, at most ``most``."""
+        """Have workers send back calls that wait for a device, at most ``most``, for idle workers to take."""
 
     def wait(self, timeout: float) -> list[Ended | Lost]:
-        """What ended since the last call; waits up to ``timeout`` seconds for something.
+        """Return the attempts and workers that ended since the last call.
 
-        Raises ClusterError when there is no way to go on.
+        Args:
+            timeout: The longest time to wait for the first one, in seconds; 0 does not wait.
+
+        Raises:
+            ClusterError: The run cannot continue.
         """
 
     def wake(self) -> None:
-        """Have ``wait`` return now. Any thread may call it."""
+        """Have ``wait`` return now. Any thread may call this."""
 
-    def replace(self, station: Station, reason: str) -> None:
-        """A worker is of no use: it comes back as lost, and another takes its place."""
+    def replace(self, worker: WorkerHandle, reason: str) -> None:
+        """Replace a worker that is of no use; ``wait`` returns it as lost."""
 
     def avoid(self, node: str) -> None:
-        """Place no more workers there."""
+        """Place no more workers on a node."""
 
     def progress(self) -> list[Progress]:
-        """Where the running attempts stand, as last heard. Never waits."""
+        """Return the progress of the attempts that paint, as of the last reports. Never waits."""
 
-    def states(self) -> list[StationState]:
-        """What the workers are like, as last heard. Never waits."""
+    def states(self) -> list[WorkerState]:
+        """Return the states of the workers that are up, as of their last reports. Never waits."""
 
     def drain(self) -> None:
-        """Let painting attempts finish; the others come back as stopped."""
+        """Let painting attempts finish; all others come back as stopped."""
 
-    def leave(self) -> None:
-        """Everything is taken away: painting attempts store a checkpoint, and all come back."""
+    def preempt(self) -> None:
+        """Have painting attempts store a checkpoint; all attempts come back."""
 
     def close(self) -> None:
-        """Release everything, now; running attempts are abandoned."""
+        """Release all workers now; attempts in flight are abandoned."""

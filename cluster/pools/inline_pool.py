@@ -11,10 +11,10 @@ from cluster.messages import (
     Assignment,
     Outcome,
     Progress,
-    StationState,
     WorkerSetup,
+    WorkerState,
 )
-from cluster.pools.base import PREFETCH, Ended, Lost, Station
+from cluster.pools.base import PREFETCH, Ended, Lost, WorkerHandle
 from cluster.pools.busy_share import BusyShare
 from cluster.worker.worker import Worker, worker_name
 
@@ -28,9 +28,13 @@ class InlinePool:
     def __init__(self, setup: WorkerSetup) -> None:
         self._worker = Worker(setup, worker_name("inline"))
         worker = self._worker
-        self._station = Station("inline-0", worker.name, worker.node, worker.device, worker.node)
+        self._handle = WorkerHandle(
+            "inline-0", worker.name, worker.node, worker.device, worker.node
+        )
         self._threads = ThreadPoolExecutor(1 + PREFETCH, thread_name_prefix="worker")
-        self._ended: queue.SimpleQueue[list[Outcome]] = queue.SimpleQueue()
+        self._ended: queue.SimpleQueue[tuple[int, list[Outcome]] | None] = queue.SimpleQueue()
+        """The outcomes of calls, by number; None wakes ``wait``."""
+        self._calls = 0
         self._began = time.monotonic()
         self._busy = BusyShare()
 
@@ -42,41 +46,46 @@ class InlinePool:
     def gpu_hours(self) -> float:
         return (time.monotonic() - self._began) / 3600
 
-    def open_stations(self) -> Iterator[Station]:
-        for _ in range(1 + PREFETCH - self._station.calls):
-            yield self._station
+    def open_workers(self) -> Iterator[WorkerHandle]:
+        for _ in range(1 + PREFETCH - len(self._handle.calls)):
+            yield self._handle
 
     def memory_classes(self) -> Sequence[int]:
         return ()
 
     def nodes(self) -> set[str]:
-        return {self._station.node}
+        return {self._handle.node}
 
     def want(self, tasks: int | None) -> None:
         pass
 
-    def submit(self, station: Station, assignments: Sequence[Assignment]) -> None:
-        station.calls += 1
-        self._threads.submit(lambda: self._ended.put(self._worker.run(assignments)))
+    def submit(self, worker: WorkerHandle, assignments: Sequence[Assignment]) -> None:
+        self._calls += 1
+        call = self._calls
+        worker.calls[call] = tuple(a.attempt_id for a in assignments)
+        self._threads.submit(lambda: self._ended.put((call, self._worker.run(assignments))))
 
     def recall(self, most: int) -> None:
         pass
 
     def wait(self, timeout: float) -> list[Ended | Lost]:
-        calls: list[list[Outcome]] = []
+        ended: list[Ended | Lost] = []
         try:
-            calls.append(self._ended.get(block=timeout > 0, timeout=timeout or None))
+            item = self._ended.get(block=timeout > 0, timeout=timeout or None)
             while True:
-                calls.append(self._ended.get_nowait())
+                if item is not None:
+                    call, outcomes = item
+                    del self._handle.calls[call]
+                    ended += [Ended(outcome, self._handle) for outcome in outcomes]
+                item = self._ended.get_nowait()
         except queue.Empty:
             pass
-        self._station.calls -= sum(1 for outcomes in calls if outcomes)
-        return [Ended(outcome, self._station) for outcomes in calls for outcome in outcomes]
+        return ended
 
     def wake(self) -> None:
-        self._ended.put([])
+        self._ended.put(None)
 
-    def replace(self, station: Station, reason: str) -> None:
+    def replace(self, worker: WorkerHandle, reason: str) -> None:
         pass  # it is this very process
 
     def avoid(self, node: str) -> None:
@@ -85,18 +94,25 @@ class InlinePool:
     def progress(self) -> list[Progress]:
         return self._worker.progress()
 
-    def states(self) -> list[StationState]:
-        station = self._station
+    def states(self) -> list[WorkerState]:
+        worker = self._handle
         seconds = self._worker.report().busy_seconds
-        share = self._busy(seconds)
-        device = station.device.name
-        return [StationState(station.name, station.node, device, share, seconds, station.calls)]
+        return [
+            WorkerState(
+                name=worker.name,
+                node=worker.node,
+                device=worker.device.name,
+                busy=self._busy(seconds),
+                busy_seconds=seconds,
+                calls=len(worker.calls),
+            )
+        ]
 
     def drain(self) -> None:
         self._worker.drain()
 
-    def leave(self) -> None:
-        self._worker.leave()
+    def preempt(self) -> None:
+        self._worker.preempt()
 
     def close(self) -> None:
         self._worker.stop()

@@ -54,14 +54,14 @@ class RayWorker:
             # each has its own they should, or a render takes half as long again.
             os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         seen = tuple(context.get_accelerator_ids().get("GPU", []))
-        lanes = max(1, int(gpus))
+        devices = max(1, int(gpus))
         name = f"{kind}-{number}" if not seen else f"{kind}-{number}(gpu {','.join(seen)})"
         full_name = worker_name(name)
         # Ray keeps what a worker writes to standard error in a file of its own, on its node.
         logs.set_up("json", logging.INFO, {"worker": full_name, "node": context.get_node_id()})
         # Relative where the job's folder came along with a submission: Ray starts workers where it is.
         setup = replace(setup, base=str(Path(setup.base).absolute()))
-        self._worker = Worker(setup, full_name, devices=lanes)
+        self._worker = Worker(setup, full_name, devices=devices)
         self._about = About(
             self._worker.name,
             context.get_node_id(),
@@ -74,13 +74,13 @@ class RayWorker:
         self._ended: dict[str, Outcome] = {}
         """Outcomes that the driver may not have got, by attempt."""
         # Ray makes actors on the main thread, where signals can be taken.
-        signal.signal(signal.SIGTERM, lambda *_: self.leave())
+        signal.signal(signal.SIGTERM, lambda *_: self.preempt())
 
     def run(self, assignments: Sequence[Assignment]) -> list[Outcome]:
         """Make attempts."""
         outcomes = self._worker.run(assignments)
         with self._lock:
-            self._ended.update({outcome.attempt.id: outcome for outcome in outcomes})
+            self._ended.update({outcome.attempt_record.id: outcome for outcome in outcomes})
             while len(self._ended) > KEPT_OUTCOMES:
                 del self._ended[next(iter(self._ended))]
         return outcomes
@@ -96,11 +96,11 @@ class RayWorker:
         return self._worker.report()
 
     @ray.method(concurrency_group=CONTROL)  # type: ignore[untyped-decorator]
-    def ended(self, attempts: Sequence[str]) -> list[Outcome] | None:
+    def ended(self, attempt_ids: Sequence[str]) -> list[Outcome] | None:
         """The outcomes of these attempts, whose call's own answer was lost; None while they run."""
         with self._lock:
-            if all(attempt in self._ended for attempt in attempts):
-                return [self._ended[attempt] for attempt in attempts]
+            if all(attempt_id in self._ended for attempt_id in attempt_ids):
+                return [self._ended[attempt_id] for attempt_id in attempt_ids]
         return None
 
     @ray.method(concurrency_group=CONTROL)  # type: ignore[untyped-decorator]
@@ -109,14 +109,14 @@ class RayWorker:
         self._worker.drain()
 
     @ray.method(concurrency_group=CONTROL)  # type: ignore[untyped-decorator]
-    def recall(self, attempts: Sequence[str]) -> None:
-        """Hand these back, unless they are painting."""
-        self._worker.recall(attempts)
+    def recall(self, attempt_ids: Sequence[str]) -> None:
+        """Send these attempts back, unless they are painting."""
+        self._worker.recall(attempt_ids)
 
     @ray.method(concurrency_group=CONTROL)  # type: ignore[untyped-decorator]
-    def leave(self) -> None:
+    def preempt(self) -> None:
         """The machine is taken away: hand everything back, and end."""
-        self._worker.leave()
+        self._worker.preempt()
         threading.Thread(target=self._end_when_idle, daemon=True).start()
 
     def _end_when_idle(self) -> None:

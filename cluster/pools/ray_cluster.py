@@ -6,7 +6,6 @@ import contextlib
 import logging
 import os
 import signal
-import socket
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -15,13 +14,12 @@ from typing import Any
 import ray
 
 import cluster
+from cluster.listening import check_listening
 from cluster.pools.ray_placement import Node, View
 from jobs.errors import ClusterError
 
 log = logging.getLogger(__name__)
 
-
-KNOCK_SECONDS = 10
 
 TOKEN_ADVICE = (
     " (somebody listens there: is it a Ray head of this version, and is the token the cluster's? With "
@@ -46,7 +44,7 @@ def connect(address: str | None) -> None:
     local = address == "local"
     options: dict[str, Any] = {"object_store_memory": LOCAL_STORE_BYTES} if local else {}
     if not local:
-        _knock(address)
+        _check_address(address)
     try:
         with _signals_as_they_are():
             ray.init(
@@ -104,13 +102,13 @@ def _signals_as_they_are() -> Iterator[None]:
         utils.set_sigterm_handler = take
 
 
-def _knock(address: str) -> None:
+def _check_address(address: str) -> None:
     """Raise ClusterError when nobody listens at host:port: Ray itself would try for minutes."""
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if not colon or not port.isdigit():
         return  # auto, and whatever else Ray understands
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_SECONDS).close()
+        check_listening(host.strip("[]"), int(port))
     except OSError as error:
         raise ClusterError(
             f"Ray cannot be reached at {address}: {error.strerror or error}; is the head up?"
@@ -134,14 +132,14 @@ def as_shipped(base: str) -> str:
 
 def describe() -> str:
     """What the connected cluster has, for a person."""
-    nodes = look().nodes
+    nodes = read_view().nodes
     gpus, cpus = (sum(node.resources.get(what, 0) for node in nodes) for what in ("GPU", "CPU"))
     plural = "s" if len(nodes) > 1 else ""
     return f"{ray.__version__}, {len(nodes)} node{plural}, {gpus:g} GPUs, {cpus:g} CPUs"
 
 
-def look() -> View:
-    """What there is now. Asks the head, which takes milliseconds."""
+def read_view() -> View:
+    """Return the cluster's nodes. Asks the head, which takes milliseconds."""
     nodes = tuple(
         Node(
             node["NodeID"],

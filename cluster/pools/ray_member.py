@@ -1,46 +1,59 @@
-"""One actor, as the pool sees it."""
+"""``Member``: one actor of a pool, from the moment it is requested."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any
 
-from cluster.messages import (
-    Report,
-)
-from cluster.pools.base import Station
+from cluster.messages import Report
+from cluster.pools.base import WorkerHandle
 from cluster.pools.busy_share import BusyShare
 
 
 @dataclass(eq=False)
 class Member:
-    """One actor, from the moment it is asked for."""
+    """One actor, from the moment it is requested."""
 
     number: int
+    """The member's number in its pool, never reused."""
     actor: Any
-    station: Station
+    """Ray's handle of the actor."""
+    handle: WorkerHandle
     up: bool = False
-    doomed: bool = False
-    """It gets nothing new: its machine is taken away, or it is not needed any more."""
+    preempted: bool = False
+    """Whether its machine is being taken away; it gets no new calls."""
     pid: int = 0
-    calls: dict[int, tuple[str, ...]] = field(default_factory=dict)
-    """The attempts of each call under way."""
     recalled: set[int] = field(default_factory=set)
-    heard: Report | None = None
-    heard_at: float = 0.0
-    asked_at: float | None = None
-    """When it was asked how it does, and has not answered; None when it has."""
-    missing_since: float | None = None
-    """Since when Ray could not reach it."""
-    busy: BusyShare = field(default_factory=BusyShare)
+    """The calls that it was asked to send back."""
+    report: Report | None = None
+    """Its last report."""
+    reported_at: float = 0.0
+    polled_at: float | None = None
+    """When the poll was sent that it has not answered yet; None when it has answered."""
+    unreachable_since: float | None = None
+    """Since when Ray has not been able to reach it; None while it can."""
+    busy_meter: BusyShare = field(default_factory=BusyShare)
     busy_share: float | None = None
 
-    def attempts(self) -> tuple[str, ...]:
-        return tuple(attempt for call in self.calls.values() for attempt in call)
+    def attempt_ids(self) -> tuple[str, ...]:
+        """Return the ids of its attempts in flight."""
+        return tuple(attempt_id for call in self.handle.calls.values() for attempt_id in call)
 
     def painting(self) -> frozenset[str]:
-        """Which of its attempts hold a device: as last heard, else the call it has had longest."""
-        attempts = set(self.attempts())
-        heard = {p.attempt for p in self.heard.painting} & attempts if self.heard else set()
-        first = next(iter(self.calls.values()), ())
-        return frozenset(heard or first)
+        """Return the ids of its attempts that hold a device: those of its last report, else the oldest
+        call's."""
+        in_flight = set(self.attempt_ids())
+        reported = (
+            {p.attempt_id for p in self.report.painting} & in_flight if self.report else set()
+        )
+        oldest = next(iter(self.handle.calls.values()), ())
+        return frozenset(reported or oldest)
+
+    def quiet_seconds(self, now: float) -> float:
+        """Return for how long it has given no sign of life, in seconds: it does not answer a poll, or one
+        of its attempts makes no step."""
+        silent = 0.0 if self.polled_at is None else now - self.polled_at
+        stuck = 0.0
+        if self.handle.calls and self.report is not None and self.report.quiet_seconds:
+            stuck = self.report.quiet_seconds + (now - self.reported_at)
+        return max(silent, stuck)

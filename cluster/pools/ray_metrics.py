@@ -9,7 +9,29 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from cluster.events.events import Beat, Event, TaskDone, TaskFailed, TaskRetried, WorkerLost
+from typing_extensions import assert_never
+
+from cluster.events.events import (
+    Beat,
+    ColumnsUnused,
+    Counted,
+    Draining,
+    Event,
+    Finished,
+    InputChanged,
+    Live,
+    NodeAvoided,
+    Paused,
+    PictureLost,
+    Resumed,
+    RowsSkipped,
+    Started,
+    TaskDone,
+    TaskFailed,
+    TaskRetried,
+    WebhookFailed,
+    WorkerLost,
+)
 
 COUNTERS = {
     "stylefarm_tasks": ("Tasks that ended, and attempts that are made again.", ("status",)),
@@ -53,21 +75,40 @@ class Metrics:
 
     def __call__(self, event: Event) -> None:
         self._listen(event)
-        if isinstance(event, TaskDone):
-            self._count("stylefarm_tasks", status="done")
-            self._count("stylefarm_steps", event.steps - self._steps.pop(event.id, 0))
-            self._count("stylefarm_fetch_seconds", event.phases.get("fetch", 0.0))
-            self._count("stylefarm_store_seconds", event.phases.get("store", 0.0))
-            # A histogram takes nothing that is not above 0.
-            self._histograms["stylefarm_task_seconds"].observe(max(event.seconds, 1e-3))
-        elif isinstance(event, TaskFailed):
-            self._count("stylefarm_tasks", status="failed")
-        elif isinstance(event, TaskRetried):
-            self._count("stylefarm_tasks", status="retried")
-        elif isinstance(event, WorkerLost):
-            self._count("stylefarm_workers_lost", reason=event.kind)
-        elif isinstance(event, Beat):
-            self._beat(event)
+        match event:
+            case TaskDone():
+                self._count("stylefarm_tasks", status="done")
+                self._count("stylefarm_steps", event.steps - self._steps.pop(event.id, 0))
+                self._count("stylefarm_fetch_seconds", event.phases.get("fetch", 0.0))
+                self._count("stylefarm_store_seconds", event.phases.get("store", 0.0))
+                # A histogram takes nothing that is not above 0.
+                self._histograms["stylefarm_task_seconds"].observe(max(event.seconds, 1e-3))
+            case TaskFailed():
+                self._count("stylefarm_tasks", status="failed")
+            case TaskRetried():
+                self._count("stylefarm_tasks", status="retried")
+            case WorkerLost():
+                self._count("stylefarm_workers_lost", reason=event.kind)
+            case Beat():
+                self._beat(event)
+            case (
+                Started()
+                | Counted()
+                | RowsSkipped()
+                | ColumnsUnused()
+                | PictureLost()
+                | InputChanged()
+                | WebhookFailed()
+                | NodeAvoided()
+                | Paused()
+                | Resumed()
+                | Live()
+                | Draining()
+                | Finished()
+            ):
+                pass  # no metric, or one that Beat brings
+            case _:
+                assert_never(event)
 
     def _beat(self, event: Beat) -> None:
         for state in ("waiting", "retrying"):

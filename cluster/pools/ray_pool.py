@@ -1,8 +1,9 @@
-"""Workers on a Ray cluster: one actor per GPU (or share of one, or several, or group of CPU cores).
+"""Workers on a Ray cluster: one actor per GPU (or share of a GPU, group of GPUs, or group of CPU cores).
 
-Ray restarts and retries nothing here; the driver does, because only it knows what a task's attempts mean.
-This file's part is to say truthfully which attempts ended, and to keep as many workers as are wanted: more
-when nodes come, others when some are lost, fewer when less is left to do.
+Ray restarts and retries nothing here: the driver does, because only the driver knows what a task's attempts
+mean. This file reports truthfully which attempts ended, and keeps as many workers as are wanted: more when
+nodes join, replacements when workers are lost, fewer when less is left to do. The arithmetic is
+``cluster.pools.roster``'s.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import logging
 import queue
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
@@ -28,113 +28,106 @@ from cluster.messages import (
     Outcome,
     Progress,
     Report,
-    StationState,
     WorkerSetup,
+    WorkerState,
 )
-from cluster.pools.base import PREFETCH, Ended, Lost, Station
+from cluster.pools.base import Ended, Lost, WorkerHandle
 from cluster.pools.busy_share import BusyShare
 from cluster.pools.ray_actor import REMOTE, About
-from cluster.pools.ray_cluster import first_line, last_line, look
+from cluster.pools.ray_cluster import first_line, last_line, read_view
 from cluster.pools.ray_member import Member
 from cluster.pools.ray_placement import View, capacity, check_room, needs_of
+from cluster.pools.roster import Roster, Starts
 from jobs.errors import ClusterError
 from jobs.spec.workers import Workers
 
 log = logging.getLogger(__name__)
 
-GROWING_SECONDS = 120.0
-"""So long after a worker was asked for it may be expected to come up; later it has to be waited for."""
+VIEW_SECONDS = 2.0
+"""The interval between two looks at the cluster's nodes, in seconds."""
 
-STILLBORN_LIMIT = 3
-"""So many workers that fail to come up, one after another, before any has, mean that none will."""
+POLL_SECONDS = 1.0
+"""The interval between two polls of a worker, in seconds; longer with very many workers."""
 
-LOOK_SECONDS = 2.0
-"""How often the cluster is looked at for nodes that came or go."""
+WORKERS_PER_POLL_SECOND = 200
+"""The largest number of workers polled per second."""
 
-ASK_SECONDS = 1.0
-"""How often a worker is asked how it does; with very many workers less often."""
-
-WORKERS_PER_ASK_SECOND = 200
+RETRY_SECONDS = 0.5
+"""The interval between two requests for outcomes whose call was lost, in seconds."""
 
 UNAVAILABLE_SECONDS = 30.0
-"""How long a worker that Ray cannot reach is waited for."""
+"""How long the pool waits for a worker that Ray cannot reach, in seconds."""
 
 PATIENCE_SECONDS = 900.0
-"""How long a run waits without any worker."""
+"""How long a run waits without any worker, in seconds."""
 
 FORGIVE_SECONDS = 60.0
-"""After so long without any worker, nodes that were avoided are not any more."""
+"""How long there is no worker before avoided nodes are used again, in seconds."""
 
 NODE_LABEL = "ray.io/node-id"
 
 
 Item = Callable[[], "Sequence[Ended | Lost]"]
+"""Work for the driver's thread; returns what ended."""
 
 
 class RayPool:
-    """Actors on the connected cluster."""
+    """Actors on the connected cluster, as ``cluster.pools.base.Pool``.
+
+    Args:
+        setup: What all workers need to know.
+        wanted: The job's ``workers`` section.
+
+    Raises:
+        ClusterError: No node has room for a worker, and none is expected.
+    """
 
     def __init__(self, setup: WorkerSetup, wanted: Workers) -> None:
         self._wanted = wanted
-        self._view = look()
+        self._view = read_view()
         self.needs = needs_of(wanted, self._view.nodes)
         check_room(wanted, self.needs, self._view.nodes)
         self._setup = replace(setup, threads=self.needs.threads)
-        self._members: dict[int, Member] = {}
-        self._up: dict[int, float] = {}
-        """Since when each has been that is up."""
-        self._classes: list[int] = []
-        self._made = 0
-        self._call = 0
+        self._roster = Roster(self.needs.gpus)
+        self._starts = Starts()
+        self._requested = 0
+        """Workers requested so far; the next one's number."""
+        self._calls = 0
+        """Calls made so far."""
         self._tasks: int | None = None
-        self._news: queue.SimpleQueue[Item | None] = queue.SimpleQueue()
-        self._open: list[OrderedDict[int, Member]] = [OrderedDict() for _ in range(PREFETCH + 1)]
-        """Members that can take a call, by how many they have."""
+        """Tasks that are not done; None while that is unknown."""
+        self._inbox: queue.SimpleQueue[Item | None] = queue.SimpleQueue()
+        """Answers of actors, from Ray's threads to the driver's; None wakes ``wait``."""
         self._avoided: set[str] = set()
-        self._stillborn = 0
-        self._next_birth = 0.0
-        self._last_birth = 0.0
-        """When a worker was asked for, or the cluster got a node."""
-        self._ever_up = False
-        self._draining = False
-        self._alone_since: float | None = time.monotonic()
-        """Since when there has been no worker."""
-        self._gpu_seconds = 0.0
-        """Of workers that are gone."""
-        self._looker = ThreadPoolExecutor(1, thread_name_prefix="look")
-        self._looking: Future[View] | None = None
-        self._looked_at = time.monotonic()
+        self._viewer = ThreadPoolExecutor(1, thread_name_prefix="view")
+        self._next_view: Future[View] | None = None
+        self._viewed_at = time.monotonic()
         self._watched_at = 0.0
         self._balance()
 
-    # -- what the driver asks -----------------------------------------------------------------------
+    # -- what the driver reads ----------------------------------------------------------------------
 
     @property
     def workers(self) -> int:
-        return len(self._up)
+        return self._roster.up
 
     @property
     def pending(self) -> int:
-        return len(self._members) - len(self._up)
+        return self._roster.pending
 
     @property
     def growing(self) -> bool:
-        return self.pending > 0 and time.monotonic() - self._last_birth < GROWING_SECONDS
+        return self._roster.pending > 0 and self._starts.growing
 
     @property
     def gpu_hours(self) -> float:
-        alive = len(self._up) * time.monotonic() - sum(self._up.values())
-        return (self._gpu_seconds + alive * (self.needs.gpus or 1.0)) / 3600
+        return self._roster.gpu_hours
 
-    def open_stations(self) -> Iterator[Station]:
-        for calls, bucket in enumerate(self._open):
-            for member in list(bucket.values()):
-                # It may have been given something since; then it has had its turn.
-                if len(member.calls) == calls:
-                    yield member.station
+    def open_workers(self) -> Iterator[WorkerHandle]:
+        return (member.handle for member in self._roster.open_members())
 
     def memory_classes(self) -> Sequence[int]:
-        return self._classes
+        return self._roster.memory_classes
 
     def nodes(self) -> set[str]:
         return {node.id for node in self._view.nodes if self.needs.fit(node.resources)}
@@ -145,103 +138,104 @@ class RayPool:
     def progress(self) -> list[Progress]:
         return [
             progress
-            for member in self._members.values()
-            if member.heard is not None
-            for progress in member.heard.painting
-            if any(progress.attempt in call for call in member.calls.values())
+            for member in self._roster
+            if member.report is not None
+            for progress in member.report.painting
+            if progress.attempt_id in member.attempt_ids()
         ]
 
-    def states(self) -> list[StationState]:
+    def states(self) -> list[WorkerState]:
         return [
-            StationState(
-                m.station.name,
-                m.station.node,
-                m.station.device.name,
-                m.busy_share,
-                m.heard.busy_seconds if m.heard is not None else 0.0,
-                len(m.calls),
+            WorkerState(
+                name=member.handle.name,
+                node=member.handle.node,
+                device=member.handle.device.name,
+                busy=member.busy_share,
+                busy_seconds=member.report.busy_seconds if member.report is not None else 0.0,
+                calls=len(member.handle.calls),
             )
-            for m in self._members.values()
-            if m.up
+            for member in self._roster
+            if member.up
         ]
 
     # -- what the driver does -----------------------------------------------------------------------
 
-    def submit(self, station: Station, assignments: Sequence[Assignment]) -> None:
-        member = self._members[int(station.key)]
-        self._call += 1
-        call = self._call
-        member.calls[call] = tuple(a.attempt for a in assignments)
-        self._shelve(member)
+    def submit(self, worker: WorkerHandle, assignments: Sequence[Assignment]) -> None:
+        member = self._roster.get(int(worker.key))
+        assert member is not None, "open_workers yields members only"
+        self._calls += 1
+        call = self._calls
+        worker.calls[call] = tuple(a.attempt_id for a in assignments)
+        self._roster.update(member)
         answer = member.actor.run.remote(list(assignments)).future()
         answer.add_done_callback(
-            lambda done: self._news.put(partial(self._answered, member, call, done))
+            lambda done: self._inbox.put(partial(self._call_ended, member, call, done))
         )
 
     def recall(self, most: int) -> None:
-        for member in sorted(self._members.values(), key=lambda m: -len(m.calls)):
+        for member in sorted(self._roster, key=lambda m: -len(m.handle.calls)):
             painting = member.painting()
-            for call, attempts in list(member.calls.items()):
-                if most <= 0 or len(member.calls) < 2:
+            for call, attempt_ids in list(member.handle.calls.items()):
+                if most <= 0 or len(member.handle.calls) < 2:
                     break
-                if call not in member.recalled and painting.isdisjoint(attempts):
+                if call not in member.recalled and painting.isdisjoint(attempt_ids):
                     member.recalled.add(call)
-                    member.actor.recall.remote(list(attempts))
+                    member.actor.recall.remote(list(attempt_ids))
                     most -= 1
 
     def wait(self, timeout: float) -> list[Ended | Lost]:
         ended: list[Ended | Lost] = []
         try:
-            item = self._news.get(block=timeout > 0, timeout=timeout or None)
+            item = self._inbox.get(block=timeout > 0, timeout=timeout or None)
             while True:
                 if item is not None:
                     ended += item()
-                item = self._news.get_nowait()
+                item = self._inbox.get_nowait()
         except queue.Empty:
             pass
         ended += self._watch()
         return ended
 
     def wake(self) -> None:
-        self._news.put(None)
+        self._inbox.put(None)
 
-    def replace(self, station: Station, reason: str) -> None:
-        member = self._members.get(int(station.key))
+    def replace(self, worker: WorkerHandle, reason: str) -> None:
+        member = self._roster.get(int(worker.key))
         if member is not None:
-            log.warning("%s is replaced: %s", station.name, reason)
-            self._news.put(partial(self._lose, member, "worker", f"it was replaced: {reason}"))
+            log.warning("%s is replaced: %s", worker.name, reason)
+            self._inbox.put(partial(self._lose, member, "worker", f"it was replaced: {reason}"))
 
     def avoid(self, node: str) -> None:
         self._avoided.add(node)
-        for member in list(self._members.values()):
+        for member in self._roster:
             if not member.up:  # it may be about to be placed there
-                self._forget(member)
+                self._release(member)
 
     def drain(self) -> None:
-        self._tell_all("drain")
+        self._end_with("drain")
 
-    def leave(self) -> None:
-        self._tell_all("leave")
+    def preempt(self) -> None:
+        self._end_with("preempt")
 
-    def _tell_all(self, what: str) -> None:
-        """It is the end: nobody new, and those that are up are told."""
-        self._draining = True
-        for member in list(self._members.values()):
+    def _end_with(self, method: str) -> None:
+        """End the run: request no more workers, and call a method of the actors that are up."""
+        self._roster.closed = True
+        for member in self._roster:
             if member.up:
-                getattr(member.actor, what).remote()
+                getattr(member.actor, method).remote()
             else:
-                self._forget(member)
+                self._release(member)
 
     def close(self) -> None:
-        for member in list(self._members.values()):
-            self._forget(member)
-        self._looker.shutdown(wait=False, cancel_futures=True)
+        for member in self._roster:
+            self._release(member)
+        self._viewer.shutdown(wait=False, cancel_futures=True)
 
-    # -- how many there are -------------------------------------------------------------------------
+    # -- how many workers there are -----------------------------------------------------------------
 
     def _target(self) -> int:
-        """How many workers there should be now."""
-        if self._draining:
+        """Return the number of workers that there should be now."""
+        if self._roster.closed:
             return 0
         most = capacity(self._wanted, self.needs, self._view.nodes)
         if self._tasks is not None:
@@ -249,99 +243,89 @@ class RayPool:
         return max(most, self._wanted.min)
 
     def _balance(self) -> None:
-        """Ask for workers that are missing, release those that are too many and have nothing to do."""
-        missing = self._target() - sum(1 for m in self._members.values() if not m.doomed)
-        if missing > 0 and time.monotonic() >= self._next_birth:
+        """Request the workers that are missing; release the idle ones that are too many."""
+        missing = self._roster.missing(self._target())
+        if missing > 0 and self._starts.may_request:
             for _ in range(missing):
-                self._add()
-        elif missing < 0 and not self._draining:
-            # Rather one that is not up yet, or has less memory, than one that can do everything.
-            members = sorted(
-                self._members.values(),
-                key=lambda m: (m.up, m.station.memory_bytes or 0, -m.number),
-            )
-            for member in [m for m in members if not m.calls and not m.doomed][:-missing]:
-                log.info("%s is not needed any more", member.station.name)
-                self._forget(member)
+                self._request()
+        elif missing < 0 and not self._roster.closed:
+            for member in self._roster.surplus(-missing):
+                log.info("%s is not needed any more", member.handle.name)
+                self._release(member)
 
-    def _add(self) -> None:
-        number = self._made
-        self._made += 1
-        self._last_birth = time.monotonic()
+    def _request(self) -> None:
+        number = self._requested
+        self._requested += 1
+        self._starts.expect()
         needs = self.needs
-        name = f"{needs.kind}-{number}"
         selector = dict(self._wanted.labels)
         if self._avoided:
             selector[NODE_LABEL] = f"!in({','.join(sorted(self._avoided))})"
         actor = REMOTE.options(
             num_gpus=needs.gpus, num_cpus=needs.cpus, label_selector=selector or None
         ).remote(self._setup, needs.kind, number, needs.gpus)
-        member = Member(number, actor, Station(str(number), name, "", DeviceInfo(needs.kind)))
-        self._members[number] = member
+        name = f"{needs.kind}-{number}"
+        member = Member(number, actor, WorkerHandle(str(number), name, "", DeviceInfo(needs.kind)))
+        self._roster.add(member)
         actor.about.remote().future().add_done_callback(
-            lambda done: self._news.put(partial(self._welcome, member, done))
+            lambda done: self._inbox.put(partial(self._started, member, done))
         )
 
-    def _welcome(self, member: Member, answer: Future[About]) -> list[Ended | Lost]:
-        if member.number not in self._members:
+    def _started(self, member: Member, answer: Future[About]) -> list[Ended | Lost]:
+        if member not in self._roster:
             return []
         try:
             about = answer.result()
         except RayError as error:
-            self._forget(member)
-            self._mourn(member, error)
+            self._release(member)
+            self._failed_to_start(member, error)
             return []
-        station, device = member.station, about.device
-        station.name, station.node, station.host = about.name, about.node, about.host
-        station.device = device
-        station.lanes = max(1, int(self.needs.gpus))
+        worker, device = member.handle, about.device
+        worker.name, worker.node, worker.host = about.name, about.node, about.host
+        worker.device = device
+        worker.devices = max(1, int(self.needs.gpus))
         member.pid = about.pid
         if about.problem is not None:
-            self._forget(member)
-            self._bear_later()
-            if not self._ever_up and self._stillborn >= STILLBORN_LIMIT:
+            self._release(member)
+            if self._starts.failed():
                 raise ClusterError(f"no worker comes up: {about.problem} (on {about.host})")
-            return [Lost(station, Failure("worker", f"it cannot work: {about.problem}"))]
+            return [Lost(worker, Failure("worker", f"it cannot work: {about.problem}"))]
         if self.needs.gpus and device.memory_bytes is not None:
-            station.memory_bytes = int(device.memory_bytes * min(1.0, self.needs.gpus))
-        member.busy = BusyShare(station.lanes)
-        member.up = True
-        self._up[member.number] = time.monotonic()
-        self._find_classes()
-        self._stillborn, self._ever_up, self._alone_since = 0, True, None
-        self._shelve(member)
-        log.info("%s is up", station.name)
+            worker.memory_bytes = int(device.memory_bytes * min(1.0, self.needs.gpus))
+        member.busy_meter = BusyShare(worker.devices)
+        self._roster.mark_up(member)
+        self._starts.succeeded()
+        log.info("%s is up", worker.name)
         return []
 
-    def _mourn(self, member: Member, error: RayError) -> None:
-        """It did not come up."""
-        log.warning("%s did not come up: %s", member.station.name, first_line(error))
-        # One whose node went while it started is no sign of anything.
+    def _failed_to_start(self, member: Member, error: RayError) -> None:
+        log.warning("%s did not come up: %s", member.handle.name, first_line(error))
+        # A worker whose node was lost while it started is no sign of anything.
         if not (isinstance(error, RayActorError) and error.actor_init_failed):
             return
-        self._bear_later()
-        if not self._ever_up and self._stillborn >= STILLBORN_LIMIT:
+        if self._starts.failed():
             raise ClusterError(f"no worker comes up: {last_line(error)}") from error
 
-    def _bear_later(self) -> None:
-        self._stillborn += 1
-        pause = min(60.0, 0.5 * 2.0**self._stillborn) if self._ever_up else 0.0
-        self._next_birth = time.monotonic() + pause
+    def _release(self, member: Member) -> None:
+        """Remove a member and kill its actor: one that is unavailable is not dead, and must not paint on."""
+        self._roster.remove(member)
+        ray.kill(member.actor)
 
     # -- what ends ----------------------------------------------------------------------------------
 
-    def _answered(
+    def _call_ended(
         self, member: Member, call: int, answer: Future[list[Outcome]]
     ) -> list[Ended | Lost]:
-        if call not in member.calls or member.number not in self._members:
+        if call not in member.handle.calls or member not in self._roster:
             return []  # its worker was given up meanwhile
         try:
             outcomes = answer.result()
         except ActorUnavailableError as error:
-            log.warning("%s is out of reach: %s", member.station.name, first_line(error))
-            member.missing_since = member.missing_since or time.monotonic()
-            self._shelve(member)  # nothing new for it, until it answers
-            self._ask_again(member, call)
+            log.warning("%s is out of reach: %s", member.handle.name, first_line(error))
+            if member.unreachable_since is None:
+                member.unreachable_since = time.monotonic()
+            self._roster.update(member)  # no new call, until it answers
+            self._fetch_outcomes(member, call)
             return []
         except RayActorError as error:
             if error.preempted:
@@ -349,200 +333,169 @@ class RayPool:
             return self._lose(member, "worker", f"its worker died: {first_line(error)}")
         except RayError as error:
             return self._lose(member, "worker", f"Ray could not run it: {first_line(error)}")
-        return self._take(member, call, outcomes)
+        return self._finish_call(member, call, outcomes)
 
-    def _take(self, member: Member, call: int, outcomes: list[Outcome]) -> list[Ended | Lost]:
-        del member.calls[call]
+    def _finish_call(
+        self, member: Member, call: int, outcomes: list[Outcome]
+    ) -> list[Ended | Lost]:
+        del member.handle.calls[call]
         member.recalled.discard(call)
         if any(o.failure is not None and o.failure.kind == "preempted" for o in outcomes):
-            member.doomed = True
-        self._shelve(member)
-        ended: list[Ended | Lost] = [Ended(outcome, member.station) for outcome in outcomes]
-        if member.doomed and not member.calls:
+            member.preempted = True
+        self._roster.update(member)
+        ended: list[Ended | Lost] = [Ended(outcome, member.handle) for outcome in outcomes]
+        if member.preempted and not member.handle.calls:
             ended += self._lose(member, "preempted", "its machine is being taken away")
         return ended
 
-    def _ask_again(self, member: Member, call: int) -> None:
-        """A call's answer was lost on the way: its worker still has it, or is still at it."""
-        if call not in member.calls:
+    def _fetch_outcomes(self, member: Member, call: int) -> None:
+        """Ask a worker for a call's outcomes: the call's answer was lost on the way, not the attempts."""
+        if call not in member.handle.calls:
             return  # its worker was given up meanwhile
 
-        def told(done: Future[list[Outcome] | None]) -> None:
-            self._news.put(partial(self._told_again, member, call, done))
+        def fetched(done: Future[list[Outcome] | None]) -> None:
+            self._inbox.put(partial(self._outcomes_fetched, member, call, done))
 
-        member.actor.ended.remote(list(member.calls[call])).future().add_done_callback(told)
+        attempt_ids = list(member.handle.calls[call])
+        member.actor.ended.remote(attempt_ids).future().add_done_callback(fetched)
 
-    def _told_again(
+    def _outcomes_fetched(
         self, member: Member, call: int, answer: Future[list[Outcome] | None]
     ) -> list[Ended | Lost]:
-        if call not in member.calls or member.number not in self._members:
+        if call not in member.handle.calls or member not in self._roster:
             return []
         try:
             outcomes = answer.result()
         except RayError as error:
             if isinstance(error, RayActorError) and not isinstance(error, ActorUnavailableError):
-                return self._answered(member, call, _failed(error))
-            since = member.missing_since or time.monotonic()
+                return self._call_ended(member, call, _failed(error))
+            since = member.unreachable_since or time.monotonic()
             if time.monotonic() - since > UNAVAILABLE_SECONDS:
                 return self._lose(
-                    member, "unavailable", f"its worker {member.station.name} cannot be reached"
+                    member, "unavailable", f"its worker {member.handle.name} cannot be reached"
                 )
-            self._later(0.5, partial(self._ask_again, member, call))
+            self._later(RETRY_SECONDS, partial(self._fetch_outcomes, member, call))
             return []
-        member.missing_since = None
-        self._shelve(member)
+        member.unreachable_since = None
+        self._roster.update(member)
         if outcomes is None:
-            self._later(0.5, partial(self._ask_again, member, call))
+            self._later(RETRY_SECONDS, partial(self._fetch_outcomes, member, call))
             return []
-        return self._take(member, call, outcomes)
+        return self._finish_call(member, call, outcomes)
 
     def _later(self, seconds: float, do: Callable[[], None]) -> None:
-        """Do something on the driver's thread, a little later."""
+        """Do something on the driver's thread after some seconds."""
 
         def item() -> list[Ended | Lost]:
             do()
             return []
 
-        timer = threading.Timer(seconds, lambda: self._news.put(item))
+        timer = threading.Timer(seconds, lambda: self._inbox.put(item))
         timer.daemon = True
         timer.start()
 
     def _lose(self, member: Member, kind: FailureKind, reason: str) -> list[Ended | Lost]:
-        """It is gone, or is made to go; everything it held is lost with it."""
-        if member.number not in self._members:
+        """Release a member that died or is to be killed; return it as lost, with its attempts."""
+        if member not in self._roster:
             return []
-        attempts, painting = member.attempts(), member.painting()
-        log.warning("%s is lost with %d attempts: %s", member.station.name, len(attempts), reason)
-        self._forget(member)
+        attempt_ids, painting = member.attempt_ids(), member.painting()
+        log.warning("%s is lost with %d attempts: %s", member.handle.name, len(attempt_ids), reason)
+        self._release(member)
         self._balance()
-        return [Lost(member.station, Failure(kind, reason), attempts, painting)]
+        return [Lost(member.handle, Failure(kind, reason), attempt_ids, painting)]
 
-    def _forget(self, member: Member) -> None:
-        del self._members[member.number]
-        for bucket in self._open:
-            bucket.pop(member.number, None)
-        if member.up:
-            since = self._up.pop(member.number)
-            self._gpu_seconds += (time.monotonic() - since) * (self.needs.gpus or 1.0)
-            self._find_classes()
-        ray.kill(member.actor)  # unavailable is not dead: make sure that it does not go on
-        member.calls.clear()
-        if not self._up:
-            self._alone_since = self._alone_since or time.monotonic()
-
-    def _find_classes(self) -> None:
-        sizes = {self._members[n].station.memory_bytes for n in self._up if n in self._members}
-        self._classes = sorted(size for size in sizes if size is not None)
-
-    def _shelve(self, member: Member) -> None:
-        """Put it where those are that have as many calls."""
-        member.station.calls = len(member.calls)
-        for bucket in self._open:
-            bucket.pop(member.number, None)
-        usable = member.up and not member.doomed and not self._draining
-        if usable and member.missing_since is None and len(member.calls) < len(self._open):
-            self._open[len(member.calls)][member.number] = member
-
-    # -- keeping an eye on it -----------------------------------------------------------------------
+    # -- watching -----------------------------------------------------------------------------------
 
     def _watch(self) -> list[Ended | Lost]:
         now = time.monotonic()
-        interval = max(ASK_SECONDS, len(self._members) / WORKERS_PER_ASK_SECOND)
-        if now - self._watched_at < min(interval, ASK_SECONDS):
+        interval = max(POLL_SECONDS, len(self._roster) / WORKERS_PER_POLL_SECOND)
+        if now - self._watched_at < min(interval, POLL_SECONDS):
             return []
         self._watched_at = now
-        self._look()
+        self._refresh_view()
         lost: list[Ended | Lost] = []
-        for member in list(self._members.values()):
+        for member in self._roster:
             if not member.up:
                 continue
-            if member.station.node in self._view.draining and not member.doomed:
-                self._take_leave(member)
-            quiet = self._quiet(member, now)
+            if member.handle.node in self._view.draining and not member.preempted:
+                self._preempt_member(member)
+            quiet = member.quiet_seconds(now)
             if quiet > self._wanted.stall_timeout:
                 lost += self._kill_stalled(member, quiet)
-            elif member.asked_at is None and now - member.heard_at >= interval:
-                self._ask(member)
+            elif member.polled_at is None and now - member.reported_at >= interval:
+                self._poll(member)
         self._balance()
-        self._see_whether_alone(now)
+        self._check_alone()
         return lost
 
-    def _quiet(self, member: Member, now: float) -> float:
-        """Since when it has given no sign of life: it does not answer, or an attempt does not go on."""
-        silent = 0.0 if member.asked_at is None else now - member.asked_at
-        stuck = 0.0
-        if member.calls and member.heard is not None and member.heard.quiet_seconds:
-            stuck = member.heard.quiet_seconds + (now - member.heard_at)
-        return max(silent, stuck)
-
-    def _ask(self, member: Member) -> None:
-        member.asked_at = time.monotonic()
+    def _poll(self, member: Member) -> None:
+        member.polled_at = time.monotonic()
         member.actor.report.remote().future().add_done_callback(
-            lambda done: self._news.put(partial(self._hear, member, done))
+            lambda done: self._inbox.put(partial(self._reported, member, done))
         )
 
-    def _hear(self, member: Member, answer: Future[Report]) -> list[Ended | Lost]:
-        if member.number not in self._members:
+    def _reported(self, member: Member, answer: Future[Report]) -> list[Ended | Lost]:
+        if member not in self._roster:
             return []
-        member.asked_at = None
-        member.heard_at = time.monotonic()
+        member.polled_at = None
+        member.reported_at = time.monotonic()
         try:
-            member.heard = answer.result()
+            report = answer.result()
         except ActorUnavailableError:
             return []
         except RayActorError as error:
-            # One with calls hears of it by them; an idle one, here.
+            # A worker with calls is lost by these; an idle one, here.
             if error.preempted:
                 return self._lose(member, "preempted", "its machine was taken away")
             return self._lose(member, "worker", f"its worker died: {first_line(error)}")
         except RayError as error:
-            log.warning("%s does not say how it does: %s", member.station.name, first_line(error))
+            log.warning("%s does not report: %s", member.handle.name, first_line(error))
             return []
-        member.busy_share = member.busy(member.heard.busy_seconds)
-        if member.heard.leaving and not member.doomed:
-            member.doomed = True
-            self._shelve(member)
-            if not member.calls:
+        member.report = report
+        member.busy_share = member.busy_meter(report.busy_seconds)
+        if report.preempted and not member.preempted:
+            member.preempted = True
+            self._roster.update(member)
+            if not member.handle.calls:
                 return self._lose(member, "preempted", "its machine is being taken away")
         return []
 
-    def _take_leave(self, member: Member) -> None:
-        """Its node is going."""
-        log.info("%s leaves: its node is being taken away", member.station.name)
-        member.doomed = True
-        self._shelve(member)
-        member.actor.leave.remote()
+    def _preempt_member(self, member: Member) -> None:
+        """Have a worker store its checkpoints: Ray drains its node."""
+        log.info("%s is preempted: its node is being taken away", member.handle.name)
+        member.preempted = True
+        self._roster.update(member)
+        member.actor.preempt.remote()
 
     def _kill_stalled(self, member: Member, quiet: float) -> list[Ended | Lost]:
-        reason = f"its worker {member.station.name} gave no sign of life for {quiet:.0f} s"
-        _kill_process(member.station.node, member.pid)
+        reason = f"its worker {member.handle.name} gave no sign of life for {quiet:.0f} s"
+        _kill_process(member.handle.node, member.pid)
         return self._lose(member, "stalled", reason)
 
-    def _look(self) -> None:
-        """Take in what the cluster has become, and look again; never waits."""
-        if self._looking is not None and self._looking.done():
+    def _refresh_view(self) -> None:
+        """Take over the last view of the cluster and start the next one; never waits."""
+        if self._next_view is not None and self._next_view.done():
             try:
-                before, self._view = self._view, self._looking.result()
+                before, self._view = self._view, self._next_view.result()
                 if {n.id for n in self._view.nodes} - {n.id for n in before.nodes}:
-                    self._last_birth = time.monotonic()
-            except (
-                Exception
-            ) as error:  # the head is out of reach; Ray itself tells when it gives up
-                log.warning("the cluster could not be looked at: %s", first_line(error))
-            self._looking, self._looked_at = None, time.monotonic()
-        interval = max(LOOK_SECONDS, len(self._view.nodes) / 50)
-        if self._looking is None and time.monotonic() - self._looked_at >= interval:
-            self._looking = self._looker.submit(look)
+                    self._starts.expect()
+            except Exception as error:  # the head is out of reach; Ray itself says when it gives up
+                log.warning("the cluster's nodes could not be listed: %s", first_line(error))
+            self._next_view, self._viewed_at = None, time.monotonic()
+        interval = max(VIEW_SECONDS, len(self._view.nodes) / 50)
+        if self._next_view is None and time.monotonic() - self._viewed_at >= interval:
+            self._next_view = self._viewer.submit(read_view)
 
-    def _see_whether_alone(self, now: float) -> None:
-        if self._alone_since is None or self._draining:
+    def _check_alone(self) -> None:
+        """Use avoided nodes again, or give up, after long without any worker. Raises ClusterError."""
+        alone = self._roster.alone_seconds
+        if not alone or self._roster.closed:
             return
-        alone = now - self._alone_since
         if self._avoided and alone > FORGIVE_SECONDS:
             log.warning("no node is left: those that were avoided are tried again")
             self._avoided.clear()
-            for member in list(self._members.values()):
-                self._forget(member)
+            for member in self._roster:
+                self._release(member)
             self._balance()
         if alone > PATIENCE_SECONDS:
             have = ", ".join(
@@ -572,7 +525,7 @@ def _kill(pid: int) -> None:
 
 
 def _kill_process(node: str, pid: int) -> None:
-    """Kill a process that does not listen to Ray any more, by a task on its node."""
+    """Kill a process that no longer responds to Ray, by a task on its node."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     if pid:

@@ -1,4 +1,4 @@
-"""The gallery and the summary, written when a run ends."""
+"""What a run writes at its end: the gallery and the summary."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Gallery:
         self._places = job, proofs_of(job)
 
     def write(self) -> None:
-        """Write it; a gallery that cannot be written fails no run."""
+        """Write the gallery; a failure is logged and does not fail the run."""
         try:
             write_gallery(*map(open_output, self._places))
         except StorageError as error:
@@ -33,12 +33,12 @@ class Gallery:
 
 
 def write_summary(storage: Storage, records: Records) -> None:
-    """Write what all the records come to."""
+    """Write ``summary.json`` from all records of the output."""
     write_json(storage, keys.SUMMARY, summarise(storage.url, records.entries()).to_json())
 
 
 def is_summed_up(storage: Storage, ledger: Ledger) -> bool:
-    """Whether the summary that is there counts what the records say."""
+    """Return whether ``summary.json`` exists and agrees with the records."""
     try:
         summary = json.loads(storage.get(keys.SUMMARY))
         return (summary["done"], summary["failed"]) == (

@@ -1,18 +1,14 @@
-"""What is taken back before a run begins."""
+"""What happens before a run renders: choose what is rendered, and take back what must be rendered again."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass
 
-from cluster.events.events import (
-    InputChanged,
-    Listener,
-    PictureLost,
-)
+from cluster.events.events import InputChanged, Listener, PictureLost
 from cluster.run.options import RunOptions
 from jobs.errors import UsageError
 from jobs.jobfile.job import Job, open_output
-from jobs.proofs.proofs import Proofs, done_proofs, proofs_of, wanted_size
+from jobs.proofs.proofs import Proofs, done_proofs, have_other_size, proofs_of, wanted_size
 from jobs.proofs.selection import Selection, read_selection
 from jobs.records.commit import Records
 from jobs.records.statuses import ABSENT, Ledger
@@ -23,53 +19,99 @@ from jobs.tasks.changed_inputs import find_changes
 from jobs.tasks.todo import Agenda
 
 
-def choose_rendering(
-    job: Job, options: RunOptions, agenda: Agenda
-) -> tuple[Job, RunOptions, Agenda]:
-    """What of the job is rendered, and where to: its pictures, the chosen ones of them, or its proofs.
-    Raises UsageError."""
+@dataclass(frozen=True, slots=True)
+class Rendering:
+    """What a run renders, and where to."""
+
+    job: Job
+    """The job; its output is that of the proofs where these are rendered."""
+    agenda: Agenda
+    """The tasks: all of the job's, the selected ones, or its proofs."""
+    proof_size: int | None = None
+    """The longest side of the proofs, in pixels; None for pictures."""
+
+
+def choose_rendering(job: Job, options: RunOptions, agenda: Agenda) -> Rendering:
+    """Return what a run renders: the job's pictures, the selected ones, or its proofs.
+
+    Raises:
+        UsageError: The selection names tasks that the job lacks, or no proof is done.
+    """
     if options.proof:
         proofs = proofs_of(job)
         size = wanted_size(open_output(proofs), options.proof_size)
-        return proofs, replace(options, proof_size=size), agenda.seen_as(Proofs(size))
+        return Rendering(proofs, agenda.seen_as(Proofs(size)), size)
     if options.select is None:
-        return job, options, agenda
+        return Rendering(job, agenda)
     ids = read_selection(options.select)
     if ids is not None:
         selection = Selection(ids)
         selection.check(draft for draft, _ in agenda.drafts(Ledger.of({}), BadRows()))
-        return job, options, agenda.seen_as(selection)
+        return Rendering(job, agenda.seen_as(selection))
     storage = open_output(proofs_of(job))
     ids = done_proofs(storage)
     if not ids:
         raise UsageError(f"no proof is done in {storage.url}: make some with stylefarm run --proof")
-    return job, options, agenda.seen_as(Selection(ids))
+    return Rendering(job, agenda.seen_as(Selection(ids)))
 
 
-def forget_damaged(storage: Storage, records: Records, ledger: Ledger, listen: Listener) -> Ledger:
-    """Take back what is done but whose picture is not what its record says."""
+def take_back(
+    rendering: Rendering,
+    options: RunOptions,
+    storage: Storage,
+    records: Records,
+    listen: Listener,
+) -> Ledger:
+    """Delete the records of all tasks that are to be rendered again.
+
+    Args:
+        rendering: What the run renders.
+        options: Say which tasks: ``overwrite``, ``verify``, ``if_changed``.
+        storage: The output.
+        records: The output's records.
+        listen: Hears which pictures were lost, and which inputs have changed.
+
+    Returns:
+        The statuses of the remaining records.
+    """
+    ledger = records.ledger(pack=True)
+    size = rendering.proof_size
+    if options.overwrite or (size is not None and have_other_size(storage, size)):
+        _forget_all(records, ledger, rendering.agenda)
+        ledger = records.ledger()
+    elif options.verify:
+        ledger = _forget_damaged(storage, records, ledger, listen)
+    if options.if_changed and not options.overwrite:
+        ledger = _forget_changed(records, ledger, rendering.agenda, listen)
+    records.sweep_probes()
+    records.sweep_checkpoints(ledger)
+    return ledger
+
+
+def _forget_damaged(storage: Storage, records: Records, ledger: Ledger, listen: Listener) -> Ledger:
+    """Take back the done tasks whose picture differs from its record."""
     damages = list(find_damaged(storage, records.entries()))
     for damage in damages:
-        listen(PictureLost(damage.id, damage.name, damage.key, damage.what))
+        listen(PictureLost(id=damage.id, name=damage.name, image=damage.key, what=damage.what))
     if not damages:
         return ledger
     records.forget(damage.id for damage in damages)
     return records.ledger()
 
 
-def forget_all(records: Records, ledger: Ledger, agenda: Agenda) -> None:
-    """Take back what the job has had rendered. Now, and not one by one: so a run that is interrupted can be
-    gone on with, and no record speaks of a loss log that is being written anew."""
+def _forget_all(records: Records, ledger: Ledger, agenda: Agenda) -> None:
+    """Take back every task of the job. This is done at once, not one by one: a run that is interrupted can
+    then be resumed, and no record points to a loss log that is being rewritten."""
     drafts = agenda.drafts(ledger, BadRows())
     records.forget((draft.id for draft, code in drafts if code != ABSENT), ledger.kept)
 
 
-def forget_changed(records: Records, ledger: Ledger, agenda: Agenda, listen: Listener) -> Ledger:
-    """Take back what the job has had rendered from pictures that have changed since. Of other jobs' tasks in
-    this output nothing is known here, and they are left alone."""
+def _forget_changed(records: Records, ledger: Ledger, agenda: Agenda, listen: Listener) -> Ledger:
+    """Take back the tasks of the job whose pictures have changed since. Other jobs' tasks in this output are
+    unknown here and stay."""
     stale: list[str] = []
     for change in find_changes(records, ledger, agenda):
-        listen(InputChanged(change.id, change.name, change.uri, change.what))
+        listen(InputChanged(id=change.id, name=change.name, uri=change.uri, what=change.what))
         if change.what == "changed":
             stale.append(change.id)
     if not stale:

@@ -1,4 +1,4 @@
-"""Counting a long job while it is already being rendered."""
+"""``Counting``: how many tasks a long job has, while it is already being rendered."""
 
 from __future__ import annotations
 
@@ -14,57 +14,80 @@ from cluster.events.events import (
 from jobs.tasks.background_reader import Reader
 from jobs.tasks.census import Census
 
-FIRST_LOOK_SECONDS = 2.0
-"""How long a run waits for its job to be read to the end before it begins without knowing how long it is."""
+FIRST_READ_SECONDS = 2.0
+"""How long a run waits for its job to be read to the end before it starts without the number of tasks."""
+
+POLL_SECONDS = 0.1
 
 
 class Counting:
-    """A listener that passes on what it hears, and tells what a long job comes to once it is read."""
+    """A listener that passes events on, and adds the job's counts once the job is read.
+
+    Args:
+        reader: Reads the job.
+        listen: Hears every event.
+    """
 
     def __init__(self, reader: Reader, listen: Listener) -> None:
         self._reader = reader
         self._listen = listen
-        self._told = False
+        self._counted = False
+        """Whether the listener has heard the counts."""
 
     def begin(self, name: str, output: str) -> Census | None:
-        """Say that the run begins; the census, if the job is read to its end by now."""
-        census = self._reader.wait(FIRST_LOOK_SECONDS)
+        """Announce the run, and wait for the first task.
+
+        Args:
+            name: The job's name.
+            output: The URL of its output.
+
+        Returns:
+            The counts; None while the job is still being read.
+        """
+        census = self._reader.wait(FIRST_READ_SECONDS)
         known = census or Census(0, 0, 0, 0)
         self._listen(
             Started(
-                name,
-                output,
-                known.tasks,
-                known.done,
-                known.failed,
-                known.work_left,
+                job=name,
+                output=output,
+                tasks=known.tasks,
+                done=known.done,
+                failed=known.failed,
+                work_left=known.work_left,
                 counting=census is None,
             )
         )
         if self._reader.unused_columns:
-            self._listen(ColumnsUnused(self._reader.unused_columns))
+            self._listen(ColumnsUnused(columns=self._reader.unused_columns))
         if census is not None:
-            self._told = True
-            self._tell_of_bad_rows(census)
+            self._counted = True
+            self._report_bad_rows(census)
         # A pool costs seconds and memory: none is opened before there is something to render.
         while self._reader.census is None and not self._reader.has_task:
-            self._reader.wait(0.1)
-        self._tell()
+            self._reader.wait(POLL_SECONDS)
+        self._report()
         return self._reader.census
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, Beat):
-            self._tell()
+            self._report()
         self._listen(event)
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         census = self._reader.census
-        if not self._told and census is not None:
-            self._told = True
-            self._listen(Counted(census.tasks, census.done, census.failed, census.work_left))
-            self._tell_of_bad_rows(census)
+        if not self._counted and census is not None:
+            self._counted = True
+            self._listen(
+                Counted(
+                    tasks=census.tasks,
+                    done=census.done,
+                    failed=census.failed,
+                    work_left=census.work_left,
+                )
+            )
+            self._report_bad_rows(census)
 
-    def _tell_of_bad_rows(self, census: Census) -> None:
+    def _report_bad_rows(self, census: Census) -> None:
         if census.bad_rows:
             first = tuple(str(problem) for problem in self._reader.bad.first)
-            self._listen(RowsSkipped(census.bad_rows, first))
+            self._listen(RowsSkipped(rows=census.bad_rows, first=first))

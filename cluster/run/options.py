@@ -1,4 +1,4 @@
-"""What a run is asked for, and what it came to."""
+"""``RunOptions`` and ``RunResult``: a run's options and its result."""
 
 from __future__ import annotations
 
@@ -10,46 +10,52 @@ from jobs.errors import ExitStatus
 from jobs.storage.base import Storage
 
 PAINTER = "cluster.worker.renderer:Painter"
+"""The real renderer, as ``WorkerSetup.renderer`` names it."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """What the command line says beside the job file."""
+    """The options of a run that come from the command line, not from the job file."""
 
     pool: Literal["ray", "inline"] = "ray"
+    """``ray``: a process per worker; ``inline``: one worker in this process."""
     address: str | None = None
+    """The Ray cluster to use; None starts Ray on this machine."""
     overwrite: bool = False
-    """Render everything again."""
+    """Whether to render everything again."""
     retry_failed: bool = False
+    """Whether to render tasks again that failed in earlier runs."""
     verify: bool = False
-    """Read every finished picture, and render again what is missing or damaged."""
+    """Whether to read every finished picture first, and render missing or damaged ones again."""
     limit: int | None = None
-    """Render at most so many tasks."""
+    """The largest number of tasks to render, > 0; None: no limit."""
     proof: bool = False
-    """Render proofs instead of the pictures,"""
+    """Whether to render proofs instead of the pictures."""
     proof_size: int | None = None
-    """of so many pixels; None: as they are."""
+    """The longest side of a proof, in pixels; None keeps the size of existing proofs."""
     select: str | None = None
-    """Render these tasks alone, as ``read_selection`` reads them."""
+    """The tasks to render, as ``read_selection`` reads them; None: all."""
     renderer: str = PAINTER
+    """``module:Class`` of the renderer."""
     if_changed: bool = False
-    """Render again where a picture is no longer what it was rendered from."""
+    """Whether to render again where a picture differs from the one it was rendered from."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """What a run came to."""
+    """The result of a run."""
 
     counts: Counts
     failed_before: int
+    """Tasks that had failed before this run."""
     left: int | None
-    """None when the job had not been read to its end."""
+    """Tasks left in the job; None when the job was not read to its end."""
     storage: Storage
+    """The output."""
 
     @property
     def exit_status(self) -> ExitStatus:
-        """0 all done (or as much as --limit asked for), 1 some tasks failed or a limit of the job's ended
-        the run, 130 interrupted."""
+        """The exit status of ``stylefarm run``."""
         if self.counts.reason in ("interrupted", "preempted"):
             return ExitStatus.INTERRUPTED
         if self.counts.reason in ("max_failures", "max_gpu_hours"):

@@ -1,4 +1,4 @@
-"""One run of a job, from its file to its summary: what ``stylefarm run`` does without the terminal."""
+"""``run_job``: one run of a job, from its file to its summary. ``stylefarm run`` adds the terminal."""
 
 from __future__ import annotations
 
@@ -7,15 +7,12 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
 from cluster.driver.driver import Counts, Driver, Limits
-from cluster.events.events import (
-    Finished,
-    Listener,
-)
+from cluster.events.events import Finished, Listener
 from cluster.events.live import LiveBoard
 from cluster.events.webhook import notifying
 from cluster.messages import SUBMISSION, Asked, WorkerSetup
@@ -23,26 +20,24 @@ from cluster.open_job import open_agenda
 from cluster.pools.base import Pool
 from cluster.pools.inline_pool import InlinePool
 from cluster.run.after import Gallery, is_summed_up, write_summary
-from cluster.run.before import choose_rendering, forget_all, forget_changed, forget_damaged
+from cluster.run.before import Rendering, choose_rendering, take_back
 from cluster.run.counting import Counting
 from cluster.run.options import RunOptions, RunResult
 from jobs.inputs.addresses import without_secrets
 from jobs.jobfile.job import Job, open_output
-from jobs.proofs.proofs import have_other_size
 from jobs.records.commit import Records, write_json
-from jobs.records.statuses import Ledger
 from jobs.storage import keys
-from jobs.storage.base import Storage
 from jobs.storage.lease import Lease
 from jobs.tasks.background_reader import Reader
 
 log = logging.getLogger(__name__)
 
 
-LAST_LOOK_SECONDS = 1.0
+LAST_READ_SECONDS = 1.0
+"""How long a run that has ended waits for its job to be read to the end, in seconds."""
 
 CHECKPOINT_SECONDS = 30.0
-"""How often a render's checkpoint is stored at most: of 4096 px each is 200 MB."""
+"""The shortest time between two checkpoints of a render, in seconds: one of 4096 px has 200 MB."""
 
 
 def run_job(
@@ -55,59 +50,208 @@ def run_job(
 ) -> RunResult:
     """Render what is left of a job.
 
-    ``on_start`` is called when the pool is about to be started, ``on_connected`` when it is. Raises
-    JobFileError, StorageError and ClusterError, before the first render where that can be known.
+    Args:
+        job: The job.
+        options: The command line's options.
+        listen: Hears every event, on this thread.
+        asked: Returns whether the run is asked to end; called several times a second.
+        on_start: Called before the pool is opened.
+        on_connected: Called when the pool is open.
+
+    Returns:
+        The tasks done and failed, and why the run ended.
+
+    Raises:
+        JobFileError: The job cannot be rendered; raised before the first render where that can be known.
+        UsageError: The options do not fit the job.
+        StorageError: The output cannot be used, is full, or belongs to another run.
+        ClusterError: Ray cannot be reached, or has no node for a worker.
     """
-    began = time.monotonic()
     with contextlib.ExitStack() as stack:
+        run = Run(job, options, listen, asked, stack)
+        counts = run.render(on_start, on_connected) if run.is_work_left() else Counts()
+        return run.conclude(counts)
+
+
+class Run:
+    """One run: prepared when it is made, then ``render`` and ``conclude``.
+
+    Args:
+        job: The job.
+        options: The command line's options.
+        listen: Hears every event.
+        asked: Returns whether the run is asked to end.
+        stack: Releases what the run holds: the output's lease, threads, ``live.json``.
+
+    Raises:
+        JobFileError, UsageError, StorageError: As ``run_job``.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        options: RunOptions,
+        listen: Listener,
+        asked: Callable[[], Asked],
+        stack: contextlib.ExitStack,
+    ) -> None:
+        self._began = time.monotonic()
+        self._options = options
         agenda = open_agenda(job)
         stack.callback(agenda.close)
-        gallery = Gallery(job)
-        job, options, agenda = choose_rendering(job, options, agenda)
-        storage = open_output(job)
-        storage.check()
-        lease = Lease(storage).acquire()
+        self._gallery = Gallery(job)
+        self._rendering = choose_rendering(job, options, agenda)
+        self._job = self._rendering.job
+        self._storage = open_output(self._job)
+        self._storage.check()
+        lease = Lease(self._storage).acquire()
         stack.callback(lease.release)
         board = stack.enter_context(
             LiveBoard(
-                storage,
+                self._storage,
                 listen,
-                job.spec.name,
+                self._job.spec.name,
                 lease.nonce,
                 os.environ.get(SUBMISSION),
                 lease.guard,
             )
         )
-        records = Records(storage, lease.guard)
-        ledger = records.ledger(pack=True)
-        if options.overwrite or (
-            options.proof_size is not None and have_other_size(storage, options.proof_size)
-        ):
-            forget_all(records, ledger, agenda)
-            ledger = records.ledger()
-        elif options.verify:
-            ledger = forget_damaged(storage, records, ledger, board)
-        if options.if_changed and not options.overwrite:
-            ledger = forget_changed(records, ledger, agenda, board)
-        records.sweep_probes()
-        records.sweep_checkpoints(ledger)
-        reader = Reader(agenda, ledger, retry_failed=options.retry_failed).start()
-        stack.callback(reader.close)
-        watched = stack.enter_context(notifying(job, storage.url, board))
-        return _render(
-            job,
-            options,
-            storage,
-            records,
-            ledger,
-            reader,
-            gallery,
-            _Hooks(watched, _either(asked, board.asked), on_start, on_connected, began),
+        self._asked = _either(asked, board.asked)
+        self._records = Records(self._storage, lease.guard)
+        self._ledger = take_back(self._rendering, options, self._storage, self._records, board)
+        self._reader = Reader(
+            self._rendering.agenda, self._ledger, retry_failed=options.retry_failed
+        ).start()
+        stack.callback(self._reader.close)
+        self._listen = stack.enter_context(notifying(self._job, self._storage.url, board))
+        self._counting = Counting(self._reader, self._listen)
+        self._reported = False
+
+    def is_work_left(self) -> bool:
+        """Announce the run; return whether there is anything to render, as far as the job is read."""
+        census = self._counting.begin(self._job.spec.name, self._storage.url)
+        return census is None or census.left > 0
+
+    def render(self, on_start: Callable[[], None], on_connected: Callable[[], None]) -> Counts:
+        """Render what is left; return the tasks done and failed. Raises as ``run_job``."""
+        resolved = _resolved(self._rendering, self._reader.digests)
+        write_json(self._storage, keys.JOB, resolved)
+        on_start()
+        with self._open_pool() as pool:
+            on_connected()
+            driver = Driver(
+                self._reader,
+                pool,
+                self._records,
+                self._measured(self._counting),
+                limits=self._limits(),
+                asked=self._asked,
+                kept=self._ledger.kept,
+                probe=self._storage.check,
+                left=self._tasks_left,
+            )
+            try:
+                counts = driver.run()
+            finally:
+                self._records.close()
+        # Rows that end the run end it after what was running has been committed.
+        self._reader.check()
+        self._write_report()
+        return counts
+
+    def conclude(self, counts: Counts) -> RunResult:
+        """Write what an earlier run left unwritten, sweep, and announce the end."""
+        if not self._reported and not is_summed_up(self._storage, self._ledger):
+            self._write_report()  # the last run was killed before it wrote the summary
+        census = self._reader.wait(LAST_READ_SECONDS)
+        left = None if census is None else census.left - counts.done - counts.failed
+        if counts.reason == "limit" and left == 0:
+            counts.reason = "complete"
+        if counts.reason == "complete" and left == 0 and self._options.select is None:
+            self._records.sweep_checkpoints(self._ledger, every=True)
+        self._listen(
+            Finished(
+                done=counts.done,
+                failed=counts.failed,
+                left=left,
+                seconds=round(time.monotonic() - self._began, 3),
+                reason=counts.reason,
+            )
         )
+        return RunResult(counts, census.failed if census else 0, left, self._storage)
+
+    def _tasks_left(self) -> int | None:
+        census = self._reader.census
+        return None if census is None else census.left
+
+    def _write_report(self) -> None:
+        self._gallery.write()  # first: the summary's presence says that a run came to its end
+        write_summary(self._storage, self._records)
+        self._reported = True
+
+    def _limits(self) -> Limits:
+        spec = self._job.spec
+        return Limits(
+            max_attempts=spec.retries.attempts,
+            batch=None if spec.workers.batch == "auto" else spec.workers.batch,
+            tasks=self._options.limit,
+            max_failures=spec.stop.max_failures,
+            max_gpu_hours=spec.stop.max_gpu_hours,
+            storage_patience=spec.retries.storage_patience,
+            grace=spec.workers.grace,
+        )
+
+    def _setup(self) -> WorkerSetup:
+        spec = self._job.spec
+        return WorkerSetup(
+            output=self._storage.url,
+            storage=spec.storage,
+            base=str(self._job.base.absolute()),
+            inputs=spec.inputs,
+            image=spec.image,
+            losses_every=spec.losses.every,
+            renderer=self._options.renderer,
+            threads=None if spec.workers.threads == "auto" else spec.workers.threads,
+            checkpoint_seconds=CHECKPOINT_SECONDS,
+            grace_seconds=spec.workers.grace,
+        )
+
+    def _measured(self, listen: Listener) -> Listener:
+        """Return the listener, with Ray's metrics where there is Ray."""
+        if self._options.pool == "inline":
+            return listen
+        from cluster.pools.ray_metrics import Metrics
+
+        return Metrics(self._job.spec.name, listen)
+
+    @contextlib.contextmanager
+    def _open_pool(self) -> Iterator[Pool]:
+        setup = self._setup()
+        if self._options.pool == "inline":
+            inline = InlinePool(setup)
+            try:
+                yield inline
+            finally:
+                inline.close()
+            return
+        # Seconds of imports that other commands do without.
+        from cluster.pools import ray_cluster
+        from cluster.pools.ray_pool import RayPool
+
+        ray_cluster.connect(self._options.address)
+        try:
+            setup = replace(setup, base=ray_cluster.as_shipped(setup.base))
+            pool = RayPool(setup, self._job.spec.workers)
+            try:
+                yield pool
+            finally:
+                pool.close()
+        finally:
+            ray_cluster.disconnect()
 
 
 def _either(first: Callable[[], Asked], second: Callable[[], Asked]) -> Callable[[], Asked]:
-    """What the first asks for, or else the second."""
+    """Return a function that asks the first, then the second."""
 
     def asked() -> Asked:
         wish = first()
@@ -116,140 +260,16 @@ def _either(first: Callable[[], Asked], second: Callable[[], Asked]) -> Callable
     return asked
 
 
-@dataclass(frozen=True, slots=True)
-class _Hooks:
-    """What ``run_job`` was given to be called."""
-
-    listen: Listener
-    asked: Callable[[], Asked]
-    on_start: Callable[[], None]
-    on_connected: Callable[[], None]
-    began: float
-
-
-def _render(
-    job: Job,
-    options: RunOptions,
-    storage: Storage,
-    records: Records,
-    ledger: Ledger,
-    reader: Reader,
-    gallery: Gallery,
-    hooks: _Hooks,
-) -> RunResult:
-    counting = Counting(reader, hooks.listen)
-    census = counting.begin(job.spec.name, storage.url)
-    counts = Counts()
-    if census is None or census.left:
-        write_json(storage, keys.JOB, _resolved(job, reader.digests, options))
-        hooks.on_start()
-        with _open_pool(_setup(job, options, storage), job, options) as pool:
-            hooks.on_connected()
-            driver = Driver(
-                reader,
-                pool,
-                records,
-                _measured(job, options, counting),
-                limits=_limits(job, options),
-                asked=hooks.asked,
-                kept=ledger.kept,
-                probe=storage.check,
-                left=lambda: None if reader.census is None else reader.census.left,
-            )
-            try:
-                counts = driver.run()
-            finally:
-                records.close()
-        # Rows that end the run end it after what was running has been committed.
-        reader.check()
-        gallery.write()  # first: the summary's being there says that a run came to its end
-        write_summary(storage, records)
-    elif not is_summed_up(storage, ledger):  # the last run was killed before it came to that
-        gallery.write()
-        write_summary(storage, records)
-
-    census = reader.wait(LAST_LOOK_SECONDS)
-    left = None if census is None else census.left - counts.done - counts.failed
-    if counts.reason == "limit" and left == 0:
-        counts.reason = "complete"
-    if counts.reason == "complete" and left == 0 and options.select is None:
-        records.sweep_checkpoints(ledger, every=True)
-    seconds = time.monotonic() - hooks.began
-    hooks.listen(Finished(counts.done, counts.failed, left, round(seconds, 3), counts.reason))
-    return RunResult(counts, census.failed if census else 0, left, storage)
-
-
-def _limits(job: Job, options: RunOptions) -> Limits:
-    spec = job.spec
-    return Limits(
-        attempts=spec.retries.attempts,
-        batch=None if spec.workers.batch == "auto" else spec.workers.batch,
-        tasks=options.limit,
-        max_failures=spec.stop.max_failures,
-        max_gpu_hours=spec.stop.max_gpu_hours,
-        storage_patience=spec.retries.storage_patience,
-        grace=spec.workers.grace,
-    )
-
-
-def _setup(job: Job, options: RunOptions, storage: Storage) -> WorkerSetup:
-    threads = job.spec.workers.threads
-    return WorkerSetup(
-        output=storage.url,
-        storage=job.spec.storage,
-        base=str(job.base.absolute()),
-        inputs=job.spec.inputs,
-        image=job.spec.image,
-        losses_every=job.spec.losses.every,
-        renderer=options.renderer,
-        threads=None if threads == "auto" else threads,
-        checkpoint_seconds=CHECKPOINT_SECONDS,
-        grace_seconds=job.spec.workers.grace,
-    )
-
-
-def _measured(job: Job, options: RunOptions, listen: Listener) -> Listener:
-    """The listener, and Ray's metrics where there is Ray."""
-    if options.pool == "inline":
-        return listen
-    from cluster.pools.ray_metrics import Metrics
-
-    return Metrics(job.spec.name, listen)
-
-
-@contextlib.contextmanager
-def _open_pool(setup: WorkerSetup, job: Job, options: RunOptions) -> Iterator[Pool]:
-    if options.pool == "inline":
-        inline = InlinePool(setup)
-        try:
-            yield inline
-        finally:
-            inline.close()
-        return
-    # Seconds of imports that other commands do without.
-    from cluster.pools import ray_cluster
-    from cluster.pools.ray_pool import RayPool
-
-    ray_cluster.connect(options.address)
-    try:
-        pool = RayPool(replace(setup, base=ray_cluster.as_shipped(setup.base)), job.spec.workers)
-        try:
-            yield pool
-        finally:
-            pool.close()
-    finally:
-        ray_cluster.disconnect()
-
-
 def _resolved(
-    job: Job, digests: Mapping[tuple[str, str | None], str], options: RunOptions
+    rendering: Rendering, digests: Mapping[tuple[str, str | None], str]
 ) -> dict[str, object]:
-    """job.json: what was asked for, and with what it is rendered."""
+    """Return the content of job.json: the job as it was read, and what it is rendered with."""
+    job, proof_size = rendering.job, rendering.proof_size
     described: dict[str, object] = without_secrets(
         {
             "job": job.spec.model_dump(mode="json"),
             "file": str(Path(job.file).absolute()),
-            **({} if options.proof_size is None else {"proof_size": options.proof_size}),
+            **({} if proof_size is None else {"proof_size": proof_size}),
             "weights": {name: digest for (name, _), digest in digests.items()},
             "versions": {"stylefarm": version("stylefarm")},
             "started": time.time(),

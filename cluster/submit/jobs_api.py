@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import socket
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +16,7 @@ from urllib.parse import urlencode, urlsplit
 from ray.exceptions import AuthenticationError
 from ray.job_submission import JobSubmissionClient
 
+from cluster.listening import check_listening
 from cluster.submit.submission import (
     ADDRESSES,
     Submission,
@@ -25,7 +25,6 @@ from cluster.submit.submission import (
 )
 from jobs.errors import ClusterError, UsageError
 
-KNOCK_SECONDS = 10.0
 REQUEST_SECONDS = 120.0
 """Without it Ray waits for ever for a head that took the connection and says nothing."""
 
@@ -49,7 +48,7 @@ class Head:
         for name in ("dashboard_sdk", "job.sdk"):  # it says what it uploads, on standard error
             logging.getLogger(f"ray.dashboard.modules.{name}").setLevel(logging.ERROR)
         with self._asking():
-            _knock(address)
+            _check_address(address)
             with _without_variables(ADDRESSES):
                 self._client = _Client(address)
 
@@ -215,7 +214,7 @@ class _Lines:
             self._hear(self._part)
 
 
-def _knock(address: str) -> None:
+def _check_address(address: str) -> None:
     """Raise when nobody listens there: the client itself would wait for minutes for an address that swallows
     packets."""
     parts = urlsplit(address)
@@ -223,7 +222,7 @@ def _knock(address: str) -> None:
     proxied = parts.scheme in urllib.request.getproxies() and not urllib.request.proxy_bypass(host)
     if not proxied:
         port = parts.port or (443 if parts.scheme == "https" else 80)
-        socket.create_connection((host, port), timeout=KNOCK_SECONDS).close()
+        check_listening(host, port)
 
 
 def _reason(error: Exception) -> str:

@@ -38,7 +38,7 @@ NO_SUCH_COMMAND = 127
 
 
 @dataclass(frozen=True)
-class Standing:
+class JobStatus:
     """How a job stands; None is what is not known."""
 
     id: str | None
@@ -78,7 +78,7 @@ class Standing:
             values[name] = None if self.live is None else getattr(self.live, name)
         return values
 
-    def heard(self, live: Live) -> Standing:
+    def heard(self, live: Live) -> JobStatus:
         """The same, with what the run says of itself."""
         return replace(
             self,
@@ -93,7 +93,7 @@ class Standing:
 # --- asking ----------------------------------------------------------------------------------------
 
 
-def of_submission(head: Head, found: Submission, storage: Storage | None = None) -> Standing:
+def of_submission(head: Head, found: Submission, storage: Storage | None = None) -> JobStatus:
     """How a submission stands. Its output is asked first, which is quick and has the newest."""
     stands = _bare(found)
     live = None
@@ -112,10 +112,10 @@ def of_submission(head: Head, found: Submission, storage: Storage | None = None)
     return stands
 
 
-def of_all(head: Head, submissions: Sequence[Submission]) -> list[Standing]:
+def of_all(head: Head, submissions: Sequence[Submission]) -> list[JobStatus]:
     """How each stands by its own log, so that no output is waited for."""
 
-    def look(found: Submission) -> Standing:
+    def look(found: Submission) -> JobStatus:
         if found.state == "pending":
             return _bare(found)
         return _with_log(_bare(found), _last_lines(head, found))
@@ -123,19 +123,19 @@ def of_all(head: Head, submissions: Sequence[Submission]) -> list[Standing]:
     return list(parallel_map(look, submissions, ASKERS))
 
 
-def of_output(job: Job, storage: Storage) -> Standing | None:
+def of_output(job: Job, storage: Storage) -> JobStatus | None:
     """How a job stands by its output alone; None where nothing was rendered yet. Raises StorageError."""
     live = read_live(storage)
     if live is None:
         if storage.stat(keys.JOB) is None:
             return None
-        return _counted(Standing(None, job.spec.name, storage.url, "ended"), job, storage)
+        return _counted(JobStatus(None, job.spec.name, storage.url, "ended"), job, storage)
     now = time.time()
     state = "ended" if live.state == "ended" else "running"
     if state == "running" and now - live.updated > QUIET_SECONDS:
         state = "lost"
     until = now if state == "running" else live.updated
-    stands = Standing(
+    stands = JobStatus(
         live.submission,
         live.job,
         storage.url,
@@ -147,7 +147,7 @@ def of_output(job: Job, storage: Storage) -> Standing | None:
     return stands if state == "running" else _counted(stands, job, storage)
 
 
-def _counted(stands: Standing, job: Job, storage: Storage) -> Standing:
+def _counted(stands: JobStatus, job: Job, storage: Storage) -> JobStatus:
     """With its tasks counted: what a run that was killed said last may be old."""
     ledger = Records(storage).ledger()
     try:
@@ -166,13 +166,13 @@ def _last_lines(head: Head, found: Submission) -> Sequence[str]:
     return ()
 
 
-def _bare(found: Submission) -> Standing:
+def _bare(found: Submission) -> JobStatus:
     until = found.ended or time.time()
     seconds = None if found.started is None else max(0.0, until - found.started)
-    return Standing(found.id, found.job, found.output, found.state, found.started, seconds)
+    return JobStatus(found.id, found.job, found.output, found.state, found.started, seconds)
 
 
-def _with_log(stands: Standing, lines: Sequence[str]) -> Standing:
+def _with_log(stands: JobStatus, lines: Sequence[str]) -> JobStatus:
     for line in lines:
         event = from_json(line)
         if isinstance(event, Live):

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cluster.events.live import QUIET_SECONDS
-from cluster.events.progress import standing
+from cluster.events.progress import status_line
 from jobs.errors import printable
 
 if TYPE_CHECKING:
     pass
-from cluster.submit.status import Standing, span_text
+from cluster.submit.status import JobStatus, span_text
 
 ENDS = {
     "limit": "ended by --limit",
@@ -24,12 +24,12 @@ ENDS = {
 """Why a run ended, in words."""
 
 
-def to_text(stands: Standing) -> str:
+def to_text(stands: JobStatus) -> str:
     """For a person, in a terminal."""
     lines = [f"{stands.id or stands.job}: {_state(stands)}", f"  {stands.job} -> {stands.output}"]
     live = stands.live
     if live is not None and stands.state == "running":
-        lines.append(f"  {standing(live)}")
+        lines.append(f"  {status_line(live)}")
     elif stands.done is not None:
         counts = [f"{stands.done:,} done", f"{stands.failed or 0:,} failed"]
         counts += [] if stands.left is None else [f"{stands.left:,} left"]
@@ -44,7 +44,7 @@ def to_text(stands: Standing) -> str:
     return "\n".join(lines)
 
 
-def to_table(rows: Sequence[Standing]) -> str:
+def to_table(rows: Sequence[JobStatus]) -> str:
     """Many, each on a line."""
     table = [("ID", "JOB", "STATUS", "STARTED", "TOOK", "DONE", "FAILED", "LEFT")]
     for row in rows:
@@ -62,7 +62,7 @@ def to_table(rows: Sequence[Standing]) -> str:
     )
 
 
-def _state(stands: Standing) -> str:
+def _state(stands: JobStatus) -> str:
     took = "" if stands.seconds is None else span_text(stands.seconds)
     if stands.state == "pending":
         return f"pending for {took}: the cluster has not begun it"

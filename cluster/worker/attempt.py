@@ -9,7 +9,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from cluster.messages import Assignment, Failure, FailureKind, Outcome, WorkerSetup
+from cluster.messages import (
+    Assignment,
+    DeviceInfo,
+    Failure,
+    FailureKind,
+    Outcome,
+    WorkerSetup,
+    attempt_record,
+)
 from cluster.worker.device_queue import SentBack
 from cluster.worker.uploads import Checkpoints, LossStream
 from jobs.errors import (
@@ -22,7 +30,7 @@ from jobs.errors import (
 from jobs.inputs.addresses import display
 from jobs.inputs.reader import InputData
 from jobs.records.loss_log import LossLog
-from jobs.records.record import AttemptRecord, InputRecord, TaskRecord
+from jobs.records.record import InputRecord, TaskRecord
 from jobs.storage.base import Storage
 from stylize.errors import (
     DivergedError,
@@ -66,8 +74,8 @@ class Attempt:
         urgent: Callable[[], bool],
     ) -> None:
         self.task = assignment.task
-        self.id = assignment.attempt
-        self.apart = assignment.apart
+        self.id = assignment.attempt_id
+        self.isolated = assignment.isolated
         self.timer = Timer()
         self.failure: Failure | None = None
         self.record: TaskRecord | None = None
@@ -88,15 +96,15 @@ class Attempt:
                 extra={"task": self.task.id, "attempt": self.id},
             )
 
-    def outcome(self, made: AttemptRecord) -> Outcome:
-        """How it ended; ``made`` says by whom."""
-        made = made.model_copy(
-            update={
-                "id": self.id,
-                "started": self._started,
-                "seconds": round(time.time() - self._started, 3),
-                "error": self.failure.message if self.failure else None,
-            }
+    def outcome(self, worker: str, host: str, device: DeviceInfo) -> Outcome:
+        """Return how the attempt ended, by which worker, on which host and device."""
+        made = attempt_record(
+            self.id,
+            worker=worker,
+            host=host,
+            device=device,
+            started=self._started,
+            error=self.failure.message if self.failure else None,
         )
         record = self.record
         if record is not None:

@@ -20,7 +20,7 @@ class SentBack(Exception):  # noqa: N818 - no error
         self.kind = kind
 
 
-class Lanes(Generic[T]):
+class DeviceQueue(Generic[T]):
     """Devices, each held by one at a time, given in the order in which they were asked for."""
 
     def __init__(self, devices: list[T]) -> None:

@@ -10,7 +10,7 @@ from typing import Literal
 Phase = Literal["fetch", "wait", "render", "store"]
 
 
-class Pulse:
+class Heartbeat:
     """When each attempt last did something. Who waits for the device is not expected to."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -35,7 +35,7 @@ class Pulse:
             if attempt in self._signs:
                 self._signs[attempt] = (self._signs[attempt][0], self._clock())
 
-    def leave(self, attempt: str) -> None:
+    def finish(self, attempt: str) -> None:
         """It has ended."""
         with self._lock:
             self._signs.pop(attempt, None)

@@ -1,13 +1,12 @@
-"""An attempt in a process of its own, so that what it does to that process hurts nobody else.
+"""One attempt in a process of its own, so that a picture that kills its process harms no other.
 
-When a worker dies while it paints, the picture may be to blame, or the machine, or somebody who killed it.
-Counting deaths cannot tell these apart: where machines come and go, an innocent picture loses two workers,
-too. So the next worker that gets the task has it painted by a process beside its own. When that dies and the
-worker lives, it was the picture. When the worker dies, it was not.
+When a worker dies while it paints, the picture may be to blame, or the machine, or whoever killed the
+worker. Counting deaths cannot tell these apart: where machines come and go, an innocent picture loses two
+workers, too. So the next worker that gets the task has a process beside its own paint it. When that process
+dies and the worker lives, the picture is to blame; when the worker dies, it is not.
 
-``cluster.worker.isolated_process`` is that process. It is named by a string alone: it imports the worker,
-which
-imports this file.
+``cluster.worker.isolated_process`` is that process. Only its name is used here, because it imports the
+worker, which imports this file.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ VERDICT_SECONDS = 5.0
 """How long a worker has to outlive a process of its own that died, before it says that the picture did it."""
 
 
-def paint_apart(
+def paint_isolated(
     setup: WorkerSetup,
     name: str,
     assignment: Assignment,
@@ -37,11 +36,11 @@ def paint_apart(
     note: Callable[[Sequence[Progress]], None],
     *,
     stopping: Callable[[], bool],
-    leaving: Callable[[], bool],
+    preempted: Callable[[], bool],
 ) -> Outcome | Failure:
     """Make an attempt in a process of its own; a Failure when that process dies of it.
 
-    ``note`` gets its progress now and then. ``stopping`` and ``leaving`` are asked for what the worker
+    ``note`` gets its progress now and then. ``stopping`` and ``preempted`` are asked for what the worker
     itself was told.
     """
     ours, theirs = Pipe()
@@ -57,7 +56,7 @@ def paint_apart(
     try:
         ours.send((setup, name, assignment, device_index))
         while True:
-            for word, asked in (("stop", stopping), ("leave", leaving)):
+            for word, asked in (("stop", stopping), ("preempt", preempted)):
                 if word not in told and asked():
                     told.add(word)
                     ours.send(word)

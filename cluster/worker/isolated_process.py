@@ -27,7 +27,7 @@ def main(descriptor: int) -> None:
         try:
             while True:
                 said = pipe.recv()
-                worker.stop() if said == "stop" else worker.leave()
+                worker.stop() if said == "stop" else worker.preempt()
         except (EOFError, OSError):  # the worker is gone, and nobody waits for us any more
             os._exit(1)
 

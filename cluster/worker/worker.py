@@ -22,15 +22,15 @@ from typing import Any
 
 from cluster.messages import Assignment, Failure, Outcome, Progress, Report, WorkerSetup
 from cluster.worker.attempt import Attempt, Continuation, Fetched, explain_fetch
-from cluster.worker.device_queue import Lanes, SentBack
-from cluster.worker.heartbeat import Phase, Pulse
-from cluster.worker.isolated import paint_apart
+from cluster.worker.device_queue import DeviceQueue, SentBack
+from cluster.worker.heartbeat import Heartbeat, Phase
+from cluster.worker.isolated import paint_isolated
 from cluster.worker.renderer import Order, Painted, Renderer, make_renderer
 from jobs.errors import StorageError
-from jobs.inputs.addresses import display, without_secrets
+from jobs.inputs.addresses import display
 from jobs.inputs.reader import InputData, Inputs
 from jobs.records.loss_log import LossRow
-from jobs.records.record import AttemptRecord, OutputRecord, TaskRecord, style_records
+from jobs.records.record import OutputRecord
 from jobs.storage import keys
 from jobs.storage.open import open_storage
 from jobs.tasks.task import Task
@@ -75,8 +75,8 @@ class Worker:
             for k in range(devices)
         ]
         self._first_device = first_device
-        self._lanes: Lanes[Renderer] = Lanes(self._renderers)
-        self._pulse = Pulse()
+        self._devices: DeviceQueue[Renderer] = DeviceQueue(self._renderers)
+        self._heartbeat = Heartbeat()
         self._draining = threading.Event()
         self._stopping = threading.Event()
         self._deadline: float | None = None
@@ -92,8 +92,8 @@ class Worker:
             for assignment in assignments
         ]
         try:
-            if len(attempts) == 1 and attempts[0].apart:
-                return [self._run_apart(assignments[0], attempts[0])]
+            if len(attempts) == 1 and attempts[0].isolated:
+                return [self._run_isolated(assignments[0], attempts[0])]
             ready = self._gather(attempts)
             if ready:
                 self._paint_all(ready)
@@ -106,7 +106,7 @@ class Worker:
                 self._progress.pop(attempt.id, None)
                 self._recalled.discard(attempt.id)
                 attempt.checkpoints.close()
-                self._pulse.leave(attempt.id)
+                self._heartbeat.finish(attempt.id)
         return [self._told(attempt) for attempt in attempts]
 
     def progress(self) -> list[Progress]:
@@ -117,63 +117,51 @@ class Worker:
         """What there is to say of it."""
         return Report(
             tuple(self.progress()),
-            self._lanes.busy_seconds,
-            self._pulse.quiet_seconds,
+            self._devices.busy_seconds,
+            self._heartbeat.quiet_seconds,
             self._deadline is not None,
         )
 
     @property
     def idle(self) -> bool:
         """Whether no attempt is being made."""
-        return not len(self._pulse)
+        return not len(self._heartbeat)
 
     def drain(self) -> None:
         """Let what is painting finish; what waits for the device comes back as stopped."""
         self._draining.set()
-        self._lanes.wake()
+        self._devices.wake()
 
-    def leave(self, grace_seconds: float | None = None) -> None:
+    def preempt(self, grace_seconds: float | None = None) -> None:
         """The machine is taken away: store a checkpoint of what is painting as soon as there is one, at
         the latest after so many seconds break it off, and hand back everything else now."""
         if self._deadline is None:
             grace = self._setup.grace_seconds if grace_seconds is None else grace_seconds
             self._deadline = time.monotonic() + grace
         # Not here: this may be a signal's handler, and who was interrupted may hold the lock.
-        threading.Thread(target=self._lanes.wake, daemon=True).start()
+        threading.Thread(target=self._devices.wake, daemon=True).start()
 
     def stop(self) -> None:
         """Break off what is painting, too, at its next step."""
         self._draining.set()
         self._stopping.set()
-        self._lanes.wake()
+        self._devices.wake()
 
     def recall(self, attempts: Sequence[str]) -> None:
         """Hand these back, unless they are painting already."""
         self._recalled.update(attempts)
-        self._lanes.wake()
+        self._devices.wake()
 
     def _told(self, attempt: Attempt) -> Outcome:
-        outcome = attempt.outcome(self._made())
+        outcome = attempt.outcome(self.name, self.node, self.device)
         failure = outcome.failure
         log.info(
             "%s after %.1f s",
             "done" if failure is None else f"{failure.kind} ({failure.message})",
-            outcome.attempt.seconds,
+            outcome.attempt_record.seconds,
             extra={"task": attempt.task.id, "attempt": attempt.id},
         )
         return outcome
-
-    def _made(self) -> AttemptRecord:
-        return AttemptRecord(
-            id="",
-            worker=self.name,
-            node=self.node,
-            device=self.device.name,
-            memory_bytes=self.device.memory_bytes,
-            driver=self.device.driver,
-            started=0.0,
-            seconds=0.0,
-        )
 
     def _turned_away(self, attempts: Sequence[Attempt]) -> SentBack | None:
         if self._deadline is not None:
@@ -186,10 +174,10 @@ class Worker:
 
     def _enter(self, attempts: Sequence[Attempt], phase: Phase) -> None:
         for attempt in attempts:
-            self._pulse.enter(attempt.id, phase)
+            self._heartbeat.enter(attempt.id, phase)
             if phase == "render" and self.device.name == "cpu":
                 size = attempt.task.recipe.size
-                self._pulse.slow_down(attempt.id, max(1.0, (size / PROMPT_SIZE) ** 2))
+                self._heartbeat.slow_down(attempt.id, max(1.0, (size / PROMPT_SIZE) ** 2))
 
     def _gather(self, attempts: Sequence[Attempt]) -> list[_Ready]:
         """Fetch and decode; those that fail at it are marked."""
@@ -221,7 +209,7 @@ class Worker:
         steps, observed = task.recipe.total_steps, attempt.stream.add
 
         def note(scale: int, step: int, total: float) -> None:
-            self._pulse.sign(attempt.id)
+            self._heartbeat.sign(attempt.id)
             work = task.recipe.work_at(step)
             self._progress[attempt.id] = Progress(
                 task.id, attempt.id, self.name, scale, step, steps, work, total
@@ -259,7 +247,7 @@ class Worker:
         attempts = [r.attempt for r in ready]
         self._enter(attempts, "wait")
         began = time.perf_counter()
-        renderer = self._lanes.take(lambda: self._turned_away(attempts))
+        renderer = self._devices.take(lambda: self._turned_away(attempts))
         waited = round(time.perf_counter() - began, 3)
         painted: list[tuple[_Ready, Painted]] = []
         try:
@@ -268,7 +256,7 @@ class Worker:
             for group in _groups(ready, renderer):
                 painted += self._paint(renderer, group)
         finally:
-            self._lanes.give_back(renderer)
+            self._devices.give_back(renderer)
         for attempt in attempts:
             if attempt.failure is not None and attempt.failure.kind in ("stopped", "preempted"):
                 attempt.checkpoints.flush()
@@ -336,24 +324,16 @@ class Worker:
         except Exception as error:
             attempt.fail(error)
             return
-        attempt.record = TaskRecord(
-            id=task.id,
-            name=task.name,
-            status="done",
-            content=display(task.content),
-            styles=style_records(task.styles),
-            init=display(task.init) if task.init else None,
+        attempt.record = task.record(
+            "done",
             inputs=ready.fetched.records([(part.share, part.mask) for part in task.styles]),
             output=output,
             losses=losses,
             losses_key=attempt.stream.key,
-            recipe=without_secrets(task.recipe.model_dump(mode="json")),
-            weights_digest=task.weights_digest,
             steps=task.recipe.total_steps,
             concessions=list(painted.concessions),
             seconds=attempt.timer.seconds,
             versions=renderer.versions,
-            finished=time.time(),
         )
 
     def _store(
@@ -378,33 +358,33 @@ class Worker:
             log.warning("the last good picture is not kept: %s", error, extra={"task": task.id})
             return None
 
-    def _run_apart(self, assignment: Assignment, attempt: Attempt) -> Outcome:
+    def _run_isolated(self, assignment: Assignment, attempt: Attempt) -> Outcome:
         """Have a process of its own make an attempt, on this worker's device."""
         self._enter([attempt], "wait")
-        renderer = self._lanes.take(lambda: self._turned_away([attempt]))
+        renderer = self._devices.take(lambda: self._turned_away([attempt]))
         try:
             self._enter([attempt], "render")
 
             def note(progress: Sequence[Progress]) -> None:
                 for one in progress:
                     if self._progress.get(attempt.id) != one:
-                        self._pulse.sign(attempt.id)
+                        self._heartbeat.sign(attempt.id)
                     self._progress[attempt.id] = replace(one, worker=self.name)
 
-            ended = paint_apart(
+            ended = paint_isolated(
                 self._setup,
                 self.name,
-                replace(assignment, apart=False),
+                replace(assignment, isolated=False),
                 self._first_device + self._renderers.index(renderer),
                 note,
                 stopping=self._stopping.is_set,
-                leaving=lambda: self._deadline is not None,
+                preempted=lambda: self._deadline is not None,
             )
         finally:
-            self._lanes.give_back(renderer)
+            self._devices.give_back(renderer)
         if isinstance(ended, Failure):
             attempt.failure = ended
-            return attempt.outcome(self._made())
+            return attempt.outcome(self.name, self.node, self.device)
         return ended
 
 

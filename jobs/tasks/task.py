@@ -9,9 +9,13 @@ from __future__ import annotations
 import itertools
 import posixpath
 import re
+import time
 from dataclasses import dataclass
+from typing import Any, Literal
 from urllib.parse import unquote
 
+from jobs.inputs.addresses import display, without_secrets
+from jobs.records.record import TaskRecord, style_records
 from jobs.spec.styles import StyleMix
 from jobs.storage.keys import safe_name
 from jobs.tasks.identity import Draft
@@ -30,6 +34,26 @@ class Task:
     init: str | None
     recipe: Recipe
     weights_digest: str
+
+    def record(self, status: Literal["done", "failed"], **result: Any) -> TaskRecord:
+        """Return the task's record, as of now.
+
+        Args:
+            status: Whether the picture was rendered.
+            **result: The fields of ``TaskRecord`` that say what came of it.
+        """
+        return TaskRecord(
+            id=self.id,
+            name=self.name,
+            status=status,
+            content=display(self.content),
+            styles=style_records(self.styles),
+            init=display(self.init) if self.init else None,
+            recipe=without_secrets(self.recipe.model_dump(mode="json")),
+            weights_digest=self.weights_digest,
+            finished=time.time(),
+            **result,
+        )
 
 
 SHOWN_STYLES = 8

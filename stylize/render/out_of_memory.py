@@ -16,7 +16,7 @@ import torch
 
 from stylize.errors import MemoryLimitError
 from stylize.losses.target_cache import SHARED
-from stylize.memory import available_bytes, gigabytes, predict_bytes
+from stylize.memory import MEMORY_SHARE, available_bytes, gigabytes, predict_bytes
 from stylize.pictures.picture import Picture
 from stylize.render.checkpoint import Checkpoint
 from stylize.render.recorder import Recorder, Step
@@ -24,9 +24,6 @@ from stylize.render.render import Render
 from stylize.render.setup import RenderSetup
 
 Painted = tuple[tuple[Picture, ...], tuple[Step, ...]]
-
-COMFORT = 0.9
-"""The share of the available memory that a render may be predicted to take without strips."""
 
 
 class MemoryLadder:
@@ -123,7 +120,7 @@ class MemoryLadder:
             regions=self._setup.inputs.mask_count,
         )
         available = available_bytes(self._setup.device)
-        return available is not None and needed > COMFORT * available
+        return available is not None and needed > MEMORY_SHARE * available
 
     def _limit(self, strips: bool, reason: str) -> str:
         height, width = self._setup.shape(self._setup.recipe.size)

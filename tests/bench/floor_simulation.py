@@ -36,9 +36,11 @@ from cluster.messages import (  # noqa: E402
     Failure,
     Outcome,
     Progress,
-    StationState,
+    WorkerState,
 )
-from cluster.pools.base import PREFETCH, Ended, Lost, Station  # noqa: E402
+from cluster.pools.base import Ended, Lost, WorkerHandle  # noqa: E402
+from cluster.pools.ray_member import Member  # noqa: E402
+from cluster.pools.roster import Roster  # noqa: E402
 from jobs.records.record import AttemptRecord, OutputRecord, TaskRecord  # noqa: E402
 from jobs.spec.styles import StylePart  # noqa: E402
 from jobs.tasks.task import Task  # noqa: E402
@@ -76,12 +78,16 @@ class _Call:
 
 @dataclass(eq=False)
 class _Worker:
-    station: Station
+    member: Member
     calls: OrderedDict[str, _Call] = field(default_factory=OrderedDict)
     queue: list[_Call] = field(default_factory=list)
     painting: _Call | None = None
     since: float = 0.0
     alive: bool = True
+
+    @property
+    def handle(self) -> WorkerHandle:
+        return self.member.handle
 
 
 class Clock:
@@ -104,7 +110,7 @@ class SimulatedPool:
         self._events: list[tuple[float, int, str, Any]] = []
         self._order = itertools.count()
         self._workers: dict[str, _Worker] = {}
-        self._open: list[OrderedDict[str, _Worker]] = [OrderedDict() for _ in range(PREFETCH + 1)]
+        self._roster = Roster(0.0, clock)
         self._numbers = itertools.count()
         self._dealt = 0
         """Tasks handed out or taken back since the clock was last charged for it."""
@@ -131,11 +137,8 @@ class SimulatedPool:
     def gpu_hours(self) -> float:
         return 0.0
 
-    def open_stations(self) -> Iterator[Station]:
-        for calls, bucket in enumerate(self._open):
-            for worker in list(bucket.values()):
-                if len(worker.calls) == calls:
-                    yield worker.station
+    def open_workers(self) -> Iterator[WorkerHandle]:
+        return (member.handle for member in self._roster.open_members())
 
     def memory_classes(self) -> Sequence[int]:
         return ()
@@ -146,7 +149,7 @@ class SimulatedPool:
     def progress(self) -> list[Progress]:
         return []
 
-    def states(self) -> list[StationState]:
+    def states(self) -> list[WorkerState]:
         return []
 
     # -- what it does -------------------------------------------------------------------------------
@@ -154,13 +157,13 @@ class SimulatedPool:
     def want(self, tasks: int | None) -> None:
         self._left = tasks
 
-    def submit(self, station: Station, assignments: Sequence[Assignment]) -> None:
-        worker = self._workers[station.key]
+    def submit(self, handle: WorkerHandle, assignments: Sequence[Assignment]) -> None:
+        worker = self._workers[handle.key]
         for assignment in assignments:
             self._dealt += 1
             spread = self._random.uniform(2 / 3, 4 / 3)
             call = _Call(
-                assignment.attempt,
+                assignment.attempt_id,
                 self._world.render_seconds * spread,
                 self._clock.now + self._world.fetch_seconds,
                 worker,
@@ -168,7 +171,7 @@ class SimulatedPool:
             worker.calls[call.attempt] = call
             worker.queue.append(call)
             self._at(call.ready, "paint", worker)
-        self._shelve(worker)
+        self._update(worker)
 
     def recall(self, most: int) -> None:
         for worker in sorted(self._workers.values(), key=lambda w: -len(w.calls)):
@@ -198,7 +201,7 @@ class SimulatedPool:
     def wake(self) -> None:
         pass
 
-    def replace(self, station: Station, reason: str) -> None:
+    def replace(self, handle: WorkerHandle, reason: str) -> None:
         pass
 
     def avoid(self, node: str) -> None:
@@ -207,7 +210,7 @@ class SimulatedPool:
     def drain(self) -> None:
         pass
 
-    def leave(self) -> None:
+    def preempt(self) -> None:
         pass
 
     def close(self) -> None:
@@ -221,10 +224,13 @@ class SimulatedPool:
     def _up(self, _: None) -> list[Ended | Lost]:
         if self._left == 0:
             return []
-        key = str(next(self._numbers))
-        worker = _Worker(Station(key, f"gpu-{key}", "one", DeviceInfo("simulated")))
+        number = next(self._numbers)
+        key = str(number)
+        handle = WorkerHandle(key, f"gpu-{key}", "one", DeviceInfo("simulated"))
+        worker = _Worker(Member(number, None, handle))
         self._workers[key] = worker
-        self._shelve(worker)
+        self._roster.add(worker.member)
+        self._roster.mark_up(worker.member)
         if self._world.lost_an_hour:
             rate = self._world.lost_an_hour / 3600
             self._at(self._clock.now + self._random.expovariate(rate), "die", worker)
@@ -254,33 +260,29 @@ class SimulatedPool:
             return []
         worker = call.worker
         del worker.calls[call.attempt]
-        self._shelve(worker)
-        made = AttemptRecord.model_construct(id=call.attempt, worker=worker.station.name)
+        self._update(worker)
+        made = AttemptRecord.model_construct(id=call.attempt, worker=worker.handle.name)
         record = None if failure is not None else _record(made)
-        return [Ended(Outcome(made, record, failure), worker.station)]
+        return [Ended(Outcome(made, record, failure), worker.handle)]
 
     def _die(self, worker: _Worker) -> list[Ended | Lost]:
         if self._left == 0:
             return []
         self.lost += 1
         worker.alive = False
-        del self._workers[worker.station.key]
-        for bucket in self._open:
-            bucket.pop(worker.station.key, None)
+        del self._workers[worker.handle.key]
+        self._roster.remove(worker.member)
         painting = frozenset([worker.painting.attempt] if worker.painting else [])
         if worker.painting:
             self.wasted_seconds += self._clock.now - worker.since
         for call in worker.calls.values():
             call.gone = True
         self._at(self._clock.now + self._world.boot_seconds, "up", None)
-        return [Lost(worker.station, Failure("worker", "it died"), tuple(worker.calls), painting)]
+        return [Lost(worker.handle, Failure("worker", "it died"), tuple(worker.calls), painting)]
 
-    def _shelve(self, worker: _Worker) -> None:
-        for bucket in self._open:
-            bucket.pop(worker.station.key, None)
-        worker.station.calls = len(worker.calls)
-        if worker.alive and len(worker.calls) < len(self._open):
-            self._open[len(worker.calls)][worker.station.key] = worker
+    def _update(self, worker: _Worker) -> None:
+        worker.handle.calls = {k: (call,) for k, call in enumerate(worker.calls)}
+        self._roster.update(worker.member)
 
 
 RECIPE = resolve({"size": 64})
@@ -350,7 +352,7 @@ def simulate(world: World) -> Result:
     cluster.driver.driver.Committer = NoCommitter  # type: ignore[assignment,misc]
     records: Any = None
     driver = Driver(
-        tasks(), pool, records, lambda event: None, limits=Limits(attempts=3), clock=clock
+        tasks(), pool, records, lambda event: None, limits=Limits(max_attempts=3), clock=clock
     )
     counts = driver.run()
     return Result(

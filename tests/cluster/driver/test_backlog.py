@@ -18,7 +18,7 @@ GB = 10**9
 
 
 @dataclass
-class Seat:
+class Candidate:
     memory_bytes: int | None = None
     styles: OrderedDict[object, None] = field(default_factory=OrderedDict)
 
@@ -50,8 +50,8 @@ def drain(backlog, *seats, classes=()):
     taken = [[] for _ in seats]
     while True:
         before = sum(map(len, taken))
-        for seat, mine in zip(seats, taken, strict=True):
-            mine += [e.task.name for e in backlog.take(seat, classes)]
+        for candidate, mine in zip(seats, taken, strict=True):
+            mine += [e.task.name for e in backlog.take(candidate, classes)]
             backlog.fill(0.0)
         if sum(map(len, taken)) == before:
             return taken
@@ -63,13 +63,13 @@ def test_tasks_come_in_order_and_no_more_are_read_than_looked_at():
     backlog.fill(0.0)
 
     assert next(read) == WINDOW
-    assert [backlog.take(Seat(), ())[0].task.name for _ in range(3)] == ["t0", "t1", "t2"]
+    assert [backlog.take(Candidate(), ())[0].task.name for _ in range(3)] == ["t0", "t1", "t2"]
 
 
 def test_a_limit_is_a_limit():
     backlog = backlog_of(*map(task, range(9)), limit=4)
 
-    assert drain(backlog, Seat()) == [["t0", "t1", "t2", "t3"]]
+    assert drain(backlog, Candidate()) == [["t0", "t1", "t2", "t3"]]
     assert backlog.cut_short
     assert backlog.empty
 
@@ -85,20 +85,20 @@ def test_none_means_not_yet():
 
 def test_what_is_tried_again_comes_first_but_not_before_its_time():
     backlog = backlog_of(task(0), task(1), task(2))
-    (effort,) = backlog.take(Seat(), ())
-    backlog.put_back(effort, due=5.0)
+    (task_run,) = backlog.take(Candidate(), ())
+    backlog.put_back(task_run, due=5.0)
 
     backlog.fill(4.9)
     assert backlog.next_due == 5.0
-    assert backlog.take(Seat(), ())[0].task.name == "t1"
+    assert backlog.take(Candidate(), ())[0].task.name == "t1"
     backlog.fill(5.0)
-    assert backlog.take(Seat(), ())[0].task.name == "t0"
+    assert backlog.take(Candidate(), ())[0].task.name == "t0"
     assert not backlog.empty
 
 
 def test_tasks_of_a_style_go_to_who_knows_it_unless_that_leaves_one_idle():
     tasks = [task(k, style=("wave", "scream")[k % 2]) for k in range(6)]
-    one, other = Seat(), Seat()
+    one, other = Candidate(), Candidate()
 
     first, second = drain(backlog_of(*tasks), one, other)
 
@@ -112,18 +112,18 @@ def test_tasks_of_a_style_go_to_who_knows_it_unless_that_leaves_one_idle():
 def test_no_task_waits_for_ever_for_someone_who_knows_its_style():
     stranger = task(10**6, style="stranger")
     tasks = itertools.chain([task(0), stranger], (task(k) for k in range(1, 10 * PATIENCE)))
-    backlog, seat = Backlog(tasks), Seat()
+    backlog, candidate = Backlog(tasks), Candidate()
 
     taken = []
     while stranger not in taken:
         backlog.fill(0.0)
-        taken += [effort.task for effort in backlog.take(seat, ())]
+        taken += [task_run.task for task_run in backlog.take(candidate, ())]
 
     assert WINDOW < len(taken) <= PATIENCE + 3
 
 
 def test_larger_renders_go_to_larger_cards_and_smaller_ones_to_the_rest():
-    small, large = Seat(8 * GB), Seat(80 * GB)
+    small, large = Candidate(8 * GB), Candidate(80 * GB)
     classes = (8 * GB, 80 * GB)
     assert whole(512) < 7 * GB < whole(4096)
     assert whole(4096, strips=True) > 7 * GB
@@ -138,7 +138,7 @@ def test_larger_renders_go_to_larger_cards_and_smaller_ones_to_the_rest():
 
 
 def test_a_smaller_card_takes_in_strips_what_fits_so_before_it_is_idle():
-    small, large = Seat(8 * GB), Seat(80 * GB)
+    small, large = Candidate(8 * GB), Candidate(80 * GB)
     assert whole(2048) > 7.2 * GB > whole(2048, strips=True)
 
     on_small, on_large = drain(
@@ -155,24 +155,24 @@ def test_a_smaller_card_takes_in_strips_what_fits_so_before_it_is_idle():
 
 def test_what_did_not_fit_waits_for_more_memory_while_there_is_any():
     backlog = backlog_of(task(0))
-    (effort,) = backlog.take(Seat(8 * GB), (8 * GB, 80 * GB))
-    effort.above_bytes = 8 * GB
-    backlog.put_back(effort, 0.0)
+    (task_run,) = backlog.take(Candidate(8 * GB), (8 * GB, 80 * GB))
+    task_run.above_bytes = 8 * GB
+    backlog.put_back(task_run, 0.0)
     backlog.fill(0.0)
 
-    assert backlog.take(Seat(8 * GB), (8 * GB, 80 * GB)) == []
+    assert backlog.take(Candidate(8 * GB), (8 * GB, 80 * GB)) == []
     # The larger ones are gone: better tried again than never.
-    assert backlog.take(Seat(8 * GB), (8 * GB, 8 * GB)) == [effort]
+    assert backlog.take(Candidate(8 * GB), (8 * GB, 8 * GB)) == [task_run]
 
 
 def test_what_fits_nobody_waits_while_larger_ones_may_come():
     backlog = backlog_of(task(0, size=4096), task(1, size=512))
-    seat = Seat(8 * GB)
+    candidate = Candidate(8 * GB)
 
-    assert backlog.take(seat, (8 * GB,), growing=True)[0].task.name == "t1"
-    assert backlog.take(seat, (8 * GB,), growing=True) == []
+    assert backlog.take(candidate, (8 * GB,), growing=True)[0].task.name == "t1"
+    assert backlog.take(candidate, (8 * GB,), growing=True) == []
     # Nobody else comes: better tried than not.
-    assert backlog.take(seat, (8 * GB,))[0].task.name == "t0"
+    assert backlog.take(candidate, (8 * GB,))[0].task.name == "t0"
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ def test_what_fits_nobody_waits_while_larger_ones_may_come():
 def test_how_many_are_painted_together(size, memory, most):
     backlog = backlog_of(*[task(k, size=size) for k in range(40)])
 
-    taken = backlog.take(Seat(memory), (memory or 0,), batch=None, share=100)
+    taken = backlog.take(Candidate(memory), (memory or 0,), batch=None, share=100)
 
     assert len(taken) == most
     if memory is not None and most > 1:
@@ -201,18 +201,18 @@ def test_how_many_are_painted_together(size, memory, most):
 def test_a_batch_is_of_one_recipe_and_leaves_others_their_share():
     tasks = [task(k, size=(64, 128)[k % 2]) for k in range(12)]
 
-    taken = backlog_of(*tasks).take(Seat(), (), batch=4)
+    taken = backlog_of(*tasks).take(Candidate(), (), batch=4)
     assert [e.task.name for e in taken] == ["t0", "t2", "t4", "t6"]
-    taken = backlog_of(*tasks).take(Seat(80 * GB), (80 * GB,), batch=None, share=2)
+    taken = backlog_of(*tasks).take(Candidate(80 * GB), (80 * GB,), batch=None, share=2)
     assert len(taken) == 2
 
 
 def test_what_is_to_be_painted_apart_is_painted_alone():
     backlog = backlog_of(*[task(k) for k in range(4)])
-    (suspect,) = backlog.take(Seat(), ())
-    suspect.apart = True
+    (suspect,) = backlog.take(Candidate(), ())
+    suspect.isolated = True
     backlog.put_back(suspect, 0.0)
     backlog.fill(0.0)
 
-    assert backlog.take(Seat(), (), batch=4) == [suspect]
-    assert [e.task.name for e in backlog.take(Seat(), (), batch=4)] == ["t1", "t2", "t3"]
+    assert backlog.take(Candidate(), (), batch=4) == [suspect]
+    assert [e.task.name for e in backlog.take(Candidate(), (), batch=4)] == ["t1", "t2", "t3"]

@@ -98,7 +98,7 @@ def test_a_failed_record_names_the_picture_that_was_kept(tmp_path):
 
 def test_a_bug_is_tried_again_and_every_attempt_is_recorded(tmp_path, monkeypatch):
     monkeypatch.setattr("cluster.driver.failure_policy.FIRST_DELAY", 0.01)
-    floor = Floor(tmp_path, [{"fail": "bug"}], attempts=3)
+    floor = Floor(tmp_path, [{"fail": "bug"}], max_attempts=3)
 
     counts = floor.run()
 
@@ -118,18 +118,18 @@ class DyingPool(InlinePool):
     def __init__(self, setup):
         super().__init__(setup)
         self.lost = []
-        self.apart = []
+        self.isolated = []
 
-    def submit(self, station, assignments):
+    def submit(self, worker, assignments):
         if self.deaths:
             self.deaths -= 1
-            attempts = tuple(a.attempt for a in assignments)
+            attempts = tuple(a.attempt_id for a in assignments)
             painting = frozenset() if self.waiting else frozenset(attempts)
             failure = Failure(self.kind, "its worker died")
-            self.lost.append(Lost(station, failure, attempts, painting))
+            self.lost.append(Lost(worker, failure, attempts, painting))
         else:
-            self.apart += [a.apart for a in assignments]
-            super().submit(station, [replace(a, apart=False) for a in assignments])
+            self.isolated += [a.isolated for a in assignments]
+            super().submit(worker, [replace(a, isolated=False) for a in assignments])
 
     def wait(self, timeout):
         if self.lost:
@@ -146,7 +146,7 @@ def test_a_task_whose_worker_died_is_done_by_another_in_a_process_of_its_own(tmp
     assert counts.done == 3
     errors = [[a.error for a in record.attempts] for record in floor.records.all()]
     assert sorted(errors, key=len) == [[None], [None], ["its worker died", None]]
-    assert sorted(floor.pool.apart) == [False, False, True]
+    assert sorted(floor.pool.isolated) == [False, False, True]
     (lost,) = floor.said(WorkerLost)
     assert (lost.kind, lost.attempts) == ("worker", 1)
 
@@ -156,12 +156,12 @@ def test_waiting_at_a_worker_that_died_is_no_attempt(tmp_path):
         deaths = 8
         waiting = True
 
-    floor = Floor(tmp_path, [{"n": 0}], pool=Innocent, attempts=2)
+    floor = Floor(tmp_path, [{"n": 0}], pool=Innocent, max_attempts=2)
 
     assert floor.run().done == 1
     (record,) = floor.records.all()
     assert [a.error for a in record.attempts] == [None]
-    assert floor.pool.apart == [True]  # after the second time it is looked at
+    assert floor.pool.isolated == [True]  # after the second time it is looked at
 
 
 def test_a_machine_that_is_taken_away_again_and_again_is_no_attempt_but_told(tmp_path):
@@ -169,7 +169,7 @@ def test_a_machine_that_is_taken_away_again_and_again_is_no_attempt_but_told(tmp
         deaths = 5
         kind = "preempted"
 
-    floor = Floor(tmp_path, [{"n": 0}], pool=Spot, attempts=2)
+    floor = Floor(tmp_path, [{"n": 0}], pool=Spot, max_attempts=2)
 
     assert floor.run().done == 1
     (record,) = floor.records.all()
@@ -182,7 +182,7 @@ def test_a_task_that_keeps_losing_workers_that_paint_it_is_given_up(tmp_path):
         deaths = 30
         kind = "stalled"
 
-    floor = Floor(tmp_path, [{"n": 0}], pool=Deadly, attempts=3)
+    floor = Floor(tmp_path, [{"n": 0}], pool=Deadly, max_attempts=3)
 
     counts = floor.run()
 
@@ -197,10 +197,12 @@ def test_a_worker_on_which_everything_fails_is_replaced(tmp_path, monkeypatch):
     replaced = []
 
     class Watched(InlinePool):
-        def replace(self, station, reason):
-            replaced.append((station.key, reason))
+        def replace(self, worker, reason):
+            replaced.append((worker.key, reason))
 
-    floor = Floor(tmp_path, [{"fail": "bug", "n": k} for k in range(3)], pool=Watched, attempts=1)
+    floor = Floor(
+        tmp_path, [{"fail": "bug", "n": k} for k in range(3)], pool=Watched, max_attempts=1
+    )
 
     floor.run()
 
@@ -224,7 +226,7 @@ def test_a_node_that_loses_one_worker_after_the_other_is_avoided(tmp_path):
     floor = Floor(tmp_path, [{"n": k} for k in range(6)], pool=BadNode)
 
     assert floor.run().done == 6
-    assert avoided[:1] == [floor.pool._station.node]
+    assert avoided[:1] == [floor.pool._handle.node]
     assert floor.said(NodeAvoided)[0].faults == 3
 
 
@@ -240,7 +242,7 @@ def test_the_outcome_of_an_attempt_that_was_given_up_is_ignored(tmp_path):
                 self.said = True
                 first = ended[0]
                 failure = Failure("unavailable", "unreachable")
-                return [Lost(first.station, failure, (first.outcome.attempt.id,)), *ended]
+                return [Lost(first.worker, failure, (first.outcome.attempt_record.id,)), *ended]
             return ended
 
     floor = Floor(tmp_path, [{"n": 0}], pool=Late)
@@ -255,9 +257,9 @@ def test_no_more_is_in_flight_than_the_pool_has_slots(tmp_path):
     class Watched(InlinePool):
         most = 0
 
-        def submit(self, station, assignments):
-            super().submit(station, assignments)
-            Watched.most = max(Watched.most, station.calls)
+        def submit(self, worker, assignments):
+            super().submit(worker, assignments)
+            Watched.most = max(Watched.most, len(worker.calls))
 
     def tasks(agenda):
         for task in agenda.tasks():
@@ -394,7 +396,7 @@ def test_told_that_everything_goes_away_it_keeps_checkpoints_and_fails_nothing(t
     floor = Floor(
         tmp_path,
         [{"steps": 2000, "every": 20, "n": k} for k in range(3)],
-        asked=lambda: "leave" if asked else "no",
+        asked=lambda: "preempt" if asked else "no",
     )
     floor.driver._listen = lambda event: (
         floor.events.append(event),
@@ -404,5 +406,5 @@ def test_told_that_everything_goes_away_it_keeps_checkpoints_and_fails_nothing(t
     counts = floor.run()
 
     assert (counts.reason, counts.done, counts.failed) == ("preempted", 0, 0)
-    assert floor.said(Draining)[0].leaving
+    assert floor.said(Draining)[0].preempted
     assert len(list((tmp_path / "out" / "checkpoints").iterdir())) == 1

@@ -9,7 +9,7 @@ import pytest
 from cluster.driver.failure_policy import (
     FAILURES_IN_A_ROW,
     LONGEST_DELAY,
-    MOST_RETURNS,
+    MOST_REQUEUES,
     Decision,
     Situation,
     decide,
@@ -28,71 +28,77 @@ AGAIN_AT_ONCE = Decision("again", counts=False)
         (Situation("picture"), Decision("give_up")),
         (Situation("poison"), Decision("give_up")),
         # A worker that dies may have died of the picture: from then on it is painted by itself.
-        (Situation("worker"), Decision("again", apart=True)),
-        (Situation("worker", attempt=2), Decision("again", apart=True)),
-        (Situation("worker", attempt=3), Decision("give_up")),
-        (Situation("worker", attempts=1), Decision("give_up")),
+        (Situation("worker"), Decision("again", isolated=True)),
+        (Situation("worker", attempt_number=2), Decision("again", isolated=True)),
+        (Situation("worker", attempt_number=3), Decision("give_up")),
+        (Situation("worker", max_attempts=1), Decision("give_up")),
         # What only waited there had no part in it, and what was painted beside it neither.
         (Situation("worker", painting=False), AGAIN_AT_ONCE),
-        (Situation("worker", attempt=3, painting=False), AGAIN_AT_ONCE),
+        (Situation("worker", attempt_number=3, painting=False), AGAIN_AT_ONCE),
         # Who waited twice where a worker died may have been what it died of, and not been heard of.
         (
-            Situation("worker", painting=False, returns=1),
-            Decision("again", counts=False, apart=True),
+            Situation("worker", painting=False, requeues=1),
+            Decision("again", counts=False, isolated=True),
         ),
-        (Situation("worker", attempt=3, apart=True), AGAIN_AT_ONCE),
-        (Situation("stalled", attempt=3, painting=False), AGAIN_AT_ONCE),
+        (Situation("worker", attempt_number=3, isolated=True), AGAIN_AT_ONCE),
+        (Situation("stalled", attempt_number=3, painting=False), AGAIN_AT_ONCE),
         # But not for ever.
-        (Situation("worker", attempt=3, apart=True, returns=MOST_RETURNS), Decision("give_up")),
+        (
+            Situation("worker", attempt_number=3, isolated=True, requeues=MOST_REQUEUES),
+            Decision("give_up"),
+        ),
         # A stall may well be the picture's, also when it is painted by itself.
         (Situation("stalled"), Decision("again")),
-        (Situation("stalled", attempt=2, apart=True), Decision("again")),
-        (Situation("stalled", attempt=3), Decision("give_up")),
+        (Situation("stalled", attempt_number=2, isolated=True), Decision("again")),
+        (Situation("stalled", attempt_number=3), Decision("give_up")),
         # A machine that goes or cannot be reached is nobody's fault.
-        (Situation("preempted", attempt=3), AGAIN_AT_ONCE),
-        (Situation("unavailable", attempt=3), AGAIN_AT_ONCE),
-        (Situation("preempted", attempt=3, returns=MOST_RETURNS), Decision("give_up")),
-        (Situation("preempted", attempt=1, returns=MOST_RETURNS), Decision("again", 1.0)),
-        (Situation("recalled", attempt=3, returns=MOST_RETURNS), AGAIN_AT_ONCE),
+        (Situation("preempted", attempt_number=3), AGAIN_AT_ONCE),
+        (Situation("unavailable", attempt_number=3), AGAIN_AT_ONCE),
+        (Situation("preempted", attempt_number=3, requeues=MOST_REQUEUES), Decision("give_up")),
+        (Situation("preempted", attempt_number=1, requeues=MOST_REQUEUES), Decision("again", 1.0)),
+        (Situation("recalled", attempt_number=3, requeues=MOST_REQUEUES), AGAIN_AT_ONCE),
         # Other faults of machines: after a pause.
         (Situation("fetch"), Decision("again", 1.0)),
-        (Situation("fetch", attempt=2), Decision("again", 2.0)),
-        (Situation("fetch", attempt=3), Decision("give_up")),
-        (Situation("bug", attempts=2), Decision("again", 1.0)),
-        (Situation("bug", attempt=2, attempts=2), Decision("give_up")),
+        (Situation("fetch", attempt_number=2), Decision("again", 2.0)),
+        (Situation("fetch", attempt_number=3), Decision("give_up")),
+        (Situation("bug", max_attempts=2), Decision("again", 1.0)),
+        (Situation("bug", attempt_number=2, max_attempts=2), Decision("give_up")),
         # Too large for this worker: on a larger one if there is any, else perhaps when nobody is beside it.
         (Situation("memory", larger=True), Decision("again", counts=False, larger=True)),
         (
-            Situation("memory", attempt=3, larger=True),
+            Situation("memory", attempt_number=3, larger=True),
             Decision("again", counts=False, larger=True),
         ),
         (Situation("memory"), Decision("again", 1.0)),
-        (Situation("memory", attempt=3), Decision("give_up")),
+        (Situation("memory", attempt_number=3), Decision("give_up")),
         # One task after the other fails on a worker: it is the worker.
         (
             Situation("bug", in_a_row=FAILURES_IN_A_ROW),
             Decision("again", 1.0, worker="replace"),
         ),
         (
-            Situation("fetch", attempt=3, in_a_row=FAILURES_IN_A_ROW),
+            Situation("fetch", attempt_number=3, in_a_row=FAILURES_IN_A_ROW),
             Decision("give_up", worker="replace"),
         ),
         (Situation("bug", in_a_row=FAILURES_IN_A_ROW - 1), Decision("again", 1.0)),
         # Storage in trouble fails no task: the floor waits, and gives up in the end.
         (Situation("storage"), Decision("again", 1.0, counts=False, floor="pause")),
-        (Situation("storage", attempt=3), Decision("again", 1.0, counts=False, floor="pause")),
         (
-            Situation("storage", trouble_seconds=61, patience_seconds=60),
+            Situation("storage", attempt_number=3),
+            Decision("again", 1.0, counts=False, floor="pause"),
+        ),
+        (
+            Situation("storage", outage_seconds=61, patience_seconds=60),
             Decision("drop", floor="abort"),
         ),
-        (Situation("storage", returns=MOST_RETURNS), Decision("drop", floor="abort")),
+        (Situation("storage", requeues=MOST_REQUEUES), Decision("drop", floor="abort")),
         (Situation("full"), Decision("drop", floor="abort")),
         # No task can do without the network.
         (Situation("weights"), Decision("again", 1.0)),
-        (Situation("weights", attempt=3), Decision("drop", floor="abort")),
+        (Situation("weights", attempt_number=3), Decision("drop", floor="abort")),
         # Who was asked to stop has not failed.
         (Situation("stopped"), Decision("drop")),
-        (Situation("stopped", attempt=3), Decision("drop")),
+        (Situation("stopped", attempt_number=3), Decision("drop")),
     ],
 )
 def test_policy(situation, decision):

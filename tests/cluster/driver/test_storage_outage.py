@@ -1,4 +1,4 @@
-"""Waiting for a storage in trouble, and records on their way to it."""
+"""Waiting for a storage in outage, and records on their way to it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 import pytest
 
 from cluster.driver.committer import THREADS, Commit, Committer
-from cluster.driver.storage_outage import Trouble
+from cluster.driver.storage_outage import StorageOutage
 from cluster.signals import Interrupts
 from jobs.errors import LeaseLostError, StorageError, StorageFailingError
 from tests.support.farm import wait_for
@@ -35,13 +35,13 @@ class Server:
             raise StorageFailingError(f"503, look {self.looks}")
 
 
-def until_over(trouble, clock):
+def until_over(outage, clock):
     """Look every half second, as a driver does; when each look was made."""
-    server, at = trouble._probe, []
+    server, at = outage._probe, []
     looks = getattr(server, "looks", None)
-    while not trouble.seems_over():
-        if trouble._looking is not None:
-            trouble._looking.join(5)
+    while not outage.seems_over():
+        if outage._probing is not None:
+            outage._probing.join(5)
             if looks is not None and len(at) < server.looks:
                 at.append(clock.now)
         clock.now += 0.5
@@ -50,14 +50,14 @@ def until_over(trouble, clock):
 
 def test_it_is_looked_at_ever_more_slowly_until_it_is_well():
     clock, server = Clock(), Server(down=8)
-    trouble = Trouble(server, clock)
-    assert not trouble.seems_over()
+    outage = StorageOutage(server, clock)
+    assert not outage.seems_over()
 
-    assert trouble.met(StorageFailingError("503"))
-    assert not trouble.met(StorageFailingError("503 again"))  # no news
-    at = until_over(trouble, clock)
+    assert outage.begin(StorageFailingError("503"))
+    assert not outage.begin(StorageFailingError("503 again"))  # no news
+    at = until_over(outage, clock)
 
-    assert trouble.since is None
+    assert outage.since is None
     pauses = [round(b - a) for a, b in itertools.pairwise(at)]
     assert pauses == sorted(pauses)
     assert pauses[0] <= 3
@@ -65,39 +65,39 @@ def test_it_is_looked_at_ever_more_slowly_until_it_is_well():
 
 
 def test_what_breaks_again_at_once_was_never_over():
-    """The probe may be well where what matters is not: patience counts from the first trouble on, and the
+    """The probe may be well where what matters is not: patience counts from the first outage on, and the
     looks get slower."""
     clock = Clock()
-    trouble = Trouble(lambda: None, clock)
-    trouble.met(StorageFailingError("no right to tasks/"))
+    outage = StorageOutage(lambda: None, clock)
+    outage.begin(StorageFailingError("no right to tasks/"))
     pauses = []
-    while trouble.seconds < 300:
+    while outage.seconds < 300:
         before = clock.now
-        until_over(trouble, clock)
+        until_over(outage, clock)
         pauses.append(clock.now - before)
-        assert not trouble.met(StorageFailingError("no right to tasks/"))  # no news
+        assert not outage.begin(StorageFailingError("no right to tasks/"))  # no news
 
     assert pauses == sorted(pauses)
     assert pauses[-1] >= 60
-    until_over(trouble, clock)
-    assert trouble.healed() == pytest.approx(clock.now, abs=1)
-    assert trouble.seconds == 0
-    assert trouble.healed() is None
-    assert trouble.met(StorageFailingError("another one"))
+    until_over(outage, clock)
+    assert outage.end() == pytest.approx(clock.now, abs=1)
+    assert outage.seconds == 0
+    assert outage.end() is None
+    assert outage.begin(StorageFailingError("another one"))
 
 
 def test_a_look_that_takes_its_time_keeps_nobody_waiting():
     clock, let_go = Clock(), threading.Event()
-    trouble = Trouble(lambda: bool(let_go.wait(5)) or None, clock)
-    trouble.met(StorageFailingError("503"))
+    outage = StorageOutage(lambda: bool(let_go.wait(5)) or None, clock)
+    outage.begin(StorageFailingError("503"))
     clock.now = 2.0
 
     began = time.monotonic()
-    assert not trouble.seems_over()
-    assert not trouble.seems_over()
+    assert not outage.seems_over()
+    assert not outage.seems_over()
     assert time.monotonic() - began < 1
     let_go.set()
-    wait_for(trouble.seems_over, 5)
+    wait_for(outage.seems_over, 5)
 
 
 class Records:
@@ -163,9 +163,9 @@ def test_a_lost_lease_is_told():
     ("signals", "asked"),
     [
         (["SIGINT"], "drain"),
-        (["SIGTERM"], "leave"),
+        (["SIGTERM"], "preempt"),
         # Who finishes what is painting may still be made to go.
-        (["SIGINT", "SIGTERM"], "leave"),
+        (["SIGINT", "SIGTERM"], "preempt"),
         (["SIGINT", "SIGINT"], KeyboardInterrupt),
         (["SIGTERM", "SIGTERM"], KeyboardInterrupt),
         (["SIGTERM", "SIGINT"], KeyboardInterrupt),

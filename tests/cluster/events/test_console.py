@@ -24,7 +24,7 @@ from cluster.events.events import (
 )
 from cluster.events.json_lines import to_json
 from cluster.events.progress import Meter
-from cluster.messages import Progress, StationState
+from cluster.messages import Progress, WorkerState
 from stylize.recipe import Recipe
 
 
@@ -37,16 +37,25 @@ def shown(*events, terminal=False, quiet=False):
     return text.getvalue()
 
 
-STARTED = Started("harbour", "out", 10, 4, 1, 1000)
+STARTED = Started(job="harbour", output="out", tasks=10, done=4, failed=1, work_left=1000)
 
 
 def test_a_run_in_lines():
     text = shown(
         STARTED,
-        TaskDone("ab", "a--b", "images/a--b-ab.png", 170, 100, 12.3, 4.5e6, "w"),
-        TaskRetried("cd", "c--b", "its worker died", 1, 0.0),
-        TaskFailed("ef", "e--b", "e.jpg is empty (0 bytes)", 100, 1),
-        Finished(1, 1, 3, 65.0, "interrupted"),
+        TaskDone(
+            id="ab",
+            name="a--b",
+            image="images/a--b-ab.png",
+            steps=170,
+            work=100,
+            seconds=12.3,
+            total=4.5e6,
+            worker="w",
+        ),
+        TaskRetried(id="cd", name="c--b", error="its worker died", attempt_number=1, delay=0.0),
+        TaskFailed(id="ef", name="e--b", error="e.jpg is empty (0 bytes)", work=100, attempts=1),
+        Finished(done=1, failed=1, left=3, seconds=65.0, reason="interrupted"),
     )
     assert "10 tasks, 4 done already, 1 failed earlier (--retry-failed" in text
     assert "done images/a--b-ab.png (170 steps in 12 s, loss 4.5e+06)" in text
@@ -57,26 +66,45 @@ def test_a_run_in_lines():
 
 def test_names_are_shown_as_they_are():
     # rich would take [red] for a colour
-    text = shown(STARTED, TaskFailed("ef", "[red]e", "[bold] is empty", 1, 1))
+    text = shown(
+        STARTED, TaskFailed(id="ef", name="[red]e", error="[bold] is empty", work=1, attempts=1)
+    )
     assert "failed [red]e-ef: [bold] is empty" in text
 
 
 def test_nothing_left_says_so():
-    done = Finished(0, 0, 0, 0.1, "complete")
-    assert "everything is already done" in shown(Started("h", "out", 4, 4, 0, 0), done)
+    done = Finished(done=0, failed=0, left=0, seconds=0.1, reason="complete")
+    assert "everything is already done" in shown(
+        Started(job="h", output="out", tasks=4, done=4, failed=0, work_left=0), done
+    )
     # What failed is not done.
-    assert "already done" not in shown(Started("h", "out", 4, 3, 1, 0), done).splitlines()[-1]
+    assert (
+        "already done"
+        not in shown(
+            Started(job="h", output="out", tasks=4, done=3, failed=1, work_left=0), done
+        ).splitlines()[-1]
+    )
 
 
 def test_quiet_is_quiet():
-    assert shown(STARTED, Finished(1, 0, 0, 1.0, "complete"), quiet=True) == ""
+    assert (
+        shown(
+            STARTED, Finished(done=1, failed=0, left=0, seconds=1.0, reason="complete"), quiet=True
+        )
+        == ""
+    )
 
 
 def test_the_bar_tells_done_left_speed_and_time(monkeypatch):
     now = iter(range(0, 100, 10))
     monkeypatch.setattr("cluster.events.console.time.monotonic", lambda: next(now))
     beats = [
-        Beat(1, 1, 2, (Progress("a", "1-a", "w", 32, step, 100, 10 * step, 1.0),))
+        Beat(
+            done=1,
+            failed=1,
+            workers=2,
+            running=(Progress("a", "1-a", "w", 32, step, 100, 10 * step, 1.0),),
+        )
         for step in (0, 20, 40)
     ]
     text = shown(STARTED, *beats, terminal=True)
@@ -94,7 +122,9 @@ def test_the_time_to_go_is_reckoned_in_work_not_steps():
 
 
 def test_events_are_json_even_where_numbers_are_not():
-    beat = Beat(0, 0, 1, (Progress("a", "1-a", "w", 32, 0, 5, 0, float("nan")),))
+    beat = Beat(
+        done=0, failed=0, workers=1, running=(Progress("a", "1-a", "w", 32, 0, 5, 0, float("nan")),)
+    )
     line = to_json(beat)
     assert "\n" not in line
     assert json.loads(line)["running"][0]["total"] is None
@@ -103,11 +133,13 @@ def test_events_are_json_even_where_numbers_are_not():
 def test_the_fleet_is_seen_in_the_bar(monkeypatch):
     monkeypatch.setattr("cluster.events.console.LINE_SECONDS", -1.0)
     fleet = (
-        StationState("gpu-0(gpu 0)@a:1", "n", "H100", 1.0, 9.0, 2),
-        StationState("gpu-1(gpu 1)@a:2", "n", "H100", 0.5, 5.0, 1),
-        StationState("gpu-2(gpu 2)@a:3", "n", "H100", None, 0.0, 0),
+        WorkerState("gpu-0(gpu 0)@a:1", "n", "H100", 1.0, 9.0, 2),
+        WorkerState("gpu-1(gpu 1)@a:2", "n", "H100", 0.5, 5.0, 1),
+        WorkerState("gpu-2(gpu 2)@a:3", "n", "H100", None, 0.0, 0),
     )
-    text = shown(STARTED, Beat(3, 0, 3, (), pending=2, paused=True, fleet=fleet))
+    text = shown(
+        STARTED, Beat(done=3, failed=0, workers=3, running=(), pending=2, paused=True, fleet=fleet)
+    )
     assert "3 done, 0 failed, 2 left, 3 workers 75% busy (least gpu-1(gpu 1): 50%)" in text
     assert "(+2 to come), paused" in text
 
@@ -115,12 +147,18 @@ def test_the_fleet_is_seen_in_the_bar(monkeypatch):
 def test_trouble_is_told_and_what_becomes_of_it():
     text = shown(
         STARTED,
-        WorkerLost("gpu-0@a:1", "node", "its worker died: SIGSEGV", "worker", 2),
-        NodeAvoided("node", 3),
-        Paused("503 Slow Down", 3600.0),
-        Resumed(12.4),
-        Draining(2, leaving=True),
-        Finished(1, 0, 4, 65.0, "preempted"),
+        WorkerLost(
+            worker="gpu-0@a:1",
+            node="node",
+            reason="its worker died: SIGSEGV",
+            kind="worker",
+            attempts=2,
+        ),
+        NodeAvoided(node="node", faults=3),
+        Paused(reason="503 Slow Down", patience=3600.0),
+        Resumed(seconds=12.4),
+        Draining(running=2, preempted=True),
+        Finished(done=1, failed=0, left=4, seconds=65.0, reason="preempted"),
     )
     assert "lost gpu-0@a:1: its worker died: SIGSEGV" in text
     assert "avoiding node node: 3 workers were lost there" in text
@@ -131,8 +169,10 @@ def test_trouble_is_told_and_what_becomes_of_it():
 
 
 def test_what_must_be_known_is_said_even_when_quiet():
-    assert "503" in shown(STARTED, Paused("503 Slow Down", 60.0), quiet=True)
+    assert "503" in shown(STARTED, Paused(reason="503 Slow Down", patience=60.0), quiet=True)
 
 
 def test_gpu_hours_that_end_a_run_are_named():
-    assert "stop.max_gpu_hours" in shown(STARTED, Finished(1, 0, 4, 65.0, "max_gpu_hours"))
+    assert "stop.max_gpu_hours" in shown(
+        STARTED, Finished(done=1, failed=0, left=4, seconds=65.0, reason="max_gpu_hours")
+    )

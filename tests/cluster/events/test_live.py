@@ -19,9 +19,9 @@ from cluster.events.events import (
     Resumed,
     RowsSkipped,
     Started,
-    StationState,
     TaskDone,
     TaskFailed,
+    WorkerState,
 )
 from cluster.events.json_lines import from_json, to_json
 from cluster.events.live import LiveBoard, ask_to_end, read_live
@@ -31,9 +31,18 @@ from jobs.storage.folder import FolderStorage
 from jobs.storage.lease import Lease
 from tests.support.farm import stylefarm, wait_for, write_job
 
-STARTED = Started("harbour", "out", 10, 4, 1, 1000)
-DONE = TaskDone("ab", "a", "images/a-ab.png", 50, 100, 1.0, 4.5, "w")
-FAILED = TaskFailed("cd", "c", "c.jpg is empty (0 bytes)", 100, 1)
+STARTED = Started(job="harbour", output="out", tasks=10, done=4, failed=1, work_left=1000)
+DONE = TaskDone(
+    id="ab",
+    name="a",
+    image="images/a-ab.png",
+    steps=50,
+    work=100,
+    seconds=1.0,
+    total=4.5,
+    worker="w",
+)
+FAILED = TaskFailed(id="cd", name="c", error="c.jpg is empty (0 bytes)", work=100, attempts=1)
 
 
 @pytest.fixture(autouse=True)
@@ -54,8 +63,10 @@ def board(storage, heard=None, **changes):
 
 def beat(step, workers=2):
     running = (Progress("ef", "1-a", "w", 32, step, 100, 10 * step, 1.0),)
-    fleet = tuple(StationState(f"w{k}", "n", "cpu", 0.8 + k / 10, 1.0, 1) for k in range(workers))
-    return Beat(1, 1, workers, running, pending=3, gpu_hours=0.5, fleet=fleet)
+    fleet = tuple(WorkerState(f"w{k}", "n", "cpu", 0.8 + k / 10, 1.0, 1) for k in range(workers))
+    return Beat(
+        done=1, failed=1, workers=workers, running=running, pending=3, gpu_hours=0.5, fleet=fleet
+    )
 
 
 def test_a_run_is_seen_from_its_output_while_it_lasts_and_after(storage):
@@ -74,7 +85,7 @@ def test_a_run_is_seen_from_its_output_while_it_lasts_and_after(storage):
         assert found.eta is not None
         assert found.gpu_hours == 0.5
         assert found.updated >= found.started
-        listen(Finished(1, 1, 3, 9.0, "interrupted"))
+        listen(Finished(done=1, failed=1, left=3, seconds=9.0, reason="interrupted"))
 
     ended = read_live(storage)
     assert (ended.state, ended.reason, ended.left, ended.workers, ended.eta) == (
@@ -88,11 +99,15 @@ def test_a_run_is_seen_from_its_output_while_it_lasts_and_after(storage):
 def test_a_long_job_has_no_number_of_tasks_until_it_is_read(storage):
     heard = []
     with board(storage, heard) as listen:
-        listen(Started("harbour", "out", 0, 0, 0, 0, counting=True))
+        listen(
+            Started(
+                job="harbour", output="out", tasks=0, done=0, failed=0, work_left=0, counting=True
+            )
+        )
         listen(DONE)
         listen(beat(1))
         assert (heard[-1].tasks, heard[-1].done, heard[-1].left) == (None, 1, None)
-        listen(Counted(10, 4, 1, 900))
+        listen(Counted(tasks=10, done=4, failed=1, work_left=900))
         listen._told_at = 0.0
         listen(beat(2))
     assert (heard[-1].tasks, heard[-1].done, heard[-1].failed, heard[-1].left) == (10, 5, 1, 4)
@@ -102,7 +117,13 @@ def test_states(storage):
     heard = []
     with board(storage, heard) as listen:
         told = []
-        for event in (STARTED, Paused("no answer", 60), Resumed(3), Draining(1), Resumed(3)):
+        for event in (
+            STARTED,
+            Paused(reason="no answer", patience=60),
+            Resumed(seconds=3),
+            Draining(running=1),
+            Resumed(seconds=3),
+        ):
             listen(event)
             listen._told_at = 0.0
             listen(beat(1))
@@ -136,7 +157,7 @@ def test_a_storage_in_trouble_costs_the_run_nothing(tmp_path):
     heard = []
     with board(FolderStorage(tmp_path / "out"), heard) as listen:
         listen(STARTED)
-        listen(Finished(0, 0, 0, 1.0, "complete"))
+        listen(Finished(done=0, failed=0, left=0, seconds=1.0, reason="complete"))
     assert isinstance(heard[-1], Finished)
 
 
@@ -208,9 +229,9 @@ def test_a_lease_and_the_run_it_is_for_have_one_name(storage):
         DONE,
         FAILED,
         beat(3),
-        RowsSkipped(2, ("a.csv:1: style: is empty",)),
-        Draining(2),
-        Finished(1, 0, None, 1.0, "limit"),
+        RowsSkipped(rows=2, first=("a.csv:1: style: is empty",)),
+        Draining(running=2),
+        Finished(done=1, failed=0, left=None, seconds=1.0, reason="limit"),
     ],
     ids=lambda event: event.event,
 )

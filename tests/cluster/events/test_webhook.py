@@ -154,4 +154,6 @@ def test_an_address_that_the_environment_lacks_is_the_job_files_mistake(tmp_path
     ],
 )
 def test_what_happened(reason, failed, what):
-    assert what_happened(Finished(1, failed, 0, 1.0, reason)) == what
+    assert (
+        what_happened(Finished(done=1, failed=failed, left=0, seconds=1.0, reason=reason)) == what
+    )

@@ -94,32 +94,32 @@ def finish(pool, count):
 
     def enough():
         ended.extend(pool.wait(0.2))
-        return sum(len(e.attempts) if isinstance(e, Lost) else 1 for e in ended) >= count
+        return sum(len(e.attempt_ids) if isinstance(e, Lost) else 1 for e in ended) >= count
 
     wait_for(enough, 90)
     return ended
 
 
-def submit(pool, *tasks, apart=False):
+def submit(pool, *tasks, isolated=False):
     """Each to whoever is least busy."""
     for task in tasks:
-        station = next(pool.open_stations())
-        pool.submit(station, [Assignment(task, f"1-{task.id}", apart)])
+        worker = next(pool.open_workers())
+        pool.submit(worker, [Assignment(task, f"1-{task.id}", isolated)])
 
 
 def records(ended):
-    return {e.outcome.attempt.id: e.outcome.record for e in ended if isinstance(e, Ended)}
+    return {e.outcome.attempt_record.id: e.outcome.record for e in ended if isinstance(e, Ended)}
 
 
 def pids(pool):
-    return [member.pid for member in pool._members.values() if member.up]
+    return [member.pid for member in pool._roster if member.up]
 
 
 def test_eight_workers_each_see_exactly_one_gpu_and_all_different(make_pool):
     pool, tasks = make_pool([{"seconds": 0.3, "n": k} for k in range(16)])
 
     up(pool, GPUS)
-    abouts = ray.get([member.actor.about.remote() for member in pool._members.values()])
+    abouts = ray.get([member.actor.about.remote() for member in pool._roster])
     submit(pool, *tasks)
     ended = finish(pool, 16)
 
@@ -135,11 +135,11 @@ def test_eight_workers_each_see_exactly_one_gpu_and_all_different(make_pool):
 def test_two_workers_share_a_card_and_a_worker_holds_two(make_pool):
     pool, _ = make_pool([{}], gpus=0.5, max=4)
     up(pool, 4)
-    halves = ray.get([member.actor.about.remote() for member in pool._members.values()])
+    halves = ray.get([member.actor.about.remote() for member in pool._roster])
     pool.close()
     pool, tasks = make_pool([{"seconds": 4, "n": k} for k in range(2)], gpus=2, max=1)
     up(pool, 1)
-    (about,) = ray.get([member.actor.about.remote() for member in pool._members.values()])
+    (about,) = ray.get([member.actor.about.remote() for member in pool._roster])
     submit(pool, *tasks)
     wait_for(lambda: (pool.wait(0.1), len(pool.progress()) == 2)[1], 30)
 
@@ -162,12 +162,12 @@ def test_a_killed_worker_loses_its_attempts_and_is_replaced(make_pool):
     (lost,) = finish(pool, 2)
     up(pool, 1)
 
-    assert set(lost.attempts) == {f"1-{task.id}" for task in tasks}
+    assert set(lost.attempt_ids) == {f"1-{task.id}" for task in tasks}
     assert lost.failure.kind == "worker"
     # Only the one that painted can have had a part in it; which of the two came first is Ray's choice.
     assert len(lost.painting) == 1
     assert pids(pool) != [before]
-    assert len([*pool.open_stations()]) == 1
+    assert len([*pool.open_workers()]) == 1
 
 
 def test_an_idle_worker_that_dies_is_replaced_too(make_pool):
@@ -179,7 +179,7 @@ def test_an_idle_worker_that_dies_is_replaced_too(make_pool):
     (lost,) = wait_for(lambda: pool.wait(0.2), 30)
     up(pool, 2)
 
-    assert (lost.failure.kind, lost.attempts) == ("worker", ())
+    assert (lost.failure.kind, lost.attempt_ids) == ("worker", ())
     assert min(before) not in pids(pool)
 
 
@@ -234,7 +234,7 @@ def test_a_spot_notice_stores_a_checkpoint_and_hands_the_tasks_back(make_pool, t
     assert int(file.read_bytes().partition(b":")[0]) % 50 == 0
     # It is replaced, and its end is no fault.
     losses = [e for e in ended if isinstance(e, Lost)]
-    assert [(e.failure.kind, e.attempts) for e in losses] == [("preempted", ())]
+    assert [(e.failure.kind, e.attempt_ids) for e in losses] == [("preempted", ())]
     assert pids(pool) != [before]
 
 
@@ -243,11 +243,11 @@ def test_a_picture_that_kills_what_paints_it_is_found_out_by_a_process_of_its_ow
     up(pool, 1)
     before = pids(pool)
 
-    submit(pool, tasks[0], apart=True)
-    submit(pool, tasks[1], apart=True)
+    submit(pool, tasks[0], isolated=True)
+    submit(pool, tasks[1], isolated=True)
     ended = finish(pool, 2)
 
-    outcomes = {e.outcome.attempt.id: e.outcome for e in ended}
+    outcomes = {e.outcome.attempt_record.id: e.outcome for e in ended}
     bad, good = (outcomes[f"1-{task.id}"] for task in tasks)
     assert bad.failure.kind == "poison"
     assert "SIGKILL" in bad.failure.message
@@ -258,16 +258,16 @@ def test_a_picture_that_kills_what_paints_it_is_found_out_by_a_process_of_its_ow
 def test_a_process_of_its_own_goes_with_its_worker(make_pool):
     pool, tasks = make_pool([{"seconds": 60}], max=1)
     up(pool, 1)
-    submit(pool, tasks[0], apart=True)
+    submit(pool, tasks[0], isolated=True)
     wait_for(lambda: (pool.wait(0.1), pool.progress())[1], 30)
     (worker,) = pids(pool)
-    (apart,) = psutil.Process(worker).children()
+    (own,) = psutil.Process(worker).children()
 
     os.kill(worker, signal.SIGKILL)
     (lost,) = finish(pool, 1)
 
     assert lost.failure.kind == "worker"
-    wait_for(lambda: not apart.is_running() or apart.status() == psutil.STATUS_ZOMBIE, 10)
+    wait_for(lambda: not own.is_running() or own.status() == psutil.STATUS_ZOMBIE, 10)
 
 
 def test_waiting_calls_are_sent_back_for_idle_workers(make_pool):
@@ -280,16 +280,16 @@ def test_waiting_calls_are_sent_back_for_idle_workers(make_pool):
     (ended,) = finish(pool, 1)
 
     assert ended.outcome.failure.kind == "recalled"
-    assert ended.outcome.attempt.id not in {p.attempt for p in pool.progress()}
+    assert ended.outcome.attempt_record.id not in {p.attempt_id for p in pool.progress()}
 
 
 def lose_answers(pool, monkeypatch):
     """Every answer of a call is lost on the way."""
     unavailable: Future = Future()
     unavailable.set_exception(ActorUnavailableError("the network broke", None))
-    answered = pool._answered
+    ended = pool._call_ended
     monkeypatch.setattr(
-        pool, "_answered", lambda member, call, _: answered(member, call, unavailable)
+        pool, "_call_ended", lambda member, call, _: ended(member, call, unavailable)
     )
 
 
@@ -303,7 +303,7 @@ def test_an_answer_that_was_lost_on_the_way_is_asked_for_again(make_pool, monkey
 
     assert set(records(ended)) == {f"1-{task.id}" for task in tasks}
     assert all(records(ended).values())
-    assert len([*pool.open_stations()]) == 1
+    assert len([*pool.open_workers()]) == 1
 
 
 def test_a_worker_that_stays_out_of_reach_is_replaced(make_pool, monkeypatch):
@@ -312,10 +312,12 @@ def test_a_worker_that_stays_out_of_reach_is_replaced(make_pool, monkeypatch):
     up(pool, 1)
     (before,) = pids(pool)
     lose_answers(pool, monkeypatch)
-    told = pool._told_again
+    fetched = pool._outcomes_fetched
     error: Future = Future()
     error.set_exception(ActorUnavailableError("the network broke", None))
-    monkeypatch.setattr(pool, "_told_again", lambda member, call, _: told(member, call, error))
+    monkeypatch.setattr(
+        pool, "_outcomes_fetched", lambda member, call, _: fetched(member, call, error)
+    )
     submit(pool, *tasks)
 
     (lost,) = finish(pool, 1)
@@ -332,7 +334,7 @@ def test_workers_are_filled_evenly(make_pool):
 
     submit(pool, *tasks)
 
-    assert [len(member.calls) for member in pool._members.values()] == [1, 1, 1, 1]
+    assert [len(member.handle.calls) for member in pool._roster] == [1, 1, 1, 1]
     finish(pool, 4)
 
 
@@ -356,7 +358,7 @@ def test_a_drained_pool_finishes_what_paints(make_pool):
     submit(pool, tasks[1])
 
     pool.drain()
-    ended = {e.outcome.attempt.id: e.outcome for e in finish(pool, 2)}
+    ended = {e.outcome.attempt_record.id: e.outcome for e in finish(pool, 2)}
 
     assert ended[f"1-{tasks[0].id}"].record is not None
     assert ended[f"1-{tasks[1].id}"].failure.kind == "stopped"

@@ -99,7 +99,7 @@ def test_a_log_tells_how_its_run_ended(tmp_path):
         return read_result(tmp_path / "log")
 
     def finished(reason: str, left: int, failed: int = 0) -> str:
-        return to_json(Finished(2, failed, left, 1.0, reason))
+        return to_json(Finished(done=2, failed=failed, left=left, seconds=1.0, reason=reason))
 
     assert told() == Result()
     assert told("job.yaml:3: size: 8 is below 32") == Result(
@@ -110,7 +110,9 @@ def test_a_log_tells_how_its_run_ended(tmp_path):
     # Asked to stop, it may have come to its end all the same.
     assert told(finished("preempted", 0)).complete is True
     assert told("waiting ...", finished("max_failures", 3)).reason == "max_failures"
-    failure = to_json(TaskFailed("0" * 16, "a--b", "There is no file a.png", 1, 1))
+    failure = to_json(
+        TaskFailed(id="0" * 16, name="a--b", error="There is no file a.png", work=1, attempts=1)
+    )
     assert told(failure, finished("complete", 0, 1)).reason == "There is no file a.png"
 
 

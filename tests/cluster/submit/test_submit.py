@@ -19,7 +19,7 @@ from cluster.events.json_lines import to_json
 from cluster.open_job import open_agenda
 from cluster.submit.log_view import LogView
 from cluster.submit.pack import pack
-from cluster.submit.status import Standing, of_output, why
+from cluster.submit.status import JobStatus, of_output, why
 from cluster.submit.status_text import to_table, to_text
 from cluster.submit.submission import (
     Submission,
@@ -364,13 +364,29 @@ def test_the_package_that_is_sent_runs_by_itself(tmp_path):
 # --- how it stands ---------------------------------------------------------------------------------
 
 LIVE = Live(
-    *("harbour", "s3://renders/h", "run-1", "stylefarm-harbour-1a2b3c4d", "running", None),
-    *(400, 120, 3, 277, 41.24, 3731.0, 8, 2, 0.97, 1.5, 1000.0, 9e12),
+    job="harbour",
+    output="s3://renders/h",
+    run="run-1",
+    submission="stylefarm-harbour-1a2b3c4d",
+    state="running",
+    reason=None,
+    tasks=400,
+    done=120,
+    failed=3,
+    left=277,
+    steps_per_second=41.24,
+    eta=3731.0,
+    workers=8,
+    pending=2,
+    busy=0.97,
+    gpu_hours=1.5,
+    started=1000.0,
+    updated=9e12,
 )
 
 
 def test_a_standing_in_words():
-    stands = Standing(
+    stands = JobStatus(
         "stylefarm-harbour-1a2b3c4d", "harbour", "s3://renders/h", "running", 1.0, 723.4
     )
     assert to_text(stands.heard(LIVE)) == (
@@ -384,7 +400,7 @@ def test_a_standing_in_words():
     ended = dataclasses.replace(stands, state="succeeded").heard(LIVE)
     assert to_text(ended).endswith("\n  120 done, 3 failed, 277 left")
     assert ended.to_json()["eta"] is None
-    table = to_table([ended, Standing("b", "other job", "out", "pending")]).splitlines()
+    table = to_table([ended, JobStatus("b", "other job", "out", "pending")]).splitlines()
     assert [line.split("  ")[0] for line in table][1:] == ["stylefarm-harbour-1a2b3c4d", "b"]
     assert table[2].split()[-3:] == ["-", "-", "-"]
 
@@ -451,12 +467,23 @@ def test_a_log_is_shown_as_the_run_would_have_been(capsys):
     for line in (
         "2026-01-01 00:00:00,000\tINFO job_manager.py:581 -- Runtime env is setting up.",
         "Running entrypoint for job stylefarm-h-1a2b3c4d: exec stylefarm run job/job.yaml",
-        to_json(Started("harbour", "out", 10, 4, 1, 1000)),
+        to_json(Started(job="harbour", output="out", tasks=10, done=4, failed=1, work_left=1000)),
         to_json(LIVE),
-        to_json(TaskDone("ab", "a", "images/a-ab.png", 50, 100, 1.0, 4.5, "w")),
+        to_json(
+            TaskDone(
+                id="ab",
+                name="a",
+                image="images/a-ab.png",
+                steps=50,
+                work=100,
+                seconds=1.0,
+                total=4.5,
+                worker="w",
+            )
+        ),
         "[bold] a library has something to say",
-        to_json(Draining(1)),
-        to_json(Finished(1, 1, 3, 65.0, "interrupted")),
+        to_json(Draining(running=1)),
+        to_json(Finished(done=1, failed=1, left=3, seconds=65.0, reason="interrupted")),
     ):
         view(line)
     view.close()
@@ -471,9 +498,9 @@ def test_a_log_is_shown_as_the_run_would_have_been(capsys):
 
 def test_a_log_as_json_is_its_events_alone(capsys):
     view = LogView(Console(), print)
-    for line in ("noise", to_json(LIVE), "{", to_json(Draining(1))):
+    for line in ("noise", to_json(LIVE), "{", to_json(Draining(running=1))):
         view(line)
-    assert capsys.readouterr().out.splitlines() == [to_json(LIVE), to_json(Draining(1))]
+    assert capsys.readouterr().out.splitlines() == [to_json(LIVE), to_json(Draining(running=1))]
 
 
 def test_the_package_has_no_room_that_is_not_sent():

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from cluster.worker.device_queue import Lanes, SentBack
-from cluster.worker.heartbeat import Pulse
+from cluster.worker.device_queue import DeviceQueue, SentBack
+from cluster.worker.heartbeat import Heartbeat
 from tests.support.farm import wait_for
 
 
@@ -17,7 +17,7 @@ def nobody() -> None:
 
 
 def test_a_device_is_held_by_one_at_a_time_in_the_order_of_asking():
-    lanes = Lanes(["gpu"])
+    lanes = DeviceQueue(["gpu"])
     held = lanes.take(nobody)
     got = []
 
@@ -40,13 +40,13 @@ def test_a_device_is_held_by_one_at_a_time_in_the_order_of_asking():
 
 
 def test_two_devices_are_held_by_two():
-    lanes = Lanes(["a", "b"])
+    lanes = DeviceQueue(["a", "b"])
 
     assert {lanes.take(nobody), lanes.take(nobody)} == {"a", "b"}
 
 
 def test_who_waits_can_be_sent_away():
-    lanes = Lanes(["gpu"])
+    lanes = DeviceQueue(["gpu"])
     lanes.take(nobody)
     reason, seen = [], []
 
@@ -66,7 +66,7 @@ def test_who_waits_can_be_sent_away():
 
 
 def test_busy_seconds_are_those_for_which_devices_are_held():
-    lanes = Lanes(["a", "b"])
+    lanes = DeviceQueue(["a", "b"])
     first, second = lanes.take(nobody), lanes.take(nobody)
     time.sleep(0.1)
     lanes.give_back(first)
@@ -88,35 +88,35 @@ class Clock:
 
 def test_the_quietest_attempt_counts_but_not_one_that_waits():
     clock = Clock()
-    pulse = Pulse(clock)
-    pulse.enter("a", "render")
-    pulse.enter("b", "wait")
+    heartbeat = Heartbeat(clock)
+    heartbeat.enter("a", "render")
+    heartbeat.enter("b", "wait")
     clock.now = 10.0
-    assert pulse.quiet_seconds == 10.0
-    pulse.sign("a")
+    assert heartbeat.quiet_seconds == 10.0
+    heartbeat.sign("a")
     clock.now = 13.0
-    assert pulse.quiet_seconds == 3.0
-    pulse.leave("a")
-    assert pulse.quiet_seconds == 0.0
-    pulse.enter("b", "fetch")
+    assert heartbeat.quiet_seconds == 3.0
+    heartbeat.finish("a")
+    assert heartbeat.quiet_seconds == 0.0
+    heartbeat.enter("b", "fetch")
     clock.now = 15.0
-    assert pulse.quiet_seconds == 2.0
+    assert heartbeat.quiet_seconds == 2.0
 
 
 def test_slow_attempts_are_given_more_time():
     clock = Clock()
-    pulse = Pulse(clock)
-    pulse.enter("large", "render")
-    pulse.slow_down("large", 4.0)
+    heartbeat = Heartbeat(clock)
+    heartbeat.enter("large", "render")
+    heartbeat.slow_down("large", 4.0)
     clock.now = 100.0
 
-    assert pulse.quiet_seconds == 25.0
+    assert heartbeat.quiet_seconds == 25.0
 
 
 def test_an_ended_attempt_gives_no_more_signs():
-    pulse = Pulse()
-    pulse.enter("a", "render")
-    pulse.leave("a")
-    pulse.sign("a")
+    heartbeat = Heartbeat()
+    heartbeat.enter("a", "render")
+    heartbeat.finish("a")
+    heartbeat.sign("a")
 
-    wait_for(lambda: len(pulse) == 0, 1)
+    wait_for(lambda: len(heartbeat) == 0, 1)

@@ -153,7 +153,7 @@ def test_a_failing_render_comes_back_as_its_kind(farm, directive, kind, sentence
 
     assert outcome.record is None
     assert (outcome.failure.kind, outcome.failure.message) == (kind, sentence)
-    assert outcome.attempt.error == sentence
+    assert outcome.attempt_record.error == sentence
     assert not list(storage.list(keys.IMAGES))
 
 
@@ -240,7 +240,7 @@ def test_progress_tells_the_step(farm):
     thread.start()
     try:
         progress = wait_for(lambda: [p for p in worker.progress() if p.step > 2], 5)[0]
-        assert (progress.task_id, progress.attempt) == (task.id, "1-aa")
+        assert (progress.task_id, progress.attempt_id) == (task.id, "1-aa")
     finally:
         worker.stop()
         thread.join(5)
@@ -281,7 +281,7 @@ def test_messages_survive_a_trip_between_processes(farm):
 
 def run_all(worker, tasks, **how):
     outcomes = worker.run([Assignment(task, f"1-{task.id}", **how) for task in tasks])
-    return {outcome.attempt.id[2:]: outcome for outcome in outcomes}
+    return {outcome.attempt_record.id[2:]: outcome for outcome in outcomes}
 
 
 def test_pictures_of_one_shape_are_painted_together_and_the_others_beside(farm):
@@ -330,8 +330,8 @@ def test_a_batch_is_painted_by_the_real_painter_as_if_each_were_alone(tmp_path):
 
     for task in tasks:
         data = storage.get(together[task.id].record.output.key)
-        apart = np.abs(np.asarray(Image.open(io.BytesIO(data)), dtype=int) - alone[task.id])
-        assert apart.max() <= 2
+        difference = np.abs(np.asarray(Image.open(io.BytesIO(data)), dtype=int) - alone[task.id])
+        assert difference.max() <= 2
         rows = loss_log.parse(storage.get(keys.losses(task.id)))
         assert rows[-1].step == task.recipe.total_steps
 
@@ -388,13 +388,13 @@ def test_told_to_leave_it_paints_on_to_the_next_checkpoint_and_stores_it(farm, t
     outcomes, threads = in_thread(worker, task)
     wait_for(lambda: any(p.step > 45 for p in worker.progress()), 10)
 
-    worker.leave(grace_seconds=30)
+    worker.preempt(grace_seconds=30)
     threads[0].join(10)
 
     outcome = outcomes[task.id]
     assert (outcome.failure.kind, outcome.checkpoint) == ("preempted", True)
     assert int(storage.get(keys.checkpoint(task.id)).partition(b":")[0]) >= 80
-    assert worker.report().leaving
+    assert worker.report().preempted
     assert worker.idle
 
 
@@ -404,7 +404,7 @@ def test_without_a_checkpoint_in_time_it_stores_the_last_one_and_breaks_off(farm
     wait_for(lambda: any(p.step > 30 for p in worker.progress()), 10)
     assert storage.stat(keys.checkpoint(task.id)) is None  # it was not time for it
 
-    worker.leave(grace_seconds=0.2)
+    worker.preempt(grace_seconds=0.2)
     threads[0].join(10)
 
     assert outcomes[task.id].failure.kind == "preempted"
@@ -416,7 +416,7 @@ def test_what_is_finished_in_the_time_of_grace_is_done(farm):
     outcomes, threads = in_thread(worker, task)
     wait_for(worker.progress, 10)
 
-    worker.leave(grace_seconds=30)
+    worker.preempt(grace_seconds=30)
     threads[0].join(10)
 
     assert outcomes[task.id].record.status == "done"
@@ -425,7 +425,7 @@ def test_what_is_finished_in_the_time_of_grace_is_done(farm):
 def test_what_waits_can_be_recalled_and_what_paints_cannot(farm):
     worker, tasks, _ = farm({"seconds": 0.8, "n": 0}, {"seconds": 0.8, "n": 1})
     outcomes, threads = in_thread(worker, *tasks)
-    painting = wait_for(worker.progress, 10)[0].attempt
+    painting = wait_for(worker.progress, 10)[0].attempt_id
     time.sleep(0.1)
 
     worker.recall([task.id for task in tasks])
@@ -459,7 +459,7 @@ def test_the_real_painter_paints_the_same_in_a_process_of_its_own(tmp_path):
     worker = make_worker(job, PAINTER, threads=1)
     here = storage.get(attempt(worker, task).record.output.key)
 
-    outcome = attempt(worker, task, "2-bb", apart=True)
+    outcome = attempt(worker, task, "2-bb", isolated=True)
 
     assert outcome.record.attempts[0].id == "2-bb"
     assert storage.get(outcome.record.output.key) == here
@@ -470,24 +470,24 @@ def test_a_worker_that_is_ended_with_its_own_process_blames_no_picture(farm):
     worker, (task,), _ = farm({"fail": "die"})
     began = time.monotonic()
 
-    outcome = attempt(worker, task, apart=True)
+    outcome = attempt(worker, task, isolated=True)
 
     assert outcome.failure.kind == "poison"
     assert time.monotonic() - began > VERDICT_SECONDS
 
 
-@pytest.mark.parametrize("told", ["leave", "stop"])
+@pytest.mark.parametrize("told", ["preempt", "stop"])
 def test_a_process_of_its_own_is_told_what_its_worker_is_told(farm, told):
     worker, (task,), _ = farm({"steps": 3000, "every": 40})
     outcomes = []
-    thread = threading.Thread(target=lambda: outcomes.append(attempt(worker, task, apart=True)))
+    thread = threading.Thread(target=lambda: outcomes.append(attempt(worker, task, isolated=True)))
     thread.start()
     wait_for(lambda: any(p.step > 45 for p in worker.progress()), 20)
 
     getattr(worker, told)()
     thread.join(10)
 
-    assert outcomes[0].failure.kind == {"leave": "preempted", "stop": "stopped"}[told]
+    assert outcomes[0].failure.kind == {"preempt": "preempted", "stop": "stopped"}[told]
     assert outcomes[0].checkpoint
 
 

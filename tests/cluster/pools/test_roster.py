@@ -1,0 +1,195 @@
+"""The arithmetic of a pool, without Ray: who can take a call, who is missing, who may go."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cluster.messages import DeviceInfo
+from cluster.pools.base import PREFETCH, WorkerHandle
+from cluster.pools.ray_member import Member
+from cluster.pools.roster import GROWING_SECONDS, MOST_FAILED_STARTS, Roster, Starts
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def a_member(number, memory=None):
+    handle = WorkerHandle(str(number), f"gpu-{number}", "node", DeviceInfo("a card"))
+    handle.memory_bytes = memory
+    return Member(number, None, handle)
+
+
+def give(roster, member, calls):
+    for call in range(calls):
+        member.handle.calls[call] = (f"{call}-{member.number}",)
+        roster.update(member)
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def roster(clock):
+    return Roster(1.0, clock)
+
+
+def up(roster, *members):
+    for member in members:
+        roster.add(member)
+        roster.mark_up(member)
+    return members
+
+
+def test_the_least_busy_worker_comes_first_and_a_full_one_not_at_all(roster):
+    idle, busy, full = up(roster, *(a_member(k) for k in range(3)))
+    give(roster, busy, 1)
+    give(roster, full, 1 + PREFETCH)
+
+    assert [m.number for m in roster.open_members()] == [idle.number, busy.number]
+
+
+def test_a_worker_that_is_given_calls_on_the_way_comes_again_until_it_is_full(roster):
+    (member,) = up(roster, a_member(0))
+    turns = 0
+    for each in roster.open_members():
+        each.handle.calls[turns] = ("a",)
+        roster.update(each)
+        turns += 1
+    assert turns == 1 + PREFETCH
+    assert len(member.handle.calls) == 1 + PREFETCH
+
+
+@pytest.mark.parametrize("what", ["preempted", "unreachable", "closed", "not up"])
+def test_some_get_no_call(roster, what):
+    (member,) = up(roster, a_member(0))
+    if what == "preempted":
+        member.preempted = True
+    elif what == "unreachable":
+        member.unreachable_since = 1.0
+    elif what == "closed":
+        roster.closed = True
+    else:
+        roster.remove(member)
+        roster.add(member := a_member(1))
+    roster.update(member)
+    assert list(roster.open_members()) == []
+
+
+def test_device_hours_count_while_a_worker_is_up_and_stay_when_it_is_gone(roster, clock):
+    first, _second = up(roster, a_member(0), a_member(1))
+    waiting = a_member(2)
+    roster.add(waiting)
+    clock.now = 1800.0
+    roster.remove(first)
+    roster.remove(waiting)  # never up: it held nothing
+    clock.now = 3600.0
+    assert roster.gpu_hours == pytest.approx(1.5)
+    assert (roster.up, roster.pending, len(roster)) == (1, 0, 1)
+
+
+@pytest.mark.parametrize(("gpus", "hours"), [(0.5, 0.5), (2.0, 2.0), (0.0, 1.0)])
+def test_a_worker_counts_by_the_gpus_it_holds_and_without_any_as_one(clock, gpus, hours):
+    roster = Roster(gpus, clock)
+    up(roster, a_member(0))
+    clock.now = 3600.0
+    assert roster.gpu_hours == pytest.approx(hours)
+
+
+def test_memory_classes_are_those_of_the_workers_that_are_up(roster):
+    big, small, _same = up(roster, a_member(0, 80), a_member(1, 24), a_member(2, 24))
+    roster.add(a_member(3, 141))
+    assert list(roster.memory_classes) == [24, 80]
+    roster.remove(big)
+    assert list(roster.memory_classes) == [24]
+    roster.remove(small)
+    assert list(roster.memory_classes) == [24]
+
+
+def test_what_is_released_is_idle_and_the_least_useful_first(roster):
+    large, small, busy, going = up(roster, *(a_member(k, m) for k, m in enumerate((80, 24, 8, 8))))
+    give(roster, busy, 1)
+    going.preempted = True
+    roster.add(a_member(9))
+
+    assert [m.number for m in roster.surplus(9)] == [9, small.number, large.number]
+    assert [m.number for m in roster.surplus(1)] == [9]
+    assert roster.missing(5) == 1  # the preempted one is as good as gone
+    assert roster.missing(2) == -2
+
+
+def test_alone_begins_anew_when_the_last_worker_is_lost(roster, clock):
+    clock.now = 10.0
+    assert roster.alone_seconds == 10.0
+    (member,) = up(roster, a_member(0))
+    assert roster.alone_seconds == 0.0
+    clock.now = 20.0
+    roster.remove(member)
+    clock.now = 25.0
+    assert roster.alone_seconds == 5.0
+
+
+def test_a_removed_worker_has_no_calls_any_more(roster):
+    (member,) = up(roster, a_member(0))
+    give(roster, member, 2)
+    assert member.attempt_ids() == ("0-0", "1-0")
+    roster.remove(member)
+    assert member not in roster
+    assert member.attempt_ids() == ()
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, PREFETCH + 1)), max_size=30))
+def test_whatever_happens_open_workers_are_those_with_room(steps):
+    roster = Roster(1.0, Clock())
+    members = up(roster, *(a_member(k) for k in range(5)))
+    for number, calls in steps:
+        members[number].handle.calls.clear()
+        give(roster, members[number], calls)
+        roster.update(members[number])
+
+    found = list(roster.open_members())
+    room = [m for m in members if len(m.handle.calls) <= PREFETCH]
+    assert sorted(m.number for m in found) == [m.number for m in room]
+    counts = [len(m.handle.calls) for m in found]
+    assert counts == sorted(counts)
+
+
+def test_starts_that_fail_before_any_worker_was_up_end_the_run(clock):
+    starts = Starts(clock)
+    assert [starts.failed() for _ in range(MOST_FAILED_STARTS)] == [False] * (
+        MOST_FAILED_STARTS - 1
+    ) + [True]
+    assert starts.may_request  # nothing is gained by waiting
+
+
+def test_starts_that_fail_later_pause_ever_longer_up_to_a_minute(clock):
+    starts = Starts(clock)
+    starts.succeeded()
+    pauses = []
+    for _ in range(8):
+        assert not starts.failed()
+        began = clock.now
+        while not starts.may_request:
+            clock.now += 0.5
+        pauses.append(clock.now - began)
+    assert pauses == [1, 2, 4, 8, 16, 32, 60, 60]
+    starts.succeeded()
+    starts.failed()
+    clock.now += 1
+    assert starts.may_request
+
+
+def test_a_floor_grows_for_a_while_after_a_request(clock):
+    starts = Starts(clock)
+    assert not starts.growing
+    starts.expect()
+    assert starts.growing
+    clock.now += GROWING_SECONDS
+    assert not starts.growing
