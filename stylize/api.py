@@ -29,11 +29,17 @@ class Result:
     """The finished pictures of a render and their final losses, in the order of the contents."""
 
     pictures: tuple[Picture, ...]
+    """The finished pictures, each (1, 3, H, W), RGB in [0, 1], on the CPU."""
     losses: tuple[Step, ...]
+    """The loss of each picture after the last step."""
     recipe: Recipe
+    """The recipe that was rendered."""
     steps: int
+    """The number of optimiser steps over all sizes, including those before a checkpoint."""
     seconds: float
+    """Elapsed time of this call, in seconds."""
     device: str
+    """The torch device that rendered, such as ``cuda`` or ``cpu``."""
     concessions: tuple[str, ...] = ()
     """Measures taken to fit the render into memory, as sentences; usually empty."""
 

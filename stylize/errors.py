@@ -1,13 +1,15 @@
-"""What can go wrong while painting. The message is one sentence for the person who asked.
+"""The errors that a caller of the painter can catch.
+
+Each message is one sentence, written for the person who asked for the render.
 
 ::
 
     StylizeError
-    ├── PictureError       this picture cannot be used: the asker's to mend, never worth a retry
-    ├── WeightsError       the VGG19 weights cannot be found, checked or loaded
-    ├── CheckpointError    a checkpoint is damaged, or another render's; start without it
-    ├── DivergedError      the optimisation left the finite numbers; has the last good pictures
-    ├── MemoryLimitError   there is no memory for this render, whatever is done
+    ├── PictureError       a picture cannot be used; the caller must fix it, and a retry never helps
+    ├── WeightsError       the VGG19 weights cannot be found, verified or loaded
+    ├── CheckpointError    a checkpoint is damaged or belongs to another render; start without it
+    ├── DivergedError      the loss did not recover after repeated restarts; has the best pictures
+    ├── MemoryLimitError   the smallest way to render does not fit into memory
     └── InterruptedRender  the caller asked the render to stop
 """
 
@@ -24,27 +26,29 @@ class StylizeError(Exception):
 
 
 class PictureError(StylizeError):
-    """A picture cannot be decoded, is too large, or too narrow for the network."""
+    """A picture, mask or style cannot be decoded, is too large, is too narrow for the network, or does
+    not fit the others."""
 
 
 class WeightsError(StylizeError):
-    """The weights are missing, damaged, or not those of a VGG19."""
+    """The weights are missing, damaged, cannot be downloaded, or do not belong to a VGG19."""
 
 
 class CheckpointError(StylizeError):
-    """A checkpoint cannot be read, or was made by another render."""
+    """A checkpoint cannot be read, or belongs to another render."""
 
 
 class DivergedError(StylizeError):
-    """A loss became infinite or NaN, and stayed so."""
+    """A loss became infinite, NaN or far too large, and did not recover after repeated restarts."""
 
     pictures: tuple[Picture, ...] = ()
-    """The last good ones of the render, in order."""
+    """The pictures with the lowest losses before the divergence, in order; empty if there are none."""
 
 
 class MemoryLimitError(StylizeError):
-    """The render needs more memory than there is, one picture at a time and in strips."""
+    """The render does not fit into memory even with one picture at a time, and in strips where the recipe
+    allows them."""
 
 
 class InterruptedRender(StylizeError):  # noqa: N818 - asked for, not an error
-    """``should_stop`` said yes; nothing was returned."""
+    """``should_stop`` returned True, so the render returned nothing."""

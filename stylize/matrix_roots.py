@@ -1,8 +1,10 @@
-"""Square roots of covariances.
+"""Square roots of covariance matrices.
 
-A root that is taken once, of a target, is exact. The trace of one that is taken at every step must not
-make the host wait, as an eigendecomposition on a GPU does (it is asked there whether it converged), so off
-the CPU it is iterated: matrix products only.
+The root of a target is computed once, exactly. The trace of a root is computed at every step and must not
+make the host wait, as an eigendecomposition on a GPU does (the host reads back whether it converged).
+Devices other than the CPU therefore iterate it with matrix products alone.
+
+Shape suffixes: B matrices, N rows and columns.
 """
 
 from __future__ import annotations
@@ -14,15 +16,25 @@ from torch import Tensor
 
 
 def precise(a: Tensor) -> Tensor:
-    """In double precision, where the device has it: roots magnify what rounding does to eigenvalues
-    a million times smaller than the largest."""
+    """Return a tensor in float64, or unchanged on Apple's GPUs, which have none.
+
+    Roots magnify the rounding errors of eigenvalues a million times smaller than the largest.
+    """
     return a if a.device.type == "mps" else a.double()
 
 
 def matrix_root(a_BNN: Tensor) -> Tensor:
-    """The symmetric square root of symmetric positive semidefinite matrices (..., N, N), as precise as
-    the device has it. Not differentiable; waits for the device."""
-    # Apple's GPUs have no double precision, and for long had no eigenvectors.
+    """Return the symmetric square roots of symmetric positive semidefinite matrices.
+
+    The function is not differentiable and waits for the device.
+
+    Args:
+        a_BNN: The matrices, (..., N, N). Negative eigenvalues, which rounding causes, count as 0.
+
+    Returns:
+        The roots, (..., N, N), in float64; float32 on Apple's GPUs.
+    """
+    # Apple's GPUs have no double precision, and long had no eigenvectors.
     where = torch.device("cpu") if a_BNN.device.type == "mps" else a_BNN.device
     values_BN, vectors_BNN = torch.linalg.eigh(precise(a_BNN.to(where)))
     roots_BN = values_BN.clamp(min=0).sqrt()
@@ -32,10 +44,16 @@ def matrix_root(a_BNN: Tensor) -> Tensor:
 
 
 def trace_of_root(a_BNN: Tensor) -> Tensor:
-    """trace(A^1/2) of symmetric positive definite matrices (B, N, N): (B,). Differentiable.
+    """Return trace(A^1/2) of symmetric positive definite matrices. Differentiable.
 
-    Its gradient is A^-1/2 / 2. That of a general function of eigenvectors divides by differences of
-    eigenvalues, of which features of few positions have many that are equal.
+    The gradient is A^-1/2 / 2, computed directly: the gradient of a general function of eigenvectors
+    divides by differences of eigenvalues, and features at few positions have many equal eigenvalues.
+
+    Args:
+        a_BNN: The matrices, (B, N, N).
+
+    Returns:
+        The traces, (B,).
     """
     function = _ByEigenvalues if a_BNN.device.type == "cpu" else _ByIteration
     trace_B: Tensor = function.apply(a_BNN)
@@ -43,12 +61,12 @@ def trace_of_root(a_BNN: Tensor) -> Tensor:
 
 
 class _ByEigenvalues(torch.autograd.Function):
-    """Exact."""
+    """The trace as the sum of the roots of the eigenvalues: exact, for the CPU."""
 
     @staticmethod
     def forward(ctx: Any, a_BNN: Tensor) -> Tensor:
         values_BN, vectors_BNN = torch.linalg.eigh((a_BNN + a_BNN.mT) / 2)
-        # Rounding may leave the smallest a little below zero; their true size is about this.
+        # Rounding can leave the smallest eigenvalues just below zero; their true size is about this.
         floor_B1 = values_BN.amax(1, keepdim=True) * torch.finfo(a_BNN.dtype).eps
         values_BN = torch.maximum(values_BN, floor_B1)
         ctx.save_for_backward(values_BN, vectors_BNN)
@@ -64,12 +82,15 @@ class _ByEigenvalues(torch.autograd.Function):
 
 
 class _ByIteration(torch.autograd.Function):
-    """Newton and Schulz's coupled iteration, which tends to root and inverse root at once (Higham,
-    *Functions of Matrices*, 2008, eq. 6.35), in float32."""
+    """The trace by Newton and Schulz's coupled iteration, in float32.
+
+    The iteration converges to the root and the inverse root at once (Higham, *Functions of Matrices*,
+    2008, eq. 6.35).
+    """
 
     ROUNDS = 16
-    """An eigenvalue 10^-6 of the largest takes so many. One that rounding has made negative grows
-    2.25-fold in every round, from 10^-7 to 1 in twenty."""
+    """The number of iterations that an eigenvalue of 10^-6 of the largest needs. An eigenvalue that
+    rounding has made negative grows 2.25-fold per iteration, from 10^-7 to 1 in twenty."""
 
     @staticmethod
     def forward(ctx: Any, a_BNN: Tensor) -> Tensor:

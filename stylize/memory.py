@@ -1,4 +1,4 @@
-"""How much memory a render takes, before it is begun. Imports torch only to look at a device."""
+"""Predict the memory of a render before it begins. Only the inspection of a device imports torch."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ if TYPE_CHECKING:
     import torch
 
 PROCESS_BYTES = 840 * 10**6
-"""Python, torch, the network's weights, and what lies between the tensors: glibc's heap keeps holes of
-100 to 200 MB (a process under MALLOC_MMAP_THRESHOLD_=262144 has none, and is a little slower)."""
+"""The bytes of Python, torch, the network's weights, and the gaps between tensors. glibc's heap keeps
+holes of 100 to 200 MB (a process with MALLOC_MMAP_THRESHOLD_=262144 has none and is a little slower)."""
 
 MEMORY_SHARE = 0.9
 """The share of a device's memory that a render may be predicted to take. The painter falls back to strips
 above it, ``plan`` flags a render above it, and the farm gives such a render to a larger card."""
 
 BFLOAT16_WEIGHTS = 40 * 10**6
-"""The network once more, in that precision."""
+"""The bytes of the network's second copy, in bfloat16."""
 
 
 class _Held(NamedTuple):
-    """Bytes at the fullest moment of a step, all pictures and their targets included."""
+    """Bytes per pixel at the peak of a step, including every picture in memory and the targets."""
 
     at_once: int
-    """For each pixel, without strips."""
+    """Bytes per pixel without strips."""
     strip: int
-    """For each pixel of one strip, halo included: its activations. Max pooling's gradient asks for 256
-    of these and never touches them, which the CPU does not count but a GPU does."""
+    """Bytes per pixel of one strip, halo included, for its activations. Max pooling's gradient allocates
+    256 of these and never touches them: the CPU does not count them, but a GPU does."""
     deep: int
-    """For each pixel in strips, while the deep layers are run and no strip is."""
+    """Bytes per pixel with strips, while the deep layers run and no strip does."""
 
 
 HELD = {
@@ -42,43 +42,48 @@ HELD = {
     "average": _Held(1315, 980, 470),
     "l2": _Held(1435, 1110, 500),
 }
+"""The bytes per painted pixel in float32, by pooling."""
 HELD_IN_BFLOAT16 = _Held(1400, 1230, 415)
-"""Features are half as large, but those that are looked at are copied to float32."""
+"""The bytes per painted pixel in bfloat16. Features are half as large, but measured features are copied
+to float32."""
 
 BYTES_BESIDE_STRIP = 230
-"""For each pixel in strips, while one strip is run: the gradient at the pooled features, the content's
-features, and 12 bytes for every picture there is: painted, good, best, two moments or L-BFGS's gradient
-and step, ..."""
+"""Bytes per painted pixel beside the strip that runs: the gradient at the pooled features, the content's
+features, and 12 bytes for every picture in memory (painted, good, best, two moments or L-BFGS's gradient
+and step, ...)."""
 
 STYLE_HELD = _Held(695, 600, 160)
+"""The bytes per pixel of a style while it is analysed. Nothing is kept for a gradient, so a style matters
+only where it is much larger than the picture."""
 BYTES_BESIDE_STYLE_STRIP = 100
+"""Bytes per pixel of a style beside the strip that runs, while the style is analysed."""
 BYTES_BESIDE_STYLE = 60
-"""The same while a style is looked at, for each of its pixels; the last for each of the picture's.
-Nothing is kept for a gradient, so this counts where the style is much larger."""
+"""Bytes per painted pixel while a style is analysed."""
 
 BYTES_PER_REMEMBERED_PAIR = 24
-"""L-BFGS keeps two float32 pictures of three channels for every pair in its history. All of them are
-there from the first step on."""
+"""Bytes per painted pixel and pair of L-BFGS's history: two float32 pictures of three channels. All pairs
+are allocated from the first step on."""
 
 BYTES_OF_AVERAGE = 12
-"""For each pixel, where the iterates are averaged."""
+"""Bytes per painted pixel where the iterates are averaged."""
 
 BYTES_OF_REGION = 10
-"""For each pixel and mask: the mask, and the guide at every block."""
+"""Bytes per painted pixel and mask: the mask, and the guide at every block."""
 
 BYTES_PER_GRAM_ENTRY = 18
+"""Bytes per region and entry (N^2 per style layer) of Gram matrices, their targets and gradients."""
 BYTES_PER_COVARIANCE_ENTRY = 49
-"""Of the statistics, N^2 entries at each style layer, their targets and gradients, for each region; those
-of the Wasserstein loss are decomposed in double precision."""
+"""Bytes per region and entry (N^2 per style layer) of covariances, their targets and gradients. The
+Wasserstein loss decomposes them in double precision."""
 
 BYTES_OF_CENTRED_STYLE = _Held(100, 0, 60)
-"""More for each pixel of a style that is looked at for the Wasserstein loss, whose features are copied."""
+"""The additional bytes per pixel of a style analysed for the Wasserstein loss, which copies features."""
 
 BYTES_OF_CENTRED_BFLOAT16 = 400
-"""The same for each pixel painted, where the copies are float32 and the features are not."""
+"""Additional bytes per painted pixel for the Wasserstein loss in bfloat16, whose copies are float32."""
 
 DEEPEST = "conv5_1"
-"""Up to which layer the constants above count."""
+"""The deepest layer that the constants above include."""
 
 
 def predict_bytes(
@@ -91,14 +96,22 @@ def predict_bytes(
     process: bool = True,
     regions: int = 0,
 ) -> int:
-    """Peak memory of pictures of ``height`` x ``width`` px, in bytes, with or without the process.
+    """Return the predicted peak memory of a render, in bytes.
 
-    ``regions``: how many masks the styles of a picture have. What is not counted is the pictures as they
-    were read, 12 bytes for each of their own pixels, and the targets of earlier renders
-    (``targets.MOST_BYTES`` at most).
+    The prediction leaves out the pictures as they were read, 12 bytes per pixel of their own sizes, and
+    the targets of earlier renders (at most ``target_cache.MOST_BYTES``).
 
-    The constants are those of tensors alive at once, which is exact; the process's is fitted to peak
-    resident sizes on the CPU, at 512 and 1024 px.
+    The constants per pixel count the tensors alive at once, which is exact. The constant of the process
+    is fitted to peak resident sizes on the CPU, at 512 and 1024 px.
+
+    Args:
+        recipe: The knobs of the render.
+        height: Height of the finished pictures, in pixels, without margin.
+        width: Width of the finished pictures, in pixels, without margin.
+        pictures: The number of pictures rendered together.
+        strips: Whether the shallow blocks run in strips.
+        process: Whether to include the process itself, ``PROCESS_BYTES``.
+        regions: The number of masks that the styles of one picture have; 0: no masks.
     """
     canvas = _canvas(recipe, height, width)
     held = HELD_IN_BFLOAT16 if recipe.precision == "bfloat16" else HELD[recipe.pooling]
@@ -118,7 +131,7 @@ def predict_bytes(
     history = history_bytes(recipe, height, width)
     painting = pictures * (each + history)
 
-    # One style after the other, before L-BFGS's memory is there.
+    # Styles are analysed one after the other, before L-BFGS allocates its memory.
     style = _style(recipe, height, width)
     more = BYTES_OF_CENTRED_STYLE if gaussian else _Held(0, 0, 0)
     if strips:
@@ -139,7 +152,7 @@ def predict_bytes(
 
 
 def history_bytes(recipe: Recipe, height: int, width: int) -> int:
-    """What L-BFGS's memory takes, for one picture; 0 for Adam."""
+    """Return the bytes of L-BFGS's remembered pairs for one picture of this size; 0 for Adam."""
     pairs = recipe.history if recipe.optimizer == "lbfgs" else 0
     return pairs * BYTES_PER_REMEMBERED_PAIR * _canvas(recipe, height, width)
 
@@ -149,27 +162,34 @@ def _canvas(recipe: Recipe, height: int, width: int) -> int:
 
 
 def _unused_bytes(recipe: Recipe) -> int:
-    """Bytes a pixel of the layers up to ``DEEPEST`` that a recipe has no use for."""
+    """Return the bytes per pixel of the layers up to ``DEEPEST`` that a recipe does not use."""
     deepest = max(LAYERS.index(name) for name in (*recipe.content_layers, *recipe.style_layers))
     unused = LAYERS[deepest + 1 : LAYERS.index(DEEPEST) + 1]
     return sum(4 * channels_of(name) // 4 ** (block_of(name) - 1) for name in unused)
 
 
 def _strip(recipe: Recipe, height: int, width: int) -> int:
-    """The pixels of the largest strip with its halo."""
+    """Return the number of pixels of the largest strip with its halo."""
     rows, columns = height + 2 * recipe.margin, width + 2 * recipe.margin
     return max(strip.below - strip.above for strip in cut(rows, columns, STRIP_PIXELS)) * columns
 
 
 def _style(recipe: Recipe, height: int, width: int) -> int:
-    """The pixels of a style as it is analysed, if it is square: no other has more."""
+    """Return the number of pixels of a square style as it is analysed; no other shape has more."""
     if recipe.style_fit == "squash":
         return _canvas(recipe, height, width)
     return round((max(height, width) + 2 * recipe.margin) * recipe.style_scale) ** 2
 
 
 def available_bytes(device: torch.device) -> int | None:
-    """What is free on a device now; None where that cannot be asked."""
+    """Return the bytes free on a device now.
+
+    Args:
+        device: A CUDA device, or the CPU, where a container's limit counts too.
+
+    Returns:
+        The free bytes; None for devices that do not report them, such as Apple's GPUs.
+    """
     if device.type == "cuda":
         import torch
 
@@ -183,7 +203,7 @@ def available_bytes(device: torch.device) -> int | None:
 
 
 def _container_headroom() -> float:
-    """What a container's limit leaves, which the machine's own figures do not know of."""
+    """Return the bytes below a container's limit, which the machine's own figures do not include."""
     folder = Path("/sys/fs/cgroup")
     try:
         limit = int((folder / "memory.max").read_text())
@@ -193,5 +213,5 @@ def _container_headroom() -> float:
 
 
 def gigabytes(count: float) -> str:
-    """1,500,000,000 -> "1.5 GB"."""
+    """Return a number of bytes as text: 1,500,000,000 -> "1.5 GB"."""
     return f"{count / 1e9:.1f} GB"

@@ -7,8 +7,8 @@ Sources of the presets:
 * ``notebook``: the style transfer exercise of a widely taken PyTorch course.
 * ``neural-style``: J. Johnson, github.com/jcjohnson/neural-style, and its PyTorch port.
 * ``wasserstein``: K. Crowson, github.com/crowsonkb/style-transfer-pytorch.
-* ``studio``: ours, the default: wasserstein's losses, minimised by L-BFGS from the photo. How it was
-  found stands in ``tests/bench/studio.md``.
+* ``studio``: this project's own preset and the default: wasserstein's losses, minimised by L-BFGS from
+  the photo. ``tests/bench/studio.md`` records the measurements behind it.
 """
 
 from __future__ import annotations
@@ -106,6 +106,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         },
     }
 )
+"""The values of each preset, by name. Knobs that a preset does not set keep Recipe's defaults."""
 
 
 NEUTRAL: Mapping[str, Any] = MappingProxyType(
@@ -124,5 +125,5 @@ NEUTRAL: Mapping[str, Any] = MappingProxyType(
         "color_method": "luminance",
     }
 )
-"""Knobs that came later, each with the value at which a render is what it was before them. At that
-value a knob is no part of a task's identity, so that a new knob makes no finished work start again."""
+"""Knobs added later, each with the value that leaves a render as it was before the knob existed. At that
+value a knob is not part of a task's identity, so a new knob does not invalidate finished work."""

@@ -1,8 +1,8 @@
-"""Every knob of a render: its default, its range, its meaning; and the presets over them.
+"""``Recipe``: every knob of a render with its default, range and meaning.
 
-A preset is a set of values over these knobs and nothing else, so any of them can be overridden and no
-preset has a code path of its own. This module imports no torch: job files are checked and planned with
-it in a fraction of a second.
+A preset is a set of values for these knobs and nothing else, so any knob can be overridden and no preset
+has a code path of its own. This module imports no torch, so that job files are checked and planned in a
+fraction of a second.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from stylize.layer_names import LAYERS, block_of
 from stylize.presets import NEUTRAL, PRESETS
 
 SMALLEST_SIZE = 32
+"""The minimum of ``Recipe.size``, in pixels."""
 LARGEST_SIZE = 16384
+"""The maximum of ``Recipe.size``, in pixels."""
 
 
 def _layers_as_mapping(value: object) -> object:
@@ -51,23 +53,29 @@ Layers = Annotated[
     BeforeValidator(_layers_as_mapping),
     AfterValidator(_known_layers),
 ]
+"""Layers with their weights, each at least 0. A list of layers stands for weights of 1."""
 
 Preset = Literal["studio", "gatys", "notebook", "neural-style", "wasserstein"]
 
 
 class Segment(NamedTuple):
-    """So many steps at one size, the first or last of that size or not."""
+    """Consecutive steps at one size. A render can be resumed at the end of each segment."""
 
     size: int
+    """Longest side of the picture, in pixels."""
     steps: int
+    """Number of optimiser steps."""
     first: bool
+    """Whether this is the first segment of its size."""
     last: bool
+    """Whether this is the last segment of its size."""
 
 
 class Recipe(BaseModel):
-    """How one picture is rendered. Immutable; every value is checked when it is made.
+    """The knobs that decide how one picture is rendered. A recipe is immutable and validated on creation.
 
-    ``Recipe(preset="gatys", size=1024)`` takes the preset's values and replaces those given.
+    ``Recipe(preset="gatys", size=1024)`` takes the preset's values and replaces those given. Each field's
+    description states its meaning, unit and range.
 
     The loss of a picture with features F, of a content with features P and of a style S is::
 
@@ -76,8 +84,11 @@ class Recipe(BaseModel):
       + tv_weight      * total variation
 
     With style_loss gram, d_l = c_l * mean((G - A)^2) for Gram matrices G and A of picture and style, where
-    layer l has N channels and M = height x width positions; with wasserstein it is the squared
-    Wasserstein-2 distance of the features' distributions (``losses.wasserstein_loss``).
+    layer l has N channels and M = height x width positions. With wasserstein, d_l is the squared
+    Wasserstein-2 distance of the features' distributions (``losses.functions.wasserstein_loss``).
+
+    Raises:
+        pydantic.ValidationError: A knob is unknown or has no valid value, or two knobs conflict.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -279,10 +290,13 @@ class Recipe(BaseModel):
         return self
 
     def schedule(self) -> tuple[tuple[int, int], ...]:
-        """The sizes painted, coarse to fine, each with its steps: ``((128, 120), (256, 50), ...)``.
+        """Return the sizes painted, coarse to fine, each with its steps.
 
-        With a ``size_factor`` f the sizes are size / f^k, rounded, down to the last that is not
-        below ``start_size``; without one they are start_size and size.
+        With a ``size_factor`` f the sizes are size / f^k, rounded, down to the last that is not below
+        ``start_size``. Without a ``size_factor`` they are ``start_size`` and ``size``.
+
+        Returns:
+            Pairs (longest side in pixels, optimiser steps): ``((128, 80), (256, 30), (512, 30))``.
         """
         sizes = [self.size]
         if self.start_size is not None and self.start_size < self.size:
@@ -296,11 +310,16 @@ class Recipe(BaseModel):
         return tuple((s, self.steps if k == 0 else self.refine_steps) for k, s in enumerate(sizes))
 
     def segments(self) -> tuple[Segment, ...]:
-        """The schedule, cut into the stretches after each of which a render can be continued."""
+        """Return the schedule cut into segments.
+
+        Returns:
+            Segments in order. The segments of one size have steps as equal as possible, about
+            ``segment`` each.
+        """
         segments = []
         for size, steps in self.schedule():
             count = 1 if self.segment is None else max(1, round(steps / self.segment))
-            # As equal as can be: a short one would have no time to learn anything.
+            # As equal as possible: in a short segment the optimiser has no time to learn anything.
             cuts = [steps * k // count for k in range(count + 1)]
             segments += [
                 Segment(size, end - begin, first=begin == 0, last=end == steps)
@@ -309,23 +328,31 @@ class Recipe(BaseModel):
         return tuple(segments)
 
     def identity(self) -> dict[str, Any]:
-        """The values that say what is rendered, JSON-simple: equal for equal pictures.
+        """Return the values that determine the picture, as plain JSON; equal for equal pictures.
 
-        Not the preset's name, for its values are all there; nor where the weights lie, which is to be
-        told by their digest; nor strips, which change no picture.
+        The identity leaves out the preset's name, because it has all of the preset's values; ``weights``,
+        because the digest of the weights identifies them; and ``strips``, because strips change no
+        picture. It also leaves out the knobs that have their value in ``presets.NEUTRAL``.
         """
         values = self.model_dump(mode="json", exclude={"preset", "weights", "strips"})
         return {k: v for k, v in values.items() if k not in NEUTRAL or v != NEUTRAL[k]}
 
     @property
     def total_steps(self) -> int:
-        """Steps over all sizes."""
+        """The number of optimiser steps over all sizes."""
         return sum(steps for _, steps in self.schedule())
 
     def work_at(self, step: int) -> int:
-        """What the first ``step`` steps cost, in steps times pixels of a square picture.
+        """Return the work of the first ``step`` steps.
 
-        A step's time is in proportion to its pixels, so this, not steps, says how far a render is.
+        A step takes time in proportion to its pixels, so the work measures the progress of a render and
+        the number of steps does not.
+
+        Args:
+            step: The number of steps, counted over all sizes, 0 to ``total_steps``.
+
+        Returns:
+            The work, in steps times pixels of a square picture.
         """
         work = 0
         for size, steps in self.schedule():
@@ -336,21 +363,25 @@ class Recipe(BaseModel):
 
     @property
     def total_work(self) -> int:
-        """``work_at`` the last step."""
+        """The work of all steps, in the unit of ``work_at``."""
         return self.work_at(self.total_steps)
 
     @property
     def smallest_side(self) -> int:
-        """The least height and width, in pixels, that reaches the deepest layer used."""
+        """The minimum height and width, in pixels, of a picture that reaches the deepest layer used."""
         deepest = max(LAYERS.index(name) for name in (*self.content_layers, *self.style_layers))
         return 1 << (block_of(LAYERS[deepest]) - 1)
 
 
 def resolve(*patches: Mapping[str, Any]) -> Recipe:
-    """The recipe that several partial recipes make together, the later ones overriding.
+    """Return the recipe that several partial recipes form together.
 
-    A preset's values stand below everything given by hand, wherever the preset is named. Raises
-    ``pydantic.ValidationError``.
+    Args:
+        patches: Knobs with their values. A later patch overrides an earlier one; every patch overrides
+            the values of the preset, whichever patch names the preset.
+
+    Raises:
+        pydantic.ValidationError: A knob is unknown or has no valid value, or two knobs conflict.
     """
     merged: dict[str, Any] = {}
     for patch in patches:
