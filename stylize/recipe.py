@@ -93,178 +93,225 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    preset: Preset = Field("studio", description="Which values the knobs not given here take.")
+    preset: Preset = Field(
+        "studio", description="The preset that supplies the values of all knobs not given here."
+    )
     size: int = Field(
         512,
         ge=SMALLEST_SIZE,
         le=LARGEST_SIZE,
-        description="Longest side of the finished picture, in pixels.",
+        description="Longest side of the finished picture, in pixels, 32 to 16384.",
     )
     steps: int = Field(
-        80, ge=1, le=10_000_000, description="Optimiser steps at the first (or only) size."
+        80,
+        ge=1,
+        le=10_000_000,
+        description="Optimiser steps at the first (or only) size, 1 to 10,000,000.",
     )
     start_size: int | None = Field(
         128,
         ge=SMALLEST_SIZE,
         le=LARGEST_SIZE,
-        description="Coarse to fine: paint first at about this longest side. null: one size only.",
+        description="Coarse to fine: the longest side of the first size painted, at least about this many "
+        "pixels, 32 to 16384. null: paint at one size only.",
     )
     size_factor: float | None = Field(
         2.0,
         ge=1.1,
         le=16,
-        description="Each size is this much larger than the one before; null: from start_size "
-        "straight to size.",
+        description="Coarse to fine: the factor from each size to the next, 1.1 to 16. null: from "
+        "start_size straight to size.",
     )
     refine_steps: int = Field(
-        30, ge=1, le=10_000_000, description="Optimiser steps at every size after the first."
+        30,
+        ge=1,
+        le=10_000_000,
+        description="Optimiser steps at each size after the first, 1 to 10,000,000.",
     )
     segment: int | None = Field(
         None,
         ge=1,
         le=10_000_000,
-        description="Cut the steps of each size into stretches of about so many: at a cut the optimiser "
-        "forgets what it learnt, so that a render can be continued from there. null: only between sizes.",
+        description="Cut the steps of each size into segments of about this many steps, 1 to 10,000,000. At "
+        "a cut the optimiser drops its memory, and a render can be resumed from there. null: "
+        "cut only between sizes.",
     )
     optimizer: Literal["lbfgs", "adam"] = Field(
-        "lbfgs", description="L-BFGS without line search, or Adam."
+        "lbfgs", description="The optimiser: lbfgs is L-BFGS without line search; adam is Adam."
     )
     learning_rate: float = Field(
-        1.0, gt=0, le=1e4, allow_inf_nan=False, description="Step length, in units of space."
+        1.0,
+        gt=0,
+        le=1e4,
+        allow_inf_nan=False,
+        description="Step length, above 0, at most 10,000. adam: in the units of space; lbfgs: the factor "
+        "of each step, 1 being the whole step.",
     )
     beta2: float = Field(
-        0.999, gt=0, lt=1, description="Adam: decay of the mean of squared gradients."
+        0.999,
+        gt=0,
+        lt=1,
+        description="Adam: decay rate of the mean of squared gradients, between 0 and 1.",
     )
     carry_moments: bool = Field(
-        False, description="Adam: keep its two moments, resized, from one size to the next."
+        False,
+        description="Adam: whether its two moments are resized and kept from one size to the next.",
     )
     average: float | None = Field(
         None,
         gt=0,
         lt=1,
-        description="The picture is the mean of the iterates, each counting this much less than the "
-        "next; it also seeds the next size. null: the last iterate.",
+        description="Decay rate of the moving average of the iterates, between 0 and 1. The average is the "
+        "finished picture and the start of the next size. null: use the last iterate.",
     )
     history: int = Field(
-        20, ge=1, le=1000, description="L-BFGS: pairs remembered; each costs 24 B per pixel."
+        20,
+        ge=1,
+        le=1000,
+        description="L-BFGS: the number of pairs remembered, 1 to 1000; each takes 24 bytes per pixel.",
     )
     preconditioner: Literal["none", "frequency"] = Field(
         "frequency",
-        description="L-BFGS: what it knows beforehand. frequency: that smooth changes are twenty times "
-        "less curved than fine ones, and a first step goes one grey level; it saves a quarter of the steps.",
+        description="L-BFGS: the curvature assumed before the first step. frequency: smooth changes are up "
+        "to twenty times less curved than fine ones, and the first step moves one grey level; "
+        "this saves about a quarter of the steps. none: all changes are equally curved.",
     )
     init: Literal["content", "noise", "style_stats", "image"] = Field(
         "content",
-        description="What the optimisation starts from. style_stats: noise in the style's colours; "
-        "image: the one given as init in the pair.",
+        description="The picture from which the optimisation starts. content: the content; noise: noise "
+        "with the standard deviation init_noise; style_stats: noise in the style's colours; "
+        "image: the picture given as init in the pair.",
     )
     init_noise: float = Field(
         1 / 255,
         ge=0,
         le=1,
-        description="init noise: standard deviation about the network's mean colour; white is 1.",
+        description="With init noise: standard deviation about the network's mean colour, 0 to 1, where 1 "
+        "is the distance from black to white.",
     )
     seed: int = Field(
-        0, ge=0, le=2**63 - 1, description="Seed of the noise; without noise it changes nothing."
+        0,
+        ge=0,
+        le=2**63 - 1,
+        description="Seed of the noise, 0 to 2^63 - 1. It has no effect without noise.",
     )
     content_weight: float = Field(
-        0.01, ge=0, allow_inf_nan=False, description="Factor of the content loss."
+        0.01, ge=0, allow_inf_nan=False, description="Factor of the content loss, at least 0."
     )
     content_layers: Layers = Field(
-        default={"conv4_2": 1.0}, description="Layers, or layers with weights, of the content loss."
+        default={"conv4_2": 1.0},
+        description="The layers of the content loss: a list, or layers with weights of at least 0.",
     )
     style_weight: float = Field(
-        1.0, ge=0, allow_inf_nan=False, description="Factor of the style loss."
+        1.0, ge=0, allow_inf_nan=False, description="Factor of the style loss, at least 0."
     )
     style_layers: Layers = Field(
         default={f"conv{block}_1": 0.75 / 4 ** (block - 1) for block in range(1, 5)},
-        description="Layers, or layers with weights, of the style loss.",
+        description="The layers of the style loss: a list, or layers with weights of at least 0.",
     )
     style_loss: Literal["gram", "wasserstein"] = Field(
         "wasserstein",
-        description="gram: squared differences of Gram matrices; wasserstein: the Wasserstein-2 "
-        "distance of the features' means and covariances, for which gram and style_norm mean nothing.",
+        description="The style loss at each layer. gram: squared differences of Gram matrices; wasserstein: "
+        "the Wasserstein-2 distance of the features' means and covariances, to which gram and "
+        "style_norm do not apply.",
     )
     gram: Literal["positions", "elements", "none"] = Field(
         "elements",
-        description="Gram matrix F F^T divided by: positions M, elements N M, or none.",
+        description="The divisor of the Gram matrix F F^T of N channels at M positions. positions: M; "
+        "elements: N M; none: 1.",
     )
     style_norm: Literal["none", "channels", "elements", "paper"] = Field(
         "none",
-        description="c_l, each layer's factor: none 1; channels 1/N^2; elements 1/(N M); "
-        "paper 1/(4 M^2), which with gram none is the 2016 paper's 1/(4 N^2 M^2) of the sum.",
+        description="The factor c_l of each layer's Gram loss, for N channels at M positions. none: 1; "
+        "channels: 1/N^2; elements: 1/(N M); paper: 1/(4 M^2), which with gram none is the 2016 "
+        "paper's 1/(4 N^2 M^2) of the sum.",
     )
     style_fit: Literal["keep", "squash"] = Field(
         "keep",
-        description="keep the style's proportions, longest side at size times style_scale; or "
-        "squash it to the content's shape.",
+        description="The shape at which the style is analysed. keep: its own proportions, with the longest "
+        "side at size times style_scale; squash: the content's shape.",
     )
     style_scale: float = Field(
-        1.0, ge=0.05, le=8, description="Larger makes the strokes larger. Not with squash."
+        1.0,
+        ge=0.05,
+        le=8,
+        description="With style_fit keep: the style's longest side relative to the picture's, 0.05 to 8. "
+        "Larger values make larger strokes.",
     )
     colors: Literal["style", "content"] = Field(
-        "style", description="Whose colours the picture has."
+        "style", description="The source of the picture's colours: the style or the content."
     )
     color_method: Literal["luminance", "histogram"] = Field(
         "luminance",
-        description="For colors content. luminance: the content's chroma under the painting's "
-        "luminance; histogram: the style is given the content's colours before it is analysed.",
+        description="With colors content. luminance: put the content's chroma under the painting's "
+        "luminance; histogram: give the style the content's colours before it is analysed.",
     )
     tv_weight: float = Field(
-        0.3, ge=0, allow_inf_nan=False, description="Factor of the total variation, which smooths."
+        0.3,
+        ge=0,
+        allow_inf_nan=False,
+        description="Factor of the total variation, at least 0. The total variation smooths the picture.",
     )
     tv: Literal["squares", "absolute", "nine-point"] = Field(
         "nine-point",
-        description="squares, absolute: the sum of squared or absolute differences of neighbours; "
-        "nine-point: the mean of squared ones, diagonal neighbours included.",
+        description="The total variation. squares, absolute: the sum of the squared or absolute differences "
+        "of neighbours; nine-point: the mean of the squared differences, diagonal neighbours "
+        "included.",
     )
     space: Literal["caffe", "imagenet", "rgb"] = Field(
         "caffe",
-        description="Units of the pixels optimised (step length and TV are in them): caffe BGR "
-        "0-255 less its mean; imagenet RGB normalised by mean and deviation; rgb 0-1.",
+        description="Units of the optimised pixels, which Adam's step length and the total variation are "
+        "measured in. caffe: BGR, 0 to 255, less the mean; imagenet: RGB, normalised by mean "
+        "and deviation; rgb: RGB, 0 to 1.",
     )
     clamp: bool = Field(
         False,
-        description="Clip the pixels to what can be shown after every step, not only at the end.",
+        description="Whether pixels are clipped to the displayable range after every step instead of only "
+        "at the end.",
     )
     margin: int = Field(
         8,
         ge=0,
         le=256,
-        description="Paint on a canvas this many pixels wider on every side, mirrored, and cut it off "
-        "at the end: the network pads with zeros, which shows as a frame.",
+        description="Width of the mirrored margin on every side of the canvas, in pixels, 0 to 256. It is "
+        "cut off at the end. Without it the zeros that the network pads with show as a frame.",
     )
     padding: Literal["zeros", "replicate"] = Field(
-        "zeros", description="How the network's first convolution sees beyond the picture's edge."
+        "zeros",
+        description="How the network's first convolution pads the picture: with zeros, or with replicate, "
+        "which repeats the pixels at the edge.",
     )
     pooling: Literal["max", "average", "l2"] = Field(
-        "max", description="How the network halves its maps."
+        "max",
+        description="How the network halves its maps: by the max, the average or the l2 norm of 2 x 2 "
+        "values.",
     )
     rescale_pooling: bool = Field(
         False,
-        description="Multiply average pooling by 2 and l2 by 0.78, which makes their maps about as "
-        "large as those of max pooling, for which the network was trained.",
+        description="Whether average pooling is multiplied by 2 and l2 pooling by 0.78. That makes their "
+        "maps about as large as those of max pooling, for which the network was trained.",
     )
     precision: Literal["float32", "bfloat16"] = Field(
         "float32",
-        description="What the network computes in; statistics and losses are always float32. bfloat16 "
-        "is for GPUs that have it, and saves a sixth of the memory where there are no strips.",
+        description="The precision of the network's convolutions; statistics and losses are always float32. "
+        "bfloat16 needs a GPU that supports it and saves a sixth of the memory without strips.",
     )
     strips: Literal["auto", "on", "off"] = Field(
         "auto",
-        description="Run the network's first two blocks strip by strip: the same picture in a third of "
-        "the memory, a little slower. auto: where the memory would not do otherwise.",
+        description="Whether the network's first two blocks run strip by strip, a little slower and in a "
+        "third of the memory. The picture is the same. auto: only where memory requires it.",
     )
     weights: str = Field(
         "caffe",
         min_length=1,
-        description="caffe (the original VGG19), torchvision (downloaded once), or a path or URL of "
-        "a state dict, .safetensors or .pth.",
+        description="The weights of VGG19. caffe: the original ones, installed with the package; "
+        "torchvision: downloaded once; otherwise the path or URL of a state dict, .safetensors "
+        "or .pth.",
     )
     weights_input: Literal["caffe", "torchvision"] | None = Field(
         None,
-        description="For a path or URL: which input the network wants; caffe BGR 0-255 less the "
-        "mean, or torchvision RGB normalised.",
+        description="With a path or URL in weights: the input that the network expects. caffe: BGR, 0 to "
+        "255, less the mean; torchvision: normalised RGB.",
     )
 
     @model_validator(mode="before")
