@@ -1,1 +1,1 @@
-"""From a recipe and its pictures to one number for each picture painted."""
+"""The losses: from a recipe and its pictures to one number for each picture painted."""

@@ -1,11 +1,11 @@
-"""Which style applies where: masks become guides, one weight for every position of a layer.
+"""Masks become guides: one weight per region for every position of a layer.
 
-Styles of a blend that share a mask are blended, as all do that have none; each mask is a region with a
-target of its own (guided Gram matrices: Gatys et al., *Controlling Perceptual Factors in Neural Style
-Transfer*, 2017, section 4). A region's loss counts by its share of the picture, so a white mask is the
-same as none, and a black one the same as no style.
+Styles with the same mask, or without a mask, are blended. Each mask is a region with its own target
+(guided Gram matrices: Gatys et al., *Controlling Perceptual Factors in Neural Style Transfer*, 2017,
+section 4). A region's loss is weighted by its share of the picture, so a white mask equals no mask, and a
+black mask equals no style.
 
-Shape suffixes: B pictures, R regions of each, H height, W width.
+Shape suffixes: B pictures, R regions per picture, H height, W width.
 """
 
 from __future__ import annotations
@@ -21,29 +21,32 @@ from stylize.losses.style import Extent
 
 
 class WeightedStyle(NamedTuple):
-    """One picture of a style."""
+    """One picture of a style, with its share and its mask."""
 
     picture: Tensor
-    """(1, 3, H, W), RGB in [0, 1]."""
+    """The style, (1, 3, H, W), RGB in [0, 1], of its own size."""
     share: float
-    """Of it, among those with the same mask."""
+    """The style's share among the styles with the same mask, >= 0; shares are relative."""
     mask: Tensor | None = None
-    """(1, 1, H, W), as large as the picture that is painted: 1 where the style applies, 0 where not."""
+    """The mask, (1, 1, H, W), as large as the painted canvas: 1 where the style applies, 0 where it does
+    not; None: the style applies everywhere."""
 
 
 StyleBlend = Sequence[WeightedStyle]
-"""Everything one picture is painted in."""
+"""All styles of one picture."""
 
 
 class Region(NamedTuple):
-    """A part of a picture, and the styles blended there."""
+    """A part of a picture and the styles blended there."""
 
     mask: Tensor | None
+    """The mask, (1, 1, H, W) in [0, 1]; None: the whole picture."""
     styles: list[tuple[Tensor, float]]
+    """The styles with their shares, as (picture, share)."""
 
 
 def regions(blend: StyleBlend) -> list[Region]:
-    """The blend by mask, in order of appearance."""
+    """Return the blend grouped by mask, in order of appearance."""
     by_mask: list[Region] = []
     for picture, share, mask in blend:
         for region in by_mask:
@@ -56,8 +59,16 @@ def regions(blend: StyleBlend) -> list[Region]:
 
 
 def make_guides(pictures: Sequence[Sequence[Region]], like_B3HW: Tensor) -> Tensor | None:
-    """How much each pixel counts in each region: (B, R, H, W), or None when all count in full. A
-    picture of fewer regions than others has empty ones."""
+    """Return the weight of each pixel in each region.
+
+    Args:
+        pictures: The regions of each of the B pictures.
+        like_B3HW: A tensor with the shape, dtype and device of the painted pictures.
+
+    Returns:
+        The guides, (B, R, H, W) in [0, 1], where a picture with fewer regions than others has empty
+        ones; None if no picture has a mask.
+    """
     most = max(map(len, pictures))
     if most == 1 and all(region.mask is None for (region,) in pictures):
         return None
@@ -70,7 +81,12 @@ def make_guides(pictures: Sequence[Sequence[Region]], like_B3HW: Tensor) -> Tens
 
 
 def at_block(guides_BRHW: Tensor | None, block: int) -> Tensor | None:
-    """The guides at the resolution of a block (1: the picture's), averaged as the poolings go."""
+    """Return the guides at the resolution of a block, halved by averaging as the poolings halve the maps.
+
+    Args:
+        guides_BRHW: The guides of the pictures, (B, R, H, W), or None.
+        block: The network's block, 1 (the pictures' resolution) to 5.
+    """
     if guides_BRHW is None:
         return None
     for _ in range(block - 1):
@@ -79,7 +95,13 @@ def at_block(guides_BRHW: Tensor | None, block: int) -> Tensor | None:
 
 
 def extent_at(guides_BRHW: Tensor | None, block: int, like_B3HW: Tensor) -> Extent:
-    """What of a block's layers is looked at, for pictures of this shape."""
+    """Return the extent of a block's layers for pictures of this shape.
+
+    Args:
+        guides_BRHW: The guides of the pictures, (B, R, H, W), or None.
+        block: The network's block, 1 to 5.
+        like_B3HW: A tensor with the shape, dtype and device of the painted pictures.
+    """
     b, _, h, w = like_B3HW.shape
     positions = (h >> (block - 1)) * (w >> (block - 1))
     guides = at_block(guides_BRHW, block)

@@ -1,7 +1,7 @@
-"""A recipe and its pictures become a function of the picture being painted.
+"""``Objective``: the loss of pictures as a function of their pixels, from a recipe and its inputs.
 
 The targets (content features, style statistics) are computed once, here. Shape suffixes: B pictures,
-R regions of each, L style layers, H height, W width.
+R regions per picture, L style layers, H height, W width.
 """
 
 from __future__ import annotations
@@ -31,20 +31,24 @@ _TV = {
 
 
 NEGLIGIBLE = 1e-6
-"""Of the style loss of nothing at all: statistics this near are within a thousandth."""
+"""A style loss is negligible below this share of the style loss of features that are all 0: the statistics
+are then within a thousandth of their targets."""
 
 
 class Losses(NamedTuple):
-    """The weighted terms of the loss, one number per picture; ``total`` is their sum."""
+    """The weighted terms of the loss, one number per picture."""
 
     total_B: Tensor
+    """The sum of all terms, (B,)."""
     content_B: Tensor
+    """The content loss, (B,)."""
     style_BL: Tensor
-    """One column per style layer, in the order of ``recipe.style_layers``."""
+    """The style loss of each style layer, (B, L), in the order of ``recipe.style_layers``."""
     tv_B: Tensor
+    """The total variation, (B,)."""
 
     def columns(self) -> Tensor:
-        """(B, 4 + L): total, content, style, each style layer, TV. Detached."""
+        """Return total, content, style, each style layer and TV as columns, (B, 4 + L), detached."""
         style_B = self.style_BL.sum(1)
         parts = [self.total_B, self.content_B, style_B, *self.style_BL.unbind(1), self.tv_B]
         return torch.stack(parts, dim=1).detach()
@@ -87,17 +91,22 @@ class Objective:
             recipe.pooling, recipe.padding, recipe.rescale_pooling, computed, strip_pixels
         )
         self._terms = {name: make_term(recipe) for name in recipe.style_layers}
-        # One of its own at least: pictures of a batch can have styles in common.
+        # A cache even without a shared one: the pictures of a batch can have styles in common.
         self._cache = targets if targets is not None else TargetCache()
         with torch.no_grad():
             probes: dict[str, list[Probe]] = {}
             self._prepare_content(content_B3HW, probes)
             self._prepare_styles(content_B3HW, styles, probes)
             self.floor_B = NEGLIGIBLE * self._loss_of_zeros()
+            """The loss up to which no increase counts as a divergence, (B,)."""
         self._extractor = FeatureExtractor(network, self._options, probes)
 
     def __call__(self, x_B3HW: Tensor) -> Losses:
-        """The losses of pictures given in the recipe's space. Differentiable, once."""
+        """Return the losses of pictures. Differentiable once.
+
+        Args:
+            x_B3HW: The pictures, (B, 3, H, W), in the recipe's space and of the contents' size.
+        """
         recipe = self.recipe
         measured = self._extractor(convert(x_B3HW, self.space, self.network.space))
         content_B = x_B3HW.new_zeros(len(x_B3HW))
@@ -123,13 +132,13 @@ class Objective:
         return self._terms[name].gather(parts, self._extents[name])
 
     def _distance(self, name: str, statistics: Statistics) -> Tensor:
-        """Of a layer's statistics from the wanted ones."""
+        """Return the distance of a layer's statistics from its targets, summed over regions by area: (B,)."""
         extent = self._extents[name]
         distance_BR = self._terms[name].distance(statistics, extent)
         return (distance_BR * extent.counted_BR / extent.positions).sum(1)
 
     def _loss_of_zeros(self) -> Tensor:
-        """The style loss of features that are all 0: what losses of these targets are large against."""
+        """Return the style loss of features that are all 0, (B,), the scale of losses with these targets."""
         layers_B = [
             weight * self._distance(name, tuple(map(torch.zeros_like, self._targets[name])))
             for name, weight in self.recipe.style_layers.items()
@@ -166,7 +175,7 @@ class Objective:
             term.set_target(self._targets[name])
 
     def _picture_targets(self, picture: Sequence[Region], most: int) -> dict[str, Statistics]:
-        """Of one picture: at every style layer (1, R, ...) statistics."""
+        """Return the target statistics of one picture at every style layer, each (1, R, ...)."""
         blended = []
         for region in picture:
             parts = [(self._style_statistics(style), share) for style, share in region.styles]
@@ -178,7 +187,7 @@ class Objective:
                     for name in self._terms
                 }
             )
-        # An empty region weighs nothing, but what it is compared with must be possible.
+        # An empty region has no weight, but its target must be a possible one.
         blended += [blended[0]] * (most - len(blended))
         return {
             name: tuple(torch.cat(c, 1) for c in zip(*(s[name] for s in blended), strict=True))
@@ -186,7 +195,7 @@ class Objective:
         }
 
     def _style_statistics(self, style_13HW: Tensor) -> Targets:
-        """Of one style: at every style layer (1, 1, ...) statistics."""
+        """Return the statistics of one style at every style layer, each (1, 1, ...), cached if possible."""
         key = target_key(self.network, self.recipe, self._options, style_13HW)
         return self._cache.get(key, lambda: self._extract_statistics(style_13HW))
 

@@ -1,8 +1,8 @@
-"""What styles are, kept: a style that many renders share is looked at once at each size.
+"""A cache of style statistics: a style that many renders share is analysed once at each size.
 
-What is kept is, bit for bit, what would be computed anew, so a render does not depend on what was
-rendered before it, nor on the process it goes on in. That is why the key has everything that changes how
-numbers are rounded: the device, whether the network runs in strips, even the number of threads.
+A cached value equals a newly computed one bit for bit, so a render depends neither on the renders before
+it nor on the process that resumes it. The key therefore has everything that changes how numbers are
+rounded: the device, whether the network runs in strips, even the number of threads.
 """
 
 from __future__ import annotations
@@ -22,30 +22,34 @@ from stylize.network.vgg19 import VGG19
 from stylize.recipe import Recipe
 
 Targets = Mapping[str, Statistics]
-"""The statistics of one style at every style layer, (1, 1, ...). Nobody changes them."""
+"""The statistics of one style at every style layer, each (1, 1, ...). They are never changed."""
 
 MOST_BYTES = 128 * 2**20
-"""The Gram matrices of five layers take 2.4 MB, so this is some 13 styles at four sizes each; the
-statistics of the Wasserstein loss take the same."""
+"""The capacity of a cache, in bytes: about 13 styles at four sizes each, since the Gram matrices of five
+layers take 2.4 MB. The statistics of the Wasserstein loss take the same."""
 
 
 class TargetCache:
-    """The targets used last, up to so many bytes of them. Any thread may ask."""
+    """The most recently used targets, up to a number of bytes. Thread-safe.
+
+    Args:
+        most_bytes: The capacity, in bytes.
+    """
 
     def __init__(self, most_bytes: int = MOST_BYTES) -> None:
         self._most = most_bytes
         self._cached: OrderedDict[Hashable, Targets] = OrderedDict()
         self._lock = threading.Lock()
         self.bytes = 0
-        """Of what is kept."""
+        """The number of bytes cached now."""
 
     def get(self, key: Hashable, measure: Callable[[], Targets]) -> Targets:
-        """What is kept under ``key``, or what ``measure`` returns, which is kept from now on."""
+        """Return the targets cached under ``key``, or call ``measure`` and cache what it returns."""
         with self._lock:
             if key in self._cached:
                 self._cached.move_to_end(key)
                 return self._cached[key]
-        # Without the lock: this is the work. Two who do the same work at once come to the same.
+        # Without the lock, because this is the work. Two threads that do it at once get equal targets.
         targets = measure()
         with self._lock:
             if key not in self._cached:
@@ -57,7 +61,7 @@ class TargetCache:
         return targets
 
     def clear(self) -> None:
-        """Let go of everything."""
+        """Drop all cached targets."""
         with self._lock:
             self._cached.clear()
             self.bytes = 0
@@ -67,23 +71,23 @@ class TargetCache:
 
 
 SHARED = TargetCache()
-"""This process's."""
+"""The cache of this process, shared by all of its renders."""
 
 
 def target_key(
     network: VGG19, recipe: Recipe, options: ForwardOptions, style_13HW: Tensor
 ) -> Hashable:
-    """Equal where a look at a style comes to the same statistics, bit for bit.
+    """Return a key that is equal where an analysis of a style gives the same statistics, bit for bit.
 
-    The pixels are those that are analysed, not those of the file: they are fewer, and the recipe's say
-    in them (size, proportions, colours) is in them.
+    The key has the pixels that are analysed, not those of the file: they are fewer, and they reflect the
+    recipe's size, proportions and colours.
     """
     return (
         _pixels(style_13HW),
         style_13HW.shape,
         style_13HW.dtype,
         str(style_13HW.device),
-        # A network without a digest is only itself; a reference is equal to that of no later one.
+        # A network without a digest equals only itself: a weak reference never equals a later network's.
         network.digest or weakref.ref(network),
         network.space,
         network.conv1_1_weight.dtype,
@@ -91,7 +95,7 @@ def target_key(
         tuple(recipe.style_layers),
         recipe.style_loss,
         recipe.gram,
-        # How sums are split up, and whether float32 is all of float32.
+        # How sums are split, and whether float32 products have full float32 precision.
         torch.get_num_threads(),
         torch.backends.cuda.matmul.fp32_precision,
         torch.backends.cudnn.conv.fp32_precision,  # type: ignore[attr-defined]
