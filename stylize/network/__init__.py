@@ -1,1 +1,1 @@
-"""VGG19: its weights, the way through it, and the way back, written by hand."""
+"""VGG19: its weights, its forward pass, and a backward pass written by hand."""

@@ -1,8 +1,8 @@
-"""One pass through the network: pictures in, the measurements of the probes out; and back.
+"""One pass through the network: pictures in, the probes' measurements out, and the gradient back.
 
-This is autograd's work done by hand, for one function that is called thousands of times: the forward
-pass keeps only what the backward pass needs, gradients are added up in place, and the shallow blocks
-can be run in strips (``stylize.network.strips``). To autograd all of it is a single function.
+The module does autograd's work by hand for one function that is called thousands of times: the forward
+pass keeps only what the backward pass needs, gradients are added in place, and the shallow blocks can run
+in strips (``stylize.network.strips``). Autograd sees a single function.
 
 Shape suffixes: B pictures, N channels, H height, W width.
 """
@@ -34,33 +34,42 @@ from stylize.network.strips import STRIP_BLOCKS, Strip, cut, whole
 from stylize.network.vgg19 import LAST_OF_BLOCK, VGG19
 
 Measurements = dict[str, list[list[Part]]]
-"""For each layer and each of its probes the parts that make up the whole."""
+"""The parts of each layer and each of its probes, in the order of the strips. The parts of one probe
+together cover the layer."""
 
 SHALLOW = LAYERS[: sum(CONVS_PER_BLOCK[:STRIP_BLOCKS])]
+"""The layers that can run in strips."""
 SHALLOW_SCALE = 1 << STRIP_BLOCKS
-"""How many times smaller what comes out of the shallow blocks is."""
+"""The factor by which the output of the shallow blocks is smaller than the picture."""
 
 
 class ForwardOptions(NamedTuple):
-    """How features come about."""
+    """The options of the forward pass through the network."""
 
     pooling: Pooling = "max"
+    """How the maps are halved between two blocks."""
     padding: Padding = "zeros"
-    """Of the first convolution; the others pad with zeros."""
+    """How the first convolution pads the pictures; the other convolutions pad with zeros."""
     rescale_pooling: bool = False
+    """Whether pooled maps are multiplied by ``layers.POOL_SCALES``."""
     dtype: torch.dtype = torch.float32
-    """What the convolutions compute in."""
+    """The dtype in which the convolutions compute."""
     strip_pixels: int | None = None
-    """Run the shallow blocks in strips of about so many pixels; None: all at once."""
+    """The approximate size of a strip of the shallow blocks, in pixels; None: no strips."""
 
 
 DEFAULT_OPTIONS = ForwardOptions()
 
 
 class FeatureExtractor:
-    """Looks at pictures (B, 3, H, W), in the network's space, with probes at its layers.
+    """Measures the features of pictures with probes at the network's layers.
 
-    Stops at the last layer that has a probe. H and W must be at least 2^(b - 1) for a layer in block b.
+    The pass stops at the last layer that has a probe.
+
+    Args:
+        network: The VGG19 that extracts the features.
+        options: The options of the forward pass.
+        probes: The probes of each layer, by the layer's name; at least one probe in all.
     """
 
     def __init__(
@@ -72,11 +81,16 @@ class FeatureExtractor:
         used = LAYERS[: max(LAYERS.index(name) for name in self.probes) + 1]
         self.last = used[-1]
         self.shallow = used[: len(SHALLOW)] if options.strip_pixels is not None else ()
-        """The layers run in strips."""
+        """The layers that run in strips; empty without strips."""
         self.deep = used[len(self.shallow) :]
 
     def __call__(self, x_B3HW: Tensor) -> Measurements:
-        """What the probes find. Differentiable, once, with respect to the pictures."""
+        """Return the measurements of all probes. Differentiable once with respect to the pictures.
+
+        Args:
+            x_B3HW: The pictures, (B, 3, H, W), in the network's space. H and W must be at least
+                2^(b - 1) for a layer in block b.
+        """
         layout: list[_PartLayout] = []
         if torch.is_grad_enabled() and x_B3HW.requires_grad:
             flat = _Differentiable.apply(x_B3HW, self, layout)
@@ -94,7 +108,17 @@ class FeatureExtractor:
 def features(
     network: VGG19, x_B3HW: Tensor, layers: Iterable[str], options: ForwardOptions = DEFAULT_OPTIONS
 ) -> dict[str, Tensor]:
-    """The outputs after the ReLUs of the named layers, each (B, N, H', W'). Not differentiable."""
+    """Return the features of pictures at some layers. Not differentiable.
+
+    Args:
+        network: The VGG19 that extracts the features.
+        x_B3HW: The pictures, (B, 3, H, W), in the network's space.
+        layers: The names of the layers.
+        options: The options of the forward pass.
+
+    Returns:
+        The output of each layer after its ReLU, (B, N, H', W'), by name.
+    """
     extractor = FeatureExtractor(network, options, {name: [Capture()] for name in layers})
     with torch.no_grad():
         captured = extractor(x_B3HW)
@@ -102,15 +126,18 @@ def features(
 
 
 class _PartLayout(NamedTuple):
-    """A part: whose it is, and of how many tensors."""
+    """The origin of a part and the number of its tensors."""
 
     layer: str
+    """The name of the layer."""
     probe: int
+    """The index of the probe at the layer, from 0."""
     tensors: int
+    """The number of tensors of the part."""
 
 
 class _Differentiable(torch.autograd.Function):
-    """Pictures -> everything found, one tensor after the other."""
+    """Pictures -> the tensors of all parts, one after the other."""
 
     @staticmethod
     def forward(
@@ -140,14 +167,14 @@ class _Pass:
             self._strips = list(cut(height, width, extractor.options.strip_pixels))
         self._x: Tensor | None = None
         self._deep = _LayerRun(extractor, extractor.deep, whole(height))
-        # In less precision than the pictures have, the first layer sees to that itself.
+        # The first layer itself reduces pictures to a precision below theirs.
         precision = torch.promote_types(extractor.options.dtype, self._dtype)
-        # Handed over: a name for it here would keep it from going when the first layer is past it.
+        # Passed without a name here, which would keep the tensor alive after the first layer.
         self._deep.forward(self._shallow(channels_last(x_B3HW.to(precision)), keep), keep)
         self._parts += self._deep.take_parts()
 
     def _shallow(self, x: Tensor, keep: bool) -> Tensor:
-        """What the deep layers begin with: the pictures themselves, or their features after strips."""
+        """Return the input of the deep layers: the pictures, or the features pooled from the strips."""
         if not self._strips:
             return x
         extractor, pooled = self._extractor, x
@@ -173,17 +200,17 @@ class _Pass:
         return pooled
 
     def take_outputs(self, layout: list[_PartLayout]) -> tuple[Tensor, ...]:
-        """Every tensor of every part; how they belong together is added to ``layout``.
+        """Return every tensor of every part, and append to ``layout`` how they belong together.
 
-        Nothing here refers to them any more: they refer to what made them, which refers to this pass,
-        and memory in such a circle is never given back.
+        The pass keeps no reference to the tensors: they refer to the function that made them, which refers
+        to this pass, and the memory of such a cycle is never freed.
         """
         parts, self._parts = self._parts, []
         layout += [_PartLayout(name, probe, len(part)) for name, probe, part in parts]
         return tuple(tensor for _, _, part in parts for tensor in part)
 
     def backward(self, grad_outputs: Sequence[Tensor]) -> Tensor:
-        """The gradient at the pictures, from those at everything found."""
+        """Return the gradient at the pictures, given the gradients at the tensors of all parts."""
         remaining = list(grad_outputs)
         gradient = self._deep.backward(None, remaining)
         if not self._strips:
@@ -202,8 +229,8 @@ class _Pass:
         return into
 
     def _strip_gradient(self, gradient: Tensor, strip: Strip, like: Tensor) -> Tensor:
-        """What of the gradient at the pooled features is this strip's; none is its halo's, which is
-        another strip's business."""
+        """Return this strip's rows of the gradient at the pooled features, with zeros for its halo, whose
+        gradient another strip adds."""
         share = torch.zeros_like(like)
         rows = share[:, :, strip.rows(SHALLOW_SCALE)]
         first = strip.top // SHALLOW_SCALE
@@ -212,7 +239,7 @@ class _Pass:
 
 
 class _LayerRun:
-    """Consecutive layers on one strip: forward, and, where that was kept, backward, once."""
+    """A run of consecutive layers on one strip: forward, then backward at most once if it was kept."""
 
     def __init__(self, extractor: FeatureExtractor, names: Sequence[str], strip: Strip) -> None:
         self._extractor = extractor
@@ -224,7 +251,7 @@ class _LayerRun:
         self._grad_outputs: list[Tensor] = []
 
     def forward(self, x: Tensor, keep: bool) -> Tensor:
-        """The run's output."""
+        """Return the output of the run's last layer. ``keep``: whether a backward pass follows."""
         options = self._extractor.options
         scale = 1 if not self._compact or LAYERS[0] in self._names else SHALLOW_SCALE
         for name in self._names:
@@ -233,12 +260,12 @@ class _LayerRun:
             shape = x.shape
             kernel = weight
             if x.dtype != options.dtype:
-                # Pixels rounded to bfloat16 would be a picture of fewer colours, with other edges.
+                # Pixels rounded to bfloat16 would give a picture with fewer colours and other edges.
                 x, kernel = split(x, options.dtype), torch.cat([weight, weight], 1)
             x = channels_last(conv(x, kernel, bias, padding))
             probes = self._extractor.probes.get(name, ())
             pooled = name in LAST_OF_BLOCK and name != self._extractor.last
-            # The maximum's ReLU is the ReLU's maximum, and that is a quarter of the work.
+            # ReLU and maximum commute, and the ReLU of the maximum is a quarter of the work.
             relu_after_pool = pooled and options.pooling == "max" and not probes
             if not relu_after_pool:
                 x = F.relu_(x)
@@ -267,16 +294,21 @@ class _LayerRun:
         return x
 
     def take_parts(self) -> list[tuple[str, int, Part]]:
-        """The parts that forward found, with layer and number of probe. They are not kept."""
+        """Return the parts that ``forward`` measured, with layer and index of the probe, and drop them."""
         parts, self._parts = self._parts, []
         return parts
 
     def backward(self, gradient: Tensor | None, grad_outputs: list[Tensor]) -> Tensor | None:
-        """The gradient at the run's input, from that at its output (None: nothing came after) and
-        from those at its parts, which are taken off the end of ``grad_outputs``."""
+        """Return the gradient at the run's input.
+
+        Args:
+            gradient: The gradient at the run's output; None: no layer followed.
+            grad_outputs: The gradients at the tensors of all parts up to this run's. The run removes
+                those of its own parts from the end.
+        """
         self._grad_outputs = grad_outputs
         while self._backward_steps:
-            gradient = self._backward_steps.pop()(gradient)  # and let go of what it kept
+            gradient = self._backward_steps.pop()(gradient)  # pop: frees what the step kept
         return gradient
 
     def _probe(self, name: str, probes: Sequence[Probe], x: Tensor, scale: int, keep: bool) -> None:
@@ -306,11 +338,11 @@ class _LayerRun:
         )
 
     def _keep_relu(self, x: Tensor, needed: bool) -> None:
-        """``needed``: the features are kept anyway."""
+        """Keep which values passed the ReLU. ``needed``: the features themselves are kept anyway."""
         passed = x if needed or not self._compact else x > 0
         self._backward_steps.append(_if_gradient(lambda g: relu_backward(g, passed)))
 
 
 def _if_gradient(step: Callable[[Tensor], Tensor]) -> Callable[[Tensor | None], Tensor | None]:
-    """Nothing to do where there is no gradient yet."""
+    """Return a step that does nothing while there is no gradient yet."""
     return lambda gradient: None if gradient is None else step(gradient)

@@ -1,10 +1,10 @@
-"""The network's operations and their gradients with respect to what goes in, written by hand.
+"""The network's operations and their gradients with respect to their input, written by hand.
 
-The weights are frozen, so this is a quarter of what autograd prepares for: no gradient of a kernel,
-and of a layer's output nothing is kept but which way its ReLU and pooling went.
+The weights are frozen, so this is a quarter of what autograd prepares for: no kernel needs a gradient,
+and only the decisions of ReLU and pooling are kept from a layer's output.
 
-Everything is channels last in memory: on the CPU convolutions take a fifth less time so, for nothing is
-put into another order and back; and Gram matrices and their gradients are plain matrix products.
+All tensors are channels last in memory. On the CPU convolutions take a fifth less time that way, because
+nothing is reordered and back, and Gram matrices and their gradients are plain matrix products.
 """
 
 from __future__ import annotations
@@ -19,32 +19,59 @@ from torch import Tensor
 Pooling = Literal["max", "average", "l2"]
 Padding = Literal["zeros", "replicate"]
 Backward = Callable[[Tensor], Tensor]
-"""The gradient of what came out -> that of what went in. The former may be overwritten."""
+"""A function from the gradient at an operation's output to the gradient at its input. It may overwrite the
+former."""
 
 POOL_SCALES: dict[Pooling, float] = {"max": 1.0, "average": 2.0, "l2": 0.78}
-"""What makes a pooling's maps about as large as max pooling's (style-transfer-pytorch's values)."""
+"""The factors that make a pooling's maps about as large as max pooling's (style-transfer-pytorch's
+values)."""
 
 
 def channels_last(x: Tensor) -> Tensor:
-    """The same numbers, channels last in memory; free where they are so already."""
+    """Return the same values, channels last in memory; without a copy if they are already."""
     return x.contiguous(memory_format=torch.channels_last)
 
 
 def split(x: Tensor, dtype: torch.dtype) -> Tensor:
-    """(B, N, H, W) as a sum of two in a lower precision, one after the other: (B, 2 N, H, W)."""
+    """Return a tensor as the sum of two tensors of a lower precision.
+
+    Args:
+        x: A tensor (B, N, H, W).
+        dtype: The lower precision.
+
+    Returns:
+        The rounded values and then the remainders as channels, (B, 2 N, H, W).
+    """
     high = x.to(dtype)
     return channels_last(torch.cat([high, (x - high).to(dtype)], 1))
 
 
 def conv(x: Tensor, weight: Tensor, bias: Tensor, padding: Padding) -> Tensor:
-    """3 x 3 convolution that keeps height and width."""
+    """Return the 3 x 3 convolution of x, with the height and width of x.
+
+    Args:
+        x: The input, (B, C, H, W).
+        weight: The kernels, (N, C, 3, 3).
+        bias: The biases, (N,).
+        padding: How x is padded by one row and column on each side.
+
+    Returns:
+        The output, (B, N, H, W).
+    """
     if padding == "replicate":
         x = F.pad(x, (1, 1, 1, 1), mode="replicate")
     return F.conv2d(x, weight, bias, padding=0 if padding == "replicate" else 1)
 
 
 def conv_backward(gradient: Tensor, shape: torch.Size, weight: Tensor, padding: Padding) -> Tensor:
-    """The gradient of ``conv`` with respect to its input, which had this shape."""
+    """Return the gradient at the input of ``conv``.
+
+    Args:
+        gradient: The gradient at the output, (B, N, H, W).
+        shape: The shape of the input, (B, C, H, W).
+        weight: The kernels, (N, C, 3, 3).
+        padding: The padding of the forward pass.
+    """
     b, n, h, w = shape
     rim = 1 if padding == "replicate" else 0
     like = gradient.new_empty(()).expand(b, n, h + 2 * rim, w + 2 * rim)
@@ -68,7 +95,12 @@ def conv_backward(gradient: Tensor, shape: torch.Size, weight: Tensor, padding: 
 
 
 def relu_backward(gradient: Tensor, passed: Tensor) -> Tensor:
-    """In place. ``passed`` is the ReLU's output, or True where that is above 0."""
+    """Zero the gradient, in place, where the ReLU blocked its input, and return it.
+
+    Args:
+        gradient: The gradient at the ReLU's output.
+        passed: The ReLU's output, or a boolean tensor that is True where the output is above 0.
+    """
     if passed.dtype == torch.bool:
         return gradient.mul_(passed)
     torch.ops.aten.threshold_backward.grad_input(gradient, passed, 0, grad_input=gradient)
@@ -76,9 +108,15 @@ def relu_backward(gradient: Tensor, passed: Tensor) -> Tensor:
 
 
 def pool(x: Tensor, pooling: Pooling, compact: bool) -> tuple[Tensor, Backward]:
-    """2 x 2 pooling, an odd last row or column left out, and its gradient.
+    """Return x pooled 2 x 2, without an odd last row or column, and the backward function.
 
-    ``compact``: keep little for the gradient, at the price of a little time.
+    Args:
+        x: The input, (B, N, H, W).
+        pooling: The kind of pooling; l2 is the root of the sum of squares.
+        compact: Whether max pooling keeps less for its gradient and takes a little more time.
+
+    Returns:
+        The pooled maps, (B, N, H // 2, W // 2), and the function from their gradient to that of x.
     """
     if pooling == "max":
         return _max_pool(x, compact)
@@ -87,7 +125,7 @@ def pool(x: Tensor, pooling: Pooling, compact: bool) -> tuple[Tensor, Backward]:
     root = F.avg_pool2d(x.square(), 2).mul_(4).sqrt_()
 
     def backward(gradient: Tensor) -> Tensor:
-        # Where all four are 0 there is no slope; 0 is as good as any.
+        # Where all four values are 0 there is no derivative, and 0 is as good as any.
         per_root = torch.where(root > 0, gradient / root, 0)
         return _spread(per_root, x.shape).mul_(x)
 
@@ -102,7 +140,7 @@ def _max_pool(x: Tensor, compact: bool) -> tuple[Tensor, Backward]:
         kept, where = None, where.int()
 
     def backward(gradient: Tensor) -> Tensor:
-        # Of what went in only shape and order are looked at.
+        # The operator reads only the shape and the memory format of its input.
         like = kept
         if like is None:
             like = torch.empty(
@@ -120,7 +158,7 @@ def _max_pool(x: Tensor, compact: bool) -> tuple[Tensor, Backward]:
 
 
 def _spread(gradient: Tensor, shape: torch.Size) -> Tensor:
-    """Each value over the 2 x 2 it came from; 0 for a last row or column that was left out."""
+    """Return each value repeated over the 2 x 2 it came from, with 0 for an odd last row or column."""
     spread = F.interpolate(gradient, scale_factor=2, mode="nearest")
     rest = (0, shape[3] - spread.shape[3], 0, shape[2] - spread.shape[2])
     return channels_last(F.pad(spread, rest) if any(rest) else spread)

@@ -1,10 +1,10 @@
-"""What is measured of one layer's features, and what the measurement's gradient adds to theirs.
+"""Probes: measurements of one layer's features, and their gradients.
 
-A picture may be looked at strip by strip (``stylize.network.strips``), so a probe gives the part that some
-rows contribute, and something else puts the parts of all rows together. The gradients are written by
-hand: one matrix product, added in place, where autograd makes two and sums them into new tensors.
+The network may run strip by strip (``stylize.network.strips``), so a probe returns the part that some rows
+contribute, and its caller combines the parts of all rows. The gradients are written by hand: one matrix
+product, added in place, where autograd computes two products and sums them into new tensors.
 
-Shape suffixes: B pictures, R regions of each, N channels, H height, W width, M = H * W positions.
+Shape suffixes: B pictures, R regions per picture, N channels, H height, W width, M = H * W positions.
 """
 
 from __future__ import annotations
@@ -16,42 +16,57 @@ import torch
 from torch import Tensor
 
 Part = tuple[Tensor, ...]
-"""What a probe makes of some rows of the features; each tensor has a first dimension of pictures."""
+"""The measurement of some rows of the features. The first dimension of each tensor is B."""
 
 
 class Probe(Protocol):
-    """Looks at the features of one layer. Features are never changed."""
+    """A measurement of the features of one layer. A probe never changes the features."""
 
     def forward(self, features_BNHW: Tensor, top: int) -> Part:
-        """The contribution of these rows, of which the first is row ``top`` of the layer."""
+        """Return the part that some rows contribute.
+
+        Args:
+            features_BNHW: Consecutive rows of the layer's features, (B, N, H, W).
+            top: The index of the first of these rows in the layer, from 0.
+        """
 
     def backward(
         self, features_BNHW: Tensor, top: int, grad_outputs: Sequence[Tensor], gradient_BNHW: Tensor
     ) -> None:
-        """Add to ``gradient_BNHW``, in place, what ``grad_outputs``, the gradient of the loss with respect
-        to the part, means for these rows."""
+        """Add the gradient of the loss with respect to some rows to ``gradient_BNHW``, in place.
+
+        Args:
+            features_BNHW: The rows that ``forward`` measured.
+            top: The index of the first of these rows in the layer, from 0.
+            grad_outputs: The gradient of the loss with respect to each tensor of the part.
+            gradient_BNHW: The gradient at the rows, which is changed.
+        """
 
 
 def positions(x_BNHW: Tensor) -> Tensor:
-    """(B, N, H, W), channels last in memory -> (B, M, N), the same memory."""
+    """Return a view (B, M, N) of a tensor (B, N, H, W) that is channels last in memory."""
     b, n, h, w = x_BNHW.shape
     return x_BNHW.permute(0, 2, 3, 1).view(b, h * w, n)
 
 
 class Content:
-    """The squared differences from a target, summed: (B,). ``target_BNHW`` has all rows."""
+    """The sum of the squared differences from a target, (B,).
+
+    Args:
+        target_BNHW: The target features of the whole layer, (B, N, H, W).
+    """
 
     def __init__(self, target_BNHW: Tensor) -> None:
         self._target_BNHW = target_BNHW
 
     def forward(self, features_BNHW: Tensor, top: int) -> Part:
-        """Sum((F - P)^2) of these rows."""
+        """Return sum((F - P)^2) of these rows, (B,)."""
         return (self._difference(features_BNHW, top).square().flatten(1).sum(1),)
 
     def backward(
         self, features_BNHW: Tensor, top: int, grad_outputs: Sequence[Tensor], gradient_BNHW: Tensor
     ) -> None:
-        """2 s (F - P)."""
+        """Add 2 s (F - P), where s is the gradient at the sum."""
         difference_BNHW = self._difference(features_BNHW, top)
         gradient_BNHW.add_(difference_BNHW.mul_(2 * grad_outputs[0].view(-1, 1, 1, 1)))
 
@@ -61,15 +76,20 @@ class Content:
 
 
 class _Guided:
-    """What sees features through guides: (B, R, H, W), how much each position counts in each region,
-    for all rows of the layer. None: there is one region, and everything counts in full."""
+    """A probe that weights positions by guides.
+
+    Args:
+        guides_BRHW: The weight of each position of the whole layer in each region, (B, R, H, W); None: one
+            region in which every position counts in full.
+        precision: The dtype in which the probe measures.
+    """
 
     def __init__(self, guides_BRHW: Tensor | None, precision: torch.dtype) -> None:
         self._guides = guides_BRHW
         self._precision = precision
 
     def _views(self, features_BNHW: Tensor, top: int) -> list[tuple[Tensor, Tensor | None]]:
-        """For each region the features (B, M, N) and their weights (B, M, 1)."""
+        """Return the features (B, M, N) and their weights (B, M, 1) or None for each region."""
         f_BMN = positions(features_BNHW).to(self._precision)
         if self._guides is None:
             return [(f_BMN, None)]
@@ -78,11 +98,14 @@ class _Guided:
 
 
 class Gram(_Guided):
-    """F^T F, weighted: (B, R, N, N). Gatys et al. 2016, eq. 3; with guides Gatys et al. 2017, eq. 7,
-    where the guidance channel is the root of the weight."""
+    """The Gram matrices F^T F, weighted, (B, R, N, N).
+
+    Source: Gatys et al. 2016, eq. 3; with guides Gatys et al. 2017, eq. 7, where the guidance channel is
+    the root of the weight.
+    """
 
     def forward(self, features_BNHW: Tensor, top: int) -> Part:
-        """The sum over these rows."""
+        """Return the Gram matrices of these rows: sums over their positions, (B, R, N, N)."""
         grams = [
             (f_BMN if w_BM1 is None else f_BMN * w_BM1).mT @ f_BMN
             for f_BMN, w_BM1 in self._views(features_BNHW, top)
@@ -92,7 +115,7 @@ class Gram(_Guided):
     def backward(
         self, features_BNHW: Tensor, top: int, grad_outputs: Sequence[Tensor], gradient_BNHW: Tensor
     ) -> None:
-        """F (s + s^T), weighted."""
+        """Add F (s + s^T), weighted, where s is the gradient at the Gram matrix."""
         (grad_BRNN,) = grad_outputs
         both_BRNN = grad_BRNN + grad_BRNN.mT
         for region, (f_BMN, w_BM1) in enumerate(self._views(features_BNHW, top)):
@@ -101,14 +124,14 @@ class Gram(_Guided):
 
 
 class Gaussian(_Guided):
-    """Mean (B, R, N), covariance (B, R, N, N) about that mean, and weight (B, R, 1), of these rows.
+    """The mean (B, R, N), the covariance about that mean (B, R, N, N), and the weight (B, R, 1) of rows.
 
-    Each part has a mean of its own, because the difference of second moment and squared mean of the
-    whole would lose most digits.
+    Each part has its own mean, because the difference between the second moment and the squared mean of
+    the whole layer would lose most digits.
     """
 
     def forward(self, features_BNHW: Tensor, top: int) -> Part:
-        """Mean, covariance and weight."""
+        """Return the mean, the covariance and the total weight of these rows."""
         means, covariances, weights = [], [], []
         for f_BMN, w_BM1 in self._views(features_BNHW, top):
             mean_B1N, centred_BMN, share_BM1, weight_B1 = _centred(f_BMN, w_BM1)
@@ -120,8 +143,11 @@ class Gaussian(_Guided):
     def backward(
         self, features_BNHW: Tensor, top: int, grad_outputs: Sequence[Tensor], gradient_BNHW: Tensor
     ) -> None:
-        """(s_mean + (F - mean) (s_cov + s_cov^T)) times each position's share: what the covariance
-        owes to the mean sums to nothing."""
+        """Add (s_mean + (F - mean) (s_cov + s_cov^T)) times each position's share.
+
+        s_mean and s_cov are the gradients at mean and covariance. The covariance's dependence on the mean
+        sums to zero.
+        """
         grad_mean_BRN, grad_covariance_BRNN, _ = grad_outputs
         both_BRNN = grad_covariance_BRNN + grad_covariance_BRNN.mT
         gradient_BMN = positions(gradient_BNHW)
@@ -132,22 +158,22 @@ class Gaussian(_Guided):
 
 
 class Capture:
-    """Keeps the features: (B, N, H, W). For targets; it has no gradient."""
+    """The features themselves, (B, N, H, W), for use as targets. The probe has no gradient."""
 
     def forward(self, features_BNHW: Tensor, top: int) -> Part:
-        """These rows."""
+        """Return these rows."""
         return (features_BNHW,)
 
     def backward(
         self, features_BNHW: Tensor, top: int, grad_outputs: Sequence[Tensor], gradient_BNHW: Tensor
     ) -> None:
-        """Never asked for."""
+        """Raise NotImplementedError: the features are captured without a gradient."""
         raise NotImplementedError
 
 
 def _centred(f_BMN: Tensor, w_BM1: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Mean (B, 1, N), features less that, each position's share of the whole (B, M, 1), and the
-    whole weight (B, 1). Where nothing counts, mean and shares are 0."""
+    """Return the mean (B, 1, N), the features less the mean (B, M, N), each position's share of the weight
+    (B, M, 1), and the total weight (B, 1). Where no position counts, mean and shares are 0."""
     if w_BM1 is None:
         count = f_BMN.shape[1]
         share_BM1 = f_BMN.new_full((1, 1, 1), 1 / count)
@@ -160,7 +186,7 @@ def _centred(f_BMN: Tensor, w_BM1: Tensor | None) -> tuple[Tensor, Tensor, Tenso
 
 
 def _add_product(gradient_BMN: Tensor, a_BMN: Tensor, b_BNN: Tensor) -> None:
-    """gradient += a @ b, in place."""
+    """Add a @ b to the gradient, in place."""
     if gradient_BMN.dtype == a_BMN.dtype:
         gradient_BMN.baddbmm_(a_BMN, b_BNN)
     else:

@@ -1,9 +1,9 @@
-"""Exact features and gradients of a picture that is looked at strip by strip, in bounded memory.
+"""Cut pictures into strips of rows, for exact features and gradients in bounded memory.
 
-The full-resolution blocks 1 and 2 of VGG19 hold most of a render's memory but a quarter of its
-arithmetic. In strips of rows only one strip's activations exist at a time: forward keeps what the
-strips add up to and the pooled features, backward runs each strip again, with a halo of rows on both
-sides that makes up for what the strip's edges cut off. Nothing is approximated.
+Blocks 1 and 2 of VGG19, at the highest resolutions, hold most of a render's memory but a quarter of its
+arithmetic. In strips only one strip's activations exist at a time. The forward pass keeps the sums over
+the strips and the pooled features; the backward pass runs each strip again. A halo of rows on both sides
+replaces what a strip's edges cut off, so nothing is approximated.
 """
 
 from __future__ import annotations
@@ -12,48 +12,63 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 STRIP_BLOCKS = 2
-"""Blocks that are run in strips."""
+"""The number of blocks that run in strips."""
 
 ALIGNMENT = 1 << STRIP_BLOCKS
-"""Strips begin at multiples of this many rows, so that their poolings are the picture's."""
+"""Strips begin at multiples of this many rows, so that they pool the same rows as the whole picture."""
 
 HALO = 8
-"""Rows. Each of four 3 x 3 convolutions spoils one row at an edge that is not the picture's: two rows
-before the first pooling, and two after it, which are four of the picture: six, aligned."""
+"""The rows computed beyond each edge of a strip. Each of four 3 x 3 convolutions spoils one row at an edge
+inside the picture: two rows before the first pooling, and two after it, which are four rows of the
+picture. The sum of six is aligned to eight."""
 
 STRIP_PIXELS = 1 << 18
-"""Of one strip: enough for a GPU to be busy, and for the halo to cost an eighth at 2048 px."""
+"""The pixels of one strip: enough to keep a GPU busy; the halo costs an eighth at 2048 px."""
 
 
 @dataclass(frozen=True, slots=True)
 class Strip:
-    """Rows ``top`` to ``bottom`` of a picture ``height`` rows high, computed from ``above`` to
-    ``below``."""
+    """Rows of a picture, and the rows from which their features are computed."""
 
     top: int
+    """The first row of the strip, from 0."""
     bottom: int
+    """The row after the strip's last row."""
     above: int
+    """The first row computed, including the halo above."""
     below: int
+    """The row after the last row computed, including the halo below."""
     height: int
+    """The number of rows of the whole picture."""
 
     def rows(self, scale: int) -> slice:
-        """Where, in the strip's own features at 1 / scale, its rows are."""
+        """Return the strip's rows without halo among the features computed for it.
+
+        Args:
+            scale: The factor by which the features are smaller than the picture, a power of 2.
+        """
         begin = (self.top - self.above) // scale
         end = None if self.bottom == self.height else begin + (self.bottom - self.top) // scale
         return slice(begin, end)
 
 
 def whole(height: int) -> Strip:
-    """All rows."""
+    """Return the strip of all rows of a picture, without a halo."""
     return Strip(0, height, 0, height, height)
 
 
 def cut(height: int, width: int, pixels: int = STRIP_PIXELS) -> Iterator[Strip]:
-    """Strips of at most about so many pixels, and as equal as can be, that make up the picture."""
+    """Yield strips that together cover a picture, as equal as possible.
+
+    Args:
+        height: Height of the picture, in pixels.
+        width: Width of the picture, in pixels.
+        pixels: The approximate size of a strip, in pixels, without halo.
+    """
     count = max(1, round(height * width / pixels))
     step = max(ALIGNMENT, -(-height // count // ALIGNMENT) * ALIGNMENT)
     tops = list(range(0, height, step))
     if len(tops) > 1 and height - tops[-1] < 2 * ALIGNMENT:
-        tops.pop()  # too thin to have features of its own
+        tops.pop()  # the last strip would be too thin to have features
     for top, bottom in zip(tops, [*tops[1:], height], strict=True):
         yield Strip(top, bottom, max(0, top - HALO), min(height, bottom + HALO), height)

