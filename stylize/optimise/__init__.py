@@ -1,1 +1,1 @@
-"""From the gradient of a loss to a better picture."""
+"""The optimisers: from the gradient of a loss to a better picture."""

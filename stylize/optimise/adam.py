@@ -1,4 +1,4 @@
-"""Adam, every picture of a batch on its own."""
+"""Adam for a batch of pictures, each with its own step length."""
 
 from __future__ import annotations
 
@@ -9,23 +9,33 @@ from torch import Tensor
 
 
 class Moments(NamedTuple):
-    """What Adam has learnt: decayed means of the gradient and of its square, (B, 3, H, W), and the
-    number of steps that went into them."""
+    """The state of Adam that carries over to the next size."""
 
     first: Tensor
+    """The decayed mean of the gradient, (B, 3, H, W)."""
     second: Tensor
+    """The decayed mean of the squared gradient, (B, 3, H, W), >= 0."""
     steps: Tensor
+    """The number of steps in the means, a scalar integer, common to all pictures."""
 
 
 class BatchedAdam:
     """Adam (Kingma and Ba, 2015, algorithm 1), with a step length for each picture.
 
-    torch's own would import its compiler, which takes longer than a small picture's first steps, and
-    knows one step length for all.
+    torch's Adam would import torch's compiler, which takes longer than a small picture's first steps, and
+    has one step length for all pictures.
+
+    Args:
+        x: The pictures, (B, 3, H, W), which ``step`` changes in place.
+        learning_rate: The step length, in the units of x, > 0.
+        beta2: The decay rate of the mean of squared gradients, between 0 and 1.
+        start: The moments to start with, which are copied; None: zero.
     """
 
     BETA1 = 0.9
+    """The decay rate of the mean of gradients."""
     EPSILON = 1e-8
+    """The number added to the root of the second moment, against a division by 0."""
 
     def __init__(
         self, x: Tensor, learning_rate: float, beta2: float, start: Moments | None = None
@@ -34,14 +44,17 @@ class BatchedAdam:
         self._beta2 = beta2
         self._first = torch.zeros_like(x) if start is None else start.first.clone()
         self._second = torch.zeros_like(x) if start is None else start.second.clone()
-        # Counted on the host: it is the same for every picture, whatever happens to them.
+        # Counted on the host, because the count is the same for every picture, whatever restarts.
         self._steps = 0 if start is None else int(start.steps)
         self._rate_B111 = x.new_full((len(x), 1, 1, 1), learning_rate)
 
     @torch.no_grad()
     def step(self, gradient: Tensor) -> None:
-        """Move by the first moment over the root of the second, both corrected for having begun at
-        zero."""
+        """Move x by the first moment over the root of the second, both corrected for their start at zero.
+
+        Args:
+            gradient: The gradient at x, (B, 3, H, W).
+        """
         self._steps += 1
         self._first.lerp_(gradient, 1 - self.BETA1)
         self._second.mul_(self._beta2).addcmul_(gradient, gradient, value=1 - self._beta2)
@@ -51,12 +64,17 @@ class BatchedAdam:
 
     @torch.no_grad()
     def restart(self, which_B: Tensor, slower: float) -> None:
-        """Zero the moments of these pictures; the count of steps, which is common, stays."""
+        """Zero the moments of some pictures and shorten their steps. The common count of steps stays.
+
+        Args:
+            which_B: The pictures to restart, (B,), boolean.
+            slower: The factor of their step length, between 0 and 1.
+        """
         which = which_B.view(-1, 1, 1, 1)
         self._rate_B111 = torch.where(which, slower * self._rate_B111, self._rate_B111)
         self._first.masked_fill_(which, 0)
         self._second.masked_fill_(which, 0)
 
     def moments(self) -> Moments:
-        """As they are after the last step."""
+        """Return the moments after the last step, without a copy."""
         return Moments(self._first, self._second, torch.tensor(self._steps))

@@ -1,4 +1,4 @@
-"""The mean of a render's iterates: what Adam's last step happens to be counts for little in it."""
+"""The moving average of a render's iterates, in which the noise of Adam's last step counts little."""
 
 from __future__ import annotations
 
@@ -7,23 +7,30 @@ from torch import Tensor
 
 
 class IterateAverage:
-    """An exponential moving average, corrected for having begun at zero (as Adam's moments are)."""
+    """An exponential moving average, corrected for its start at zero (as Adam's moments are).
+
+    Args:
+        decay: The decay rate, between 0 and 1.
+        total: The decayed sum of an average to continue, (B, 3, H, W), changed in place; None: no iterate.
+        weight: The sum of the weights in ``total``, 0 to 1.
+    """
 
     def __init__(self, decay: float, total: Tensor | None = None, weight: float = 0.0) -> None:
-        """``total`` and ``weight``: those of an average that is to be continued."""
         self._decay = decay
         self.total = total
+        """The decayed sum of the iterates, (B, 3, H, W); None before the first iterate."""
         self.weight = weight
+        """The sum of the iterates' weights in ``total``, 0 to 1."""
 
     @torch.no_grad()
     def add(self, x: Tensor) -> None:
-        """Take one more iterate."""
+        """Add an iterate, (B, 3, H, W)."""
         if self.total is None:
             self.total = torch.zeros_like(x)
         self.total.lerp_(x.detach(), 1 - self._decay)
         self.weight = self._decay * self.weight + 1 - self._decay
 
     def mean(self) -> Tensor:
-        """Of what was taken so far, which must be something."""
+        """Return the mean of the iterates so far, (B, 3, H, W). At least one must have been added."""
         assert self.total is not None
         return self.total / self.weight

@@ -1,14 +1,14 @@
 """Batched L-BFGS: every picture has its own memory, direction and step, and none waits for the host.
 
-The method is Nocedal's limited-memory BFGS without line search, as neural-style uses it: for one picture
+The method is Nocedal's limited-memory BFGS without line search, as neural-style uses it. For one picture
 its iterates are those of ``torch.optim.LBFGS(max_iter=1, line_search_fn=None)``. The product of the
-inverse Hessian and the gradient is that of the two-loop recursion in the compact form of Byrd, Nocedal,
-Schnabel, *Representations of quasi-Newton matrices and their use in limited memory methods*, 1994,
-eq. 3.1: two passes over the memory as matrix products, where the recursion makes four and, on a GPU,
-starts eight small kernels for every remembered pair. What torch decides in Python with numbers fetched
-from the device is decided here with ``torch.where``.
+inverse Hessian and the gradient equals that of the two-loop recursion, in the compact form of Byrd,
+Nocedal, Schnabel, *Representations of quasi-Newton matrices and their use in limited memory methods*,
+1994, eq. 3.1: two passes over the memory as matrix products, where the recursion makes four passes and, on
+a GPU, launches eight small kernels for every remembered pair. torch decides in Python with numbers fetched
+from the device; this module decides with ``torch.where``.
 
-Shape suffixes: B pictures, D unknowns of each, M remembered pairs.
+Shape suffixes: B pictures, D unknowns per picture, M remembered pairs.
 """
 
 from __future__ import annotations
@@ -21,19 +21,27 @@ from torch import Tensor
 from stylize.matrix_roots import precise
 
 CURVATURE_FLOOR = 1e-10
-"""A step whose y.s is not above this has no usable curvature and is not remembered (as in torch)."""
+"""A pair whose y.s is at most this has no usable curvature and is not remembered (as in torch)."""
 
 Preconditioner = Callable[[Tensor], Tensor]
-"""A symmetric positive definite linear map of gradients, in the shape of x: what is known of the
-inverse Hessian beforehand, up to a factor."""
+"""A symmetric positive definite linear map of gradients, in the shape of x: the inverse Hessian as assumed
+before the first step, up to a factor."""
 
 
 class BatchedLBFGS:
     """Minimises B functions at once, given only their gradients.
 
-    ``x`` is any tensor whose first dimension is B; it is changed in place. The memory is a ring of
-    ``history`` pairs for each picture, and each picture turns its own ring, on the device: a step of
-    no use to one picture takes no place in its ring, whatever the others do.
+    The memory is a ring of ``history`` pairs for each picture. Each ring advances by itself, on the
+    device: a step that is of no use to one picture takes no slot in its ring, whatever the others do.
+
+    Args:
+        x: The unknowns, any tensor whose first dimension is B, which ``step`` changes in place.
+        learning_rate: The factor of each step, > 0.
+        history: The number of pairs (s, y) remembered per picture, > 0.
+        preconditioner: The inverse Hessian assumed before the first step. None: the identity.
+        first_step: The length of the first step, as the root of its mean square, in the units of x and
+            before ``learning_rate``. None: at most 1 in the 1-norm, as in torch. Such a step moves no pixel
+            of a picture by more than rounding does, and the curvature seen there is noise.
     """
 
     def __init__(
@@ -44,10 +52,6 @@ class BatchedLBFGS:
         preconditioner: Preconditioner | None = None,
         first_step: float | None = None,
     ) -> None:
-        """``first_step``: how far the first step goes, as the root of the mean square in units of x.
-        None: as torch has it, no further than 1 in the 1-norm, times the learning rate; of a picture
-        that moves no pixel by more than rounding does, and the curvature seen there is noise.
-        """
         self._x = x
         self._first_step = first_step
         self._history = history
@@ -55,7 +59,7 @@ class BatchedLBFGS:
         batch, unknowns = x.shape[0], x[0].numel()
         self._s_BMD = x.new_zeros(batch, history, unknowns)
         self._y_BMD = x.new_zeros(batch, history, unknowns)
-        # Of every pair with every other: s.y and y.P(y). They are inverted, so they are kept precise.
+        # s.y and y.P(y) of every pair with every other. They are inverted, so they are kept precise.
         self._sy_BMM = precise(x.new_zeros(batch, history, history))
         self._yy_BMM = torch.zeros_like(self._sy_BMM)
         self._kept_BM = torch.zeros(batch, history, dtype=torch.bool, device=x.device)
@@ -68,11 +72,15 @@ class BatchedLBFGS:
         self._step_BD = x.new_zeros(batch, unknowns)
         self._rate_B1 = x.new_full((batch, 1), learning_rate)
         self._fresh_B1 = torch.ones(batch, 1, dtype=torch.bool, device=x.device)
-        """Pictures that have no step behind them, and so no curvature to go by."""
+        """The pictures that have made no step since their start, so that no curvature is known, (B, 1)."""
 
     @torch.no_grad()
     def step(self, gradient: Tensor) -> None:
-        """Move ``x`` one step, given the gradient at ``x`` (same shape)."""
+        """Move x one step.
+
+        Args:
+            gradient: The gradient at x, in the shape of x.
+        """
         gradient_BD = gradient.flatten(1)
         steepest_BD = self._precondition(gradient_BD)
         downhill_BD = steepest_BD * self._first_length(steepest_BD)
@@ -90,16 +98,21 @@ class BatchedLBFGS:
 
     @torch.no_grad()
     def restart(self, which_B: Tensor, slower: float) -> None:
-        """Let these pictures (boolean, (B,)) forget everything and go on with shorter steps."""
+        """Drop the memory of some pictures and shorten their steps.
+
+        Args:
+            which_B: The pictures to restart, (B,), boolean.
+            slower: The factor of their step length, between 0 and 1.
+        """
         self._kept_BM = self._kept_BM & ~which_B[:, None]
         self._fresh_B1 = self._fresh_B1 | which_B[:, None]
         self._rate_B1 = torch.where(which_B[:, None], slower * self._rate_B1, self._rate_B1)
 
     def moments(self) -> None:
-        """None: pairs of one size mean nothing at another."""
+        """Return None: pairs remembered at one size have no meaning at another."""
 
     def _first_length(self, steepest_BD: Tensor) -> Tensor:
-        """How many times the steepest descent the first step is: (B, 1)."""
+        """Return the factor from the steepest descent to the first step, (B, 1)."""
         if self._first_step is None:
             return (1 / steepest_BD.abs().sum(1, keepdim=True)).clamp(max=1.0)
         root_B1 = steepest_BD.square().mean(1, keepdim=True).sqrt()
@@ -111,12 +124,12 @@ class BatchedLBFGS:
         return self._preconditioner(v_BD.view_as(self._x)).flatten(1)
 
     def _newton(self, gradient_BD: Tensor, steepest_BD: Tensor) -> Tensor:
-        """H g, after the last step has been remembered: (B, D)."""
+        """Remember the last step, then return H g, (B, D)."""
         s_BD, y_BD = self._step_BD, gradient_BD - self._gradient_BD
         py_BD = self._precondition(y_BD)
         usable_B1 = self._store(s_BD, y_BD, py_BD)
 
-        # Everything that is asked of the memory, in one pass over each of its halves.
+        # All products with the memory, in one pass over each of its halves.
         count = min(self._steps, self._history)
         s_BMD, y_BMD = self._s_BMD[:, :count], self._y_BMD[:, :count]
         of_s_BM2 = precise(s_BMD @ torch.stack([gradient_BD, y_BD], 2))
@@ -125,8 +138,8 @@ class BatchedLBFGS:
         _put(self._yy_BMM, self._next_B, usable_B1, row=of_y_BM3[..., 2], column=of_y_BM3[..., 2])
         self._next_B = (self._next_B + usable_B1[:, 0].long()) % self._history
 
-        # R, the upper triangle of s.y in order of age, and D, its diagonal; an empty slot is a pair
-        # of zeros, with 1 where it would be divided by.
+        # R is the upper triangle of s.y in order of age, and D is its diagonal. An empty slot is a pair
+        # of zeros, with 1 where it is a divisor.
         order_BM = (self._next_B[:, None] + self._slots_M[:count]) % count
         kept_BM = self._kept_BM.gather(1, order_BM)
         both_BMM = kept_BM.unsqueeze(1) & kept_BM.unsqueeze(2)
@@ -149,7 +162,7 @@ class BatchedLBFGS:
         return newton_BD
 
     def _store(self, s_BD: Tensor, y_BD: Tensor, py_BD: Tensor) -> Tensor:
-        """Put a pair into the next slot of the pictures to which it is of use, (B, 1)."""
+        """Store a pair in the next slot of the pictures that can use it. Return which can, (B, 1)."""
         ys_B1 = (y_BD * s_BD).sum(1, keepdim=True)
         usable_B1 = (ys_B1 > CURVATURE_FLOOR) & (ys_B1 < torch.inf) & ~self._fresh_B1
         rows_B = self._pictures_B * self._history + self._next_B
@@ -168,8 +181,8 @@ class BatchedLBFGS:
 def _put(
     matrix_BMM: Tensor, at_B: Tensor, usable_B1: Tensor, *, row: Tensor, column: Tensor
 ) -> None:
-    """Write row and column number ``at`` of each matrix, where that is of use; both can be shorter than
-    the matrix, whose rest has not come to be used."""
+    """Write row and column ``at_B`` of each matrix whose picture can use them. Both may be shorter than the
+    matrix, the rest of which is not in use yet."""
     count = row.shape[1]
     part_BMM = matrix_BMM[:, :count, :count]
     at_B1 = at_B[:, None]
@@ -179,7 +192,7 @@ def _put(
 
 
 def _reordered(matrix_BMM: Tensor, order_BM: Tensor) -> Tensor:
-    """Rows and columns of each matrix in this order."""
+    """Return each matrix with its rows and columns in this order."""
     count = order_BM.shape[1]
     rows_BMM = matrix_BMM[:, :count, :count].gather(1, order_BM.unsqueeze(2).expand(-1, -1, count))
     return rows_BMM.gather(2, order_BM.unsqueeze(1).expand(-1, count, -1))

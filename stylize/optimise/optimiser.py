@@ -1,4 +1,4 @@
-"""What every optimiser promises, and the one that a recipe asks for."""
+"""``Optimiser``, the protocol of all optimisers, and the one that a recipe selects."""
 
 from __future__ import annotations
 
@@ -15,20 +15,35 @@ from stylize.recipe import Recipe
 
 
 class Optimiser(Protocol):
-    """Moves the pictures it was made for, (B, ...), in place. Neither method waits for the device."""
+    """Moves the pictures it was made for, (B, ...), in place. No method waits for the device."""
 
     def step(self, gradient: Tensor) -> None:
-        """One step, given the gradient where the pictures are."""
+        """Move the pictures one step.
+
+        Args:
+            gradient: The gradient at the pictures, in their shape.
+        """
 
     def restart(self, which_B: Tensor, slower: float) -> None:
-        """Forget what was learnt of these pictures, and go on with steps ``slower`` times as long."""
+        """Drop the memory of some pictures and shorten their steps.
+
+        Args:
+            which_B: The pictures to restart, (B,), boolean.
+            slower: The factor of their step length, between 0 and 1.
+        """
 
     def moments(self) -> Moments | None:
-        """What the optimiser of the next size can start with; None where that is nothing."""
+        """Return the state with which the next optimiser can start; None: there is none."""
 
 
 def make_optimiser(recipe: Recipe, x: Tensor, start: Moments | None = None) -> Optimiser:
-    """The recipe's optimiser for ``x`` (B, 3, H, W), which requires grad."""
+    """Return the optimiser that a recipe selects.
+
+    Args:
+        recipe: The knobs of the render.
+        x: The pictures, (B, 3, H, W), in the recipe's space, which the optimiser changes in place.
+        start: The moments with which Adam starts; None: zero. L-BFGS ignores them.
+    """
     if recipe.optimizer == "lbfgs":
         if recipe.preconditioner == "none":
             return BatchedLBFGS(x, recipe.learning_rate, recipe.history)
@@ -40,8 +55,11 @@ def make_optimiser(recipe: Recipe, x: Tensor, start: Moments | None = None) -> O
 
 
 def resized(moments: Moments | None, resize: Callable[[Tensor], Tensor]) -> Moments | None:
-    """Moments for pictures of another size. A mean of squares cannot be negative, whatever the
-    interpolation overshoots."""
+    """Return moments resized to pictures of another size, or None for None.
+
+    The second moments are clamped to >= 0: interpolation overshoots, and a mean of squares is never
+    negative.
+    """
     if moments is None:
         return None
     return Moments(resize(moments.first), resize(moments.second).clamp(min=0), moments.steps)
