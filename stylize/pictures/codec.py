@@ -1,8 +1,8 @@
-"""Pictures as bytes, and as float32 RGB in [0, 1]. The only place that knows Pillow.
+"""Decode picture files to float32 RGB in [0, 1], and encode them. Only this module decodes with Pillow.
 
-Whatever comes in (EXIF-rotated, CMYK, palette, 16 bit, with a colour profile or transparency) leaves
-as upright sRGB plus, where there was one, the alpha channel. Whatever goes out is tagged sRGB and has
-the same bytes for the same pixels.
+Every input (EXIF-rotated, CMYK, palette, 16 bits, with a colour profile or transparency) becomes upright
+sRGB plus the alpha channel if it has one. Every output is tagged sRGB and has the same bytes for the same
+pixels.
 """
 
 from __future__ import annotations
@@ -25,38 +25,52 @@ from stylize.pictures import sixteen_bit
 from stylize.pictures.picture import Picture
 
 PIXEL_LIMIT = 150_000_000
-"""More than cameras have, less than what fills a worker's memory, and below where Pillow gives up.
-Checked before decoding."""
+"""The maximum number of pixels of a picture, verified before decoding: more than cameras have, less than
+fills a worker's memory, and below the number at which Pillow raises."""
 
 DECODERS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP")
-"""Only these: others would have Pillow start programs (EPS runs Ghostscript) on strangers' files."""
+"""The formats that are decoded. For others Pillow would start programs on untrusted files (EPS runs
+Ghostscript)."""
 
-# Pillow warns from 89 million pixels on; the limit above is the one that is told.
+# Pillow warns from 89 million pixels on, but only the limit above is meant for users.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 Format = Literal["png", "jpeg", "webp", "tiff"]
+"""The formats that are encoded."""
 BitDepth = Literal[8, 16]
 """Bits per channel."""
 
 EXTENSIONS: dict[Format, str] = {"png": "png", "jpeg": "jpg", "webp": "webp", "tiff": "tif"}
+"""The file name extension of each format, without a dot."""
 CONTENT_TYPES: dict[Format, str] = {
     "png": "image/png",
     "jpeg": "image/jpeg",
     "webp": "image/webp",
     "tiff": "image/tiff",
 }
+"""The media type of each format."""
 DEEP_WRITERS: dict[Format, Callable[[sixteen_bit.Deep, bytes], bytes]] = {
     "png": sixteen_bit.png,
     "tiff": sixteen_bit.tiff,
 }
-"""The formats that can have 16 bits per channel."""
+"""The encoders of the formats that can have 16 bits per channel."""
 
 
 def decode(data: bytes, name: str = "the picture") -> Picture:
     """Decode JPEG, PNG, WebP, TIFF, BMP or the first frame of a GIF.
 
-    Transparent pixels are laid over white, so that what nobody sees does not colour the painting.
-    Raises PictureError, whose sentence begins with ``name``, for anything that is no usable picture.
+    Transparent pixels are laid over white, so that invisible colours do not affect the painting.
+
+    Args:
+        data: The bytes of the file, at most 150 million pixels.
+        name: The name of the picture, with which an error message begins.
+
+    Returns:
+        The upright picture in sRGB, (1, 3, H, W) in [0, 1], and its alpha channel, (1, 1, H, W), unless
+        all pixels are opaque.
+
+    Raises:
+        PictureError: The data is empty, damaged, too large or of another format.
     """
     if not data:
         raise PictureError(f"{name} is empty (0 bytes)")
@@ -80,10 +94,19 @@ def decode(data: bytes, name: str = "the picture") -> Picture:
 def encode(
     picture: Picture, image_format: Format = "png", quality: int = 92, bit_depth: BitDepth = 8
 ) -> bytes:
-    """One picture as an sRGB file; equal pixels give equal bytes.
+    """Encode one picture as an sRGB file. Equal pixels give equal bytes.
 
-    Values are clipped to [0, 1]. ``quality`` (1-100) is for jpeg and webp; jpeg has no alpha and
-    drops it. ``bit_depth`` is bits per channel; raises PictureError for one the format does not have.
+    Args:
+        picture: The picture; values are clipped to [0, 1].
+        image_format: The format of the file. jpeg has no alpha channel and drops it.
+        quality: 1 to 100, for jpeg and webp.
+        bit_depth: Bits per channel: 8, or 16 for png and tiff.
+
+    Returns:
+        The bytes of the file.
+
+    Raises:
+        PictureError: The format does not have the bit depth.
     """
     depths = (8, 16) if image_format in DEEP_WRITERS else (8,)
     if bit_depth not in depths:
@@ -96,7 +119,7 @@ def encode(
         return DEEP_WRITERS[image_format](pixels, _srgb_profile())
     image = Image.fromarray(pixels)
     options: dict[Format, dict[str, object]] = {
-        # Level 6 is Pillow's default; painted texture hardly compresses further at 9.
+        # Level 6 is Pillow's default; at level 9 painted texture hardly compresses better.
         "png": {"compress_level": 6},
         "jpeg": {"quality": quality, "subsampling": 0, "optimize": True},
         "webp": {"quality": quality, "method": 4},
@@ -108,9 +131,17 @@ def encode(
 
 
 def read(source: Picture | Image.Image | Tensor | bytes | str | Path) -> Picture:
-    """A picture from whatever a notebook has: a path, bytes, a Pillow image, or a tensor.
+    """Read a picture from a path, bytes, a Pillow image or a tensor.
 
-    A tensor is (3, H, W) or (1, 3, H, W), floating, RGB in [0, 1]. Raises PictureError.
+    Args:
+        source: A path or the bytes of a file; a Pillow image; a floating tensor (3, H, W) or
+            (1, 3, H, W), RGB in [0, 1]; or a ``Picture``, which is returned as it is.
+
+    Returns:
+        The picture, float32, on the CPU.
+
+    Raises:
+        PictureError: The source cannot be read, decoded or used.
     """
     if isinstance(source, Picture):
         return source
@@ -119,7 +150,7 @@ def read(source: Picture | Image.Image | Tensor | bytes | str | Path) -> Picture
     if isinstance(source, Image.Image):
         try:
             return _load(source, "the picture")
-        except (OSError, SyntaxError, ValueError) as error:  # it was opened but not yet read
+        except (OSError, SyntaxError, ValueError) as error:  # opened earlier but not read yet
             raise PictureError(_damaged("the picture", error)) from error
     if isinstance(source, bytes | bytearray):
         return decode(bytes(source))
@@ -131,12 +162,12 @@ def read(source: Picture | Image.Image | Tensor | bytes | str | Path) -> Picture
         return decode(Path(source).read_bytes(), str(source))
     except OSError as error:
         raise PictureError(f"{source} cannot be read ({error.strerror})") from error
-    except ValueError as error:  # a NUL in the name
+    except ValueError as error:  # a NUL character in the name
         raise PictureError(f"{source!r} cannot be the name of a file") from error
 
 
 def to_pil(picture: Picture) -> Image.Image:
-    """For a notebook to show."""
+    """Return a picture as a Pillow image, 8 bits per channel."""
     return Image.open(io.BytesIO(encode(picture)))
 
 
@@ -168,7 +199,7 @@ def _to_picture(image: Image.Image) -> Picture:
         alpha = _to_float(straight.getchannel("A"))
         if bool((alpha == 1).all()):
             alpha = None
-        # The profile belongs to the colours; convert() keeps it in info.
+        # The profile belongs to the colours, and convert() keeps it in info.
         image = straight.convert("RGB")
     rgb = _to_float(_to_srgb(image))
     if alpha is not None:
@@ -177,7 +208,7 @@ def _to_picture(image: Image.Image) -> Picture:
 
 
 def _to_srgb(image: Image.Image) -> Image.Image:
-    """RGB in sRGB, through the embedded profile where it has a usable one."""
+    """Return the image as RGB in sRGB, converted by its embedded profile if that is usable."""
     icc = image.info.get("icc_profile")
     if image.mode in ("P", "1", "PA", "LA", "La", "RGBa"):
         image = image.convert("RGB")
@@ -190,20 +221,20 @@ def _to_srgb(image: Image.Image) -> Image.Image:
             if converted is not None:
                 return converted
         except (ImageCms.PyCMSError, OSError, ValueError):
-            # A broken profile, or one for another mode (a CMYK profile left in an RGB file): the
-            # numbers as they stand are the better guess than no picture.
+            # The profile is broken or for another mode (a CMYK profile left in an RGB file). The
+            # values taken as sRGB are better than no picture.
             pass
     return image.convert("RGB")
 
 
 def _deep_grey(image: Image.Image) -> Picture:
-    """Grey with more than 8 bits: integers span 16 bits, floats span [0, 1]."""
+    """Return a grey image of more than 8 bits as RGB: integers span 16 bits, floats span [0, 1]."""
     white = 1 if image.mode == "F" else 65535
     values = np.asarray(image).astype(np.float32) / np.float32(white)
     if not np.isfinite(values).all() or values.min() < 0 or values.max() > 1:
         raise PictureError("the grey values of the picture are not within 0 to 1 (or 16 bits)")
     grey = torch.from_numpy(values)[None, None]
-    clear = image.info.get("transparency")  # PNG: the one grey that is see-through
+    clear = image.info.get("transparency")  # PNG: the one grey value that is transparent
     alpha = None
     if isinstance(clear, int):
         alpha = (grey * white).round().ne(clear).float()
@@ -219,9 +250,9 @@ def _to_float(image: Image.Image) -> Tensor:
 
 
 def _to_integers(x_1CHW: Tensor, bit_depth: BitDepth) -> npt.NDArray[Any]:
-    """[0, 1] -> (H, W, C), uint8 or uint16, the nearest of their levels."""
+    """Return values in [0, 1], clipped and rounded to the nearest level, as (H, W, C), uint8 or uint16."""
     most, dtype = (255, torch.uint8) if bit_depth == 8 else (65535, torch.uint16)
-    # In place behind the first step, whose result is new: the largest pictures have gigabytes.
+    # In place after the first step, whose result is new, because the largest pictures take gigabytes.
     values = x_1CHW[0].detach().to("cpu", torch.float32).clamp(0, 1)
     return values.mul_(most).round_().to(dtype).permute(1, 2, 0).numpy(force=True)
 
@@ -229,8 +260,8 @@ def _to_integers(x_1CHW: Tensor, bit_depth: BitDepth) -> npt.NDArray[Any]:
 @lru_cache(maxsize=1)
 def _srgb_profile() -> bytes:
     profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
-    # Bytes 24 to 35 of the header are the time it was made and 84 to 99 a digest over that: without
-    # them the same picture has the same bytes every time.
+    # Bytes 24 to 35 of the header are the creation time and 84 to 99 a digest that includes it.
+    # Without them the same picture has the same bytes every time.
     profile[24:36] = bytes(12)
     profile[84:100] = bytes(16)
     return bytes(profile)

@@ -1,4 +1,4 @@
-"""What a caller of ``stylize`` gives, read and checked: pictures to paint, their styles, their inits."""
+"""Read and validate the arguments of ``stylize``: the contents, their styles and their initial pictures."""
 
 from __future__ import annotations
 
@@ -19,48 +19,57 @@ from stylize.pictures.resize import check_shape
 from stylize.recipe import Recipe
 
 PictureLike = Picture | Image.Image | Tensor | bytes | str | Path
+"""Anything that ``codec.read`` takes."""
 StyleInputLike = tuple[PictureLike, float] | tuple[PictureLike, float, PictureLike | None]
+"""One picture of a blend: (picture, share) or (picture, share, mask)."""
 StyleLike = PictureLike | Sequence[StyleInputLike]
-"""One picture, or several as (picture, share) or (picture, share, mask). Shares are relative, among
-those with the same mask. A mask is grey, of the content's proportions: white where the style applies."""
+"""One picture, or several as (picture, share) or (picture, share, mask). Shares are relative among the
+pictures with the same mask. A mask is grey and has the content's proportions: white where the style
+applies."""
 
 MASK_TOLERANCE = 0.02
-"""By so much a mask's proportions may differ from the content's: rounding, at some other size."""
+"""The relative difference allowed between the proportions of a mask and of the content, which come from
+rounding at other sizes."""
 
 
 class StyleInput(NamedTuple):
     """One picture of a style, as it was read."""
 
     picture: Picture
+    """The decoded picture, of its own size."""
     share: float
+    """The picture's share among the pictures with the same mask, >= 0; shares are relative."""
     mask: Tensor | None
-    """(1, 1, H, W) in [0, 1], of a size of its own."""
+    """The mask, (1, 1, H, W) in [0, 1], of its own size; None: the whole picture."""
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """B contents of one shape, with a style for each, and inits: as many, or none."""
+    """The validated pictures of a render of B pictures."""
 
     contents: list[Picture]
+    """The B contents, all of one shape."""
     styles: list[list[StyleInput]]
+    """The blend of styles of each content."""
     inits: list[Picture]
+    """The initial picture of each content; empty unless the recipe's init is image."""
 
     def __len__(self) -> int:
         return len(self.contents)
 
     def select(self, pictures: slice) -> Inputs:
-        """Some of them."""
+        """Return the inputs of a slice of the pictures."""
         return Inputs(self.contents[pictures], self.styles[pictures], self.inits[pictures])
 
     @property
     def mask_count(self) -> int:
-        """How many the styles of one picture have, at most."""
+        """The maximum number of different masks that the styles of one picture have."""
         return max(
             len({id(part.mask) for part in blend if part.mask is not None}) for blend in self.styles
         )
 
     def tensors(self) -> Iterator[Tensor]:
-        """All pixels, in order."""
+        """Yield the tensors of all contents, inits, styles and masks, in order."""
         for picture in (*self.contents, *self.inits):
             yield picture.rgb
         for blend in self.styles:
@@ -70,7 +79,7 @@ class Inputs:
                     yield part.mask
 
     def shares(self) -> list[list[tuple[float, bool]]]:
-        """What is not pixels: of every style picture the share, and whether it has a mask."""
+        """Return each style picture's share and whether it has a mask: the inputs that are not pixels."""
         return [[(part.share, part.mask is not None) for part in blend] for blend in self.styles]
 
 
@@ -80,7 +89,20 @@ def read_inputs(
     init: PictureLike | Sequence[PictureLike] | None,
     recipe: Recipe,
 ) -> Inputs:
-    """Read what ``stylize`` is given. Raises PictureError."""
+    """Read and validate the pictures that ``stylize`` takes.
+
+    Args:
+        content: A picture, or a list of pictures of one shape.
+        style: A style, or a list with one style per content.
+        init: The initial picture, or a list with one per content; None: none.
+        recipe: The knobs of the render.
+
+    Returns:
+        The decoded pictures. A picture or mask given several times is read and held once.
+
+    Raises:
+        PictureError: A picture cannot be read, is too narrow for the recipe, or does not fit the others.
+    """
     together = isinstance(content, list | tuple)
     reader = _Reader()
     contents = [reader(picture) for picture in _as_list(content, together)]
@@ -105,7 +127,7 @@ def read_inputs(
 
 
 class _Reader:
-    """Reads every picture and every mask once, however often it is given: a batch of many contents
+    """Reads every picture and every mask once, however often it is given, so that a batch of many contents
     in one style holds that style once."""
 
     def __init__(self) -> None:
@@ -119,7 +141,7 @@ class _Reader:
         return self._read[key]
 
     def mask(self, source: PictureLike | None) -> Tensor | None:
-        """Grey by Rec. 601's luma, which leaves what is grey as it is."""
+        """Return the mask in grey by Rec. 601's luma, which leaves grey values unchanged."""
         if source is None:
             return None
         key = _identity(source)
@@ -130,7 +152,7 @@ class _Reader:
 
 
 def _identity(source: PictureLike) -> object:
-    """Equal for what is the same picture; the caller holds all of them, so no id is given twice."""
+    """Return a key that is equal for the same source. The caller holds all sources, so ids are unique."""
     return str(source) if isinstance(source, str | Path) else id(source)
 
 
@@ -163,7 +185,7 @@ def _check_mask(mask: Tensor | None, height: int, width: int) -> None:
     if mask is None:
         return
     h, w = mask.shape[2:]
-    # One pixel more or less is rounding, however small the mask is.
+    # A difference of one pixel is rounding, however small the mask is.
     slack = max(MASK_TOLERANCE, 1 / h + 1 / w)
     if abs(w * height / (h * width) - 1) > slack:
         raise PictureError(

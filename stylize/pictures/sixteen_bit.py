@@ -1,6 +1,8 @@
-"""Pictures of 16 bits per channel as PNG and TIFF files, which Pillow cannot write.
+"""Encode pictures with 16 bits per channel as PNG and TIFF, which Pillow cannot write.
 
-Equal pixels give equal bytes: no file says when, or by what program, it was made.
+Equal pixels give equal bytes: no file records when or by which program it was written.
+
+Shape suffixes: H height, W width, C channels.
 """
 
 from __future__ import annotations
@@ -14,18 +16,27 @@ import numpy.typing as npt
 import tifffile
 
 Deep = npt.NDArray[np.uint16]
-"""(H, W, 3) RGB or (H, W, 4) RGB with straight alpha, 0 to 65535."""
+"""The pixels of a picture: (H, W, 3) RGB or (H, W, 4) RGB with straight alpha, 0 to 65535."""
 
 EFFORT = 1
-"""Of deflate, 0 to 9. A painting's low bytes are next to noise: 6 takes twice as long for 1 % less."""
+"""The level of deflate, 0 to 9. The low bytes of a painting are almost noise: level 6 takes twice as long
+for 1 % less."""
 
 BAND_BYTES = 1 << 22
-"""Rows are compressed so many bytes at a time, so that a large picture is not in memory twice; and no
-chunk of a PNG comes near 2 GiB, the most that one may hold."""
+"""The number of bytes compressed at a time. A large picture is therefore not in memory twice, and no chunk
+of a PNG comes near its limit of 2 GiB."""
 
 
 def png(pixels_HWC: Deep, icc_profile: bytes) -> bytes:
-    """The file of these pixels as a PNG (ISO/IEC 15948), with a colour profile (ICC)."""
+    """Encode pixels as PNG (ISO/IEC 15948).
+
+    Args:
+        pixels_HWC: The pixels, (H, W, 3) or (H, W, 4), 0 to 65535.
+        icc_profile: The ICC colour profile to embed.
+
+    Returns:
+        The bytes of the file.
+    """
     height, width, channels = pixels_HWC.shape
     colour_type = {3: 2, 4: 6}[channels]
     header = struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0)
@@ -37,7 +48,7 @@ def png(pixels_HWC: Deep, icc_profile: bytes) -> bytes:
     _write_chunk(file, b"IHDR", header)
     _write_chunk(file, b"iCCP", b"ICC Profile\0\0" + zlib.compress(icc_profile))
     for top in range(0, height, rows):
-        # What compresses very well stays in the compressor for some bands.
+        # The compressor may hold well compressed data back for several bands.
         if data := deflate.compress(_filtered(pixels_HWC[top : top + rows])):
             _write_chunk(file, b"IDAT", data)
     _write_chunk(file, b"IDAT", deflate.flush())
@@ -46,7 +57,15 @@ def png(pixels_HWC: Deep, icc_profile: bytes) -> bytes:
 
 
 def tiff(pixels_HWC: Deep, icc_profile: bytes) -> bytes:
-    """The file of these pixels as a TIFF, deflated as the 8-bit ones are, with a colour profile (ICC)."""
+    """Encode pixels as TIFF, with deflate as for 8 bits.
+
+    Args:
+        pixels_HWC: The pixels, (H, W, 3) or (H, W, 4), 0 to 65535.
+        icc_profile: The ICC colour profile to embed.
+
+    Returns:
+        The bytes of the file.
+    """
     file = io.BytesIO()
     tifffile.imwrite(
         file,
@@ -61,7 +80,7 @@ def tiff(pixels_HWC: Deep, icc_profile: bytes) -> bytes:
         iccprofile=icc_profile,
         metadata=None,
         software=False,
-        # Pictures are encoded while the next is painted, which needs the other cores more.
+        # Pictures are encoded while the next one renders, which needs the other cores more.
         maxworkers=1,
     )
     return file.getvalue()
@@ -74,7 +93,7 @@ def _write_chunk(file: io.BytesIO, kind: bytes, data: bytes) -> None:
 
 
 def _filtered(band_HWC: Deep) -> bytes:
-    """Rows as PNG compresses them: big-endian, each byte less that of the pixel to the left (Sub)."""
+    """Return rows as PNG compresses them: big-endian, each byte less that of the pixel to its left (Sub)."""
     height, _, channels = band_HWC.shape
     plain = np.ascontiguousarray(band_HWC, ">u2").view(np.uint8).reshape(height, -1)
     rows = np.empty((height, 1 + plain.shape[1]), np.uint8)
