@@ -1,1 +1,1 @@
-"""One picture, from start to end."""
+"""One render, from its first picture to its last."""

@@ -33,12 +33,14 @@ class Checkpoint:
     segments: int
     """The number of segments completed."""
     steps: int
+    """The number of steps made, over all sizes."""
     seconds: float
     """The time spent rendering, in seconds, without pauses."""
     tensors: dict[str, Tensor]
     """x: (B, 3, H, W) in the recipe's space, including the margin within a size. For recipes that keep them:
     first, second and adam_steps, Adam's moments; average, the decayed sum of the iterates."""
     average_weight: float = 0.0
+    """The sum of the iterates' weights in ``average``, 0 to 1; 0 without an average."""
     strips: bool = False
     """Whether the render runs in strips. Strips change rounding, so a resumed render keeps this choice."""
 
@@ -101,8 +103,17 @@ class Checkpoint:
 
 
 def fingerprint(recipe: Recipe, weights_digest: str, tensors: Iterable[Tensor], **more: Any) -> str:
-    """Return the digest of a render's recipe, network and pictures. Checkpoints of other renders are
-    refused."""
+    """Return the digest that identifies a render, so that checkpoints of other renders can be refused.
+
+    Args:
+        recipe: The recipe, whose ``identity`` counts.
+        weights_digest: The digest of the network's weights.
+        tensors: All pictures and masks of the render, in order.
+        more: Other values that determine the pictures, as plain JSON.
+
+    Returns:
+        The SHA-256 of all of them, 64 hex digits.
+    """
     hashed = hashlib.sha256()
     plain = {"recipe": recipe.identity(), "weights": weights_digest, **more}
     hashed.update(json.dumps(plain, sort_keys=True).encode())

@@ -1,4 +1,7 @@
-"""What an optimisation starts from."""
+"""The initial pictures of a render: the contents, noise or given pictures.
+
+Shape suffixes: B pictures, H height, W width.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,18 @@ def first_pictures(
     styles: Sequence[StyleBlend],
     network_space: Space,
 ) -> Tensor:
-    """The pictures at the first size, RGB, (B, 3, H, W); noise may leave [0, 1]."""
+    """Return the initial pictures at the first size.
+
+    Args:
+        recipe: The knobs of the render: ``init``, ``init_noise`` and ``seed`` count.
+        content_B3HW: The contents at the first size, (B, 3, H, W), RGB in [0, 1].
+        inits: The given pictures, one per content, of any size; used with init image.
+        styles: The blend of styles of each content; used with init style_stats.
+        network_space: The space of the network's input, whose zero is the mean colour of init noise.
+
+    Returns:
+        The initial pictures, (B, 3, H, W), RGB; with init noise the values may leave [0, 1].
+    """
     if recipe.init == "content":
         return content_B3HW
     if recipe.init == "image":
@@ -40,15 +54,19 @@ def first_pictures(
 
 
 def _noise(like_B3HW: Tensor, seed: int) -> Tensor:
-    """Normal noise: drawn on the CPU, so that a seed means the same picture on every device, and in one
-    stream for each picture, so that it means the same in any batch."""
+    """Return normal noise in the shape of ``like_B3HW``.
+
+    The noise is drawn on the CPU, so that a seed gives the same picture on every device, and from one
+    stream per picture, so that it gives the same picture in any batch.
+    """
     generators = [torch.Generator().manual_seed(seed) for _ in like_B3HW]
     noise = [torch.randn(like_B3HW.shape[1:], generator=generator) for generator in generators]
     return torch.stack(noise).to(like_B3HW)
 
 
 def _styled_noise(blend: StyleBlend, noise_3HW: Tensor) -> Tensor:
-    """Noise with the mean colour and colour covariance of a style, or of a blend's mean."""
+    """Return noise, (3, H, W), with the mean colour and the colour covariance of a blend, averaged over its
+    styles by share."""
     whole = sum(part.share for part in blend)
     statistics = [(color_statistics(part.picture), part.share / whole) for part in blend]
     mean = torch.stack([share * mean for (mean, _), share in statistics]).sum(0)

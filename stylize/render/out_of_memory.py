@@ -27,7 +27,14 @@ Painted = tuple[tuple[Picture, ...], tuple[Step, ...]]
 
 
 class MemoryLadder:
-    """Runs a render, a rung lower after each out-of-memory error."""
+    """Runs a render, a rung lower after each out-of-memory error.
+
+    Args:
+        setup: The validated arguments of the render.
+        make_recorder: Returns a recorder, given the index of the first picture that it records and the
+            checkpoint from which the render resumes, if any.
+        on_checkpoint: Called with each checkpoint of the whole batch; not with those of its parts.
+    """
 
     def __init__(
         self,
@@ -42,7 +49,19 @@ class MemoryLadder:
         """The rungs taken, in order, as sentences for the caller; usually none."""
 
     def run(self, at: Checkpoint | None) -> Painted:
-        """Return the pictures and their final losses, in order. Raises what ``stylize`` raises."""
+        """Run the render from the beginning or from a checkpoint.
+
+        Args:
+            at: The checkpoint to resume from, with tensors on the device; None: start from the beginning.
+
+        Returns:
+            The pictures and their final losses, in order.
+
+        Raises:
+            MemoryLimitError: The smallest way to render does not fit into memory.
+            DivergedError: The loss did not recover after repeated restarts.
+            InterruptedRender: The recorder was asked to stop.
+        """
         strips = at.strips if at is not None else self._needs_strips()
         if strips and self._setup.recipe.strips == "auto":
             self.concessions.append("painted in strips")
@@ -153,8 +172,11 @@ class _OutOfMemory(Exception):  # noqa: N818 - a signal between two methods
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an allocation failed. CUDA and MPS raise types of their own; the CPU says it in words,
-    and oneDNN, which runs the CPU's convolutions, not even that."""
+    """Return whether an error means that an allocation failed.
+
+    CUDA and MPS raise their own types. The CPU says it only in the message, and oneDNN, which runs the CPU's
+    convolutions, not even there.
+    """
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     words = ("not enough memory", "can't allocate memory", "out of memory", "bad_alloc")
@@ -165,8 +187,8 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def _free_memory(device: torch.device) -> None:
     SHARED.clear()
-    # The autograd engine keeps what a failed backward pass did not reach until the thread's next pass: a
-    # small one.
+    # The autograd engine keeps what a failed backward pass did not reach until the thread's next pass, so
+    # this makes a small one.
     leaf = torch.ones((), requires_grad=True)
     torch.autograd.grad(leaf * 1, leaf)
     gc.collect()

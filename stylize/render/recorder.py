@@ -28,12 +28,17 @@ class Step:
     scale: int
     """The longest side at which the picture is painted, in pixels."""
     step: int
+    """The number of steps made before this loss, counted over all sizes."""
     total: float
+    """The weighted sum of all terms."""
     content: float
+    """The weighted content loss."""
     style: float
+    """The weighted style loss, the sum of ``style_layers``."""
     style_layers: tuple[float, ...]
-    """The style loss of each style layer, in the order of ``recipe.style_layers``."""
+    """The weighted style loss of each style layer, in the order of ``recipe.style_layers``."""
     tv: float
+    """The weighted total variation."""
     seconds: float
     """Seconds from the start of the render to the moment when the step was submitted to the device."""
 
@@ -51,29 +56,52 @@ class Recorder:
     """
 
     began: float
+    """The ``time.perf_counter`` of the start of the render, less the time before a checkpoint, in seconds."""
     observer: Observer | None
+    """The function that gets the losses of every step; None: nobody does."""
     observe_seconds: float
+    """Time between two batches, in seconds."""
     should_stop: Callable[[], bool] | None
+    """A function, called before each step, that returns True to interrupt the render; None: no function."""
     step: int = 0
     """The number of steps made, including those before a checkpoint."""
     first_picture: int = 0
     """The index in the whole batch of the first picture recorded here."""
     last: list[Step] = field(default_factory=list)
+    """The most recent losses delivered, one per picture."""
     _rows: list[tuple[int, int, float, Tensor]] = field(default_factory=list)
     _flushed: float = field(default_factory=time.perf_counter)
 
     MOST_ROWS = 256  # bounds what a render of a million steps keeps on the device
 
     def tick(self, size: int, losses: Losses, restarts_B: Tensor) -> None:
-        """Record the loss before a step that is about to be made. Raise InterruptedRender when asked to
-        stop."""
+        """Record the loss before the next step, and count the step.
+
+        Args:
+            size: The longest side at which the pictures are painted, in pixels.
+            losses: The losses of the B pictures.
+            restarts_B: The guard's restarts of each picture, (B,).
+
+        Raises:
+            InterruptedRender: ``should_stop`` returned True.
+            DivergedError: A picture was restarted too often.
+        """
         if self.should_stop is not None and self.should_stop():
             raise InterruptedRender("the render was asked to stop")
         self._record(size, losses, restarts_B)
         self.step += 1
 
     def finish(self, size: int, losses: Losses, restarts_B: Tensor) -> None:
-        """Record the loss after the last step of a size."""
+        """Record the loss after the last step of a size, and deliver it.
+
+        Args:
+            size: The longest side at which the pictures are painted, in pixels.
+            losses: The losses of the B pictures.
+            restarts_B: The guard's restarts of each picture, (B,).
+
+        Raises:
+            DivergedError: A picture was restarted too often.
+        """
         self._record(size, losses, restarts_B)
         self.flush()
 
@@ -85,7 +113,11 @@ class Recorder:
             self.flush()
 
     def flush(self) -> None:
-        """Deliver the recorded steps. Raise DivergedError when a picture was restarted too often."""
+        """Deliver the recorded steps to the observer. Waits for the device.
+
+        Raises:
+            DivergedError: A picture was restarted too often.
+        """
         if not self._rows:
             return
         numbers = torch.stack([columns for *_, columns in self._rows]).cpu().tolist()

@@ -38,8 +38,13 @@ from stylize.render.steps import descend
 class Render:
     """One render of B pictures on one device.
 
-    ``at``: where to go on from; its tensors are on the device. ``on_cut`` gets every checkpoint between
-    two segments, with tensors that stay as they are.
+    Args:
+        setup: The validated arguments of the render.
+        recorder: Counts the steps and delivers their losses.
+        on_cut: Called with a checkpoint after each segment except the last. The checkpoint's tensors are
+            copies, which the render does not change.
+        strips: Whether the shallow blocks run in strips.
+        at: The checkpoint to resume from, with tensors on the device; None: start from the beginning.
     """
 
     def __init__(
@@ -64,12 +69,20 @@ class Render:
         self._average = _average_of(at, recipe)
 
     def run(self) -> tuple[Picture, ...]:
-        """Make the segments that are left. Raises what ``stylize`` raises."""
+        """Paint the remaining segments.
+
+        Returns:
+            The finished pictures, each (1, 3, H, W), RGB in [0, 1], on the CPU.
+
+        Raises:
+            DivergedError: The loss did not recover after repeated restarts.
+            InterruptedRender: The recorder was asked to stop.
+        """
         segments = self._setup.recipe.segments()
         objective: Objective | None = None
         for number, segment in enumerate(segments[self._done :], start=self._done + 1):
             if segment.first:
-                objective = None  # before the next is made: there is room for one
+                objective = None  # freed before the next is made, because memory holds only one
                 objective = self._begin(segment.size)
             elif objective is None:
                 objective = self._objective(segment.size)
@@ -82,7 +95,7 @@ class Render:
     # -- one size ------------------------------------------------------------------------------------
 
     def _begin(self, size: int) -> Objective:
-        """Bring the picture to a size, on its canvas."""
+        """Resize the pictures to a size, on a canvas with a margin, and return the loss at that size."""
         shape = self._setup.shape(size)
         if self._x is None:
             self._x = self._initial(size)
@@ -95,7 +108,7 @@ class Render:
         return self._objective(size)
 
     def _objective(self, size: int) -> Objective:
-        """The loss at a size, on a canvas with a margin, which is cut off again in the end."""
+        """Return the loss at a size, on a canvas with a margin, which is cut off at the end of the size."""
         margin = self._setup.recipe.margin
         content_B3HW = self._content(size)
         return Objective(
@@ -108,7 +121,7 @@ class Render:
         )
 
     def _paint(self, segment: Segment, objective: Objective) -> None:
-        """The steps of a segment."""
+        """Make the steps of a segment."""
         assert self._x is not None
         shape = self._setup.shape(segment.size)
         x_B3HW = self._x.detach().clone().requires_grad_(True)
@@ -125,7 +138,7 @@ class Render:
         self._x = cut_margin(x_B3HW, *shape) if segment.last else x_B3HW
 
     def _emit_checkpoint(self, segments: int) -> None:
-        """Tell where the render stands."""
+        """Pass a checkpoint of the completed segments to ``on_cut``."""
         assert self._x is not None
         tensors = {"x": self._x}
         if self._moments is not None:
@@ -152,15 +165,19 @@ class Render:
     # -- pictures at a size --------------------------------------------------------------------------
 
     def _content(self, size: int) -> Tensor:
-        """(B, 3, H, W), RGB. Resized where the files were read, for those can be larger than the
-        device's memory."""
+        """Return the contents at a size, (B, 3, H, W), RGB.
+
+        They are resized on the CPU, because the files can be larger than the device's memory.
+        """
         shape = self._setup.shape(size)
         parts = [resize(picture.rgb, *shape).clamp(0, 1) for picture in self._setup.inputs.contents]
         return torch.cat(parts).to(self._setup.device)
 
     def _blends(self, content_B3HW: Tensor) -> list[list[WeightedStyle]]:
-        """The styles of contents at the size painted. Pictures have many in common: each is brought
-        to its size once, and so is each mask."""
+        """Return the blends of styles for contents at the size painted.
+
+        Pictures can have styles and masks in common, so each is resized once.
+        """
         pictures: dict[int, Tensor] = {}
         masks: dict[int, Tensor] = {}
         blends: list[list[WeightedStyle]] = []
@@ -176,7 +193,7 @@ class Render:
         return blends
 
     def _style(self, style: Picture, content_B3HW: Tensor) -> Tensor:
-        """One style as it is analysed, (1, 3, h, w), for contents at the size painted."""
+        """Return a style as it is analysed, (1, 3, h, w), for contents at the size painted."""
         height, width = content_B3HW.shape[2:]
         frame = 2 * mirrored(height, width, self._setup.recipe.margin)
         canvas = (height + frame, width + frame)
@@ -184,12 +201,12 @@ class Render:
         return resize(style.rgb, *shape).clamp(0, 1).to(self._setup.device)
 
     def _mask(self, mask: Tensor, content_B3HW: Tensor) -> Tensor:
-        """A mask on the canvas, (1, 1, H, W)."""
+        """Return a mask on the canvas, (1, 1, H, W)."""
         at_size = resize(mask, *content_B3HW.shape[2:]).clamp(0, 1)
         return add_margin(at_size, self._setup.recipe.margin).to(self._setup.device)
 
     def _initial(self, size: int) -> Tensor:
-        """What the render starts from, in the recipe's space."""
+        """Return the initial pictures, (B, 3, H, W), in the recipe's space."""
         content_B3HW = self._content(size)
         blends = self._blends(content_B3HW) if self._setup.recipe.init == "style_stats" else []
         rgb = first_pictures(
@@ -202,7 +219,7 @@ class Render:
         return convert(rgb, RGB, SPACES[self._setup.recipe.space])
 
     def _finished(self, x_B3HW: Tensor, size: int) -> tuple[Picture, ...]:
-        """As pictures, on the host."""
+        """Return the painted tensor as pictures on the CPU, with the contents' alpha channels."""
         rgb_B3HW = SPACES[self._setup.recipe.space].to_rgb(x_B3HW.detach()).clamp(0, 1)
         if (
             self._setup.recipe.colors == "content"
@@ -217,7 +234,7 @@ class Render:
 
 
 def _in_content_colors(inputs: Inputs) -> Inputs:
-    """With styles that have the colours of what is painted in them."""
+    """Return the inputs with every style in the colours of its content."""
     styles = [
         [
             part._replace(picture=Picture(match_colors(part.picture.rgb, content.rgb)))
@@ -231,7 +248,7 @@ def _in_content_colors(inputs: Inputs) -> Inputs:
 def _moments_of(at: Checkpoint | None) -> Moments | None:
     if at is None or "first" not in at.tensors:
         return None
-    # Copies: Adam changes them in place, and a checkpoint may be gone on from twice.
+    # Copies, because Adam changes them in place and a checkpoint may be resumed twice.
     first, second, steps = (at.tensors[name].clone() for name in ("first", "second", "adam_steps"))
     return Moments(first, second, steps)
 

@@ -1,4 +1,4 @@
-"""What stays the same over a whole render, however often it is restarted in less memory."""
+"""``RenderSetup``: the arguments of a render that stay the same however often it restarts in less memory."""
 
 from __future__ import annotations
 
@@ -19,16 +19,19 @@ class RenderSetup:
     inputs: Inputs
     """The pictures to paint, their styles and their initial pictures."""
     recipe: Recipe
+    """The knobs of the render."""
     network: VGG19
+    """The network that extracts the features, which must be on ``device``."""
     device: torch.device
+    """The device that renders."""
     fingerprint: str
     """The digest that identifies the whole render in its checkpoints."""
 
     def select(self, pictures: slice) -> RenderSetup:
-        """The setup of some of the pictures. The fingerprint stays that of the whole render."""
+        """Return the setup of a slice of the pictures. The fingerprint stays that of the whole render."""
         return replace(self, inputs=self.inputs.select(pictures))
 
     def shape(self, size: int) -> tuple[int, int]:
-        """(height, width) of every picture at a size, in pixels, without margin."""
+        """Return (height, width) of every picture at a size, in pixels, without margin."""
         height, width = self.inputs.contents[0].rgb.shape[2:]
         return shape_at(height, width, size)

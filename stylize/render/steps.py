@@ -1,4 +1,7 @@
-"""The steps themselves: one segment of a render, every step observable, none waiting for the device."""
+"""The step loop of one segment. Every step is observable, and none waits for the device.
+
+Shape suffixes: B pictures, H height, W width.
+"""
 
 from __future__ import annotations
 
@@ -25,34 +28,45 @@ def descend(
 ) -> Moments | None:
     """Make the steps of a segment.
 
-    ``x_B3HW``, in the recipe's space and requiring grad, is changed in place; ``guard`` was made for it.
-    The optimiser begins with ``moments``, and what it ends with is returned. ``average`` takes every
-    iterate, and at the last segment of a size is what the picture becomes.
+    Args:
+        x_B3HW: The pictures on their canvas, (B, 3, H, W), in the recipe's space and requiring grad, which
+            are changed in place.
+        objective: The loss of the pictures.
+        segment: The segment, of at least one step.
+        guard: A guard made for ``x_B3HW``.
+        recorder: Counts the steps and delivers their losses.
+        moments: The moments with which Adam starts; None: zero.
+        average: Collects every iterate. In the last segment of a size the pictures become the average.
 
-    Raises DivergedError and InterruptedRender.
+    Returns:
+        The moments after the last step; None for L-BFGS.
+
+    Raises:
+        DivergedError: The loss did not recover after repeated restarts.
+        InterruptedRender: The recorder was asked to stop.
     """
     recipe = objective.recipe
     lowest, highest = objective.space.limits(x_B3HW)
     optimiser = make_optimiser(recipe, x_B3HW, moments)
 
     for _ in range(segment.steps):
-        # Where the loss is, and which way is down.
+        # The losses at the pictures, and their gradient.
         losses = objective(x_B3HW)
         (gradient,) = torch.autograd.grad(losses.total_B.sum(), x_B3HW)
         recorder.tick(segment.size, losses, guard.restarts_B)
-        # A step that blew up is undone.
+        # The guard undoes a step that blew up.
         bad_B, gradient = guard.check(x_B3HW, losses.total_B, gradient)
         optimiser.restart(bad_B, SLOWER)
-        # One step that way.
+        # One step of the optimiser.
         optimiser.step(gradient)
         if recipe.clamp:
             with torch.no_grad():
                 x_B3HW.clamp_(lowest, highest)
         if average is not None:
             average.add(x_B3HW)
-        del losses, gradient  # not beside the next ones
+        del losses, gradient  # freed before the next ones are computed
 
-    # The picture after the last step has a loss too: it is the one that is recorded.
+    # The picture after the last step has a loss too, and that one is recorded.
     with torch.no_grad():
         if average is not None and segment.last:
             x_B3HW.copy_(average.mean())
@@ -62,5 +76,5 @@ def descend(
     if segment.last:
         recorder.finish(segment.size, losses, guard.restarts_B)
     else:
-        recorder.flush()  # with this loss the next segment begins
+        recorder.flush()  # the next segment begins by recording this loss
     return optimiser.moments()
