@@ -107,7 +107,7 @@ def stylize(
             applies; or a list with one style per content.
         recipe: The knobs of the render. Default: ``Recipe()``.
         init: The pictures to start from, one per content, for a recipe whose init is "image".
-        network: A loaded VGG19, which saves loading it at every call. Default: the recipe's weights.
+        network: A loaded VGG19 on ``device``, which saves loading it. Default: the recipe's weights.
         device: Default: the first CUDA GPU, else Apple's GPU, else the CPU.
         observer: Called with the losses of every step, in batches. Reading losses waits for the device,
             so a batch is read about every ``observe_seconds``.
