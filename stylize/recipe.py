@@ -53,9 +53,10 @@ Layers = Annotated[
     BeforeValidator(_layers_as_mapping),
     AfterValidator(_known_layers),
 ]
-"""Layers with their weights, each at least 0. A list of layers stands for weights of 1."""
+"""Layers with their weights, each at least 0. A list of layers gives each of them the weight 1."""
 
 Preset = Literal["studio", "gatys", "notebook", "neural-style", "wasserstein"]
+"""The names of the presets."""
 
 
 class Segment(NamedTuple):

@@ -59,6 +59,7 @@ class ForwardOptions(NamedTuple):
 
 
 DEFAULT_OPTIONS = ForwardOptions()
+"""The network as it was trained, in float32 and without strips."""
 
 
 class FeatureExtractor:

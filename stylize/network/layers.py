@@ -17,7 +17,9 @@ import torch.nn.functional as F  # noqa: N812 - the name everyone knows
 from torch import Tensor
 
 Pooling = Literal["max", "average", "l2"]
+"""How 2 x 2 values become one: the largest, their mean, or the root of the sum of their squares."""
 Padding = Literal["zeros", "replicate"]
+"""How a convolution pads its input: with zeros, or with the values at the edge."""
 Backward = Callable[[Tensor], Tensor]
 """A function from the gradient at an operation's output to the gradient at its input. It may overwrite the
 former."""

@@ -19,6 +19,7 @@ from stylize.errors import CheckpointError
 from stylize.recipe import Recipe
 
 FORMAT = "stylefarm checkpoint 1"
+"""The name and the version of the format, which every checkpoint file records."""
 
 _COMMON = frozenset({"adam_steps"})
 """Tensors shared by all pictures; every other tensor has one row per picture."""

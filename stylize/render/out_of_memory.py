@@ -24,6 +24,7 @@ from stylize.render.render import Render
 from stylize.render.setup import RenderSetup
 
 Painted = tuple[tuple[Picture, ...], tuple[Step, ...]]
+"""The finished pictures and their final losses, in order."""
 
 
 class MemoryLadder:
