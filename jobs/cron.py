@@ -1,9 +1,9 @@
-"""Cron expressions: what is written -> the minutes, hours and days that it names.
+"""Cron expressions: from text to the minutes, hours and days that it names.
 
-As Kubernetes reads them, so that the same words mean the same there: five fields, names of months and days,
-``*``, ``?``, lists, ranges and steps, and ``@daily`` and its like. Where both the day of the month and the
-day of the week are restricted, either is enough; a field that is ``*`` restricts nothing, one that is ``*/2``
-does.
+They are read as Kubernetes reads them, so that the same expression means the same there: five fields, names
+of months and days, ``*``, ``?``, lists, ranges and steps, and macros such as ``@daily``. Where both the day
+of the month and the day of the week are restricted, a day that matches either is due. A field ``*`` restricts
+nothing; a field ``*/2`` does.
 """
 
 from __future__ import annotations
@@ -26,11 +26,12 @@ MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", 
 WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 
 _LONGEST = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+"""Days of each month, in a leap year."""
 
 
 @dataclass(frozen=True)
 class _Field:
-    """One of the five: its name in errors, its range, and the words that stand for numbers."""
+    """One of the five fields: its name in errors, its range, and the words for its numbers."""
 
     name: str
     low: int
@@ -59,25 +60,30 @@ FIELDS = (
 
 @dataclass(frozen=True)
 class Cron:
-    """What an expression names. Days of the week count from Sunday, 0."""
+    """The minutes, hours and days that an expression names. All tuples are sorted."""
 
     minutes: tuple[int, ...]
+    """0 to 59."""
     hours: tuple[int, ...]
+    """0 to 23."""
     days: tuple[int, ...]
+    """Days of the month, 1 to 31."""
     months: tuple[int, ...]
+    """1 to 12."""
     weekdays: tuple[int, ...]
+    """Days of the week, 0 (Sunday) to 6."""
     any_day: bool
-    """Whether the day of the month is not restricted,"""
+    """Whether the day of the month is unrestricted (``*``)."""
     any_weekday: bool
-    """and whether the day of the week is not."""
+    """Whether the day of the week is unrestricted (``*``)."""
 
     @property
     def every_hour(self) -> bool:
-        """Whether it names no hour in particular."""
+        """Whether it names all 24 hours."""
         return len(self.hours) == 24
 
     def has(self, day: date) -> bool:
-        """Whether a day is one of those named."""
+        """Return whether the expression names this day."""
         if day.month not in self.months:
             return False
         in_month = day.day in self.days
@@ -87,7 +93,7 @@ class Cron:
         return in_month or in_week
 
     def standard(self) -> str:
-        """In five fields of numbers, as any cron takes it."""
+        """Return the expression as five fields of numbers, which every cron reads."""
         fields = (
             _text(self.minutes, 0, 59),
             _text(self.hours, 0, 23),
@@ -99,7 +105,18 @@ class Cron:
 
 
 def parse_cron(text: str) -> Cron:
-    """Read an expression. Raises ValueError with a sentence that begins in its middle: "'x' is no minute"."""
+    """Parse a cron expression.
+
+    Args:
+        text: Five fields, or a macro such as ``@daily``.
+
+    Returns:
+        The minutes, hours and days that it names.
+
+    Raises:
+        ValueError: It is not a cron expression, or names a day that never comes (30 February). The message is
+            the end of a sentence: "'x' is no minute".
+    """
     written = text.strip()
     if written.startswith("@"):
         if written.lower() not in MACROS:
@@ -121,14 +138,14 @@ def parse_cron(text: str) -> Cron:
     minutes, hours, days, months, weekdays = (tuple(sorted(values)) for values in sets)
     weekdays = tuple(sorted({day % 7 for day in weekdays}))
     cron = Cron(minutes, hours, days, months, weekdays, any_day=stars[2], any_weekday=stars[4])
-    # Of a day of the week there is one in every month.
+    # Every day of the week comes in every month, so only a day of the month can be missing.
     if cron.any_weekday and min(days) > max(_LONGEST[month - 1] for month in months):
         raise ValueError("the day that it names never comes")
     return cron
 
 
 def _parse_field(field: _Field, text: str) -> tuple[set[int], bool]:
-    """The numbers that a field names, and whether it is a mere star."""
+    """Return the numbers that a field names, and whether it is ``*``."""
     values: set[int] = set()
     star = False
     for part in text.split(","):

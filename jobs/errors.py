@@ -1,4 +1,4 @@
-"""Every error a user can meet, drawn once.
+"""Every error that a user can meet, and the exit statuses.
 
 ::
 
@@ -17,9 +17,8 @@
     │   └── LeaseLostError              another driver took this output over
     └── ClusterError           exit 3   Ray cannot be started or reached
 
-Foreign exceptions (OSError, botocore, Ray, Pillow) are translated where they enter, so that nothing
-above ever sees one. The painter has its own two, in ``stylize.errors``, because it does not know
-this package.
+Foreign exceptions (OSError, botocore, Ray, Pillow) are translated where they enter, so that no caller above
+sees one. The painter has errors of its own, in ``stylize.errors``, because it does not know this package.
 """
 
 from __future__ import annotations
@@ -44,24 +43,31 @@ class ExitStatus(IntEnum):
 
 
 def printable(text: str) -> str:
-    """``text`` on one line and fit for any terminal, log or JSON: names of files can hold anything."""
+    """Return ``text`` on one line, without characters that a terminal, a log or JSON cannot show.
+
+    Names of files can hold any character: white space becomes a space, other unprintable characters U+FFFD.
+    """
     return "".join(c if c.isprintable() else " " if c.isspace() else "\ufffd" for c in text)
 
 
 class StylefarmError(Exception):
-    """Base of all errors that are somebody's news rather than a bug. ``str()`` is the sentence."""
+    """Base of all errors that tell a user something, unlike a bug. ``str()`` is the sentence to show."""
 
     exit_status = ExitStatus.FAILED
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing wrong in a job file: where it is, and what to do about it."""
+    """One fault of a job file: where it is, and what to do about it."""
 
     file: str
+    """The job file or manifest, as the user named it."""
     line: int | None
+    """Counted from 1; None: no line is known."""
     field: str
+    """A path such as ``pairs[0].recipe.size``; empty: the file as a whole."""
     message: str
+    """The rest of the sentence: "8 is below 32"."""
 
     def __str__(self) -> str:
         where = f"{self.field}: " if self.field else ""
@@ -70,7 +76,7 @@ class Problem:
 
 
 class JobFileError(StylefarmError):
-    """The job file cannot be used. Carries every problem found, not only the first."""
+    """The job file cannot be used. ``problems`` has every problem found, not only the first."""
 
     exit_status = ExitStatus.USAGE
 
@@ -80,13 +86,13 @@ class JobFileError(StylefarmError):
 
 
 class UsageError(StylefarmError):
-    """The command line asks for something that cannot be."""
+    """The command line asks for something impossible."""
 
     exit_status = ExitStatus.USAGE
 
 
 class InputError(StylefarmError):
-    """A picture cannot be read or used. Fails its task; is never retried."""
+    """A picture cannot be read or used. Its task fails and is never retried."""
 
 
 class InputNotFoundError(InputError):
@@ -94,7 +100,7 @@ class InputNotFoundError(InputError):
 
 
 class StorageError(StylefarmError):
-    """The storage does not do what it is asked."""
+    """The storage cannot be used."""
 
     exit_status = ExitStatus.UNREACHABLE
 
@@ -116,7 +122,7 @@ class StorageUnreachableError(StorageError):
 
 
 class StorageFailingError(StorageUnreachableError):
-    """The server is there, but breaks off or answers errors of its own: it may pass."""
+    """The server answers with errors of its own, or closes connections: a retry may succeed."""
 
 
 class LeaseHeldError(StorageError):
@@ -124,7 +130,7 @@ class LeaseHeldError(StorageError):
 
 
 class LeaseLostError(StorageError):
-    """Another driver has taken this output over; nothing may be committed any more."""
+    """Another driver has taken this output over; this one must not commit any more."""
 
 
 class ClusterError(StylefarmError):

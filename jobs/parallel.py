@@ -1,4 +1,4 @@
-"""Many small requests at a time, in order, without drawing more work than is under way."""
+"""Many small requests in flight, answered in order, without reading ahead in the work."""
 
 from __future__ import annotations
 
@@ -12,7 +12,22 @@ R = TypeVar("R")
 
 
 def parallel_map(function: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[R]:
-    """``map`` with so many calls at a time. ``Executor.map`` would draw every item at once."""
+    """Map ``function`` over ``items``, with at most ``threads`` calls at a time.
+
+    ``Executor.map`` would draw every item at once, whatever their number.
+
+    Args:
+        function: Called in other threads.
+        items: Drawn lazily, in the calling thread, at most ``2 * threads`` ahead of the results.
+        threads: Calls at a time, > 0.
+
+    Yields:
+        The results in the order of ``items``.
+
+    Raises:
+        Exception: What ``function`` or ``items`` raises, at its place in the order; calls that have not
+            started are cancelled.
+    """
     with ThreadPoolExecutor(threads, thread_name_prefix="requests") as pool:
         running: deque[Future[R]] = deque()
         try:

@@ -1,7 +1,7 @@
-"""Sets and tables of task ids that hold millions in a few bytes each.
+"""Sets and tables of millions of task ids, in a few bytes each.
 
-A Python set takes about a hundred bytes for every id, sorted runs of 64-bit numbers take eight. Ids come in
-batches, so that the work is numpy's.
+A Python set takes about 100 bytes per id, a sorted run of 64-bit numbers takes 8. Ids come in batches, so
+that numpy does the work.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     Ids = NDArray[np.uint64]
 
 MERGE_RATIO = 2
-"""A run is merged with the one before it when that is less than so many times as long: so there are
-logarithmically many runs, and every id is moved logarithmically often."""
+"""A run is merged into the one before it unless that is at least this many times as long. So the number of
+runs, and how often an id is moved, grow with the logarithm of the number of ids."""
 
 
 def as_numbers(ids: Iterable[str]) -> Ids:
-    """Task ids (16 hex digits) as 64-bit numbers."""
+    """Return task ids (16 hex digits) as 64-bit numbers."""
     return np.fromiter((int(task_id, 16) for task_id in ids), np.uint64)
 
 
 class IdSet:
-    """Grows by batches; answers for batches. Its ids are 64-bit numbers."""
+    """A set of ids, as 64-bit numbers, that grows by batches and is asked about batches."""
 
     def __init__(self) -> None:
         self._runs: list[Ids] = []
@@ -36,14 +36,14 @@ class IdSet:
         return sum(len(run) for run in self._runs)
 
     def contains(self, ids: Ids) -> NDArray[np.bool_]:
-        """Which of these are in the set."""
+        """Return which of these ids are in the set, one bool per id."""
         found = np.zeros(len(ids), dtype=bool)
         for run in self._runs:
             found |= _among(ids, run)
         return found
 
     def add_new(self, ids: Ids) -> NDArray[np.bool_]:
-        """Add them; which of these were not in the set, nor before in the same batch."""
+        """Add ids, and return which of them are new: not in the set, nor earlier in the same batch."""
         new = np.zeros(len(ids), dtype=bool)
         unique, first = np.unique(ids, return_index=True)
         fresh = ~self.contains(unique)
@@ -57,15 +57,15 @@ class IdSet:
         while len(self._runs) > 1 and len(self._runs[-2]) < MERGE_RATIO * len(self._runs[-1]):
             last = self._runs.pop()
             merged = np.concatenate([self._runs.pop(), last])
-            merged.sort(kind="stable")  # of two sorted runs: one pass
+            merged.sort(kind="stable")  # two sorted runs are merged in one pass
             self._runs.append(merged)
 
 
 class IdTable:
-    """A number for each of many ids, made once: sorted ids beside their values."""
+    """An immutable map from ids to numbers: sorted ids beside their values."""
 
     def __init__(self, ids: Ids, values: NDArray[Any]) -> None:
-        """Where an id comes twice, the later value counts."""
+        """Sort ``ids``, each with the value at its index. Where an id comes twice, its last value counts."""
         order = np.argsort(ids, kind="stable")
         ids = ids[order]
         last = np.ones(len(ids), dtype=bool)
@@ -77,7 +77,7 @@ class IdTable:
         return len(self.ids)
 
     def find(self, ids: Ids, default: int = 0) -> NDArray[Any]:
-        """The value of each of these; ``default`` for those that are not in the table."""
+        """Return the value of each of these ids, ``default`` for those that are not in the table."""
         found = np.full(len(ids), default, dtype=self.values.dtype)
         if len(self.ids):
             at = np.minimum(np.searchsorted(self.ids, ids), len(self.ids) - 1)
