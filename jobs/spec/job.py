@@ -1,7 +1,7 @@
-"""The job file's models. Reading it, and turning what is wrong into sentences, is ``jobs.jobfile.parse``.
+"""The model of a whole job file. ``jobs.jobfile.parse`` reads a file and turns errors into sentences.
 
-The recipe is kept as the partial mapping the user wrote: it becomes a ``stylize.recipe.Recipe`` only
-when job, pair and sweep are laid over one another.
+A recipe stays the partial mapping that the user wrote. It becomes a ``stylize.recipe.Recipe`` when the
+mappings of job, entry and sweep are merged.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def _known_version(version: int) -> int:
 
 
 def _told_apart(schedule: Schedule | None, others: ValidationInfo) -> Schedule | None:
-    output = others.data.get("output")  # not there when it is wrong itself
+    output = others.data.get("output")  # absent when it is wrong itself
     allows = schedule is not None and schedule.concurrency_policy == "allow"
     if allows and output is not None and "{" not in output:
         raise PydanticCustomError(
@@ -98,11 +98,11 @@ SECTIONS: Mapping[str, type[BaseModel]] = {
     "notify": Notify,
     "schedule": Schedule,
 }
-"""Which model stands at which field, ``[]`` for any index: for suggestions and the documentation."""
+"""The model of each field, ``[]`` for any index: for suggestions in errors, and for the documentation."""
 
 
 def section_of(field: str) -> type[BaseModel] | None:
-    """The model at a field such as ``pairs[3].recipe``."""
+    """Return the model of a field such as ``pairs[3].recipe``; None where the field is no section."""
     field = re.sub(r"\[\d+\]", "[]", field)
-    # Below a blend, the field's last part is a picture of the user's.
+    # Below a blend, the field's last part is a picture that the user names.
     return BlendPart if field.startswith("pairs[].style[].blend.") else SECTIONS.get(field)

@@ -10,7 +10,10 @@ from stylize.recipe import Recipe
 
 
 def json_schema() -> dict[str, Any]:
-    """The JSON Schema of a job file, for editors."""
+    """Return the JSON Schema of a job file (draft 2020-12), as a dict that ``json.dumps`` takes.
+
+    It refuses what the loader refuses, as far as JSON Schema can say it, and every key has a description.
+    """
     schema = JobSpec.model_json_schema()
     recipe = _recipe_schema()
     schema.setdefault("$defs", {})["Recipe"] = recipe
@@ -28,7 +31,7 @@ def json_schema() -> dict[str, Any]:
         },
     }
     for definition in schema["$defs"].values():
-        # The docstrings are written for those who read the code.
+        # Only a docstring's first sentence is written for users; the rest is for readers of the code.
         first, _, _ = definition.get("description", "").partition(". ")
         definition["description"] = first.replace("`", "").rstrip(".") + "."
     return {
@@ -41,7 +44,7 @@ def json_schema() -> dict[str, Any]:
 def _recipe_schema() -> dict[str, Any]:
     schema = Recipe.model_json_schema()
     for name, knob in schema["properties"].items():
-        # What is not given comes from the preset, so no single default is true for all of them.
+        # A knob that is not given has the preset's value, so no single default is right for all presets.
         if name != "preset":
             knob.pop("default", None)
         if name.endswith("_layers"):

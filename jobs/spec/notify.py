@@ -1,4 +1,4 @@
-"""``notify``: who is told how a run ended."""
+"""``notify``: the webhook that is told how a run ended."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _webhook(url: str) -> str:
 
 
 def _without_path(url: str) -> str:
-    """A webhook's path is often its password, so it is written nowhere."""
+    """Return the address without its path, which is often the webhook's password, to be written to files."""
     return url if url.startswith("$") else f"{url.partition('://')[0]}://..."
 
 

@@ -1,4 +1,4 @@
-"""``output``, ``image`` and ``losses``: where results go, and in which form."""
+"""``output``, ``image`` and ``losses``: where results go, and in what form."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from jobs.spec.values import Section, shown
 from stylize.recipe import Recipe
 
 NAME_FIELDS = ("content", "style")
-"""What ``image.name`` can hold besides the recipe's knobs."""
+"""Fields of ``image.name`` besides the recipe's knobs."""
 
 
 SHALLOW_FORMATS: list[JsonValue] = ["jpeg", "webp"]
-"""Which have no 16 bits per channel."""
+"""Formats that have no 16 bits per channel."""
 
 
 def _known_fields(template: str) -> str:
@@ -44,7 +44,7 @@ def _known_fields(template: str) -> str:
 
 
 def _depth_of_format(bit_depth: int, others: ValidationInfo) -> int:
-    image_format = others.data.get("format")  # not there when it is wrong itself
+    image_format = others.data.get("format")  # absent when it is wrong itself
     if bit_depth == 16 and image_format in SHALLOW_FORMATS:
         raise PydanticCustomError(
             "bit_depth",
@@ -87,10 +87,11 @@ class LossOptions(Section):
 
 
 OUTPUT_FIELDS = ("{date}", "{time}")
-"""What an output may hold that is another at every tick."""
+"""Fields of ``output`` whose values differ from tick to tick."""
 
 
 def known_place(output: str) -> str:
+    """Return ``output`` if it means a folder or ``s3://bucket/prefix``; else raise PydanticCustomError."""
     scheme, mark, rest = output.partition("://")
     bare = output
     for field in OUTPUT_FIELDS:

@@ -1,4 +1,4 @@
-"""``pairs`` and ``inputs``: which pictures are painted, and where they may come from."""
+"""``pairs`` and ``inputs``: which pictures are rendered, and where they may come from."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from jobs.spec.values import Section, one_or_more, replace_schema
 
 
 def _either(given: Any, others: ValidationInfo) -> Any:
-    """Content and style, or a manifest, whose rows name them."""
-    if "manifest" not in others.data:  # it is wrong itself
+    """Require content and style, or a manifest whose rows name them."""
+    if "manifest" not in others.data:  # absent when it is wrong itself
         return given
     if others.data["manifest"] is not None:
         if given is not None:
@@ -38,7 +38,8 @@ def _with_manifest(given: Any, others: ValidationInfo) -> Any:
 
 class PairSet(Section):
     """One entry of ``pairs``: pictures, the styles to paint them in, and how they combine; or a manifest
-    that names them row by row."""
+    that names them row by row.
+    """
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -59,7 +60,7 @@ class PairSet(Section):
         }
     )
 
-    # First, for what else may be given depends on it.
+    # The first field, because the validators of the others read it.
     manifest: Patterns | None = Field(
         None,
         description="Instead of content and style: a file with a pair in each row, or several: path, "

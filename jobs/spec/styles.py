@@ -1,4 +1,4 @@
-"""How a style is written: a picture, one with a mask, or a blend."""
+"""Styles: a picture, a picture with a mask, or a blend; as they are written and as they are rendered."""
 
 from __future__ import annotations
 
@@ -20,28 +20,31 @@ class StylePart(NamedTuple):
     """One picture of a style."""
 
     uri: str
+    """Its path or URL; in a ``StylePattern`` a pattern."""
     share: float
-    """Relative, among those with the same mask."""
+    """Its weight, > 0, relative to the other parts with the same mask."""
     mask: str | None = None
-    """A grey picture, white where the style applies; None: everywhere."""
+    """Path or URL of a grey picture, white where the style applies; None: everywhere."""
 
 
 StyleMix = tuple[StylePart, ...]
-"""One style as it is rendered: the pictures it is blended from, with their shares."""
+"""One style as it is rendered: the pictures that it is blended from, with their shares and masks."""
 
 
 MOST_SHARE = 1e9
+"""The largest share that a job file may give."""
 
 
 MASK_FIELD = "{content}"
-"""What in a mask stands for the content's name, so that one entry serves a folder of photos."""
+"""Stands for the content's name in a mask, so that one entry serves a folder of photos."""
 
 
 class StylePattern(NamedTuple):
-    """One style as it is written: patterns for uris. Blended, all they match make one style."""
+    """One style as it is written, with a pattern as the uri of each part."""
 
     parts: StyleMix
     blended: bool
+    """True: all matches of all parts make one style; False: each match is a style."""
 
 
 def _as_list(value: object) -> list[object]:
@@ -95,14 +98,14 @@ Mask = Annotated[str, BeforeValidator(_mask)]
 
 
 class StylePicture(Section):
-    """A style that is one picture (or each that a pattern matches), with a mask."""
+    """A style that is one picture, or each that a pattern matches, with a mask."""
 
     picture: Annotated[str, BeforeValidator(_pattern)]
     mask: Mask | None = None
 
 
 class BlendPart(Section):
-    """What a blend says of one of its pictures."""
+    """The share and mask of one picture of a blend."""
 
     share: Annotated[float, BeforeValidator(_share)] = 1.0
     mask: Mask | None = None
@@ -115,7 +118,7 @@ class _Blend(Section):
 
 
 def _style(item: object) -> object:
-    """A style as written -> StylePattern. Errors of the parts keep their places below the style's."""
+    """Return a written style as a StylePattern. Errors of its parts keep their places below the style's."""
     if isinstance(item, StylePattern):
         return item
     if isinstance(item, str) and item.strip():

@@ -1,4 +1,4 @@
-"""Kinds of values that several sections share, and how they are written in JSON Schema."""
+"""The base of all sections, the values that several of them share, and their JSON Schema."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ from pydantic_core import PydanticCustomError
 
 
 class Section(BaseModel):
+    """A section of a job file: frozen, without unknown keys, and without conversions between types."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 def shown(value: object) -> str:
-    """A value as the user would write it, not too long."""
+    """Return a value as the user would write it, in at most 60 characters."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     text = repr(value)
@@ -26,7 +28,7 @@ def shown(value: object) -> str:
 
 
 def one_or_more(schema: dict[str, Any]) -> dict[str, Any]:
-    """JSON Schema: one such thing, or a list of them."""
+    """Return the JSON Schema of one such value, or of a list of at least one."""
     return {"anyOf": [schema, {"type": "array", "minItems": 1, "items": schema}]}
 
 
@@ -50,6 +52,7 @@ def _seconds(value: object) -> object:
 
 
 def duration_schema(schema: dict[str, Any]) -> None:
+    """Change the JSON Schema of a number, in place, to that of a ``Duration``."""
     number = {key: schema.pop(key) for key in ("minimum", "exclusiveMinimum") if key in schema}
     text = {"type": "string", "pattern": rf"^\s*{_DURATION.pattern}\s*$"}
     schema.pop("type", None)
@@ -57,8 +60,12 @@ def duration_schema(schema: dict[str, Any]) -> None:
 
 
 def optional_duration_schema(schema: dict[str, Any], null: bool = True) -> None:
+    """Change the JSON Schema of an optional number, in place, to that of an optional ``Duration``.
+
+    With ``null=False`` it allows no null and has no default: the key may be left out, but not be empty.
+    """
     number = next(kind for kind in schema.pop("anyOf") if kind["type"] == "number")
-    # Limits behind a validator keep pydantic's own names.
+    # Limits behind a validator keep pydantic's own names, ge and gt.
     names = {"ge": "minimum", "gt": "exclusiveMinimum"}
     schema.update({names.get(key, key): value for key, value in number.items()})
     duration_schema(schema)
@@ -69,10 +76,11 @@ def optional_duration_schema(schema: dict[str, Any], null: bool = True) -> None:
 
 
 Duration = Annotated[float, BeforeValidator(_seconds)]
-"""Seconds; written as a number of them, or with a unit: 90s, 5m, 1h, 2d."""
+"""Seconds. Written as a number, or with a unit: 90s, 5m, 1h, 2d."""
 
 
 def replace_schema(schema: dict[str, Any], by: dict[str, Any]) -> None:
+    """Replace a JSON Schema, in place, except its title and description."""
     kept = {key: schema[key] for key in ("title", "description") if key in schema}
     schema.clear()
     schema.update(kept | by)

@@ -1,4 +1,4 @@
-"""``workers``, ``retries`` and ``stop``: who renders, and for how long."""
+"""``workers``, ``retries`` and ``stop``: who renders, how often, and for how long."""
 
 from __future__ import annotations
 
