@@ -57,11 +57,11 @@ class JobSpec(Section):
     version: Annotated[int, AfterValidator(_known_version)] = Field(
         1, description="Version of this format: 1.", json_schema_extra={"const": 1}
     )
-    name: str = Field("job", min_length=1, max_length=200, description="What to call it.")
+    name: str = Field("job", min_length=1, max_length=200, description="The job's name.")
     output: Annotated[str, AfterValidator(known_place)] = Field(
         min_length=1,
-        description="Where it goes: a folder or s3://bucket/prefix; {date} and {time} in it stand for those "
-        "of the tick, or of now.",
+        description="Where results go: a folder or s3://bucket/prefix; {date} and {time} in it are those of "
+        "the tick or, without one, of now.",
         json_schema_extra={"pattern": r"^([^{}]|\{(date|time)\})+$"},
     )
     storage: StorageOptions = Field(

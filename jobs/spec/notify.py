@@ -44,7 +44,7 @@ class Notify(Section):
     )
     on: Annotated[list[Literal["done", "failed", "stopped"]], AfterValidator(_some_events)] = Field(
         default=["done", "failed", "stopped"],
-        description="What it is told: done, when all is done; failed, when tasks failed or the run could "
-        "not go on; stopped, when it was interrupted or came to a limit.",
+        description="The ends to report. done: all is done; failed: tasks failed, or the run could not "
+        "continue; stopped: it was interrupted or reached a limit.",
         json_schema_extra={"minItems": 1},
     )

@@ -65,7 +65,7 @@ class ImageOptions(Section):
     )
 
     format: Literal["png", "jpeg", "webp", "tiff"] = Field("png", description="File format.")
-    quality: int = Field(92, ge=1, le=100, description="Of jpeg and webp.")
+    quality: int = Field(92, ge=1, le=100, description="Quality of jpeg and webp.")
     bit_depth: Annotated[Literal[8, 16], AfterValidator(_depth_of_format)] = Field(
         8, description="Bits per channel: 8, or 16 in png and tiff."
     )
@@ -83,7 +83,9 @@ class ImageOptions(Section):
 class LossOptions(Section):
     """The loss log."""
 
-    every: int = Field(10, ge=1, description="Log every so many steps (and the ends of each size).")
+    every: int = Field(
+        10, ge=1, description="Log every N steps, and the first and last of each size."
+    )
 
 
 OUTPUT_FIELDS = ("{date}", "{time}")

@@ -65,7 +65,7 @@ class PairSet(Section):
         None,
         description="Instead of content and style: a file with a pair in each row, or several: path, "
         "glob, folder or s3://, of .csv, .tsv, .jsonl (each also .gz) or .parquet; columns content, "
-        "style and, where wanted, name, init and recipe.<knob>.",
+        "style and, optionally, name, init and recipe.<knob>.",
         json_schema_extra=lambda s: replace_schema(
             s, one_or_more({"type": "string", "minLength": 1})
         ),
@@ -73,7 +73,7 @@ class PairSet(Section):
     on_bad_row: Annotated[Literal["fail", "skip"], AfterValidator(_with_manifest)] = Field(
         "fail",
         description="What becomes of a manifest's row that cannot be used. fail: the run ends; skip: "
-        "the row is told and left out.",
+        "the row is reported and left out.",
     )
     content: Annotated[Patterns | None, AfterValidator(_either)] = Field(
         None,

@@ -65,7 +65,7 @@ class Schedule(Section):
 
     cron: Annotated[str, AfterValidator(_cron)] | None = Field(
         None,
-        description="Minute, hour, day of the month, month and day of the week; or @daily and its like.",
+        description="Minute, hour, day of the month, month and day of the week; or a macro such as @daily.",
         json_schema_extra=lambda s: replace_schema(s, _CRON_SCHEMA),
     )
     every: Annotated[Annotated[Duration, Field(ge=1)] | None, AfterValidator(_cron_or_every)] = (
@@ -77,7 +77,7 @@ class Schedule(Section):
         )
     )
     time_zone: Annotated[str, AfterValidator(_known_zone)] = Field(
-        "UTC", min_length=1, description="Whose clock it is, such as Europe/Rome."
+        "UTC", min_length=1, description="Time zone of the schedule, such as Europe/Rome."
     )
     concurrency_policy: Literal["allow", "forbid", "replace"] = Field(
         "forbid",
@@ -86,9 +86,9 @@ class Schedule(Section):
     )
     starting_deadline: Annotated[Duration, Field(gt=0)] | None = Field(
         None,
-        description="How late a tick may begin that was missed; null: however late.",
+        description="How late a missed tick may begin; null: no limit.",
         json_schema_extra=optional_duration_schema,
     )
     if_changed: bool = Field(
-        True, description="Render again what was rendered of pictures that have changed since."
+        True, description="Render again what was rendered from pictures that have changed since."
     )

@@ -175,7 +175,7 @@ _SHARE_SCHEMA: dict[str, Any] = {
     "type": "number",
     "exclusiveMinimum": 0,
     "maximum": MOST_SHARE,
-    "description": "How much of it, among the pictures with the same mask.",
+    "description": "Weight of the picture, relative to the others with the same mask.",
 }
 
 

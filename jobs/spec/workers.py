@@ -59,11 +59,11 @@ class Workers(Section):
 
     max: Literal["auto"] | Annotated[int, Field(ge=1, le=100_000)] = Field(
         "auto",
-        description="Most workers at once; auto: what the cluster has, also when nodes join. More than "
-        "there is makes an autoscaler add nodes.",
+        description="Most workers at once; auto: what the cluster has room for, also when nodes join. A "
+        "number above that makes an autoscaler add nodes.",
     )
     min: Annotated[int, AfterValidator(_at_most_max)] = Field(
-        1, ge=1, le=100_000, description="Fewest workers to keep, also when little is left to do."
+        1, ge=1, le=100_000, description="Fewest workers to keep when little is left to do."
     )
     device: Literal["auto", "gpu", "cpu"] = Field(
         "auto", description="What workers render on; auto: GPUs where the cluster has any."
@@ -77,7 +77,8 @@ class Workers(Section):
         json_schema_extra={"anyOf": [{"maximum": 1}, {"type": "integer"}]},
     )
     threads: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)] = Field(
-        "auto", description="CPU threads of each worker; auto: what there is, shared out."
+        "auto",
+        description="CPU threads of each worker; auto: the cores, divided among the workers.",
     )
     batch: Literal["auto"] | Annotated[int, Field(ge=1, le=256)] = Field(
         "auto",
@@ -95,13 +96,13 @@ class Workers(Section):
     stall_timeout: Duration = Field(
         300.0,
         gt=0,
-        description="A worker that makes no step for so long is killed, and its task tried again.",
+        description="A worker that makes no step for this long is killed, and its task retried.",
         json_schema_extra=duration_schema,
     )
     grace: Duration = Field(
         20.0,
         ge=0,
-        description="When its machine is taken away, how long a worker paints on to its next checkpoint.",
+        description="How long a worker whose machine is preempted paints on to its next checkpoint.",
         json_schema_extra=duration_schema,
     )
 
@@ -110,12 +111,12 @@ class Retries(Section):
     """What happens when a machine fails."""
 
     attempts: int = Field(
-        3, ge=1, le=100, description="Most attempts at a task. A bad picture is never tried twice."
+        3, ge=1, le=100, description="Most attempts at a task. A bad picture is never retried."
     )
     storage_patience: Duration = Field(
         3600.0,
         ge=0,
-        description="How long to wait for a storage in trouble, with nothing new begun, before giving up.",
+        description="How long to wait for a failing storage, with no new task started, before giving up.",
         json_schema_extra=duration_schema,
     )
 
@@ -124,10 +125,10 @@ class Stop(Section):
     """When to stop before everything is done."""
 
     max_failures: int | None = Field(
-        None, ge=1, description="Stop when so many tasks have failed in this run."
+        None, ge=1, description="Stop when this many tasks have failed in this run."
     )
     max_gpu_hours: float | None = Field(
         None,
         gt=0,
-        description="Stop when the run's workers have held their GPUs for so long, all together.",
+        description="Stop when the run's workers have held their GPUs for this many hours in total.",
     )
