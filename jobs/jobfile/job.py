@@ -14,19 +14,34 @@ from jobs.storage.open import open_storage
 
 @dataclass(frozen=True)
 class Job:
-    """A job file that was read: what it says, and where each of its fields stands."""
+    """A job file that was read: its values, and the line of each of its fields.
+
+    Made by ``jobs.jobfile.parse``; immutable. Changes are copies, by ``dataclasses.replace``.
+    """
 
     spec: JobSpec
+    """The values. Recipes in it are partial mappings; globs are not expanded."""
     file: str
+    """The path of the job file, as the user named it."""
     base: Path
-    """The folder that its relative paths are relative to; absolute."""
+    """The folder that relative paths in the file start at; absolute."""
     source: Source
+    """The YAML nodes, for the lines of problems."""
 
     def problem(self, path: FieldPath, message: str) -> Problem:
-        """Something wrong at a field, found after loading (a glob that matches nothing, say)."""
+        """Return a problem at a field that shows after loading, such as a glob that matches nothing.
+
+        Args:
+            path: The field, such as ``("pairs", 0, "content", 2)``.
+            message: The rest of the sentence: "x*.jpg matches no picture".
+        """
         return self.source.problem(path, message)
 
 
 def open_output(job: Job) -> Storage:
-    """The storage of a job's output. Raises StorageError when its address means none."""
+    """Return the storage of a job's output. Touches neither disk nor network.
+
+    Raises:
+        StorageError: ``output`` is an address of no known storage.
+    """
     return open_storage(job.spec.output, job.spec.storage, base=job.base)

@@ -1,4 +1,4 @@
-"""pydantic's errors as sentences, each at its place in the file."""
+"""pydantic's errors as sentences, each with its place in the file."""
 
 from __future__ import annotations
 
@@ -17,30 +17,31 @@ from jobs.spec.values import shown
 
 
 def problems_of(source: Source, error: ValidationError) -> list[Problem]:
+    """Return the problems in an error about a whole file."""
     return [problem for problem, _ in located_problems(source, error, ())]
 
 
 def located_problems(
     source: Source, error: ValidationError, place: FieldPath
 ) -> Iterator[tuple[Problem, FieldPath]]:
-    """Each error as a problem, with its path below ``place``."""
+    """Yield each fault of an error about the field ``place`` as a problem, with its path below ``place``."""
     for loc, message in complaints(error, place):
         yield source.problem((*place, *loc), message), loc
 
 
 def complaints(error: ValidationError, place: FieldPath = ()) -> Iterator[tuple[FieldPath, str]]:
-    """What pydantic found wrong below ``place``, as (path, sentence)."""
+    """Yield each fault of an error about the field ``place`` as (path below ``place``, sentence)."""
     for detail in _one_for_each_field(error):
         loc = detail["loc"]
         yield loc, _message(detail, field_name((*place, *loc[:-1])))
 
 
 def _one_for_each_field(error: ValidationError) -> list[dict[str, Any]]:
-    """pydantic's errors, where a union (a number or auto) has one for each thing it is not, joined."""
+    """Return pydantic's errors with those of a union joined, which has one per member that does not match."""
     fields: dict[FieldPath, dict[str, Any]] = {}
     for detail in error.errors(include_url=False):
         loc = detail["loc"]
-        if detail["type"] != "extra_forbidden":  # whose last part is the user's word
+        if detail["type"] != "extra_forbidden":  # the last part of its path is the user's word
             loc = (*loc[:1], *(part for part in loc[1:] if not _is_union_tag(part)))
         other = fields.get(loc)
         if other is None:
@@ -48,15 +49,15 @@ def _one_for_each_field(error: ValidationError) -> list[dict[str, Any]]:
         elif {other["type"], detail["type"]} == {"int_type", "literal_error"}:
             word = {**other.get("ctx", {}), **detail.get("ctx", {})}["expected"]
             fields[loc] = {**other, "type": "joined", "word": word}
-        elif other["type"] == "literal_error":  # a number it is, but not one that is allowed
+        elif other["type"] == "literal_error":  # the value is a number, but out of range
             fields[loc] = {**detail, "loc": loc}
     return list(fields.values())
 
 
 def _is_union_tag(part: str | int) -> bool:
-    """pydantic names the member of a union it tried: ``int``, ``literal['auto']``, ``constrained-int``.
+    """Return whether a part of a path is a union's member: ``int``, ``literal['auto']``, ``constrained-int``.
 
-    Nothing that a user may have written: in a blend, a part can be a glob such as ``[ab].jpg``.
+    It must match no word of a user's: in a blend, a part can be a glob such as ``[ab].jpg``.
     """
     tags = r"int|str|float|literal\[.*\]|constrained-\w+"
     return isinstance(part, str) and re.fullmatch(tags, part) is not None
@@ -108,6 +109,7 @@ _TYPES = {
 
 
 def unknown_key(name: str, known: Iterable[str]) -> str:
+    """Return the sentence for a key that is none of ``known``, with the nearest of them."""
     names = list(known)
     near = difflib.get_close_matches(name, names, n=1)
     hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(names)}"

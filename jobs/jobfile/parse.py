@@ -1,8 +1,7 @@
-"""A job file -> Job, or every problem in it with file, line and field.
+"""From a job file to a Job, or to every problem in it with file, line and field.
 
-``jobs.jobfile.yaml_source`` makes values of the YAML; here they meet the models, and what the models say
-becomes
-sentences.
+``jobs.jobfile.yaml_source`` turns YAML into values. Here the models of ``jobs.spec`` validate them, and the
+models' errors become sentences.
 """
 
 from __future__ import annotations
@@ -20,7 +19,17 @@ from jobs.spec.job import JobSpec
 
 
 def read_job(path: str | Path) -> Job:
-    """Read a job file as it is written, a dated output undated. Raises JobFileError."""
+    """Read a job file as it is written: ``{date}`` and ``{time}`` in its output stay.
+
+    Args:
+        path: The job file. Its folder is the base of relative paths, its stem the default of ``name``.
+
+    Returns:
+        The job.
+
+    Raises:
+        JobFileError: The file cannot be read or used; the error has every problem in it.
+    """
     file = Path(path)
     try:
         with file.open("rb") as stream:
@@ -32,14 +41,28 @@ def read_job(path: str | Path) -> Job:
 
 
 def parse_job(data: bytes, file: str, base: Path, default_name: str = "job") -> Job:
-    """A job from the bytes of its file. Raises JobFileError, and nothing else, whatever they are."""
+    """Parse the bytes of a job file.
+
+    Args:
+        data: UTF-8 encoded YAML; any bytes are safe.
+        file: The file's name in problems.
+        base: The absolute folder that relative paths start at.
+        default_name: The job's name, where the file gives none.
+
+    Returns:
+        The job.
+
+    Raises:
+        JobFileError: The bytes are no job file; the error has every problem in it. No other exception is
+            raised, whatever the bytes.
+    """
     source = read_yaml(data, file)
     problems = list(source.problems)
     values = source.values
     if not isinstance(values, dict):
         problems.append(source.problem((), "a job file is a mapping: name:, output:, pairs: ..."))
         raise JobFileError(problems)
-    # A section with nothing in it, all its lines commented out perhaps, is one not given.
+    # A section with nothing in it, perhaps because all its lines are commented out, counts as not given.
     values = {key: value for key, value in values.items() if value is not None}
     spec = None
     try:

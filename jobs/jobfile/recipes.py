@@ -1,4 +1,4 @@
-"""The recipes that job, entries and sweeps make together, and what is wrong with them."""
+"""The recipes that job, entries and sweeps make together, and the problems in them."""
 
 from __future__ import annotations
 
@@ -15,16 +15,25 @@ from jobs.jobfile.yaml_source import FieldPath, Source, field_name
 from stylize.recipe import Recipe, resolve
 
 SWEEP_LIMIT = 100_000
+"""Combinations of one entry's sweep."""
 
 
 def sweep_combinations(sweep: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Every combination of a sweep, as partial recipes; one empty one without a sweep."""
+    """Yield every combination of a sweep as a partial recipe; without a sweep, one empty recipe."""
     for values in itertools.product(*sweep.values()):
         yield dict(zip(sweep, values, strict=True))
 
 
 def recipe_problems(source: Source, values: Mapping[str, Any]) -> list[Problem]:
-    """Check every recipe that job, pairs and sweeps make together, each value where it was written."""
+    """Return the problems in all recipes that job, entries and sweeps make together.
+
+    Args:
+        source: The file, for the lines of problems.
+        values: The file's values as they were read; they need not be valid.
+
+    Returns:
+        Problems, each at the field where its value was written.
+    """
     job = _mapping(values.get("recipe"))
     problems = _value_problems(source, ("recipe",), job)
     sound = {knob: value for knob, value in job.items() if not _is_wrong(knob, value)}
@@ -47,7 +56,7 @@ def recipe_problems(source: Source, values: Mapping[str, Any]) -> list[Problem]:
 
 
 def _mapping(value: Any) -> dict[str, Any]:
-    """``value`` where it is a mapping; the models say what is wrong with others."""
+    """Return ``value`` if it is a mapping, else an empty one; the models report other values."""
     return value if isinstance(value, dict) else {}
 
 
@@ -60,7 +69,7 @@ def _is_wrong(knob: str, value: object) -> bool:
 
 
 def _value_problems(source: Source, place: FieldPath, patch: Mapping[str, Any]) -> list[Problem]:
-    """What is wrong with single values of a partial recipe; how they go together is judged later."""
+    """Return the problems in single values of a partial recipe; contradictions between them come later."""
     try:
         resolve(patch)
     except ValidationError as error:
@@ -94,7 +103,7 @@ def _sweep_problems(source: Source, place: FieldPath, sweep: Mapping[str, Any]) 
 def _combination_problems(
     source: Source, place: FieldPath, under: Mapping[str, Any], sweep: Mapping[str, Any], init: Any
 ) -> list[Problem]:
-    """What is wrong between knobs, in the first combination where something is."""
+    """Return the contradictions between knobs, in the first combination of a sweep that has any."""
     start = {} if init is None else {"init": "image"}
     for combination in sweep_combinations(sweep):
         try:
@@ -117,7 +126,7 @@ def _init_problems(
     manifest: Any,
 ) -> list[Problem]:
     if manifest is not None:
-        return []  # its rows say
+        return []  # each row has its own init
     swept = sweep.get("init")
     asked = [*(swept if isinstance(swept, list) else []), recipe.get("init")]
     if init is None and "image" in asked:

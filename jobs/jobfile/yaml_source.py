@@ -1,7 +1,7 @@
-"""YAML -> plain values, and where each of them stands.
+"""From YAML to plain values, and the line of each.
 
 The file is read in three passes, each safe on any bytes: events (size, depth), nodes (aliases), values
-(duplicate keys). Nothing is constructed but strings, numbers, booleans, nulls, lists and mappings.
+(duplicate keys). Only strings, numbers, booleans, nulls, lists and mappings are constructed.
 """
 
 from __future__ import annotations
@@ -17,10 +17,13 @@ from jobs.errors import JobFileError, Problem
 
 BYTE_LIMIT = 10_000_000
 DEPTH_LIMIT = 50
+"""Nested lists and mappings."""
+
 VALUE_LIMIT = 1_000_000
+"""Values of a file with its aliases written out."""
 
 LONGEST_INTEGER = 30
-"""Digits; what is longer stays text, and is refused where a number is wanted."""
+"""Characters. A longer integer stays text, and is refused where a number is required."""
 
 _TAGS = {
     yaml.ScalarNode: ("str", "null", "bool", "int", "float", "merge"),
@@ -29,11 +32,11 @@ _TAGS = {
 }
 
 FieldPath = tuple[str | int, ...]
-"""Where a field stands: ``("pairs", 0, "recipe")``."""
+"""The path of a field: ``("pairs", 0, "recipe")``."""
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """PyYAML with YAML 1.2's scalars: no is a word, 010 is ten, 1e6 a number, a date a string."""
+    """PyYAML with YAML 1.2's scalars: ``no`` is a word, 010 is ten, 1e6 a number, a date a string."""
 
 
 _Loader.yaml_implicit_resolvers = {}
@@ -55,19 +58,23 @@ for _tag, _pattern, _first in (
 
 @dataclass(frozen=True)
 class Source:
-    """A file that was read: its values, what was wrong with it so far, and where everything stands."""
+    """A YAML file that was read: its values, its problems so far, and the line of every field."""
 
     file: str
+    """The file's name in problems."""
     root: yaml.Node | None
+    """The nodes, which know their lines; None: no line is known."""
     values: Any
+    """Plain values: strings, numbers, booleans, None, lists and dicts."""
     problems: tuple[Problem, ...] = ()
+    """Duplicate keys, and values that are not plain."""
 
     def problem(self, path: FieldPath, message: str) -> Problem:
-        """Something wrong at a field."""
+        """Return a problem at a field, with the line of the deepest part of it that the file has."""
         return Problem(self.file, self.line(path), field_name(self._as_written(path)), message)
 
     def _as_written(self, path: FieldPath) -> FieldPath:
-        """``path`` without the index of a list that the file writes as its only item."""
+        """Return ``path`` without the indices of lists that the file writes as a single item."""
         node, written = self.root, []
         for part in path:
             if (
@@ -82,7 +89,7 @@ class Source:
         return tuple(written)
 
     def line(self, path: FieldPath) -> int | None:
-        """The line of the deepest part of ``path`` that the file has, from 1."""
+        """Return the line, from 1, of the deepest part of ``path`` that the file has; None without nodes."""
         node = self.root
         if node is None:
             return None
@@ -96,7 +103,7 @@ class Source:
 
 
 def field_name(path: Iterable[str | int]) -> str:
-    """``("pairs", 0, "recipe")`` -> ``pairs[0].recipe``."""
+    """Return a path as text: ``("pairs", 0, "recipe")`` -> ``pairs[0].recipe``."""
     text = ""
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
@@ -115,7 +122,18 @@ def _child(node: yaml.Node, part: str | int) -> tuple[int, yaml.Node] | None:
 
 
 def read_yaml(data: bytes, file: str) -> Source:
-    """Read a YAML file's bytes. Raises JobFileError where no values can be had at all."""
+    """Read the bytes of a YAML file.
+
+    Args:
+        data: UTF-8 encoded, with or without a byte order mark; any bytes are safe.
+        file: The file's name in problems.
+
+    Returns:
+        The values, with the problems that leave the others readable.
+
+    Raises:
+        JobFileError: No values can be read: the file is empty, above a limit, not UTF-8 or not YAML.
+    """
 
     def refuse(message: str, line: int | None = None) -> JobFileError:
         return JobFileError([Problem(file, line, "", message)])
@@ -141,7 +159,7 @@ def read_yaml(data: bytes, file: str) -> Source:
         root = yaml.compose(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        # At the end of a file libyaml points to the line after the last.
+        # libyaml reports the end of a file as the line after the last.
         last = max(1, len(text.splitlines()))
         raise refuse(
             f"is not valid YAML: {error.problem or error.context}",
@@ -163,9 +181,9 @@ def read_yaml(data: bytes, file: str) -> Source:
 
 
 def _extent(root: yaml.Node) -> tuple[int, int]:
-    """How many values the file means with all aliases written out, and how deep they nest.
+    """Return the number of values in a file with all aliases written out, and their depth.
 
-    Both stop counting above their limits, where also a node counts that holds itself.
+    Both saturate just above their limits; a node that contains itself counts as that.
     """
     endless = (VALUE_LIMIT + 1, DEPTH_LIMIT + 1)
     extents: dict[int, tuple[int, int]] = {}
@@ -173,7 +191,7 @@ def _extent(root: yaml.Node) -> tuple[int, int]:
     def extent(node: yaml.Node) -> tuple[int, int]:
         if id(node) in extents:
             return extents[id(node)]
-        extents[id(node)] = endless  # what a node that is met inside itself counts
+        extents[id(node)] = endless  # for the node when it is met inside itself
         below: list[tuple[int, int]] = []
         if isinstance(node, yaml.MappingNode):
             below = [extent(part) for pair in node.value for part in pair]
@@ -191,14 +209,14 @@ def _extent(root: yaml.Node) -> tuple[int, int]:
 
 
 class _Values:
-    """Nodes -> plain values, noting duplicate keys and what is not plain."""
+    """Turns nodes into plain values, and notes duplicate keys and values that are not plain."""
 
     def __init__(self, file: str, problems: list[Problem]) -> None:
         self._file = file
         self._problems = problems
 
     def of(self, node: yaml.Node, path: FieldPath) -> Any:
-        """The value of a node that stands at ``path``."""
+        """Return the value of the node at ``path``."""
         plain = node.tag.startswith("tag:yaml.org,2002:")
         if not plain or node.tag.rpartition(":")[2] not in _TAGS[type(node)]:
             self._note(node, path, f"the tag {node.tag} is not used in job files")
@@ -251,7 +269,7 @@ class _Values:
                 return int(text, 0) if text[:2] in ("0x", "0o") else int(text)
             if kind == "float":
                 return float(re.sub(r"^([-+]?)\.(inf|nan)$", r"\1\2", text.lower()))
-        except ValueError:  # !!int with something else behind it
+        except ValueError:  # an explicit !!int before something else
             self._note(node, path, f"{text[:40]} is not a number")
         return text
 
