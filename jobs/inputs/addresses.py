@@ -1,4 +1,4 @@
-"""Addresses of pictures, and what of them may be shown."""
+"""Addresses of pictures, and their form that may be shown and stored."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from jobs.errors import printable
 
 
 def is_web(uri: str) -> bool:
-    """Whether it is an http:// or https:// address."""
+    """Return whether ``uri`` is an http:// or https:// address."""
     return uri[:8].lower().startswith(("http://", "https://"))
 
 
 def display(uri: str) -> str:
-    """The URI as it may be shown and logged: of a web address, not what may hold a secret.
+    """Return ``uri`` as it may be shown, logged and stored.
 
-    That is ``user:password@``, the query (signatures) and the fragment.
+    A web address loses the parts that may hold a secret: ``user:password@``, the query (signatures) and the
+    fragment. Every address loses characters that cannot be printed.
     """
     if not is_web(uri):
         return printable(uri)
@@ -27,7 +28,7 @@ def display(uri: str) -> str:
 
 
 def without_secrets(value: Any) -> Any:
-    """A JSON-like value with every web address in it as ``display`` shows it."""
+    """Return a JSON-like value with every web address in it, keys included, as ``display`` shows it."""
     if isinstance(value, str):
         return display(value) if is_web(value) else value
     if isinstance(value, dict):

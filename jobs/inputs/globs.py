@@ -1,4 +1,4 @@
-"""Patterns of pictures, with the shell's rules."""
+"""Patterns of pictures, by the shell's rules."""
 
 from __future__ import annotations
 
@@ -14,7 +14,15 @@ if TYPE_CHECKING:
 
 
 def escape_existing(base: Path, pattern: str) -> str:
-    """Escape the parts that exist as they are written: ``Trip [2024]/*.jpg`` means that folder."""
+    """Escape the parts of a pattern that exist as written: ``Trip [2024]/*.jpg`` means that folder.
+
+    Args:
+        base: The folder that relative patterns start at.
+        pattern: A path with wildcards.
+
+    Returns:
+        A pattern for ``glob``.
+    """
     done = Path()
     parts = []
     for part in PurePath(pattern).parts:
@@ -25,9 +33,13 @@ def escape_existing(base: Path, pattern: str) -> str:
 
 
 def matches_glob(names: Sequence[str], parts: Sequence[str]) -> bool:
-    """A glob over an S3 key with the shell's rules: ``*`` stops at ``/``, ``**`` does not.
+    """Return whether an S3 key matches a glob by the shell's rules: ``*`` stops at ``/``, ``**`` does not.
 
     As with files, wildcards do not match names that begin with a dot.
+
+    Args:
+        names: The key, split at ``/``.
+        parts: The glob, split at ``/``.
     """
     if not parts or not names:
         return not names and all(part == "**" for part in parts)

@@ -1,8 +1,8 @@
 """Where pictures come from: paths, globs and folders, ``s3://`` and ``https://``.
 
-Whose fault an error is decides what becomes of the task. A picture that is missing, too large or
-forbidden is the user's: InputError, never retried. A store or server that does not answer is the
-machine's: StorageError, retried.
+Whose fault an error is decides what becomes of the task. A picture that is missing, too large or forbidden is
+the user's fault: InputError, never retried. A store or server that does not answer is the machine's:
+StorageError, retried.
 """
 
 from __future__ import annotations
@@ -34,37 +34,51 @@ if TYPE_CHECKING:
     from jobs.storage.s3 import S3Storage
 
 PICTURES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".gif", ".bmp"})
+"""Extensions of pictures, in lower case."""
+
 MAX_BYTES = 256 * 1024 * 1024
+"""Default limit of one picture, in bytes as it is stored."""
 
 
 @dataclass(frozen=True, slots=True)
 class InputData:
-    """A picture's bytes and what tells whether it has changed. ``modified``: epoch seconds."""
+    """A picture's bytes, and the values by which a later change shows."""
 
     uri: str = field(repr=False)  # may hold a signature, see display()
+    """The address that was read."""
     data: bytes = field(repr=False)
+    """The file, not decoded; not empty."""
     sha256: str
+    """Hex digest of ``data``."""
     size: int
+    """Bytes."""
     etag: str | None
+    """The server's ETag; None for files, and where the server gives none."""
     modified: float | None
+    """Seconds since the epoch; None where the server does not say."""
 
 
 @dataclass(frozen=True, slots=True)
 class InputStat:
-    """What tells whether a picture has changed, without its bytes."""
+    """The values by which a change of a picture shows, without its bytes."""
 
     size: int
+    """Bytes."""
     etag: str | None
+    """The server's ETag; None for files, and where the server gives none."""
     modified: float | None
-    """Epoch seconds."""
+    """Seconds since the epoch."""
 
 
 class Inputs:
-    """Reads the pictures of one job. Relative paths start at ``base``, the job file's folder.
+    """Reads the pictures of one job. Safe to share between threads, and to pickle.
 
-    Safe to share between threads. ``allow_private`` lets ``http(s)://`` reach private addresses,
-    where by default a job file could make a farm fetch what only the farm can see. ``max_bytes``
-    limits every picture.
+    Args:
+        base: The folder that relative paths start at: the job file's.
+        options: How to reach S3.
+        allow_private: Fetch ``http(s)://`` pictures from private addresses, too. False by default, because a
+            job file could make a farm fetch what only the farm can see.
+        max_bytes: Limit of every picture.
     """
 
     def __init__(
@@ -83,7 +97,18 @@ class Inputs:
         self._lock = threading.Lock()
 
     def read(self, uri: str) -> InputData:
-        """The picture's bytes. Raises InputError, or StorageError where trying again may help."""
+        """Read one picture.
+
+        Args:
+            uri: A path, ``file://``, ``s3://`` or ``http(s)://`` address; no pattern.
+
+        Returns:
+            Its bytes, size, digest, ETag and time.
+
+        Raises:
+            InputError: The picture is missing, empty, too large or forbidden, or the address is malformed.
+            StorageError: The disk, store or server does not answer; a retry may succeed.
+        """
         if uri.startswith("s3://"):
             return self._read_s3(uri)
         if is_web(uri):
@@ -91,10 +116,17 @@ class Inputs:
         return self._read_file(uri)
 
     def look(self, uri: str) -> InputStat | None:
-        """What is known of a picture on a disk or on S3 without reading it; None when it is not there.
+        """Return the size, ETag and time of a picture on a disk or on S3, without reading it.
 
-        Raises InputError for what cannot be looked at (the web is not asked), or StorageError where trying
-        again may help.
+        Args:
+            uri: A path, ``file://`` or ``s3://`` address; no pattern.
+
+        Returns:
+            None when there is no such picture.
+
+        Raises:
+            InputError: The picture cannot be inspected, or is on the web, whose servers answer unreliably.
+            StorageError: The disk or store does not answer; a retry may succeed.
         """
         if is_web(uri):
             raise InputError(f"{display(uri)} is not looked at: the web says nothing sure of it.")
@@ -116,9 +148,18 @@ class Inputs:
         return InputStat(found.st_size, None, found.st_mtime)
 
     def local_copy(self, uri: str, folder: Path) -> Path:
-        """A file of any size on this disk: itself, or a copy in ``folder`` of an ``s3://`` object.
+        """Return the path of a file of any size on this disk.
 
-        Raises InputError, or StorageError where trying again may help.
+        Args:
+            uri: A path, ``file://`` or ``s3://`` address.
+            folder: Where the copy of an ``s3://`` object is written.
+
+        Returns:
+            The file itself, or its copy.
+
+        Raises:
+            InputError: The file is missing or forbidden, or on the web.
+            StorageError: The disk or store does not answer; a retry may succeed.
         """
         if is_web(uri):
             raise InputError(
@@ -143,13 +184,21 @@ class Inputs:
         return copy
 
     def expand(self, pattern: str, wanted: Callable[[str], bool] | None = None) -> list[str]:
-        """What ``read`` should be called with: one file, a folder's pictures or a glob's matches.
+        """Expand a pattern to addresses for ``read``.
 
-        ``wanted`` says of a name whether it is one of those looked for; default: ``is_picture``.
+        Args:
+            pattern: A file, a folder (its pictures, not those of folders in it), a glob, an ``s3://`` prefix
+                that ends in ``/``, an ``s3://`` glob, or a web address.
+            wanted: Returns whether a name is among those looked for; None: ``is_picture``.
 
-        Sorted; empty when nothing matched. Paths below ``base`` come back relative to it, with
-        ``/``, since they are hashed into task ids. A name with such an extension and without
-        ``* ? [`` is taken at its word, so that a long list costs no look at the disk.
+        Returns:
+            Addresses, sorted; none when nothing matches. Paths below ``base`` are relative to it, with ``/``,
+            because they are hashed into task ids. A wanted name without ``* ? [`` is returned as it is,
+            whether it exists or not, so that a long list costs no access to the disk.
+
+        Raises:
+            InputError: A folder is forbidden, or the address is of no known kind.
+            StorageError: The store cannot be listed.
         """
         wanted = wanted or is_picture
         if pattern.startswith("s3://"):
@@ -159,9 +208,9 @@ class Inputs:
         return self._expand_local(pattern, wanted)
 
     def spelling(self, uri: str) -> str:
-        """One picture's address, or a pattern for some, as ``expand`` would spell it: no look at the disk.
+        """Return an address, or a pattern, in the spelling of ``expand``, without access to the disk.
 
-        Raises InputError for what cannot be read from.
+        Raises InputError for an address of no known kind.
         """
         return uri if uri.startswith("s3://") or is_web(uri) else self._relative(uri)
 
@@ -191,7 +240,7 @@ class Inputs:
             if (self.base / name).is_dir():
                 return self._files_in(name, wanted)
             if pattern.endswith("/") and not is_glob:
-                return []  # it says that it is a folder, and there is none
+                return []  # the slash says that it is a folder, and there is none
             if not is_glob or (self.base / name).exists():
                 return [name]
             return self._glob(name, wanted)
@@ -206,7 +255,7 @@ class Inputs:
         return sorted((PurePath(folder) / name).as_posix() for name in names)
 
     def _glob(self, pattern: str, wanted: Callable[[str], bool]) -> list[str]:
-        # Path.glob would match hidden files
+        # Path.glob would match hidden files.
         escaped = escape_existing(self.base, pattern)
         found = glob.glob(escaped, root_dir=self.base, recursive=True)  # noqa: PTH207
         files = {path for path in found if wanted(path) and not (self.base / path).is_dir()}
@@ -224,9 +273,9 @@ class Inputs:
             raise InputError(str(error)) from None
 
     def _relative(self, pattern: str) -> str:
-        """One spelling per file: ``./a.jpg``, ``file:///base/a.jpg`` and ``a.jpg`` are the same.
+        """Return the one spelling of a path: ``./a.jpg`` and ``file:///base/a.jpg`` become ``a.jpg``.
 
-        Lexical only: ``..`` stays, for behind a symbolic link it means something else.
+        This is lexical: ``..`` stays, because behind a symbolic link it means another folder.
         """
         path = self._path(pattern)
         written = PurePath(pattern)
@@ -254,7 +303,7 @@ class Inputs:
         bucket, key = _split_s3(pattern)
         head = f"s3://{bucket}/"
         if not key or key.endswith("/"):
-            # a "/" is the whole pattern's end, so no name in here can be a glob
+            # The pattern ends in "/", so no part of it is taken for a glob.
             found = self._bucket(bucket).list(key, deep=False)
             return [head + entry.key for entry in found if _is_shown(entry.key, wanted)]
         if not glob.has_magic(key):
@@ -289,14 +338,14 @@ class Inputs:
 
 
 def is_picture(name: str) -> bool:
-    """By the extension alone; whether it is one shows when it is decoded."""
+    """Return whether a name has a picture's extension. Only decoding shows whether it is a picture."""
     return PurePath(name).suffix.lower() in PICTURES
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link to itself: no folder, and as a picture it fails by its own name
+    except OSError:  # a link to itself is no folder; as a picture it fails under its own name
         return False
 
 
@@ -323,7 +372,7 @@ def _fail_local(error: OSError, uri: str, path: Path) -> NoReturn:
 
 
 def _split_s3(uri: str) -> tuple[str, str]:
-    """Bucket and key, the key as it stands. Raises InputError."""
+    """Return bucket and key, the key unchanged. Raises InputError."""
     from jobs.storage.s3 import split_url
 
     try:

@@ -1,4 +1,4 @@
-"""Pictures from the web: limits, redirects followed by hand, no way into private networks."""
+"""Pictures from the web: with limits, redirects followed by hand, and no access to private networks."""
 
 from __future__ import annotations
 
@@ -20,29 +20,45 @@ from jobs.storage.base import USER_AGENT
 
 MAX_REDIRECTS = 5
 HTTP_DEADLINE = 600.0
-"""Seconds for one download in all, so that a server that drips bytes cannot hold a worker."""
+"""Seconds for one download in total, so that a server that sends byte by byte cannot hold a worker."""
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
 class Download(NamedTuple):
-    """What a server gave. ``modified``: epoch seconds."""
+    """A server's answer."""
 
     data: bytes
     etag: str | None
     modified: float | None
+    """Seconds since the epoch; None where the server does not say."""
 
 
 def too_large(uri: str, limit: int, size: int | None = None) -> str:
+    """Return the sentence for a picture above ``limit`` bytes; ``size`` is its own, where it is known."""
     has = "is larger than" if size is None else f"has {size:,} bytes, more than"
     return f"{display(uri)} {has} the limit of {limit:,} bytes for one picture; make it smaller."
 
 
 def download(uri: str, max_bytes: int, allow_private: bool) -> Download:
-    """GET with redirects followed by hand, so that every hop's address is looked at.
+    """Fetch one picture, with redirects followed by hand, so that the address of every hop is checked.
 
-    Straight to the server: a proxy of HTTPS_PROXY is not used, for only it would see the address.
+    The connection goes straight to the server. The proxy of HTTPS_PROXY is not used, because then only the
+    proxy would see the address.
+
+    Args:
+        uri: An ``http(s)://`` address. ``user:password@`` in it is sent to its own origin only.
+        max_bytes: Limit of the picture.
+        allow_private: Connect to private addresses, too.
+
+    Returns:
+        The bytes, ETag and time.
+
+    Raises:
+        InputError: The picture is missing, refused, too large, or behind a private address or too many
+            redirects.
+        StorageUnreachableError: The server does not answer; a retry may succeed.
     """
     deadline = time.monotonic() + HTTP_DEADLINE
     url = uri
@@ -72,7 +88,7 @@ def _next_hop(uri: str, url: str, location: str) -> str:
 
 
 def _request(uri: str, url: str, allow_private: bool) -> urllib3.BaseHTTPResponse:
-    """One request, to an address that was looked at. ``uri`` is what the user wrote."""
+    """Send one request, to an address that was checked. ``uri`` is what the user wrote."""
     asked, parts = _parse(uri, uri), _parse(uri, url)
     headers = {"Host": parts.netloc or "", "User-Agent": USER_AGENT, "Accept-Encoding": "identity"}
     if asked.auth and _origin(parts) == _origin(asked):
@@ -116,7 +132,7 @@ def _parse(uri: str, url: str) -> urllib3.util.Url:
 
 
 def _addresses(uri: str, parts: urllib3.util.Url, allow_private: bool) -> list[str]:
-    """Where the host is. The connection goes to these and to no later answer of its DNS."""
+    """Return the host's addresses, checked. The connection goes to these, to no later answer of DNS."""
     host = (parts.host or "").strip("[]")
     try:
         found = socket.getaddrinfo(host, parts.port or parts.scheme, type=socket.SOCK_STREAM)
@@ -133,7 +149,7 @@ def _addresses(uri: str, parts: urllib3.util.Url, allow_private: bool) -> list[s
 
 
 def _is_public(address: str) -> bool:
-    """Nothing on this machine or network, also not by way of an IPv6 address that wraps IPv4."""
+    """Return whether an address is on the public internet; an IPv6 address may wrap a private IPv4 one."""
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
         inner = ip.ipv4_mapped or ip.sixtofour
@@ -145,7 +161,7 @@ def _is_public(address: str) -> bool:
 
 
 def _connect(parts: urllib3.util.Url, address: str) -> urllib3.HTTPConnectionPool:
-    """A connection to the address, which proves itself by the host's name where it is TLS."""
+    """Return a connection to the address; with TLS, the server's certificate must name the host."""
     timeout = urllib3.Timeout(connect=10, read=60)
     if parts.scheme == "http":
         return urllib3.HTTPConnectionPool(address, parts.port or 80, timeout=timeout)
@@ -193,7 +209,7 @@ def _broken_off(uri: str) -> StorageUnreachableError:
 
 
 def _origin(parts: urllib3.util.Url) -> tuple[str | None, str | None, int | None]:
-    """Scheme, host and port: who may be sent the URL's ``user:password``."""
+    """Return scheme, host and port: the only origin that may get the URL's ``user:password``."""
     return parts.scheme, parts.host, parts.port
 
 
