@@ -1,8 +1,7 @@
-"""Where pictures, logs and records go: one protocol, behind it ``jobs.storage.folder`` and
-``jobs.storage.s3``.
+"""The protocol of a storage, which ``jobs.storage.folder`` and ``jobs.storage.s3`` implement.
 
-A reader of either never sees half an object. Keys use ``/`` on every system and come from
-``jobs.storage.keys`` alone.
+A reader of either never sees a part of an object. Keys use ``/`` on every system, and are made in
+``jobs.storage.keys`` only.
 """
 
 from __future__ import annotations
@@ -28,11 +27,11 @@ except PackageNotFoundError:  # run from a checkout that was never installed
     USER_AGENT = "stylefarm"
 
 PART_PREFIX = ".part-"
-"""How the names of half-written files begin. No key may use it, and no listing shows it."""
+"""Prefix of the names of unfinished files. No key may have it, and no listing shows it."""
 
 
 class StorageOptions(BaseModel):
-    """How to reach S3. Credentials are never here: they come from the standard AWS chain."""
+    """How to reach S3. Credentials are never part of it: they come from the standard AWS chain."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -54,54 +53,108 @@ class StorageOptions(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class ObjectStat:
-    """What a listing says about one object.
-
-    ``modified`` is in seconds since the epoch; S3 knows no fractions of them. ``etag`` changes with
-    the content, and is empty where the server keeps none.
-    """
+    """One object, as a listing shows it."""
 
     key: str
+    """Relative to the storage's own URL, with ``/``."""
     size: int
+    """Bytes."""
     modified: float
+    """Seconds since the epoch, by the storage's clock; whole seconds on S3."""
     etag: str
+    """Changes with the content; empty where the server keeps none."""
 
 
 class Storage(Protocol):
-    """A flat store of whole objects under ``/``-separated keys. Safe to share between threads."""
+    """A flat store of whole objects under ``/``-separated keys.
+
+    A storage is safe to share between threads, and can be pickled to other processes. A reader sees an object
+    whole or not at all, also while it is replaced. Every method raises StorageError, or one of its
+    subclasses, when the storage cannot be used.
+    """
 
     url: str
+    """Its address, without credentials."""
 
     def check(self) -> None:
-        """Prove that objects can be written, read, listed and deleted, or raise StorageError."""
+        """Write, read, list and delete a small object, to prove that the storage can be used.
+
+        Raises:
+            StorageError: One of these fails. The text says what to do.
+        """
 
     def put(self, key: str, data: bytes, *, content_type: str = "application/octet-stream") -> str:
-        """Write a whole object, replacing what was there. Durable when this returns.
+        """Write a whole object, replacing any that has this key. It is durable when this returns.
 
-        Returns its ETag, as a listing shows it; empty where the server does not say.
+        Args:
+            key: From ``jobs.storage.keys``.
+            data: The whole object.
+            content_type: What a web server says that serves it; folders ignore it.
+
+        Returns:
+            The object's ETag, as a listing shows it; empty where the server does not say.
+
+        Raises:
+            StorageError: The key is malformed (``check_key``), or the object cannot be written.
+            StorageFullError: There is no room left.
         """
 
     def put_new(self, key: str, data: bytes) -> bool:
-        """Write a whole object unless there is one; whether it was written.
+        """Write a whole object unless there is one under this key.
 
-        Where the server cannot do this in one step, two writers at the same moment may both be told
-        yes, and the later one's object stays.
+        Where the server cannot do this in one step, two writers at the same moment may both get True, and the
+        later object stays.
+
+        Returns:
+            Whether it was written.
+
+        Raises:
+            StorageError: As ``put``.
         """
 
     def get(self, key: str) -> bytes:
-        """Read a whole object. Raises ObjectNotFoundError."""
+        """Return a whole object.
+
+        Raises:
+            ObjectNotFoundError: There is no object under this key.
+            StorageError: The object cannot be read.
+        """
 
     def stat(self, key: str) -> ObjectStat | None:
-        """Size, time and ETag of an object, or None when there is none."""
+        """Return size, time and ETag of an object, without reading it; None when there is none.
+
+        Raises:
+            StorageError: The storage does not say.
+        """
 
     def list(self, prefix: str = "") -> Iterator[ObjectStat]:
-        """Every object whose key starts with ``prefix`` (a plain string prefix), in key order."""
+        """Yield every object whose key begins with ``prefix``, in the order of the keys' bytes.
+
+        Args:
+            prefix: A plain string: ``"tasks/0"`` matches ``tasks/0a/...``. Empty: all objects.
+
+        Raises:
+            StorageError: The storage cannot be listed; it may be raised between two objects.
+        """
 
     def delete(self, key: str) -> None:
-        """Remove an object; one that is not there is not an error."""
+        """Remove an object. An object that does not exist is no error.
+
+        Raises:
+            StorageError: The object cannot be removed.
+        """
 
 
 def local_path(url: str, base: Path | None = None) -> Path:
-    """The absolute path that a path or a ``file://`` URL means. Symbolic links are left alone."""
+    """Return the absolute path that a path or a ``file://`` URL means. Symbolic links are not resolved.
+
+    Args:
+        url: A path, in which a leading ``~`` is the home folder, or a ``file://`` URL.
+        base: The folder that relative paths start at; None: the current folder.
+
+    Raises:
+        StorageError: The URL is empty, names another machine or has another scheme.
+    """
     if not url:
         raise StorageError("An empty path names no folder; write '.' for the job file's own.")
     if url.startswith("file://"):
@@ -116,13 +169,13 @@ def local_path(url: str, base: Path | None = None) -> Path:
             f"{scheme[1]}:// is no storage that stylefarm knows; use a folder or s3://bucket/prefix."
         )
     path = Path(url)
-    if path.parts[:1] == ("~",):  # only so: "~a.jpg" is a file like any other
+    if path.parts[:1] == ("~",):  # no other: "~a.jpg" is a file like any other
         path = path.expanduser()
     return ((base or Path()) / path).absolute()
 
 
 def resolve_options(options: StorageOptions | None, base: Path | None) -> StorageOptions:
-    """The options with ``ca_bundle`` made absolute, since workers run in other folders."""
+    """Return the options with ``ca_bundle`` made absolute, because workers run in other folders."""
     options = options or StorageOptions()
     if options.ca_bundle is None:
         return options
@@ -130,10 +183,10 @@ def resolve_options(options: StorageOptions | None, base: Path | None) -> Storag
 
 
 def check_key(key: str) -> None:
-    """Refuse keys that could leave the output or that no folder can hold. Raises StorageError.
+    """Raise StorageError for a key that could leave the output, or that no folder can hold.
 
-    Names of pictures come from users' templates, so ``..`` here is somebody's typing, not a bug.
-    The same rule on S3 keeps every output copyable to a disk.
+    Names of pictures come from users' templates, so ``..`` in a key is a user's mistake, not a bug. The same
+    rule on S3 keeps every output copyable to a disk.
     """
     for part in key.split("/"):
         if part in ("", ".", "..") or part.startswith(PART_PREFIX):
@@ -146,10 +199,10 @@ def check_key(key: str) -> None:
 
 
 def probe(storage: Storage) -> None:
-    """Write, read, list and delete a small object; how every storage implements ``check``.
+    """Write, read, list and delete a small object: how every storage implements ``check``.
 
-    Something that answers "yes" to everything (a web page in the place of S3, say) is found out by
-    comparing what comes back.
+    The comparison of what comes back finds servers that accept everything, such as a web page in the place
+    of S3. Raises StorageError.
     """
     key = f"{keys.PROBE}{secrets.token_hex(8)}"
     data = secrets.token_bytes(64)

@@ -1,4 +1,4 @@
-"""A folder as storage: what an artist on one machine, or a farm on a shared disk, writes to."""
+"""A folder as storage: on the disk of one machine, or on a farm's shared disk."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _NO_FSYNC_HERE = {errno.EINVAL, errno.ENOTSUP, errno.EBADF}
 
 
 class FolderStorage:
-    """Objects are files below ``root``, written aside and moved into place.
+    """Stores objects as files below ``root``, written aside and moved into place.
 
-    Safe between threads, processes and, as far as the file system's rename is atomic, machines.
-    Folders that deletions leave empty stay: removing them would race with writers.
+    Safe between threads, between processes and, as far as the file system's rename is atomic, between
+    machines. Folders that deletions leave empty stay, because removing them would race with writers.
     """
 
     def __init__(self, root: Path) -> None:
@@ -90,7 +90,7 @@ class FolderStorage:
             _fail(error, "delete", path)
 
     def _write(self, key: str, data: bytes, *, replace: bool) -> str:
-        """Write aside and move into place. Returns the ETag; raises _ExistsError."""
+        """Write aside, move into place and return the ETag. Raises _ExistsError where nothing is replaced."""
         path = self._path(key)
         part = path.with_name(PART_PREFIX + secrets.token_hex(8))
         try:
@@ -117,11 +117,10 @@ class FolderStorage:
     def _walk(
         self, folder: Path, above: str, start: str, ancestors: tuple[tuple[int, int], ...]
     ) -> Iterator[ObjectStat]:
-        """Files below ``folder`` in key order, one folder in memory at a time.
+        """Yield the files below ``folder`` in key order, with one folder per level in memory.
 
-        ``above`` is the folder's own key with its slash; ``start`` what names here begin with.
-        Links to folders are followed (a studio's ``images`` may live on another disk), unless they
-        lead back to an ancestor.
+        ``above`` is the folder's own key with its slash; ``start`` is the prefix of names in it. Links to
+        folders are followed (a studio's ``images`` may be on another disk), unless they lead to an ancestor.
         """
         try:
             here = folder.stat()
@@ -138,7 +137,7 @@ class FolderStorage:
             if error.errno in _ABSENT:
                 return
             _fail(error, "list", folder)
-        # "a-b" < "a/b" < "ab" in S3's order: a folder sorts as its name with the slash
+        # "a-b" < "a/b" < "ab" in S3's order, so a folder sorts as its name with the slash.
         for name, entry in sorted(entries, key=lambda item: os.fsencode(item[0])):
             if name.endswith("/"):
                 yield from self._walk(Path(entry.path), above + name, "", (*ancestors, identity))
@@ -147,7 +146,7 @@ class FolderStorage:
 
 
 def _stat_entry(entry: os.DirEntry[str]) -> os.stat_result | None:
-    """None when it is no file, or was deleted since it was listed."""
+    """Return None for what is no file, or was deleted since it was listed."""
     try:
         found = entry.stat()
     except OSError as error:
@@ -158,13 +157,13 @@ def _stat_entry(entry: os.DirEntry[str]) -> os.stat_result | None:
 
 
 def _object_stat(key: str, found: os.stat_result) -> ObjectStat:
-    # A file has no ETag; its inode changes with every put, its time with every other edit.
+    # A file has no ETag, but its inode changes with every put, and its time with every other edit.
     etag = f"{found.st_ino:x}-{found.st_mtime_ns:x}-{found.st_size:x}"
     return ObjectStat(key, found.st_size, found.st_mtime, etag)
 
 
 def _make_folders(folder: Path) -> None:
-    """``mkdir -p`` whose new names survive a power cut: each is synced in its parent."""
+    """Make a folder and its parents, and sync each in its own parent, so that they survive a power cut."""
     if folder.is_dir():
         return
     _make_folders(folder.parent)
@@ -176,7 +175,7 @@ def _make_folders(folder: Path) -> None:
 
 
 def _write_through(path: Path, data: bytes) -> os.stat_result:
-    """Create ``path`` with the user's usual permissions and wait until the disk has it."""
+    """Create a file with the user's usual permissions, and wait until the disk has it."""
     with path.open("xb") as file:
         file.write(data)
         file.flush()
@@ -185,11 +184,11 @@ def _write_through(path: Path, data: bytes) -> os.stat_result:
 
 
 class _ExistsError(Exception):
-    """There is a file where a new one was to be."""
+    """A file exists under the name of a new one."""
 
 
 def _move_new(part: Path, path: Path) -> None:
-    """As ``Path.replace``, but never onto a file. Raises _ExistsError."""
+    """Move a file as ``Path.replace`` does, but never onto another. Raises _ExistsError."""
     try:
         os.link(part, path)
     except FileExistsError:
@@ -197,7 +196,7 @@ def _move_new(part: Path, path: Path) -> None:
     except OSError as error:
         if error.errno not in _NO_LINKS_HERE:
             raise
-        if path.exists():  # no hard links (exFAT, some shares): not in one step, then
+        if path.exists():  # without hard links (exFAT, some shares) it takes two steps
             raise _ExistsError from None
         part.replace(path)
         return
@@ -205,7 +204,7 @@ def _move_new(part: Path, path: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make renames in ``folder`` durable where the system can (Windows and some NFS cannot)."""
+    """Make renames in a folder durable, where the system can (Windows and some NFS cannot)."""
     if os.name == "nt":
         return
     descriptor = os.open(folder, os.O_RDONLY)
@@ -219,7 +218,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _fail(error: OSError, verb: str, path: Path) -> NoReturn:
-    """Say what the system refused, and what to do about it."""
+    """Raise the StorageError that says what the system refused, and what to do about it."""
     kind: Callable[[str], StorageError] = StorageError
     reason = os.strerror(error.errno) if error.errno else str(error)
     what_to_do = ""

@@ -1,19 +1,19 @@
-"""Every storage key of an output, and nothing else knows one.
+"""Every storage key of an output. No other module makes one.
 
 ::
 
-    job.json                         the resolved job, versions, weights digests
+    job.json                         the job as it was read, versions, weights digests
     images/<name>-<id>.<ext>         the pictures
     kept/<name>-<id>.<ext>           the last good pictures of renders that failed
     losses/<id[:2]>/<id>.csv         one loss log per task
     tasks/<id[:2]>/<id>.json         the record: the commit marker, written last
-    segments/<time>-<nonce>.parquet  what many records say, packed; may go at any time
-    checkpoints/<id>.safetensors     where a long render stands, while its task runs
+    segments/<time>-<nonce>.parquet  the contents of many records, packed; may be deleted at any time
+    checkpoints/<id>.safetensors     the state of a long render, while its task runs
     lease.json                       the driver that works on this output
-    live.json                        how its run stands, every few seconds
-    cancel.json                      that somebody wants it to end
-    summary.json                     what all the records come to
-    index.html, gallery/...          all the pictures, to look at
+    live.json                        the progress of its run, every few seconds
+    cancel.json                      a request to end the run
+    summary.json                     totals over all records
+    index.html, gallery/...          the gallery
     proofs/...                       an output of its own, with every picture small
 """
 
@@ -37,11 +37,13 @@ INDEX = "index.html"
 GALLERY = "gallery/"
 PROOFS = "proofs"
 PROBE = ".stylefarm-check-"
-"""Begins the keys of small objects that are there for a moment, to see what the storage does."""
+"""Prefix of the keys of small, short-lived objects that test the storage."""
 
 ID_LENGTH = 16
+"""Hex digits."""
+
 NAME_BYTES = 150
-"""Longest name in bytes: with id and extension it stays below the 255 of common file systems."""
+"""Longest name in bytes of UTF-8: with id and extension it stays below the 255 of common file systems."""
 
 _KEPT = frozenset("_.,+=@ ()-")
 _DEVICES = frozenset(
@@ -54,62 +56,63 @@ _CHECKPOINT = re.compile(rf"checkpoints/([0-9a-f]{{{ID_LENGTH}}})\.safetensors")
 
 
 def image(name: str, task_id: str, extension: str) -> str:
-    """Where a task's picture goes."""
+    """Return the key of a task's picture."""
     return f"{IMAGES}{name}-{task_id}.{extension}"
 
 
 def kept(name: str, task_id: str, extension: str) -> str:
-    """Where the last good picture of a failed render goes: not among those that are finished."""
+    """Return the key of the last good picture of a failed render, apart from the finished ones."""
     return f"{KEPT}{name}-{task_id}.{extension}"
 
 
 def losses(task_id: str) -> str:
-    """Where a task's loss log goes."""
+    """Return the key of a task's loss log."""
     return f"{LOSSES}{task_id[:2]}/{task_id}.csv"
 
 
 def record(task_id: str) -> str:
-    """Where a task's record goes."""
+    """Return the key of a task's record."""
     return f"{RECORDS}{task_id[:2]}/{task_id}.json"
 
 
 def segment(name: str) -> str:
-    """Where a segment of packed records goes; in the order of their names they are read."""
+    """Return the key of a segment of packed records. Segments are read in the order of their names."""
     return f"{SEGMENTS}{name}.parquet"
 
 
 def page(kind: str, number: int) -> str:
-    """Where a page of the gallery goes, from 1."""
+    """Return the key of a page of the gallery; ``number`` counts from 1."""
     return f"{GALLERY}{kind}-{number}.html"
 
 
 def named_id(text: str) -> str | None:
-    """The task id in an id, a picture's name, path or address; None when there is none."""
+    """Return the task id in an id, or in a picture's name, path or address; None when there is none."""
     match = _NAMED.search(text)
     return match.group(1) if match else None
 
 
 def checkpoint(task_id: str) -> str:
-    """Where a task's render stands."""
+    """Return the key of a task's checkpoint."""
     return f"{CHECKPOINTS}{task_id}.safetensors"
 
 
 def checkpoint_id(key: str) -> str | None:
-    """The task id of a checkpoint's key, or None when it is no checkpoint's."""
+    """Return the task id in a checkpoint's key; None for other keys."""
     match = _CHECKPOINT.fullmatch(key)
     return match.group(1) if match else None
 
 
 def record_id(key: str) -> str | None:
-    """The task id of a record's key, or None when it is no record's."""
+    """Return the task id in a record's key; None for other keys."""
     match = _RECORD.fullmatch(key)
     return match.group(1) if match else None
 
 
 def safe_name(text: str) -> str:
-    """``text`` as part of a file name on any system: no separators, controls or reserved names.
+    """Return ``text`` as part of a file name on any system: no separators, controls or reserved names.
 
-    Letters of every script stay, with their marks; runs of everything else become one dash.
+    Letters and digits of every script stay, with their marks, and so do ``_.,+=@ ()-``. Any other character
+    becomes a dash; longer runs of dashes become two. The result is not empty, and is cut to ``NAME_BYTES``.
     """
     text = unicodedata.normalize("NFC", text[: 4 * NAME_BYTES])
     kept = "".join(c if c in _KEPT or unicodedata.category(c)[0] in "LMN" else "-" for c in text)

@@ -1,11 +1,11 @@
 """One driver per output: a lease that its holder renews, and that others respect until it is stale.
 
-The lease is an object that names its holder. Its age is told by the storage's own clock (that of an object
-written now against that of the lease), so that machines whose clocks differ agree. Where the storage
-can create an object only if there is none, two drivers cannot both begin; where it cannot, both may for a
-second, until one reads that the lease is the other's, and stops. That harms nothing
-(``jobs.records.commit``).
-Of a process of the same machine it is seen whether it lives, so what was killed is gone on with at once.
+The lease is an object that names its holder. Its age is the time between its last write and that of an
+object written now, both by the storage's own clock, so that machines whose clocks differ agree. Where the
+storage can create an object only if there is none, two drivers cannot both begin. Where it cannot, both may
+run for about a second, until one reads that the lease is the other's, and stops; that harms nothing (see
+``jobs/records/README.md``). Whether a process of the same machine is alive can be seen, so a driver that was
+killed there is replaced at once.
 """
 
 from __future__ import annotations
@@ -30,34 +30,51 @@ from jobs.storage.base import Storage
 log = logging.getLogger(__name__)
 
 RENEW_SECONDS = 10.0
+"""Time between two renewals."""
+
 STALE_SECONDS = 60.0
-"""A lease that was not renewed for so long is nobody's any more."""
+"""A lease that was not renewed for this long is free."""
 
 SETTLE_SECONDS = 1.0
-"""After taking it, when to look for the first time whether another did so at the same moment."""
+"""Time from taking a lease to the first check whether another driver took it at the same moment."""
 
 
 @dataclass(frozen=True)
 class Holder:
-    """Who holds a lease."""
+    """The process that holds a lease."""
 
     nonce: str
+    """Random hex digits, different for every lease."""
     host: str
+    """Host name."""
     pid: int
+    """Process id on ``host``."""
     born: str
-    """What tells the process from a later one with the same number, on the same boot of the machine."""
+    """The machine's boot and the time the process began: no later process with the same id has the same."""
     user: str
+    """Login name."""
     since: float
-    """Seconds since the epoch."""
+    """When it was taken, in seconds since the epoch."""
     renewed: int = field(default=0, compare=False)
-    """How often."""
+    """Number of renewals so far."""
 
     def __str__(self) -> str:
         return f"{self.user}@{self.host} (process {self.pid})"
 
 
 class Lease:
-    """The right to write to one output. ``guard`` raises when it is lost."""
+    """The right to write to one output, renewed by a thread until it is released or lost.
+
+    Call ``acquire`` before the first write, ``guard`` before every write that must not happen without the
+    lease, and ``release`` at the end.
+
+    Args:
+        storage: The output.
+        renew_seconds: Time between two renewals, > 0.
+        stale_seconds: A lease that was not renewed for this long is free; several times ``renew_seconds``.
+        settle_seconds: Time from ``acquire`` to the first renewal, which finds another driver that took the
+            lease at the same moment.
+    """
 
     def __init__(
         self,
@@ -81,11 +98,19 @@ class Lease:
 
     @property
     def nonce(self) -> str:
-        """What tells this lease from every other."""
+        """Random hex digits, different for every lease."""
         return self._me.nonce
 
     def acquire(self) -> Lease:
-        """Take the lease, or raise LeaseHeldError with the name of the one who holds it."""
+        """Take the lease, and begin to renew it.
+
+        Returns:
+            The lease itself.
+
+        Raises:
+            LeaseHeldError: Another driver holds it; the text names that driver.
+            StorageError: The storage cannot be used.
+        """
         if not self._storage.put_new(keys.LEASE, self._text()):
             holder = self._read()
             if holder is not None and holder.nonce != self._me.nonce:
@@ -100,14 +125,17 @@ class Lease:
         return self
 
     def guard(self) -> None:
-        """Raise LeaseLostError if another driver has the lease, or may have."""
+        """Raise LeaseLostError if another driver has the lease, or may have it.
+
+        A lease that may be stale is renewed first, which may raise StorageError.
+        """
         if self._lost is None and time.monotonic() - self._renewed_at > self._stale_seconds:
             self._renew()  # this process was stopped, or the storage did not answer
         if self._lost is not None:
             raise LeaseLostError(self._lost)
 
     def release(self) -> None:
-        """Give it back, if it is still ours."""
+        """Delete the lease, if it is still this driver's, and stop renewing it. Never raises StorageError."""
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join()
@@ -147,7 +175,7 @@ class Lease:
             raise LeaseHeldError(_refusal(self._storage.url, holder, age, self._stale_seconds))
 
     def _age(self) -> float | None:
-        """Seconds since the lease was written, by the storage's clock; None when it is gone."""
+        """Return the seconds since the lease was written, by the storage's clock; None when it is gone."""
         key = f"{keys.PROBE}{self._me.nonce}"
         self._storage.put(key, b"now")
         try:
@@ -160,7 +188,7 @@ class Lease:
         return json.dumps({**asdict(self._me), "renewed": self._renewals}, indent=1).encode()
 
     def _read(self) -> Holder | None:
-        """Who holds it; None when there is no lease, or none that can be read."""
+        """Return the holder; None when there is no lease, or none that can be read."""
         try:
             values: dict[str, Any] = json.loads(self._storage.get(keys.LEASE))
             return Holder(**values)
@@ -193,8 +221,8 @@ def _myself() -> Holder:
 
 
 def _born(pid: int) -> str:
-    """The machine's boot and when a live process of this machine began; empty for a process that has ended,
-    also where nobody has reaped it yet (a zombie, as in a container without an init)."""
+    """Return the machine's boot and the time a live process of this machine began; empty for a process that
+    has ended, also for a zombie (in a container without an init no process reaps it)."""
     import psutil
 
     try:
@@ -207,7 +235,7 @@ def _born(pid: int) -> str:
 
 
 def _boot() -> str:
-    """This boot of this machine; containers that share one do not see each other's processes."""
+    """Return an id of this boot and process namespace: containers do not see each other's processes."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
         return f"{boot} {os.readlink('/proc/self/ns/pid')}"  # noqa: PTH115 - no path, but text
@@ -218,6 +246,6 @@ def _boot() -> str:
 
 
 def _is_dead(holder: Holder, me: Holder) -> bool:
-    """Whether it was a process of this very machine and is no more. Of others nothing is known."""
+    """Return whether the holder was a process of this machine that has ended. Others count as alive."""
     same_machine = holder.host == me.host and holder.born.split("/")[0] == me.born.split("/")[0]
     return same_machine and _born(holder.pid) != holder.born

@@ -1,4 +1,4 @@
-"""The storage behind an address: the only file that knows both kinds."""
+"""The public entry point ``open_storage``, the only one that knows both kinds of storage."""
 
 from __future__ import annotations
 
@@ -10,11 +10,19 @@ from jobs.storage.base import Storage, StorageOptions, local_path, resolve_optio
 def open_storage(
     url: str, options: StorageOptions | None = None, *, base: Path | None = None
 ) -> Storage:
-    """The storage behind an ``output`` of a job file. Touches neither disk nor network.
+    """Return the storage behind an address. Touches neither disk nor network.
 
-    ``s3://bucket/prefix`` is S3; anything else is a folder: a path or a ``file://`` URL, where
-    ``~`` is the home folder and a relative path starts at ``base`` (default: the current folder).
-    Raises StorageError when the URL means neither.
+    Args:
+        url: ``s3://bucket/prefix``, or a folder: a path, in which a leading ``~`` is the home folder, or a
+            ``file://`` URL.
+        options: How to reach S3; folders ignore it.
+        base: The folder that relative paths start at, also that of ``ca_bundle``; None: the current folder.
+
+    Returns:
+        A storage whose existence is not checked; ``Storage.check`` does that.
+
+    Raises:
+        StorageError: The address means neither.
     """
     if url.startswith("s3://"):
         from jobs.storage.s3 import S3Storage  # here, because botocore is slow to import

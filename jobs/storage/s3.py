@@ -1,7 +1,7 @@
-"""S3 as storage, on AWS or any server that speaks its language: the only import of boto3.
+"""S3 as storage, on AWS or any server that speaks S3: the only import of boto3.
 
-S3 servers differ, so this leans on little: whole-object PUT with ``Content-MD5`` (the one checksum
-that every server verifies), multipart above a threshold, GET, HEAD, DELETE, ListObjectsV2.
+S3 servers differ, so this module needs little: whole-object PUT with ``Content-MD5`` (the one checksum that
+every server verifies), multipart uploads above a threshold, GET, HEAD, DELETE and ListObjectsV2.
 """
 
 from __future__ import annotations
@@ -35,14 +35,18 @@ from jobs.storage.s3_errors import error_code, explain_exchange, explain_reply, 
 
 MIB = 1024 * 1024
 MAX_PARTS = 10_000
+"""S3's own limit of a multipart upload."""
+
 READ_ATTEMPTS = 6
+"""Attempts at a request whose reply breaks off, which botocore does not retry."""
 
 _LOADER = botocore.loaders.create_loader()
-"""Shared, because reading S3's description takes ten times as long as building a client from it."""
+"""Shared by all clients: reading S3's description takes ten times as long as building a client from it."""
 
 _TAKEN = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "409"})
+"""Answers to a conditional PUT where there is an object."""
 _NO_CONDITIONS = frozenset({"NotImplemented", "InvalidRequest", "InvalidArgument", "501"})
-"""What servers answer to a condition that they do not know."""
+"""Answers of servers that do not implement the condition."""
 
 _FOREIGN = (
     boto.BotoCoreError,
@@ -54,10 +58,17 @@ _FOREIGN = (
 
 
 class S3Storage:
-    """Objects below ``s3://bucket/prefix``.
+    """Stores objects below ``s3://bucket/prefix``.
 
-    Holds its URL and options and builds its client on first use, so it can be pickled to a worker,
-    which then finds credentials of its own. ``attempts`` is how often botocore tries each request.
+    It holds its URL and options, and builds its client on first use. So it can be pickled to a worker, which
+    then finds credentials of its own.
+
+    Args:
+        url: ``s3://bucket/prefix``.
+        options: How to reach the server.
+        attempts: How often botocore tries each request, >= 1.
+        multipart_threshold: Bytes above which an object is uploaded in parts.
+        part_size: Bytes of each part, larger where an object would have more than 10,000 parts.
     """
 
     def __init__(
@@ -88,7 +99,7 @@ class S3Storage:
         self.__dict__.update(state, _lock=threading.Lock())
 
     def check(self) -> None:
-        # Fewer attempts: a typing error in the endpoint should show in seconds, not in a minute.
+        # Fewer attempts, so that a typing error in the endpoint shows in seconds instead of a minute.
         try:
             probe(S3Storage(self.url, self.options, attempts=min(3, self.attempts)))
         except StorageFailingError:  # the endpoint is right
@@ -104,7 +115,7 @@ class S3Storage:
 
     def put_new(self, key: str, data: bytes) -> bool:
         check_key(key)
-        # Not every server honours the condition, and none of those says so.
+        # Some servers ignore the condition without saying so.
         if self.stat(key) is not None:
             return False
         with self._translated("write", key):
@@ -112,7 +123,7 @@ class S3Storage:
                 self._put_whole(key, data, IfNoneMatch="*")
             except boto.ClientError as error:
                 if error_code(error) in _TAKEN:
-                    # Refused, or written at the first try, whose reply was lost.
+                    # It was refused, or it was written by a first attempt whose reply was lost.
                     return self._holds(key, data)
                 if error_code(error) not in _NO_CONDITIONS:
                     raise
@@ -120,7 +131,7 @@ class S3Storage:
         return True
 
     def _put_whole(self, key: str, data: bytes, **more: str) -> Any:
-        """One PUT; its reply."""
+        """Send one PUT and return its reply."""
         where = {"Bucket": self.bucket, "Key": self.prefix + key}
         return self._call("put_object", **where, Body=data, ContentMD5=_content_md5(data), **more)
 
@@ -136,16 +147,30 @@ class S3Storage:
         return data
 
     def fetch(self, key: str, *, at_most: int | None = None) -> tuple[ObjectStat, bytes | None]:
-        """An object with its stat, in one request; no bytes where it is larger than ``at_most``.
+        """Return an object with its stat, by one request.
 
-        Raises ObjectNotFoundError. A connection that breaks halfway is tried again, which botocore
-        does only for the reply's head.
+        A connection that breaks halfway is retried; botocore does that only for the reply's head.
+
+        Args:
+            key: The object.
+            at_most: Bytes above which the object is not read; None: no limit.
+
+        Returns:
+            The stat, and the bytes, or None for an object larger than ``at_most``.
+
+        Raises:
+            ObjectNotFoundError: There is no such object.
+            StorageError: The object cannot be read.
         """
         return self._read(key, at_most)
 
     def download(self, key: str, file: BinaryIO) -> None:
-        """Copy an object of any size into ``file``, part by part. Raises ObjectNotFoundError, and
-        StorageError when the object is replaced meanwhile."""
+        """Copy an object of any size into ``file``, part by part.
+
+        Raises:
+            ObjectNotFoundError: There is no such object.
+            StorageError: The object cannot be read, or is replaced meanwhile.
+        """
         whole = self.stat(key)
         if whole is None:
             raise ObjectNotFoundError(f"There is no object {self.url}/{key}.")
@@ -158,7 +183,7 @@ class S3Storage:
             file.write(data)
 
     def _read(self, key: str, at_most: int | None, **more: str) -> tuple[ObjectStat, bytes | None]:
-        """A GET, begun anew when it breaks off."""
+        """Send a GET, and repeat it when its body breaks off."""
         where = {"Bucket": self.bucket, "Key": self.prefix + key}
         for attempt in range(READ_ATTEMPTS):
             with self._translated("read", key):
@@ -180,7 +205,7 @@ class S3Storage:
             try:
                 reply = self._call("head_object", Bucket=self.bucket, Key=self.prefix + key)
             except boto.ClientError:
-                # HEAD replies have no body: a bare 403 or 404 may be a missing bucket, a wrong
+                # HEAD replies have no body: a bare 403 or 404 may mean a missing bucket, a wrong
                 # signature or a missing object. A GET of one byte says which.
                 return self._stat_by_get(key)
             return _object_stat(key, reply)
@@ -199,7 +224,7 @@ class S3Storage:
         return _object_stat(key, {**reply, "ContentLength": total} if total.isdigit() else reply)
 
     def list(self, prefix: str = "", *, deep: bool = True) -> Iterator[ObjectStat]:
-        """As the protocol says; with ``deep=False`` only keys without a ``/`` after the prefix."""
+        """Yield objects as ``Storage.list``; ``deep=False``: only keys without ``/`` after the prefix."""
         request = {"Bucket": self.bucket, "Prefix": self.prefix + prefix}
         if not deep:
             request["Delimiter"] = "/"
@@ -219,7 +244,7 @@ class S3Storage:
             self._call("delete_object", Bucket=self.bucket, Key=self.prefix + key)
 
     def _put_in_parts(self, key: str, data: bytes, content_type: str) -> str:
-        """Multipart upload. The object appears whole when completed, or not at all."""
+        """Upload in parts. The object appears whole when the upload is completed, or not at all."""
         where = {"Bucket": self.bucket, "Key": self.prefix + key}
         upload = self._call("create_multipart_upload", **where, ContentType=content_type).get(
             "UploadId"
@@ -238,7 +263,7 @@ class S3Storage:
             return _etag(reply)
         except BaseException as error:
             if error_code(error) == "NoSuchUpload" and self._is_complete(where, data):
-                return ""  # completed before, but that reply was lost and botocore asked again
+                return ""  # it was completed before, but that reply was lost and botocore sent it again
             with suppress(boto.BotoCoreError, boto.ClientError):
                 self._client.abort_multipart_upload(**where, UploadId=upload)
             raise
@@ -256,8 +281,8 @@ class S3Storage:
         return False
 
     def _call(self, operation: str, **request: Any) -> Any:
-        """A request, and once more when the reply breaks off within an error's text: botocore leaves that
-        to urllib3, and does not try again."""
+        """Send a request, and repeat it when the reply breaks off within an error's text: botocore leaves
+        reading that to urllib3, and does not retry it."""
         for attempt in range(READ_ATTEMPTS):
             try:
                 return getattr(self._client, operation)(**request)
@@ -276,11 +301,11 @@ class S3Storage:
 
     @contextmanager
     def _translated(self, verb: str, key: str) -> Iterator[None]:
-        """Turn whatever botocore raises inside into one sentence of ours."""
+        """Turn exceptions of botocore in the block into a StorageError with one sentence."""
         try:
             yield
         except _FOREIGN as error:
-            # "from None": botocore's own text may quote a request, and a chained one gets logged
+            # "from None", because botocore's text may quote a request, and chained exceptions get logged.
             raise self._explain(error, verb, key) from None
 
     def _explain(self, error: Exception, verb: str, key: str) -> StorageError:
@@ -291,15 +316,18 @@ class S3Storage:
 
 
 def _pause(attempt: int) -> float:
-    """Seconds between two attempts at reading."""
+    """Return the seconds between attempt ``attempt`` (from 0) at reading and the next."""
     return 0.25 * 2.0**attempt
 
 
 def split_url(url: str) -> tuple[str, str]:
-    """``s3://bucket/a/b`` -> ``("bucket", "a/b/")``. Raises StorageError.
+    """Return bucket and prefix of a URL: ``s3://bucket/a/b`` -> ``("bucket", "a/b/")``.
 
-    Not ``urlsplit``, since keys may hold ``?`` and ``#``. What stands in the bucket's place is not
-    quoted, for some people write ``s3://key:secret@bucket``.
+    ``urlsplit`` would not do, because keys may hold ``?`` and ``#``. The error does not quote a wrong bucket,
+    because some users write ``s3://key:secret@bucket``.
+
+    Raises:
+        StorageError: The URL names no bucket.
     """
     bucket, _, prefix = url.removeprefix("s3://").partition("/")
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}", bucket):
@@ -312,7 +340,7 @@ def split_url(url: str) -> tuple[str, str]:
 
 
 def _build_client(options: StorageOptions, attempts: int) -> Any:
-    """A client of its own session: sessions are not thread safe, clients are."""
+    """Build a client with a session of its own: sessions are not thread safe, clients are."""
     if options.ca_bundle is not None and not Path(options.ca_bundle).is_file():
         raise StorageError(
             f"storage.ca_bundle: there is no file {options.ca_bundle} on this machine."
@@ -325,8 +353,8 @@ def _build_client(options: StorageOptions, attempts: int) -> Any:
         max_pool_connections=32,
         signature_version="s3v4",
         s3={"addressing_style": "path" if path_style else options.addressing},
-        # boto3 adds checksums of its own by default, over https as trailers, which older servers
-        # refuse with 411 MissingContentLength; Content-MD5 is sent instead.
+        # By default boto3 adds checksums of its own, over https as trailers, which older servers
+        # refuse with 411 MissingContentLength. Content-MD5 is sent instead.
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
         user_agent_extra=USER_AGENT,
@@ -350,10 +378,10 @@ def _build_client(options: StorageOptions, attempts: int) -> Any:
 
 
 def _object_stat(key: str, reply: dict[str, Any]) -> ObjectStat:
-    """From an entry of a listing, or the head of a GET or HEAD reply."""
+    """Return the stat in an entry of a listing, or in the head of a GET or HEAD reply."""
     size = reply.get("Size", reply.get("ContentLength"))
     modified = reply.get("LastModified")
-    if size is None or modified is None:  # a web server, say, that answers 200 to everything
+    if size is None or modified is None:  # such as from a web server that answers 200 to everything
         raise botocore.parsers.ResponseParserError("no size or no time in the reply")
     return ObjectStat(key, int(size), modified.timestamp(), _etag(reply))
 

@@ -1,4 +1,4 @@
-"""What S3 answers, and what it means: replies and broken exchanges become sentences."""
+"""Errors of S3 as sentences: replies of a server, and exchanges that failed on this side."""
 
 from __future__ import annotations
 
@@ -24,15 +24,22 @@ from jobs.storage.base import StorageOptions
 
 
 def explain_reply(error: Any, task: str, bucket: str, place: str) -> StorageError:
-    """The sentence for an error that a server answered."""
+    """Return the error for a server's error reply.
+
+    Args:
+        error: botocore's ClientError.
+        task: The beginning of the sentence: "Cannot read s3://bucket/key".
+        bucket: Its name.
+        place: The endpoint, by ``place_of``.
+    """
     code, status = error_code(error), _status(error)
     for codes, kind, sentence in _REPLIES:
         if code in codes:
             return kind(f"{task}: {sentence.format(bucket=bucket, place=place)}")
     if status == 507:
         return StorageFullError(f"{task}: {place} has no room left (HTTP 507).")
-    # A number is the HTTP status: botocore found no S3 error in the reply. Proxies say these four
-    # themselves while S3 behind them is down.
+    # A number is the HTTP status: botocore found no S3 error in the reply. These four statuses are what
+    # proxies answer while the S3 server behind them is down.
     if code.isdigit() and status not in (429, 502, 503, 504):
         return StorageUnreachableError(f"{task}: {_NOT_S3.format(place=place)}")
     if status == 429 or status >= 500:
@@ -155,7 +162,13 @@ _REPLIES: tuple[tuple[frozenset[str], type[StorageError], str], ...] = (
 
 
 def explain_exchange(error: Exception, task: str, options: StorageOptions) -> StorageError:
-    """The sentence for an error on this side: no credentials, no connection, no sense."""
+    """Return the error for an exchange without a reply: no credentials, no connection, no sense in it.
+
+    Args:
+        error: From botocore or urllib3.
+        task: The beginning of the sentence: "Cannot read s3://bucket/key".
+        options: How the server was to be reached.
+    """
     place = place_of(options)
     if isinstance(error, boto.NoCredentialsError):
         return StorageDeniedError(f"{task}: {_NO_CREDENTIALS}")
@@ -212,7 +225,7 @@ def explain_exchange(error: Exception, task: str, options: StorageOptions) -> St
 
 _EXPIRED_LOGINS: tuple[type[Exception], ...] = (
     boto.SSOError,
-    getattr(boto, "LoginError", boto.SSOError),  # newer than the oldest boto3 that will do
+    getattr(boto, "LoginError", boto.SSOError),  # absent from the oldest boto3 that is supported
     boto.TokenRetrievalError,
     boto.RefreshWithMFAUnsupportedError,
 )
@@ -230,7 +243,7 @@ _BAD_CREDENTIALS: tuple[type[Exception], ...] = (
 
 
 def place_of(options: StorageOptions) -> str:
-    """The endpoint as people know it, without any ``user:password@`` or path."""
+    """Return the endpoint as users know it, without ``user:password@`` and path."""
     if options.endpoint_url is None:
         return "AWS S3"
     scheme, _, rest = options.endpoint_url.partition("://")
@@ -242,7 +255,7 @@ def _answer(code: str, status: int) -> str:
 
 
 def error_code(error: BaseException) -> str:
-    """S3's error code; for a reply without a body, the HTTP status. Letters and digits only."""
+    """Return S3's error code, letters, digits and dots only; the HTTP status for a reply without a body."""
     if not isinstance(error, boto.ClientError):
         return ""
     response: dict[str, Any] = error.response
