@@ -1,7 +1,7 @@
-"""Records -> pages to look at the pictures with, and to choose among proofs.
+"""From records to HTML pages that show the pictures, and on which proofs are chosen.
 
-The pages lie in the output and name pictures relative to themselves, so they work from a folder, a copy of it
-or a bucket that is served as a web site. Nothing in them comes from elsewhere.
+The pages lie in the output and name pictures relative to themselves, so they work from a folder, a copy of
+it, or a bucket that is served as a web site. They load nothing from elsewhere.
 """
 
 from __future__ import annotations
@@ -25,58 +25,61 @@ if TYPE_CHECKING:
     from jinja2 import Template
 
 PAGE = 200
-"""Pictures on a page."""
+"""Pictures per page."""
 
 MOST = 20_000
-"""Pictures in a gallery of each kind: more looks nobody at, and every run writes the pages anew."""
+"""Pictures of each kind in a gallery: nobody inspects more, and every run writes all pages anew."""
 
 ROOM = 2_000
-"""Beyond these, that are kept until they are sorted out."""
+"""Cards above ``MOST`` that are collected before the surplus is sorted out."""
 
 PageKind = Literal["pictures", "proofs", "failed"]
 
 UNSHOWN = (".tif", ".tiff")
-"""What browsers show no pictures of."""
+"""Extensions of pictures that browsers do not show."""
 
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """One task on a page. There are many, so what follows from the rest is not kept. Keys are those in the
-    output."""
+    """One task on a page. There are many, so values that follow from others are properties."""
 
     id: str
     name: str
     shown: str | None
-    """The picture's key, or that of a failed render's last good one, in the output that it belongs to."""
+    """Key of the picture, or of a failed render's last good one, in its own output; None: there is none."""
     width: int
+    """Pixels; 0 where there is no picture."""
     height: int
+    """Pixels; 0 where there is no picture."""
     steps: int
+    """Optimiser steps over all sizes."""
     seconds: float
+    """Seconds of rendering."""
     error: str | None = None
-    """Of one that failed."""
+    """Why the task failed; None: it is done."""
     is_proof: bool = False
     promoted: str | None = None
-    """Of a proof: the picture that it was promoted to."""
+    """Key of the full picture that a proof was promoted to; None: there is none, or this is no proof."""
 
     @property
     def link(self) -> str | None:
-        """What a click opens."""
+        """Key that a click opens, relative to the main output; None: there is no picture."""
         return None if self.shown is None else self._folder + self.shown
 
     @property
     def picture(self) -> str | None:
-        """What is shown."""
+        """Key of the picture to show, relative to the main output; None: a browser shows none."""
         unshown = self.shown is None or self.shown.lower().endswith(UNSHOWN)
         return None if unshown else self.link
 
     @property
     def losses(self) -> str | None:
-        """Its loss log."""
+        """Key of the loss log, relative to the main output; None for a failed task."""
         return None if self.error else self._folder + keys.losses(self.id)
 
     @property
     def record(self) -> str:
-        """Its record."""
+        """Key of the record, relative to the main output."""
         return self._folder + keys.record(self.id)
 
     @property
@@ -86,20 +89,33 @@ class Card:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """All cards of a kind that are shown, and how many there are in all."""
+    """All cards of one kind."""
 
     kind: PageKind
     total: int
+    """Tasks of this kind, including those that are not shown."""
     cards: Sequence[Card]
+    """The first ``MOST`` by name."""
 
     @property
     def pages(self) -> int:
+        """Number of pages, at least 1."""
         return max(1, -(-len(self.cards) // PAGE))
 
 
 def write_gallery(storage: Storage, proofs: Storage) -> str:
-    """Write the pages of an output, whose proofs are in ``proofs``; the key of the first. Pages that were
-    there before and are not needed any more go. Raises StorageError."""
+    """Write the gallery of an output, and delete earlier pages that it no longer has.
+
+    Args:
+        storage: The output.
+        proofs: The output of its proofs; it may be empty.
+
+    Returns:
+        The key of the first page.
+
+    Raises:
+        StorageError: Records cannot be read, or pages not written.
+    """
     written = set()
     entries, small = Records(storage).entries(), Records(proofs).entries()
     for key, page in gallery_pages(_title(storage, proofs), storage.url, entries, small):
@@ -114,7 +130,14 @@ def write_gallery(storage: Storage, proofs: Storage) -> str:
 def gallery_pages(
     title: str, output: str, pictures: Iterable[Entry], proofs: Iterable[Entry]
 ) -> Iterator[tuple[str, str]]:
-    """(key, HTML) of every page; the first of them twice, as index.html, too."""
+    """Yield (key, HTML) of every page; the first page comes twice, once as index.html.
+
+    Args:
+        title: The job's name.
+        output: Its address, as people know it.
+        pictures: Entries of the output.
+        proofs: Entries of its proofs.
+    """
     sections = [section for section in _sections(pictures, proofs) if section.total]
     sections = sections or [Section("pictures", 0, ())]
     for section in sections:
@@ -158,16 +181,16 @@ def _sections(pictures: Iterable[Entry], proofs: Iterable[Entry]) -> Sequence[Se
 
 
 class _First:
-    """The first cards by name of however many there are."""
+    """Collects cards, of which it keeps the first ``MOST`` by name."""
 
     def __init__(self) -> None:
         self._total = 0
         self._kept: list[Card] = []
         self._last: tuple[str, str] | None = None
-        """After this one none is among the first."""
+        """The name and id of the last card that is known to be among the first; None: not known yet."""
 
     def add(self, card: Card) -> None:
-        """Count one, and keep it for now."""
+        """Count a card, and keep it while it may be among the first."""
         self._total += 1
         if self._last is not None and _order(card) > self._last:
             return
@@ -177,11 +200,11 @@ class _First:
             self._last = _order(self._kept[-1])
 
     def cards(self) -> list[Card]:
-        """In the order of their names."""
+        """Return the first ``MOST`` cards in the order of their names."""
         return heapq.nsmallest(MOST, self._kept, key=_order)
 
     def section(self, kind: PageKind, promoted: dict[str, str | None] | None = None) -> Section:
-        """Those that are shown."""
+        """Return the section of these cards; ``promoted`` has the full picture's key by the proof's id."""
         cards = self.cards()
         if promoted is not None:
             cards = [_promoted(card, promoted[card.id]) for card in cards]
@@ -211,7 +234,7 @@ def _card(entry: Entry, *, is_proof: bool = False) -> Card:
 
 
 def _title(*storages: Storage) -> str:
-    """The job's name, as one of its outputs knows it."""
+    """Return the job's name, from the first of its outputs that has it."""
     for storage in storages:
         try:
             return str(json.loads(storage.get(keys.JOB))["job"]["name"])

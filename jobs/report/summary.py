@@ -1,4 +1,4 @@
-"""Records -> what a job came to, in numbers and in words."""
+"""From records to the totals of an output, in numbers and in words."""
 
 from __future__ import annotations
 
@@ -12,38 +12,44 @@ from jobs.records.segments import Entry
 from jobs.records.verify import Damage
 
 SHOWN_FAILURES = 20
+"""Lines of each kind in the text; the JSON has all."""
 
 
 @dataclass
 class Summary:
-    """What the records of an output say."""
+    """The totals over all records of an output."""
 
     output: str
+    """The output's address."""
     done: int = 0
+    """Tasks that are done."""
     failed: int = 0
+    """Tasks that have failed."""
     steps: int = 0
+    """Optimiser steps of the done tasks."""
     render_seconds: float = 0.0
-    """Device time of the attempts that succeeded."""
+    """Seconds of device time of the attempts that succeeded."""
     retried: int = 0
     """Tasks that took more than one attempt."""
     bytes: int = 0
-    """Of the pictures."""
+    """Size of the pictures of done tasks."""
     devices: dict[str, int] = field(default_factory=dict)
     """Pictures by the kind of device that painted them."""
     concessions: dict[str, int] = field(default_factory=dict)
-    """Pictures by what had to be done for lack of memory; mostly none."""
+    """Pictures by the measure taken for lack of memory; most pictures need none."""
     failures: list[dict[str, str]] = field(default_factory=list)
+    """Failed tasks by name: ``id``, ``name``, ``error`` and, where a picture was kept, its key ``kept``."""
     missing: list[str] = field(default_factory=list)
-    """Pictures of finished tasks that are not there any more,"""
+    """Keys of pictures that done tasks have recorded and that no longer exist."""
     damaged: list[str] = field(default_factory=list)
-    """or are not what was stored."""
+    """Keys of pictures of done tasks that are not what was stored."""
 
     def to_json(self) -> dict[str, Any]:
-        """For summary.json and ``--json``."""
+        """Return the totals as plain values, for summary.json and ``--json``."""
         return asdict(self)
 
     def to_text(self) -> str:
-        """For a person, in a terminal."""
+        """Return the totals as lines of text, for a terminal."""
         lines = [f"{self.output}: {self.done} done, {self.failed} failed"]
         if self.done:
             lines.append(
@@ -76,7 +82,16 @@ class Summary:
 
 
 def summarise(output: str, entries: Iterable[Entry], damages: Iterable[Damage] = ()) -> Summary:
-    """Count the records of one output; ``damages`` are pictures that are not as they were stored."""
+    """Count the records of one output.
+
+    Args:
+        output: Its address.
+        entries: Its records in short.
+        damages: Pictures that are missing or damaged (``jobs.records.verify``).
+
+    Returns:
+        The totals, with failures in the order of their names.
+    """
     summary = Summary(output)
     for entry in entries:
         summary.retried += entry.attempts > 1
