@@ -1,4 +1,4 @@
-"""From an output, or a job file, to the job and its two storages: of pictures and of proofs."""
+"""From an output, or a job file, to the job and its two storages: pictures and proofs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,16 @@ from jobs.storage.open import open_storage
 
 
 def storages_of(output: str, endpoint_url: str | None) -> tuple[Storage, Storage]:
-    """The pictures' storage and the proofs', of an output or a job file."""
+    """Return the storages of a job's pictures and of its proofs.
+
+    Args:
+        output: An output's address, or a job file.
+        endpoint_url: The S3 endpoint of an output; a job file names its own. None: AWS.
+
+    Raises:
+        JobFileError: The job file cannot be used.
+        StorageError: The output is an address of no known storage.
+    """
     if is_job_file(output):
         job = load_job(output)
         return open_output(job), open_output(proofs_of(job))
@@ -28,8 +37,18 @@ def storages_of(output: str, endpoint_url: str | None) -> tuple[Storage, Storage
 
 
 def job_of(output: str, endpoint_url: str | None) -> Job:
-    """The job of an output: its file is read again, from where it was. Raises UsageError when it is not
-    there, or renders to another place by now."""
+    """Return the job of an output: its file is read again, from the path that the output's job.json names.
+
+    Args:
+        output: An output's address, or the job file.
+        endpoint_url: The S3 endpoint of an output; a job file names its own. None: AWS.
+
+    Raises:
+        UsageError: No job has rendered to the output, or its file is not on this machine, or renders to
+            another output now.
+        JobFileError: The job file cannot be used.
+        StorageError: The output cannot be read.
+    """
     if is_job_file(output):
         return load_job(output)
     pictures, proofs = storages_of(output, endpoint_url)
@@ -50,7 +69,7 @@ def job_of(output: str, endpoint_url: str | None) -> Job:
 
 
 def _dated_as(job: Job, url: str) -> Job:
-    """A job whose output is dated, with the output that is meant."""
+    """Return a job with the output ``url``, where that is one of the outputs of its template."""
     if not dated_output.is_dated(job):
         return job
     written = open_output(job).url

@@ -1,8 +1,8 @@
 """The proof ladder: every picture small, a choice among them, the chosen ones at full size.
 
-A proof stands for its task and so has its id, though its recipe is another: what is chosen among the proofs
-is what is rendered. That is why proofs lie in an output of their own, and why one of another size takes the
-place of the one that was there.
+A proof represents its task and so has its id, though its recipe is another: what is chosen among the proofs
+is what is rendered. That is why proofs lie in an output of their own, and why a proof of another size
+replaces the earlier one.
 """
 
 from __future__ import annotations
@@ -21,11 +21,15 @@ from jobs.tasks.identity import Draft, Kind
 from stylize.recipe import Recipe
 
 PROOF_SIZE = 256
-"""Pixels of a proof's longest side, unless another is asked for."""
+"""Default longest side of a proof, in pixels."""
 
 
 def proofs_of(job: Job) -> Job:
-    """The job that renders a job's proofs, each a picture that any browser shows."""
+    """Return the job that renders a job's proofs.
+
+    Its output is ``proofs/`` of the job's output, and its pictures have a format that browsers show: 8 bits
+    per channel, and png for tiff. Its recipes are the job's: the view ``Proofs`` makes them small.
+    """
     spec = job.spec
     image = spec.image.model_dump() | {"bit_depth": 8}
     if spec.image.format == "tiff":
@@ -38,16 +42,20 @@ def proofs_of(job: Job) -> Job:
 
 
 def proof_recipe(recipe: Recipe, size: int) -> Recipe:
-    """The recipe at ``size`` pixels, or itself where it has no more."""
+    """Return the recipe with a longest side of ``size`` pixels, or itself where it is not larger."""
     return recipe if recipe.size <= size else recipe.model_copy(update={"size": size})
 
 
 class Proofs:
-    """A view of a job: every task as its proof."""
+    """A view of a job's drafts (``jobs.tasks.todo.View``): every task as its proof.
+
+    Args:
+        size: Longest side of the proofs, in pixels.
+    """
 
     def __init__(self, size: int = PROOF_SIZE) -> None:
         self.size = size
-        # Manifests have recipes without number, of which the last ones come again.
+        # A manifest can have any number of recipes; the most recent ones are likely to come again.
         self._kind = lru_cache(maxsize=1024)(self._make_kind)
 
     def __call__(self, draft: Draft) -> Draft:
@@ -59,22 +67,22 @@ class Proofs:
 
 
 def done_proofs(storage: Storage) -> list[str]:
-    """The ids of the proofs that are done, in a storage of proofs."""
+    """Return the ids of the proofs that are done, in a storage of proofs. Raises StorageError."""
     return [entry.id for entry in Records(storage).entries() if entry.status == "done"]
 
 
 def wanted_size(proofs: Storage, asked: int | None) -> int:
-    """The size to make proofs at: that which is asked for, else that of those that are there."""
+    """Return the size to render proofs at: ``asked``, else that of existing proofs, else the default."""
     return asked or size_of_proofs(proofs) or PROOF_SIZE
 
 
 def have_other_size(proofs: Storage, size: int) -> bool:
-    """Whether there are proofs, and they are to be made anew, for another size is wanted."""
+    """Return whether there are proofs of another size, which must be rendered again."""
     return size_of_proofs(proofs) not in (None, size)
 
 
 def size_of_proofs(storage: Storage) -> int | None:
-    """The size of the proofs in a storage of proofs; None when there are none, or nobody knows."""
+    """Return the size of the proofs in a storage of proofs; None when there are none, or it is unknown."""
     try:
         size = json.loads(storage.get(keys.JOB))["proof_size"]
     except (ObjectNotFoundError, ValueError, TypeError, KeyError):

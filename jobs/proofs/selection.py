@@ -1,4 +1,4 @@
-"""The choice among proofs: ids, proofs' names, a file of them, or all."""
+"""The choice among proofs: ids, proofs' names, a file of these, or all."""
 
 from __future__ import annotations
 
@@ -11,10 +11,15 @@ from jobs.storage import keys
 from jobs.tasks.identity import Draft
 
 SHOWN_IDS = 5
+"""Unknown ids that an error names."""
 
 
 class Selection:
-    """A view of a job: the chosen tasks and no others."""
+    """A view of a job's drafts (``jobs.tasks.todo.View``): the chosen tasks and no others.
+
+    Args:
+        ids: Task ids, 16 hex digits each.
+    """
 
     def __init__(self, ids: Iterable[str]) -> None:
         self._numbers = frozenset(int(task_id, 16) for task_id in ids)
@@ -26,7 +31,7 @@ class Selection:
         return draft if draft.number in self._numbers else None
 
     def check(self, drafts: Iterable[Draft]) -> None:
-        """Raise UsageError when some are none of these; looks no further than to the last that is."""
+        """Raise UsageError when a chosen id is none of ``drafts``. Stops at the last chosen one."""
         missing = set(self._numbers)
         for draft in drafts:
             missing.discard(draft.number)
@@ -42,11 +47,21 @@ class Selection:
 
 
 ALL = "all"
+"""The selection of every task whose proof is done."""
 
 
 def read_selection(given: str) -> list[str] | None:
-    """The ids in ``--select``: comma-separated ids or pictures' names, or a file with one in each line, which
-    may be a path or address, or a JSON list; None for ``all``. Raises UsageError.
+    """Return the ids in a selection.
+
+    Args:
+        given: The value of ``--select``: ids or pictures' names, separated by commas; or ``all``; or the path
+            of a file with an id, name, path or address per line (``#`` begins a comment), or a JSON list.
+
+    Returns:
+        The ids in the order given, repetitions included; None for ``all``.
+
+    Raises:
+        UsageError: A word has no task id, the selection is empty, or the file cannot be read.
     """
     if given.strip() == ALL:
         return None
