@@ -1,9 +1,9 @@
 """A night landscape in oil: thousands of curved strokes that follow one swirling field.
 
-The painter works in three steps. A small *scene* says for each place which way the brush goes,
-which colour it carries and which thing (sky, a hill) it paints. Layers of strokes, coarse to fine,
-are traced through the scene and laid over each other; for each pixel only the number of the topmost
-brush sample is kept. At the end each pixel is shaded once, from its place within its stroke.
+The painter works in three steps. A small *scene* has, for each place, the direction of the brush, its colour
+and the thing (sky, a hill) that it paints. Layers of strokes, coarse to fine, are traced through the scene
+and laid over each other; each pixel keeps only the number of its topmost brush sample. At the end each pixel
+is shaded once, from its place within its stroke.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from jobs.examples._raster import (
 
 ASPECT = 0.75
 SUPERSAMPLE = 2
-SCENE_WIDTH = 640  # the scene is smooth, so its maps need not grow with the picture
+SCENE_WIDTH = 640  # pixels; the scene is smooth, so its maps need not grow with the picture
 CONTROL_POINTS = 15
 SAMPLES_AT_ONCE = 1_000_000  # bounds the memory of laying down a layer
 BRISTLE = 1 / 400  # a bristle's width
 PITCH = 0.38  # outward per round in a whirl, as a tangent
-CANVAS_GROUND = 0.35  # how bright the toned canvas is where no stroke covers it
+CANVAS_GROUND = 0.35  # brightness of the toned canvas where no stroke covers it
 
 SKY: tuple[Rgb, ...] = (
     (13, 22, 66), (22, 44, 112), (30, 74, 150), (46, 116, 168), (110, 174, 184), (206, 220, 176),
@@ -55,7 +55,7 @@ ACCENT: Rgb = (244, 128, 44)
 
 @dataclass(frozen=True, slots=True)
 class Disc:
-    """Something the flow turns around: a glowing disc, a whirl of air or a round tree."""
+    """A thing that the flow turns around: a glowing disc, a whirl of air or a round tree."""
 
     x: float
     y: float
@@ -63,19 +63,19 @@ class Disc:
     turn: float  # strength of the rotation; the sign is its sense
 
     def offset(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
-        """Distance in radii, and bearing."""
+        """Return distance, in radii, and bearing."""
         dx, dy = x - self.x, y - self.y
         return floats(np.hypot(dx, dy) / self.radius), floats(np.arctan2(dy, dx))
 
     def stream(self, x: Floats, y: Floats) -> Floats:
-        """Its part of the stream function, whose level lines the brush follows."""
+        """Return this disc's part of the stream function, whose level lines the brush follows."""
         distance, _ = self.offset(x, y)
         return floats(self.turn * self.radius * np.exp(-distance / 1.6))
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """Maps of one size: brush direction, colour, which thing is painted, and how finely."""
+    """Maps of one size: direction of the brush, colour, the thing that is painted, and its detail."""
 
     dx: Floats
     dy: Floats
@@ -84,7 +84,7 @@ class Scene:
     detail: Floats
 
     def at(self, x: Floats, y: Floats) -> tuple[Ints, Ints]:
-        """Row and column of a place; beyond the frame the nearest place inside counts."""
+        """Return row and column of a place; beyond the frame, those of the nearest place inside."""
         rows, columns = self.thing.shape
         row = np.clip(y * columns, 0, rows - 1).astype(np.int64)
         return row, np.clip(x * columns, 0, columns - 1).astype(np.int64)
@@ -96,11 +96,11 @@ class Layer:
 
     width: float
     length: float
-    coverage: float  # stroke area laid down per canvas area, before strokes hide each other
+    coverage: float  # area of all strokes per area of the canvas
     hue_jitter: float
     light_jitter: float
-    relief: float  # how thick the paint stands
-    only_detail: bool = False  # keep to where the scene asks for fine work
+    relief: float  # thickness of the paint
+    only_detail: bool = False  # paint only where the scene has detail
 
 
 LAYERS = (
@@ -120,23 +120,23 @@ class Strokes:
     width: Floats
     left: Floats  # strokes by 3: a loaded brush is seldom of one colour
     right: Floats
-    streak: Ints  # where in the bristle pattern this stroke's brush lies
-    along: int  # samples along the stroke,
-    across: int  # and across it
+    streak: Ints  # offset of each stroke's brush in the bristle pattern
+    along: int  # samples along a stroke
+    across: int  # samples across a stroke
     relief: float
 
     @property
     def samples(self) -> int:
-        """How many brush samples the whole layer takes."""
+        """Number of brush samples in the layer."""
         return len(self.width) * self.along * self.across
 
     def bristle(self, stroke: Ints | slice, t: Floats) -> Ints:
-        """Which bristle touches the strokes at ``t`` (-1..1) across; all brushes have the same."""
+        """Return the bristle at ``t`` (-1..1) across each stroke; all brushes have the same bristles."""
         return ((t + 1) * self.width[stroke] / 2 / BRISTLE).astype(np.int64) + self.streak[stroke]
 
 
 def _ridges(rng: np.random.Generator, x: Floats) -> list[Floats]:
-    """The skyline of each hill, from the furthest to the nearest."""
+    """Return the skyline of each hill, from the furthest to the nearest."""
     lines = []
     for index, base in enumerate((0.455, 0.515, 0.575, 0.665)):
         line = np.full_like(x, base)
@@ -148,7 +148,7 @@ def _ridges(rng: np.random.Generator, x: Floats) -> list[Floats]:
 
 
 def _lights(rng: np.random.Generator) -> list[Disc]:
-    """Glowing discs: a great one, and lesser ones spread over the sky."""
+    """Return glowing discs: a large one, and smaller ones all over the sky."""
     places = (
         (0.185, 0.150, 0.060), (0.425, 0.085, 0.024), (0.585, 0.185, 0.031), (0.735, 0.075, 0.027),
         (0.900, 0.185, 0.043), (0.045, 0.330, 0.022), (0.395, 0.330, 0.020), (0.790, 0.345, 0.021),
@@ -161,7 +161,7 @@ def _lights(rng: np.random.Generator) -> list[Disc]:
 
 
 def _whirls(rng: np.random.Generator) -> list[Disc]:
-    """Spirals of air between the lights."""
+    """Return spirals of air between the lights."""
     places = ((0.375, 0.215, 0.085, 4.0), (0.680, 0.290, 0.070, -4.0), (0.185, 0.365, 0.060, -3.5))
     shift = rng.uniform(-0.015, 0.015, (len(places), 2))
     return [
@@ -171,7 +171,7 @@ def _whirls(rng: np.random.Generator) -> list[Disc]:
 
 
 def _trees(rng: np.random.Generator, ridges: list[Floats]) -> list[Disc]:
-    """Round trees along the two middle hills."""
+    """Return round trees along the two middle hills."""
     trees = []
     for ridge in ridges[1:3]:
         for x in np.arange(0.03, 1.0, 0.085) + rng.uniform(-0.03, 0.03, 12):
@@ -184,7 +184,7 @@ def _trees(rng: np.random.Generator, ridges: list[Floats]) -> list[Disc]:
 def _sky_colour(
     x: Floats, y: Floats, stream: Floats, lump: Floats, lights: list[Disc], whirls: list[Disc]
 ) -> Floats:
-    """Bands of blue along the flow, pale spiral arms, and rings of warm light."""
+    """Colour the sky: bands of blue along the flow, pale spiral arms, and rings of warm light."""
     tone = 0.22 + 0.50 * y / 0.5 + 0.16 * np.sin(stream * 75 + 3 * lump) + 0.14 * lump
     for whirl in whirls:
         distance, bearing = whirl.offset(x, y)
@@ -201,7 +201,7 @@ def _sky_colour(
 def _hill_colour(
     x: Floats, y: Floats, depth: Floats, lump: Floats, index: int, trees: list[Disc]
 ) -> Floats:
-    """Furrows along the slope, a lit crest, and trees that catch the light from the top left."""
+    """Colour a hill: furrows along the slope, a lit crest, and trees lit from the top left."""
     tone = 0.42 + 0.26 * np.sin(depth * (230 - 35 * index) + 3.5 * lump) + 0.22 * lump
     tone += 0.45 * np.exp(-depth / 0.010)
     for tree in trees:
@@ -216,7 +216,7 @@ def _hill_colour(
 def _unwound(
     x: Floats, y: Floats, dx: Floats, dy: Floats, whirls: list[Disc]
 ) -> tuple[Floats, Floats]:
-    """Unit directions; around whirls the closed rings of the stream open into its spiral arms."""
+    """Return unit directions; around whirls the closed rings of the stream open into spiral arms."""
     speed = np.hypot(dx, dy) + 1e-9
     dx, dy = floats(dx / speed), floats(dy / speed)
     for whirl in whirls:
@@ -241,7 +241,7 @@ def _scene(rng: np.random.Generator) -> Scene:
     for disc in lights + whirls:
         stream = stream + disc.stream(x, y)
     colour = _sky_colour(x, y, floats(stream), lump, lights, whirls)
-    # Low air settles into the line of the hills, or strokes would hit the skyline head on.
+    # Low air follows the line of the hills; otherwise strokes would hit the skyline head on.
     settle = smoothstep(-0.07, 0.0, y - ridges[0])
     stream = stream * (1 - settle) + (y - ridges[0]) * settle
     detail = np.zeros(shape, np.float32)
@@ -268,7 +268,7 @@ def _scene(rng: np.random.Generator) -> Scene:
 
 
 def _trace(scene: Scene, x: Floats, y: Floats, length: Floats) -> tuple[Floats, Floats]:
-    """Centre lines through the seeds ``(x, y)``, along the field both ways.
+    """Return centre lines through the seeds ``(x, y)``, along the field both ways.
 
     A line stops where another thing begins: the brush is lifted at the edge of a hill.
     """
@@ -292,14 +292,14 @@ def _trace(scene: Scene, x: Floats, y: Floats, length: Floats) -> tuple[Floats, 
 
 
 def _jitter(rng: np.random.Generator, colour: Floats, layer: Layer) -> Floats:
-    """Each stroke a little lighter or darker, and a little to another hue, than the scene says."""
+    """Return each stroke's colour a little lighter or darker, and of a slightly different hue."""
     light = rng.normal(1, layer.light_jitter, (len(colour), 1))
     hue = rng.normal(0, layer.hue_jitter, colour.shape)
     return floats(np.clip(colour * light + hue, 0, 1))
 
 
 def _strokes(rng: np.random.Generator, scene: Scene, layer: Layer, pixels: int) -> Strokes:
-    """Seed, trace and colour one layer. ``pixels`` is the canvas's width."""
+    """Seed, trace and colour one layer. ``pixels`` is the width of the canvas."""
     spacing = float(np.sqrt(layer.width * layer.length / layer.coverage))
     grid = np.mgrid[0 : 1 + spacing : spacing, 0 : ASPECT + spacing : spacing].reshape(2, -1)
     seeds = floats(rng.permutation((grid + rng.uniform(-0.5, 0.5, grid.shape) * spacing).T))
@@ -320,7 +320,7 @@ def _strokes(rng: np.random.Generator, scene: Scene, layer: Layer, pixels: int) 
         left=_jitter(rng, colour, layer),
         right=_jitter(rng, colour, layer),
         streak=rng.integers(0, 4096, count),
-        # A sample each 0.8 pixels leaves no holes even on the outside of a bend.
+        # One sample per 0.8 pixels leaves no holes, even on the outside of a bend.
         along=max(8, round(layer.length * 1.3 * pixels / 0.8)),
         across=max(4, round(layer.width * 1.15 * pixels / 0.8)),
         relief=layer.relief,
@@ -328,13 +328,13 @@ def _strokes(rng: np.random.Generator, scene: Scene, layer: Layer, pixels: int) 
 
 
 def _bristles(rng: np.random.Generator) -> Floats:
-    """Paint carried by each bristle of an endless brush, at a stroke's start and at its end."""
+    """Return the paint on each bristle of an endless brush, at a stroke's start and at its end."""
     raw = rng.normal(0, 1, (2, 8192))
     return floats(np.clip(raw + 0.6 * np.roll(raw, 1, axis=1), -2, 2) / 2)
 
 
 def _positions(strokes: Strokes, part: slice, bristles: Floats, pixels: int, height: int) -> Ints:
-    """The pixel each brush sample falls on, or one past the last where it leaves no paint."""
+    """Return the pixel of each brush sample, or one past the last where it leaves no paint."""
     place = np.linspace(0, CONTROL_POINTS - 1.001, strokes.along)
     node = place.astype(np.int64)
     rest = floats(place - node)
@@ -353,7 +353,7 @@ def _positions(strokes: Strokes, part: slice, bristles: Floats, pixels: int, hei
     t = floats(np.linspace(-1, 1, strokes.across))
     column = (x[..., None] - (dy * reach)[..., None] * t).astype(np.int64)
     row = (y[..., None] + (dx * reach)[..., None] * t).astype(np.int64)
-    # Bristles run dry one by one, so that a stroke ends ragged.
+    # Bristles run dry one by one, so a stroke ends ragged.
     load = bristles[1, strokes.bristle(part, t[:, None]).T]
     painted = s[:, None] < (0.92 + 0.10 * load)[:, None, :]
     inside = painted & (column >= 0) & (column < pixels) & (row >= 0) & (row < height)
@@ -363,10 +363,10 @@ def _positions(strokes: Strokes, part: slice, bristles: Floats, pixels: int, hei
 def _lay(
     top: Ints, strokes: Strokes, first: int, bristles: Floats, pixels: int, height: int
 ) -> None:
-    """Lay a layer on the canvas; its samples are numbered upwards from ``first``.
+    """Lay a layer on the canvas, with its samples numbered upwards from ``first``.
 
-    A later sample covers an earlier one. ``maximum.at`` says so whatever order it works in;
-    assignment through repeated indices would leave the winner to the implementation.
+    A later sample covers an earlier one. ``maximum.at`` gives that in any order of work; assignment through
+    repeated indices would leave the winner to the implementation.
     """
     per_stroke = strokes.along * strokes.across
     group = max(1, SAMPLES_AT_ONCE // per_stroke)
@@ -377,7 +377,7 @@ def _lay(
 
 
 def _shade(strokes: Strokes, sample: Ints, bristles: Floats, pixels: int) -> tuple[Floats, Floats]:
-    """Colour and paint height of brush samples, from their place in their stroke."""
+    """Return colour and paint height of brush samples, from their places in their strokes."""
     stroke, within = np.divmod(sample, strokes.along * strokes.across)
     s_index, t_index = np.divmod(within, strokes.across)
     s = floats(s_index / (strokes.along - 1))
@@ -391,7 +391,7 @@ def _shade(strokes: Strokes, sample: Ints, bristles: Floats, pixels: int) -> tup
 
 
 def _layers(rng: np.random.Generator, scene: Scene, pixels: int) -> Iterator[tuple[int, Strokes]]:
-    """The layers with the number of each one's first brush sample."""
+    """Yield each layer's strokes, with the number of its first brush sample."""
     first = 0
     for layer in LAYERS:
         strokes = _strokes(rng, scene, layer, pixels)
@@ -400,7 +400,7 @@ def _layers(rng: np.random.Generator, scene: Scene, pixels: int) -> Iterator[tup
 
 
 def _lit(colour: Floats, height: Floats) -> Floats:
-    """Light from the top left rakes over the paint: facing edges brighten, the others darken."""
+    """Light the paint from the top left: facing edges brighten, the others darken."""
     down, right = np.gradient(height)
     slope = np.clip(-(down + right), -0.8, 0.8)
     return floats(colour * (1 + 0.42 * slope)[..., None] + 0.05 * np.maximum(slope, 0)[..., None])
@@ -413,14 +413,14 @@ def flow(width: int, seed: int) -> Image.Image:
     height = round(width * ASPECT) * SUPERSAMPLE
     scene, bristles = _scene(rng), _bristles(rng)
     layers = list(_layers(rng, scene, pixels))
-    top = np.full(pixels * height + 1, -1, np.int64)  # the last one takes what misses the canvas
+    top = np.full(pixels * height + 1, -1, np.int64)  # the last one is for samples off the canvas
     for first, strokes in layers:
         _lay(top, strokes, first, bristles, pixels, height)
     top = top[:-1]
 
     grid = np.mgrid[0:height, 0:pixels].reshape(2, -1) / pixels
     place = scene.at(floats(grid[1]), floats(grid[0]))
-    # Where the work is fine the ground is light: it shines through the gaps of lamps and trees.
+    # Where there is detail the ground is light, and shines through gaps in lamps and trees.
     colour = scene.colour[place] * np.maximum(scene.detail[place], CANVAS_GROUND)[:, None]
     relief = np.zeros(top.size, np.float32)
     for first, strokes in layers:

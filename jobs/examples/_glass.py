@@ -1,8 +1,7 @@
 """A rose window in leaded glass: jewel colours, mottled pieces, dark leads with a faint shine.
 
-The pieces are the Voronoi cells of points set out in rings and loosened a little, cut once more by
-the heavy leads of the tracery (circles and two wreaths of petals). Everything is a field over the
-pixels; nothing is drawn as a line.
+The pieces are the Voronoi cells of points in rings, slightly displaced, cut once more by the heavy leads of
+the tracery (circles and two wreaths of petals). Everything is a field over the pixels; no line is drawn.
 """
 
 from __future__ import annotations
@@ -27,13 +26,13 @@ from jobs.examples._raster import (
     smoothstep,
 )
 
-FINEST = 512  # the window is worked at this many pixels at least
+FINEST = 512  # pixels; the window is computed at this width at least
 PETALS = 12
 BLOCK = 16  # pixels; neighbouring pixels share one short list of near points
-NEAR = 11  # that many candidates always hold the cell of every pixel in a block and its borders
+NEAR = 11  # with this many candidates, every pixel of a block has its cell and the neighbours
 LEAD = 0.0036  # half the width of an ordinary lead
-SOLDER = 0.0022  # how far solder softens the angle between leads
-HEAVY = 0.0060  # and of the tracery
+SOLDER = 0.0022  # distance over which solder softens the angle between leads
+HEAVY = 0.0060  # half the width of a lead of the tracery
 
 RUBY: tuple[Rgb, ...] = ((188, 16, 34), (222, 44, 40), (146, 10, 48))
 COBALT: tuple[Rgb, ...] = ((18, 52, 168), (30, 92, 206), (14, 30, 118), (40, 130, 206))
@@ -43,7 +42,7 @@ VIOLET: tuple[Rgb, ...] = ((98, 34, 146), (142, 52, 160), (66, 26, 116))
 OPAL: tuple[Rgb, ...] = ((232, 226, 190), (196, 220, 210))
 LEAD_COLOUR: Rgb = (24, 23, 28)
 
-# The glaziers' plan: for each field of the tracery its usual colour, and the one strewn in.
+# The glaziers' plan: for each field of the tracery its usual colours, and the ones strewn in.
 PLAN: dict[str, tuple[tuple[Rgb, ...], tuple[Rgb, ...]]] = {
     "eye": (AMBER, OPAL),
     "inner petal": (RUBY, AMBER),
@@ -58,14 +57,14 @@ FIELDS = tuple(PLAN)
 
 @dataclass(frozen=True, slots=True)
 class Tracery:
-    """The heavy leads over the pixels: distance to the nearest, and each pixel's field."""
+    """The heavy leads: each pixel's distance to the nearest, and its field."""
 
     distance: Floats
     field: Ints
 
 
 def _points(rng: np.random.Generator) -> Floats:
-    """Rings of points around the middle, the odd rings turned by half a step; then loosened."""
+    """Return rings of points around the middle, odd rings turned by half a step, slightly displaced."""
     points = [np.zeros((1, 2))]
     for ring, radius in enumerate(np.arange(0.055, 0.78, 0.052)):
         count = PETALS * max(1, round(2 * np.pi * radius / 0.058 / PETALS))
@@ -87,7 +86,7 @@ class Cells:
 
 
 def _cells(points: Floats, x: Floats, y: Floats) -> Cells:
-    """Cells with soft corners: where three leads meet, solder fills the angle."""
+    """Return cells with soft corners: where three leads meet, solder fills the angle."""
     blocks = x.shape[0] // BLOCK
     middle = slice(BLOCK // 2, None, BLOCK)
     from_x = x[middle, middle, None] - points[:, 0]
@@ -95,8 +94,8 @@ def _cells(points: Floats, x: Floats, y: Floats) -> Cells:
     far = from_x**2 + from_y**2
     near = np.argsort(far, axis=2, kind="stable")[:, :, :NEAR]
 
-    # Pixels by row of blocks, row within, column of blocks, column within: what is known per block
-    # spreads over its pixels without being copied to each.
+    # Pixels by row of blocks, row within, column of blocks, column within: values per block are
+    # broadcast over its pixels without copies.
     tiled = (blocks, BLOCK, blocks, BLOCK)
     x, y = x.reshape(tiled), y.reshape(tiled)
     candidates = [
@@ -130,14 +129,14 @@ def _cells(points: Floats, x: Floats, y: Floats) -> Cells:
 
 
 def _wreath(turn: Floats, low: float, high: float, offset: float) -> Floats:
-    """The radius of a wreath of round-headed petals at each bearing."""
-    # The summand keeps the slope finite between petals, where the leads would else fray.
+    """Return the radius of a wreath of round-headed petals at each bearing."""
+    # The summand keeps the slope finite between petals, where leads would fray otherwise.
     lobe = np.cos((turn - offset) * PETALS / 2) ** 2 + 0.004
     return floats(low + (high - low) * lobe**0.35)
 
 
 def _tracery(x: Floats, y: Floats) -> Tracery:
-    """Circles and two wreaths of petals."""
+    """Return the tracery: circles and two wreaths of petals."""
     radius, turn = floats(np.hypot(x - 0.5, y - 0.5)), floats(np.arctan2(y - 0.5, x - 0.5))
     inner = radius - _wreath(turn, 0.125, 0.215, 0.0)
     outer = radius - _wreath(turn, 0.265, 0.405, np.pi / PETALS)
@@ -155,7 +154,7 @@ def _tracery(x: Floats, y: Floats) -> Tracery:
 
 
 def _colours(rng: np.random.Generator, count: int) -> Floats:
-    """A colour for each point in each field: (field, point, 3)."""
+    """Return a colour for each point in each field: (field, point, 3)."""
     table = np.empty((len(FIELDS), count, 3), np.float32)
     for index, name in enumerate(FIELDS):
         usual, strewn = PLAN[name]
@@ -166,7 +165,7 @@ def _colours(rng: np.random.Generator, count: int) -> Floats:
 
 
 def _glass(rng: np.random.Generator, cells: Cells, tracery: Tracery, count: int) -> Floats:
-    """Pieces of pot-metal glass: a gradient each, clouds, streaks, seeds, and painted veins."""
+    """Colour the pieces of pot-metal glass: a gradient each, clouds, streaks, seeds and painted veins."""
     shape = cells.owner.shape
     piece = cells.owner * len(FIELDS) + tracery.field
     pieces = count * len(FIELDS)
@@ -180,7 +179,7 @@ def _glass(rng: np.random.Generator, cells: Cells, tracery: Tracery, count: int)
     phase, strength = rng.uniform(0, 6.28, pieces), rng.uniform(0.05, 0.22, pieces)
     streak = np.sin(across * 330 + 2.6 * warp + floats(phase)[piece])
     light = 1 + 11 * along + 0.26 * cloud + streak * floats(strength)[piece] + _hammered(rng, shape)
-    # Thick middles are deep in colour, thin rims let more light through.
+    # Thick middles are deep in colour; thin rims let more light through.
     light = light + 0.30 * np.exp(-np.maximum(cells.border, 0) / 0.010)
     colour = floats(colour * np.clip(light, 0.35, 1.7)[..., None])
     # Clouds also bleed the colour towards white, as in streaky glass.
@@ -190,7 +189,7 @@ def _glass(rng: np.random.Generator, cells: Cells, tracery: Tracery, count: int)
 
 
 def _hammered(rng: np.random.Generator, shape: tuple[int, int]) -> Floats:
-    """The dimpled face of rolled glass, each dimple lit on one side."""
+    """Return the light on the dimples of rolled glass, each lit on one side."""
     down, right = np.gradient(noise(rng, shape, 95, 95) + 0.5 * noise(rng, shape, 190, 190))
     return floats(np.clip((down + right) * (shape[0] / 1536), -0.5, 0.5) * 0.9)
 
@@ -198,7 +197,7 @@ def _hammered(rng: np.random.Generator, shape: tuple[int, int]) -> Floats:
 def _painted(
     rng: np.random.Generator, colour: Floats, along: Floats, across: Floats, warp: Floats
 ) -> Floats:
-    """Grisaille: a midrib and slanting veins in brown enamel, and small bright bubbles."""
+    """Paint grisaille: a midrib and slanting veins in brown enamel, and small bright bubbles."""
     shape = (colour.shape[0], colour.shape[1])
     vein = np.abs(np.sin((along - 0.9 * np.abs(across)) * 300 + 0.5 * warp))
     vein = (1 - smoothstep(0.10, 0.34, floats(vein))) * smoothstep(0.002, 0.006, np.abs(across))
@@ -210,7 +209,7 @@ def _painted(
 
 
 def _leads(rng: np.random.Generator, colour: Floats, cells: Cells, tracery: Tracery) -> Floats:
-    """Rounded cames of uneven width over the glass, lit from the top left."""
+    """Lay rounded cames of uneven width over the glass, lit from the top left."""
     shape = cells.border.shape
     uneven = 1 + 0.22 * noise(rng, shape, 26, 26)
     thin, heavy = cells.border / (LEAD * uneven), tracery.distance / (HEAVY * uneven)
@@ -222,13 +221,13 @@ def _leads(rng: np.random.Generator, colour: Floats, cells: Cells, tracery: Trac
     metal = ink(LEAD_COLOUR) * (1.1 + 0.3 * dents)[..., None] + 0.55 * np.maximum(shine, 0)[
         ..., None
     ] * floats((0.9, 0.95, 1.0))
-    # Light is lost in the grime along the lead before it is lost to the lead.
+    # Grime along a lead takes light before the lead does.
     grime = 1 - 0.38 * np.exp(-np.maximum(edge - 1, 0) / 0.25)
     return mix(floats(colour * grime[..., None]), floats(metal), 1 - smoothstep(0.94, 1.04, edge))
 
 
 def _glow(colour: Floats) -> Floats:
-    """Bright glass floods its surroundings a little, leads included."""
+    """Let bright glass flood its surroundings a little, leads included."""
     size = colour.shape[0]
     small = [resample(floats(colour[..., c]), (size // 24, size // 24)) for c in range(3)]
     flood = np.stack([resample(channel, (size, size)) for channel in small], axis=-1)
@@ -240,9 +239,9 @@ def stained_glass(width: int, seed: int) -> Image.Image:
     rng = np.random.default_rng([seed, 3])
     factor = max(2, -(-FINEST // width))
     used = width * factor
-    size = -(-used // BLOCK) * BLOCK  # whole blocks; what is too much is cut off
+    size = -(-used // BLOCK) * BLOCK  # whole blocks; the surplus is cut off
     grid = (np.mgrid[0:size, 0:size] + 0.5) / used
-    # Leads are bent by hand: a gentle warp of the plane takes the ruler out of every line.
+    # Leads are bent by hand: a gentle warp of the plane makes every line uneven.
     x = floats(grid[1]) + 0.0035 * noise(rng, (size, size), 14, 14)
     y = floats(grid[0]) + 0.0035 * noise(rng, (size, size), 14, 14)
     points = _points(rng)

@@ -1,7 +1,7 @@
 """Great waves as a wood-block print: flat inks in bands, bold key lines, graded sky, grained paper.
 
-A print is made from two plates here: a *colour* plate and a *key* plate that carries the dark
-lines. Shapes are drawn from back to front, and each shape covers what lies behind it on both.
+A print is made from two plates: a *colour* plate, and a *key* plate with the dark lines. Shapes are drawn
+from back to front, and each shape covers what is behind it on both plates.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from jobs.examples._raster import (
 )
 
 ASPECT = 0.75
-BLOCK_WIDTH = 1536  # the plates are at least this wide: no cut may be thinner than a pixel
+BLOCK_WIDTH = 1536  # pixels; the plates are at least this wide, so no cut is thinner than a pixel
 
 PAPER: Rgb = (240, 226, 194)
 FOAM: Rgb = (244, 236, 212)
@@ -36,7 +36,7 @@ BANDS: tuple[Rgb, ...] = (
     (22, 42, 92), (38, 76, 132), (92, 138, 168), (30, 58, 112), (150, 182, 188), (26, 48, 100),
     (60, 106, 152), (196, 206, 192),
 )  # fmt: skip
-# From the top: a strip of dark grey-blue wiped out into the paper, and warmth over the horizon.
+# From the top: a strip of dark grey-blue that fades into the paper, and warmth over the horizon.
 SKY: tuple[Rgb, ...] = (
     (70, 84, 112), (132, 140, 146), (196, 190, 168), (228, 206, 164), (232, 190, 146),
     (222, 172, 134), (214, 170, 140),
@@ -44,7 +44,7 @@ SKY: tuple[Rgb, ...] = (
 
 
 def _smooth(points: Floats, count: int) -> Floats:
-    """A Catmull-Rom curve of ``count`` points through ``points``."""
+    """Return a Catmull-Rom curve of ``count`` points through ``points``."""
     padded = np.concatenate([2 * points[:1] - points[1:2], points, 2 * points[-1:] - points[-2:-1]])
     place = np.linspace(0, len(points) - 1.0001, count)
     node = place.astype(np.int64)
@@ -55,7 +55,7 @@ def _smooth(points: Floats, count: int) -> Floats:
 
 
 def _ribbon(curve: Floats, width: Floats) -> Floats:
-    """The outline of a stroke along ``curve`` with ``width`` at each of its points."""
+    """Return the outline of a stroke along ``curve`` with ``width`` at each of its points."""
     along = np.gradient(curve, axis=0)
     along /= np.hypot(along[:, 0], along[:, 1])[:, None] + 1e-9
     across = np.stack([-along[:, 1], along[:, 0]], 1) * width[:, None] / 2
@@ -63,7 +63,7 @@ def _ribbon(curve: Floats, width: Floats) -> Floats:
 
 
 def _hook(start: Floats, heading: float, length: float, curl: float) -> Floats:
-    """A curve that sets out along ``heading`` and bends more and more: a claw of foam."""
+    """Return a curve that begins along ``heading`` and bends more and more: a claw of foam."""
     u = np.linspace(0, 1, 14)
     bearing = heading + curl * u**1.4
     steps = np.stack([np.cos(bearing), np.sin(bearing)], 1) * (length / len(u))
@@ -72,7 +72,7 @@ def _hook(start: Floats, heading: float, length: float, curl: float) -> Floats:
 
 @dataclass(slots=True)
 class Plates:
-    """The colour plate and the key plate, drawn upon in lengths of the picture's width."""
+    """The colour plate and the key plate; all lengths are fractions of the picture's width."""
 
     pixels: int
     colour: Image.Image
@@ -88,27 +88,27 @@ class Plates:
         return [float(value) for value in (points * self.pixels).ravel()]
 
     def area(self, outline: Floats, fill: Rgb) -> None:
-        """A shape of one ink, in front of everything so far."""
+        """Draw a shape of one ink, in front of everything so far."""
         flat = self._flat(outline)
         self._inks.polygon(flat, fill=fill)
         self._lines.polygon(flat, fill=0)
 
     def line(self, curve: Floats, width: float, rng: np.random.Generator) -> None:
-        """A carved line: it swells and thins, and runs out to points at its ends."""
+        """Draw a carved line: it swells and thins, and ends in points."""
         u = np.linspace(0, 1, len(curve))
         swell = 0.75 + 0.35 * np.sin(rng.uniform(4, 9) * u + rng.uniform(0, 6.28))
         ends = np.minimum(1, 6 * np.minimum(u, 1 - u) + 0.25)
         self._lines.polygon(self._flat(_ribbon(curve, floats(width * swell * ends))), fill=255)
 
     def tint(self, curve: Floats, width: Floats, fill: Rgb) -> None:
-        """A stroke of ink that leaves the key lines alone."""
+        """Draw a stroke of ink that covers no key lines."""
         self._inks.polygon(self._flat(_ribbon(curve, width)), fill=fill)
 
     def merged(self, shapes: list[Floats], fill: Rgb, edge: float) -> None:
-        """Many shapes as one body, outlined where it ends and not where its parts meet.
+        """Draw many shapes as one body, outlined where it ends and not where its parts meet.
 
-        All outlines go down first, as lines around each shape; the bodies then cover what of them
-        lies inside a neighbour.
+        All outlines are drawn first, as lines around each shape; the bodies then cover the parts of outlines
+        that lie inside a neighbour.
         """
         for shape in shapes:
             flat = self._flat(np.concatenate([shape, shape[:2]]))
@@ -125,7 +125,7 @@ def _circle(x: float, y: float, radius: float) -> Floats:
 
 
 def _sky(plates: Plates, rng: np.random.Generator) -> None:
-    """A sun, wind in carved lines, and bars of cloud. (The gradation is printed with the paper.)"""
+    """Draw a sun, wind in carved lines, and bars of cloud. (The gradation is printed with the paper.)"""
     x = np.linspace(-0.02, 1.02, 90)
     sun = _circle(0.715, 0.190, 0.078)
     plates.area(sun, SUN)
@@ -147,7 +147,7 @@ def _sky(plates: Plates, rng: np.random.Generator) -> None:
 
 
 def _cloud(plates: Plates, rng: np.random.Generator, y: float, left: float, right: float) -> None:
-    """A bar of mist with round ends, streaked along its length."""
+    """Draw a bar of mist with round ends, streaked along its length."""
     u = np.linspace(0, 1, 50)
     x = left + (right - left) * u
     drift = 0.006 * np.sin(9 * x + rng.uniform(0, 6.28))
@@ -166,7 +166,7 @@ def _cloud(plates: Plates, rng: np.random.Generator, y: float, left: float, righ
 def _swell(
     plates: Plates, rng: np.random.Generator, y: float, height: float, waves: float, bands: int
 ) -> None:
-    """One row of the sea: pointed crests, and bands below that follow them ever more calmly."""
+    """Draw one row of the sea: pointed crests, and bands below that follow them ever more calmly."""
     x = np.linspace(-0.03, 1.03, 260)
     phase = rng.uniform(0, 1) + waves * x + 0.12 * np.sin(7 * x + rng.uniform(0, 6.28))
     tip = 1 - 2 * np.abs(np.sin(np.pi * phase)) ** 0.75  # sharp crests, broad troughs
@@ -188,7 +188,7 @@ def _swell(
 
 
 def _whitecaps(plates: Plates, rng: np.random.Generator, crest: Floats, height: float) -> None:
-    """Foam on the crests of a row."""
+    """Draw foam on the crests of a row."""
     level = crest[:, 1]
     peaks = np.flatnonzero((level[1:-1] < level[:-2]) & (level[1:-1] <= level[2:])) + 1
     for peak in peaks:
@@ -204,7 +204,7 @@ def _whitecaps(plates: Plates, rng: np.random.Generator, crest: Floats, height: 
 
 @dataclass(frozen=True, slots=True)
 class Wave:
-    """A breaking wave; its shape is drawn for a foot of width 1 at the origin and then placed."""
+    """A breaking wave. Its shape is drawn for a foot of width 1 at the origin, and then placed."""
 
     x: float
     y: float
@@ -212,11 +212,11 @@ class Wave:
     facing: float  # 1 breaks to the right, -1 to the left
 
     def place(self, shape: Floats) -> Floats:
-        """Into the picture, where up is negative."""
+        """Return a shape in the picture's coordinates, where up is negative."""
         return floats(shape * [self.facing, -1] * self.size + [self.x, self.y])
 
     # Both sides run from the foot to the tip of the lip, so that the bands between them rise along
-    # the wave and come together there.
+    # the wave and meet there.
     def back(self) -> Floats:
         return _smooth(floats([
             (-1.05, -0.35), (-0.80, 0.00), (-0.55, 0.36), (-0.28, 0.70), (0.02, 0.93),
@@ -231,7 +231,7 @@ class Wave:
 
 
 def _breaker(plates: Plates, rng: np.random.Generator, wave: Wave, bands: int) -> None:
-    """A great wave: bands up its body, key lines between them, and foam along its lip."""
+    """Draw a great wave: bands up its body, key lines between them, and foam along its lip."""
     back, face = wave.back(), wave.face()
     start = int(rng.integers(0, len(BANDS)))
     edges = np.linspace(0, 1, bands + 1) ** 0.9
@@ -249,11 +249,11 @@ def _breaker(plates: Plates, rng: np.random.Generator, wave: Wave, bands: int) -
 
 
 def _lip(plates: Plates, rng: np.random.Generator, wave: Wave, back: Floats, face: Floats) -> None:
-    """Foam: claws that reach forward, a ragged belt along the crest that they grow from, spray."""
+    """Draw foam: claws that reach forward, the ragged belt along the crest that they grow from, spray."""
     crest = np.gradient(back, axis=0)
     headings = np.arctan2(crest[:, 1], crest[:, 0])
-    # Outside, claws stream over the back; inside, they hang from the lip into the hollow. From the
-    # tip backwards, each overlaps the one before.
+    # Outside, claws stream over the back; inside, they hang from the lip into the hollow. They are drawn
+    # from the tip backwards, and each overlaps the one before.
     for first, deep, turn, count in ((0.44, 0.06, 0.55, 19), (0.60, 0.62, -0.9, 17)):
         for share in np.linspace(1.0, first, count):
             index = int(share * (len(back) - 1))
@@ -276,7 +276,7 @@ def _lip(plates: Plates, rng: np.random.Generator, wave: Wave, back: Floats, fac
 def _claw(
     plates: Plates, rng: np.random.Generator, wave: Wave, base: Floats, heading: float
 ) -> None:
-    """A finger of foam with smaller ones on it, a blue shadow and a carved line down its middle."""
+    """Draw a finger of foam with smaller ones on it, a blue shadow and a carved line down its middle."""
     length = float(rng.uniform(0.15, 0.27))
     finger = _hook(base, heading + float(rng.uniform(-0.2, 0.2)), length, -1.7)
     u = np.linspace(0, 1, len(finger))
@@ -294,7 +294,7 @@ def _claw(
 def _curl(
     plates: Plates, rng: np.random.Generator, x: float, y: float, radius: float, facing: float
 ) -> None:
-    """A pale crescent and a carved arc inside a ball of foam."""
+    """Draw a pale crescent and a carved arc inside a ball of foam."""
     turn = np.linspace(0.3, 2.6, 12) + rng.uniform(-2.0, 0.5)
     for share, width in ((0.72, 0.22), (0.38, 0.16)):
         arc = floats(np.stack(
@@ -305,7 +305,7 @@ def _curl(
 
 
 def _spray(plates: Plates, rng: np.random.Generator, wave: Wave) -> None:
-    """Drops flung ahead of the crest, more and smaller the further out."""
+    """Draw drops ahead of the crest, smaller further out."""
     for _ in range(90):
         far = float(rng.uniform(0, 1))
         bearing = float(rng.uniform(-0.5, 2.2))
@@ -316,7 +316,7 @@ def _spray(plates: Plates, rng: np.random.Generator, wave: Wave) -> None:
 
 
 def _draw(plates: Plates, rng: np.random.Generator) -> None:
-    """The whole composition, from the sky to the wave in front."""
+    """Draw the whole composition, from the sky to the wave in front."""
     _sky(plates, rng)
     _swell(plates, rng, 0.400, 0.020, 11, 6)
     _breaker(plates, rng, Wave(0.86, 0.500, 0.17, -1), 8)
@@ -328,7 +328,7 @@ def _draw(plates: Plates, rng: np.random.Generator) -> None:
 
 
 def _grain(rng: np.random.Generator, shape: tuple[int, int]) -> tuple[Floats, Floats]:
-    """Wood grain (rings cut lengthwise) and paper fibres, both around 0."""
+    """Return wood grain (rings cut lengthwise) and paper fibres, both around 0."""
     bend = noise(rng, shape, 2, 5)
     y = np.linspace(0, ASPECT, shape[0])[:, None]
     wood = np.sin(2 * np.pi * (y * 62 + 2.6 * bend)) * 0.6 + noise(rng, shape, 9, 240)
@@ -337,7 +337,7 @@ def _grain(rng: np.random.Generator, shape: tuple[int, int]) -> tuple[Floats, Fl
 
 
 def _print(colour: Floats, key: Floats, rng: np.random.Generator) -> Floats:
-    """Ink on paper: pigment takes up the block's grain, and wears thin where pressure failed."""
+    """Print ink on paper: pigment takes up the block's grain, and is thin where the pressure was low."""
     shape = (key.shape[0], key.shape[1])
     wood, fibres = _grain(rng, shape)
     blotch = fractal(rng, shape, 7, 4)

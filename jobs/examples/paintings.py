@@ -1,8 +1,8 @@
-"""Three pictures painted by program, for the starter job to take its styles from.
+"""Three pictures painted by program: the styles of the starter job.
 
-Nobody's painting has to be shipped or downloaded for a first render. Style transfer with VGG19
-learns from texture at the scale of a brush, from edges and from the palette, so each picture is
-busy everywhere, in few strong colours, and without frame or margin.
+They save shipping or downloading a painting for a first render. Style transfer with VGG19 takes texture at
+the scale of a brush, edges and the palette, so each picture is busy everywhere, in few strong colours, and
+without frame or margin.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from jobs.examples._woodblock import woodblock
 Name: TypeAlias = Literal["flow", "woodblock", "stained-glass"]
 
 NAMES: tuple[Name, ...] = get_args(Name)
-SMALLEST = 64  # below this, strokes are thinner than pixels
+SMALLEST = 64  # pixels; below this, strokes are thinner than pixels
 
 _PAINTERS: dict[Name, Callable[[int, int], Image.Image]] = {
     "flow": flow,
@@ -29,11 +29,18 @@ _PAINTERS: dict[Name, Callable[[int, int], Image.Image]] = {
 
 
 def draw(name: Name, width: int = 768, seed: int = 0) -> Image.Image:
-    """Paint the picture ``name`` as RGB, ``width`` pixels wide.
+    """Paint one of the three pictures. The same arguments give the same pixels.
 
-    The same arguments give the same pixels. Another width gives the same picture seen from closer
-    or further off; another seed the same composition in another hand. ``flow`` and ``woodblock``
-    are three quarters as high as wide, ``stained-glass`` is square.
+    Args:
+        name: ``flow`` and ``woodblock`` are three quarters as high as wide, ``stained-glass`` is square.
+        width: Pixels, at least 64. Another width gives the same picture from closer or further away.
+        seed: Another seed gives the same composition by another hand.
+
+    Returns:
+        An RGB image.
+
+    Raises:
+        ValueError: ``width`` is below 64.
     """
     if width < SMALLEST:
         raise ValueError(f"width must be at least {SMALLEST} pixels, not {width}")

@@ -1,4 +1,4 @@
-"""A job to start from: a folder with photos, paintings and a commented job file."""
+"""A starter job: a folder with photos, paintings and a commented job file."""
 
 from __future__ import annotations
 
@@ -14,16 +14,25 @@ from jobs.examples.paintings import NAMES, draw
 JOB_FILE = "job.yaml"
 
 SAMPLE_PHOTOS = ("astronaut.png", "coffee.png")
-"""From scikit-image's wheel: NASA's portrait of Eileen Collins, and a cup of coffee."""
+"""Files of scikit-image's wheel: NASA's portrait of Eileen Collins, and a cup of coffee."""
 
 PAINTING_WIDTH = 768
+"""Pixels."""
 
 
 def write_starter(folder: Path, photos: Sequence[Path] = ()) -> Path:
-    """Fill ``folder`` and return the path of its job file.
+    """Write a starter job: a job file, photos and paintings.
 
-    ``photos`` are copied; without any, scikit-image's are. Nothing that is there is overwritten.
-    Raises UsageError.
+    Args:
+        folder: Created where it does not exist; nothing in it is overwritten.
+        photos: Copied into the folder; none: those of scikit-image.
+
+    Returns:
+        The path of the job file. It is written last, so a folder with a job file is complete.
+
+    Raises:
+        UsageError: The folder has a job file, or another photo of the same name; a photo does not exist; or
+            the folder cannot be written.
     """
     job_file = folder / JOB_FILE
     if job_file.exists():
@@ -38,7 +47,7 @@ def write_starter(folder: Path, photos: Sequence[Path] = ()) -> Path:
             target = folder / "paintings" / f"{name}.png"
             if not target.exists():
                 draw(name, PAINTING_WIDTH).save(target)
-        # Last, so that a folder with a job file is a whole one.
+        # The last file, so that a folder with a job file is complete.
         job_file.write_text(files(__package__).joinpath("starter.yaml").read_text("utf-8"), "utf-8")
     except OSError as error:
         raise UsageError(f"cannot write to {folder} ({error.strerror or error})") from error
@@ -46,7 +55,7 @@ def write_starter(folder: Path, photos: Sequence[Path] = ()) -> Path:
 
 
 def _copies(sources: Sequence[Path], folder: Path) -> dict[Path, Path]:
-    """Which photo goes where; none over another, nor over one that is there."""
+    """Return the source of each photo by its target; raise UsageError where one would overwrite another."""
     copies: dict[Path, Path] = {}
     for source in sources:
         target = folder / source.name
@@ -56,7 +65,7 @@ def _copies(sources: Sequence[Path], folder: Path) -> dict[Path, Path]:
             raise UsageError(f"{copies[target]} and {source} have the same name; rename one")
         if target.exists():
             if target.samefile(source):
-                continue  # it is where it should be
+                continue  # the photo is there already
             raise UsageError(
                 f"{target} is there already; rename {source}, or choose another folder"
             )
@@ -65,7 +74,7 @@ def _copies(sources: Sequence[Path], folder: Path) -> dict[Path, Path]:
 
 
 def _sample_photos() -> list[Path]:
-    # find_spec runs none of scikit-image's code, which would import SciPy.
+    # find_spec runs no code of scikit-image, which would import SciPy.
     spec = importlib.util.find_spec("skimage")
     for folder in (spec.submodule_search_locations or ()) if spec else ():
         photos = [Path(folder) / "data" / name for name in SAMPLE_PHOTOS]
