@@ -1,6 +1,6 @@
-"""Loss rows <-> bytes: one CSV for each task, readable while the task still runs.
+"""Loss rows to bytes and back: one CSV per task, readable while the task still runs.
 
-Columns: ``scale`` (longest side, px), ``step`` (steps made), the weighted loss terms ``total``,
+Columns: ``scale`` (longest side, pixels), ``step`` (steps made), the weighted loss terms ``total``,
 ``content``, ``style``, ``style_<layer>`` for each layer, ``tv``, and ``seconds`` since the render began.
 """
 
@@ -13,20 +13,31 @@ from typing import NamedTuple
 
 
 class LossRow(NamedTuple):
-    """The losses of one picture after ``step`` steps, at one size."""
+    """The weighted losses of one picture after ``step`` steps, at one size."""
 
     scale: int
+    """Longest side, pixels."""
     step: int
+    """Steps made so far, over all sizes."""
     total: float
     content: float
     style: float
+    """Sum of ``style_layers``."""
     style_layers: tuple[float, ...]
+    """One per style layer, in the recipe's order."""
     tv: float
+    """Total variation."""
     seconds: float
+    """Seconds since the render began."""
 
 
 class LossLog:
-    """Collects the rows worth keeping: every ``every`` steps, and the first and last of each size."""
+    """Collects the rows to keep: one per ``every`` steps, and the first and last of each size.
+
+    Args:
+        style_layers: Names of the style layers, for the columns.
+        every: Steps between two rows, >= 1.
+    """
 
     def __init__(self, style_layers: Sequence[str], every: int) -> None:
         self.columns = (
@@ -38,7 +49,7 @@ class LossLog:
         self.clear()
 
     def clear(self) -> None:
-        """Forget every row."""
+        """Drop all rows."""
         self._text = io.StringIO()
         self._writer = csv.writer(self._text, lineterminator="\n")
         self._writer.writerow(self.columns)
@@ -47,7 +58,7 @@ class LossLog:
         self.last: LossRow | None = None
 
     def add(self, rows: Sequence[LossRow]) -> None:
-        """Rows in the order of their steps."""
+        """Take rows, in the order of their steps."""
         for row in rows:
             if row.scale != self._scale:
                 self._keep_waiting()
@@ -61,7 +72,7 @@ class LossLog:
             self.last = row
 
     def to_bytes(self) -> bytes:
-        """The log so far, the newest row included."""
+        """Return the log so far as CSV, with a header and the newest row."""
         text = self._text.getvalue()
         if self._waiting is not None:
             extra = io.StringIO()
@@ -70,7 +81,7 @@ class LossLog:
         return text.encode()
 
     def final_losses(self) -> dict[str, float]:
-        """The terms of the newest row by column name; empty before the first."""
+        """Return the loss terms of the newest row by column name; empty before the first row."""
         if self.last is None:
             return {}
         cells = (
@@ -92,7 +103,11 @@ class LossLog:
 
 
 def parse(data: bytes) -> list[LossRow]:
-    """The rows of a log, for reports. Raises ValueError when it is none."""
+    """Return the rows of a log, for reports and for resuming.
+
+    Raises:
+        ValueError: The bytes are no loss log.
+    """
     reader = csv.reader(io.StringIO(data.decode()))
     columns = next(reader, [])
     if columns[:5] != ["scale", "step", "total", "content", "style"]:

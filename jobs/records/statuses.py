@@ -1,4 +1,4 @@
-"""What became of an output's tasks, in a few bytes for each."""
+"""The statuses of an output's tasks, in a few bytes each."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 Status = Literal["done", "failed"]
 
 ABSENT, DONE, FAILED = 0, 1, 2
+"""Codes of a task without a record, and with a record of either status."""
+
 CODES: Mapping[Status, int] = {"done": DONE, "failed": FAILED}
 
 
@@ -30,13 +32,13 @@ class Ledger:
         codes: NDArray[np.uint8],
         kept: Mapping[str, OutputRecord] | None = None,
     ) -> None:
-        """``ids`` as numbers, ``codes`` one for each; ``kept`` by id."""
+        """Store ``codes``, one per id in ``ids``, and the last good pictures ``kept`` by id (text)."""
         self._table = IdTable(ids, codes)
         self.kept: Mapping[str, OutputRecord] = kept or {}
 
     @classmethod
     def of(cls, statuses: Mapping[str, Status]) -> Ledger:
-        """From statuses by id."""
+        """Return a ledger of statuses by id."""
         codes = np.fromiter((CODES[status] for status in statuses.values()), np.uint8)
         return cls(as_numbers(statuses), codes)
 
@@ -44,9 +46,9 @@ class Ledger:
         return len(self._table)
 
     def count(self, status: Status) -> int:
-        """How many tasks ended so."""
+        """Return the number of tasks with this status."""
         return int((self._table.values == CODES[status]).sum())
 
     def codes(self, ids: Ids) -> NDArray[np.uint8]:
-        """ABSENT, DONE or FAILED for each of these ids."""
+        """Return ABSENT, DONE or FAILED for each of these ids."""
         return self._table.find(ids, ABSENT)

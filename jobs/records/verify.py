@@ -1,4 +1,4 @@
-"""Whether the pictures that records speak of are there, and are what was stored."""
+"""Find pictures that are missing, or are not what their records say was stored."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ from jobs.storage.base import Storage
 from jobs.task_ids import IdTable
 
 READERS = 8
-"""Pictures in memory at a time, each whole."""
+"""Pictures read at a time, each whole in memory."""
 
 BATCH = 4096
+"""Entries compared with a listing at a time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """A finished task's picture that is not as its record says."""
+    """A done task's picture that is not as its record says."""
 
     id: str
     name: str
@@ -38,12 +39,20 @@ class Damage:
 
 
 def find_missing(storage: Storage, entries: Iterable[Entry]) -> Iterator[Damage]:
-    """Pictures that a listing does not show, or shows with another size. Reads none of them."""
+    """Yield pictures that a listing does not show, or shows with another size. No picture is read.
+
+    Args:
+        storage: The output.
+        entries: Its records in short; failed ones are ignored.
+
+    Raises:
+        StorageError: The storage cannot be listed.
+    """
     names, sizes = array("Q"), array("q")
     for found in storage.list(keys.IMAGES):
         names.append(hashed(found.key))
         sizes.append(found.size)
-    # 0 stands for what is not there.
+    # Sizes are stored plus 1, so that 0 means that the picture is not there.
     present = IdTable(np.frombuffer(names, np.uint64), np.frombuffer(sizes, np.int64) + 1)
     finished = (entry for entry in entries if entry.output is not None)
     while batch := list(islice(finished, BATCH)):
@@ -54,7 +63,15 @@ def find_missing(storage: Storage, entries: Iterable[Entry]) -> Iterator[Damage]
 
 
 def find_damaged(storage: Storage, entries: Iterable[Entry]) -> Iterator[Damage]:
-    """Pictures whose bytes are not those whose digest was recorded. Reads every one."""
+    """Yield pictures whose digest is not the recorded one. Every picture is read.
+
+    Args:
+        storage: The output.
+        entries: Its records in short; failed ones are ignored.
+
+    Raises:
+        StorageError: A picture cannot be read, for another reason than that it is missing.
+    """
 
     def check(entry: Entry) -> Damage | None:
         try:
