@@ -1,8 +1,8 @@
 """A job, read in the background: its tasks are counted, and those to do handed out from the first on.
 
-A manifest of a million rows takes a minute to go through, and nobody's GPU should wait for that. So the
-first pass hands out what it finds to do while it counts, as much as is kept at hand; what is found after
-that is only counted, and handed out in a second pass. Memory does not grow with the job.
+A manifest of a million rows takes a minute to read, and no GPU should wait for that. So the first pass hands
+out the tasks to do that it finds, up to the size of a queue, while it counts. Tasks that it finds later are
+only counted, and handed out by a second pass. Memory does not grow with the job.
 """
 
 from __future__ import annotations
@@ -18,16 +18,25 @@ from jobs.tasks.task import Task
 from jobs.tasks.todo import Agenda
 
 AT_HAND = 1024
-"""Tasks read ahead of those that take them."""
+"""Tasks read ahead of the workers that take them."""
 
 
 class _Closed(Exception):  # noqa: N818 - a signal between two methods
-    """Nobody wants to know the rest."""
+    """The reader was closed; its thread ends."""
 
 
 class Reader:
-    """Iterate it for the tasks to do: None stands for "none yet", for nobody is kept waiting. It ends early
-    when the job turns out to be wrong; ``check`` then says how."""
+    """An iterator over the tasks to do, filled by a thread.
+
+    It never blocks: it yields None when no task is ready yet. It ends early when the job turns out to be
+    wrong, and ``check`` then raises the error.
+
+    Args:
+        agenda: The job, looked up.
+        ledger: The tasks that have a record.
+        retry_failed: Count failed tasks as tasks to do.
+        at_hand: Tasks to read ahead, > 0.
+    """
 
     def __init__(
         self, agenda: Agenda, ledger: Ledger, *, retry_failed: bool = False, at_hand: int = AT_HAND
@@ -36,29 +45,29 @@ class Reader:
         self._ledger = ledger
         self._retry_failed = retry_failed
         self._at_hand: queue.Queue[Task | None] = queue.Queue(at_hand)
-        """None ends it."""
+        """Tasks ready to be taken; None after the last one."""
         self._counted = threading.Event()
         self._closed = threading.Event()
         self._ended = False
         self.census: Census | None = None
-        """Once everything has been counted."""
+        """The counts; None until the first pass has ended."""
         self.bad = BadRows()
-        """So far."""
+        """Rows found so far that cannot be used."""
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._read, name="reader", daemon=True)
 
     @property
     def digests(self) -> Mapping[tuple[str, str | None], str]:
-        """Of the weights met so far, by ``weights`` and ``weights_input``."""
+        """Digests of the weights found so far, by the knobs ``weights`` and ``weights_input``."""
         return dict(self._agenda.digests)
 
     @property
     def unused_columns(self) -> tuple[str, ...]:
-        """Of the manifests: what means nothing here."""
+        """Columns of the manifests that have no meaning."""
         return self._agenda.unused_columns
 
     def start(self) -> Reader:
-        """Begin to read."""
+        """Start the thread, and return the reader itself."""
         self._thread.start()
         return self
 
@@ -78,23 +87,28 @@ class Reader:
         return task
 
     def wait(self, seconds: float) -> Census | None:
-        """The census, if it is finished within so many seconds. Raises as ``check`` does."""
+        """Return the counts, or None if they are not complete within ``seconds``. Raises as ``check``."""
         self._counted.wait(seconds)
         self.check()
         return self.census
 
     @property
     def has_task(self) -> bool:
-        """Whether there is one to take right now."""
+        """Whether a task is ready to be taken."""
         return not self._at_hand.empty()
 
     def check(self) -> None:
-        """Raise what went wrong, if something did: JobFileError, StorageError."""
+        """Raise the error that ended the reading, if one did.
+
+        Raises:
+            JobFileError: Rows cannot be used, a manifest cannot be read, or there is no task.
+            StorageError: An input or output cannot be reached.
+        """
         if self._error is not None:
             raise self._error
 
     def close(self) -> None:
-        """Stop reading."""
+        """Stop reading, and wait for the thread."""
         self._closed.set()
         self._thread.join()
 
@@ -114,7 +128,7 @@ class Reader:
             self._counted.set()
 
     def _count(self) -> tuple[int, bool]:
-        """The first pass. How many were handed out, and whether these were all."""
+        """Count, and hand out. Returns the number of tasks handed out, and whether these are all."""
         counter, handed, full = Counter(), 0, False
         for draft, code in self._agenda.drafts(self._ledger, self.bad, self._retry_failed):
             if self._closed.is_set():
@@ -135,7 +149,7 @@ class Reader:
         return handed, not full
 
     def _hand_out(self, skip: int) -> None:
-        """The second pass."""
+        """Read again, and hand out all tasks to do except the first ``skip``."""
         for draft, code in self._agenda.drafts(self._ledger, BadRows(), self._retry_failed):
             if self._closed.is_set():
                 raise _Closed

@@ -1,4 +1,4 @@
-"""A job's tasks, counted by what became of them."""
+"""A job's tasks, counted by status."""
 
 from __future__ import annotations
 
@@ -9,44 +9,50 @@ from jobs.records.statuses import DONE, FAILED
 from jobs.tasks.identity import Draft
 
 BAD_ROWS_SHOWN = 20
+"""Rows that an error names."""
 
 
 @dataclass(frozen=True, slots=True)
 class Census:
-    """A job's tasks by what became of them. The same pair twice counts once."""
+    """A job's tasks by status. A task that the job names twice counts once."""
 
     tasks: int
+    """All tasks of the job."""
     done: int
+    """Tasks that are done."""
     failed: int
-    """Of earlier runs, and not to be tried again in this one."""
+    """Tasks that failed in earlier runs and are not retried in this one."""
     work_left: int
-    """In ``Recipe.work_at`` units."""
+    """Work of the tasks to do, in units of ``Recipe.work_at`` (steps times pixels)."""
     bad_rows: int = 0
-    """Of manifests, which are left out."""
+    """Rows of manifests that are left out."""
 
     @property
     def left(self) -> int:
+        """Tasks to do."""
         return self.tasks - self.done - self.failed
 
 
 class BadRows:
-    """Rows of manifests that cannot be used: how many, and the first of them."""
+    """Rows of manifests that cannot be used: their number, and the first of them."""
 
     def __init__(self) -> None:
         self.count = 0
+        """Rows that cannot be used."""
         self.fatal = 0
-        """So many of entries whose ``on_bad_row`` is fail."""
+        """Rows among them that end the run: those of entries whose ``on_bad_row`` is fail."""
         self.first: list[Problem] = []
+        """The first ``BAD_ROWS_SHOWN`` rows."""
 
     def add(self, problem: Problem, *, skipped: bool) -> None:
-        """Take one."""
+        """Count a row. ``skipped``: its entry leaves bad rows out."""
         self.count += 1
         self.fatal += not skipped
         if len(self.first) < BAD_ROWS_SHOWN:
             self.first.append(problem)
 
     def error(self) -> JobFileError:
-        """What is said of them when they end a run."""
+        """Return the error for rows that end a run."""
         hidden = self.count - len(self.first)
         more = f"{hidden:,} more rows cannot be used" if hidden else ""
         advice = "correct them, or leave such rows out with on_bad_row: skip"
@@ -61,7 +67,7 @@ class Counter:
         self._tasks = self._done = self._failed = self._work_left = 0
 
     def add(self, draft: Draft, code: int) -> None:
-        """Count one."""
+        """Count a task; ``code`` is its status in ``jobs.records.statuses``."""
         self._tasks += 1
         if code == DONE:
             self._done += 1
@@ -71,6 +77,6 @@ class Counter:
             self._work_left += draft.kind.work
 
     def census(self, bad: BadRows) -> Census:
-        """What was counted."""
+        """Return the counts so far."""
         skipped = bad.count - bad.fatal
         return Census(self._tasks, self._done, self._failed, self._work_left, skipped)

@@ -1,12 +1,12 @@
-"""Which tasks were rendered from pictures that are others now.
+"""Find tasks that were rendered from pictures that have changed since.
 
-A task's id is made from the addresses of its pictures, so a picture that was painted over in its place makes
-no new task: only the record says which bytes there were. Files are compared by size and time, objects on S3
-by ETag and size; only where those differ is a picture read, and a file that was merely touched is no change.
-Pictures on the web are taken at their address. Of a task that failed nothing was recorded, so it is tried
-again when one of its pictures is younger than its failure.
+A task's id is made from the addresses of its pictures, so a picture that is replaced under its address makes
+no new task; only the record has the digest of the earlier bytes. Files are compared by size and time, objects
+on S3 by size and ETag. A picture is read only where the sizes agree and the time or ETag differs, so a file
+that was merely touched is no change. Pictures on the web are taken at their address. A task that failed has
+no recorded inputs, so it is retried when one of its pictures is younger than its failure.
 
-Each picture is looked at once, however many tasks it is in, and only records of this job's tasks are read.
+Each picture is inspected once, however many tasks use it, and only records of this job's tasks are read.
 """
 
 from __future__ import annotations
@@ -35,16 +35,27 @@ class Change:
     """A picture that is not what a task was rendered from."""
 
     id: str
+    """The task's id."""
     name: str
+    """The task's name."""
     uri: str
+    """The picture's address, without secrets."""
     what: Literal["changed", "gone"]
-    """Of a picture that is gone, what was made of it stays: it cannot be made again. Each is told once."""
+    """``gone``: the task's result stays, because it cannot be rendered again."""
 
 
 def find_changes(records: Records, ledger: Ledger, agenda: Agenda) -> Iterator[Change]:
-    """What has changed under the tasks of a job that have a record: of each task the first picture that did.
+    """Yield the changed pictures of a job's tasks that have a record: the first one of each task.
 
-    Raises StorageError.
+    A picture that is gone is yielded once, however many tasks use it.
+
+    Args:
+        records: The records of the job's output.
+        ledger: The tasks that have a record.
+        agenda: The job, looked up.
+
+    Raises:
+        StorageError: A record or a picture cannot be read.
     """
     drafts = (draft for draft, code in agenda.drafts(ledger, BadRows()) if code != ABSENT)
     with _Pictures(Inputs(agenda.job.base, agenda.job.spec.storage)) as pictures:
@@ -63,7 +74,7 @@ def find_changes(records: Records, ledger: Ledger, agenda: Agenda) -> Iterator[C
 
 
 def _uris(draft: Draft) -> list[str]:
-    """Every picture of a task that can be looked at, masks included."""
+    """Return every picture of a task that can be inspected (all but those on the web), masks included."""
     masks = (part.mask for part in draft.styles if part.mask is not None)
     init = () if draft.init is None else (draft.init,)
     every = itertools.chain((draft.content,), (part.uri for part in draft.styles), masks, init)
@@ -88,14 +99,14 @@ def _change(record: TaskRecord, uris: Sequence[str], pictures: _Pictures) -> Cha
 
 
 class _Pictures:
-    """The pictures of a job, each looked at once, and read once where that does not tell. Safe in threads."""
+    """The pictures of a job, each inspected at most once and read at most once. Safe to share in threads."""
 
     def __init__(self, inputs: Inputs) -> None:
         self._inputs = inputs
         self._lock = threading.Lock()
         self._looks: dict[str, Future[InputStat | None]] = {}
         self._digests: dict[str, Future[str | None]] = {}
-        # Of their own: who waits for a look must not keep it from being made.
+        # A pool of its own: threads that wait for an inspection must not keep it from running.
         self._lookers = ThreadPoolExecutor(READERS, thread_name_prefix="looks")
 
     def __enter__(self) -> _Pictures:
@@ -105,14 +116,14 @@ class _Pictures:
         self._lookers.shutdown(cancel_futures=True)
 
     def look(self, uri: str) -> InputStat | None:
-        """None when it is gone, or cannot be looked at."""
+        """Return None for a picture that is gone, or cannot be inspected."""
         with self._lock:
             if uri not in self._looks:
                 self._looks[uri] = self._lookers.submit(self._look, uri)
         return self._looks[uri].result()
 
     def differs(self, uri: str, there: InputStat, was: InputRecord) -> bool:
-        """Whether its bytes are not those that were recorded."""
+        """Return whether a picture's bytes are not those that were recorded."""
         if there.size != was.size:
             return True
         if there.etag is not None and was.etag is not None:
@@ -136,7 +147,5 @@ class _Pictures:
     def _read(self, uri: str) -> str | None:
         try:
             return self._inputs.read(uri).sha256
-        except (
-            InputError
-        ):  # it has become what cannot be used: the task says so when it is rendered
+        except InputError:  # it can no longer be used; its task reports that when it is rendered
             return None

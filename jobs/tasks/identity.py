@@ -1,7 +1,7 @@
-"""Drafts: tasks as they are while a job is read, before anything but their identity matters.
+"""Drafts: tasks as they are while a job is read, with their identity and nothing else.
 
 A job of a million pairs is read twice, to count and to render, and most of its tasks may be done. So what
-costs time (a name for the picture, text for the id) is made only of tasks that are handed out.
+costs time (the picture's name, the id as text) is computed only for tasks that are handed out.
 """
 
 from __future__ import annotations
@@ -18,20 +18,35 @@ from stylize.recipe import Recipe
 
 
 class Kind:
-    """A recipe, and what all tasks with it have in common."""
+    """A recipe, and the values that all tasks with it have in common.
+
+    Args:
+        recipe: A complete recipe.
+        digest: The digest of its weights.
+    """
 
     __slots__ = ("digest", "json", "recipe", "work")
 
     def __init__(self, recipe: Recipe, digest: str) -> None:
         self.recipe = recipe
         self.digest = digest
-        """Of its weights."""
+        """Digest of the recipe's weights."""
         self.json = _json(recipe.identity())
+        """The recipe's part of the text that an id is the digest of."""
         self.work = recipe.total_work
+        """Work of one render, in units of ``Recipe.work_at``."""
 
 
 class Draft:
-    """One picture to render, named or not. ``number`` is its id as a number."""
+    """One picture to render, with or without a name.
+
+    Args:
+        content: Address of the content, in the spelling of ``Inputs.expand``.
+        styles: The style, with the masks of this content.
+        init: Address of the picture to start from; None: the recipe says.
+        kind: The recipe.
+        name: The picture's name; None: ``image.name`` makes it.
+    """
 
     __slots__ = ("content", "init", "kind", "name", "number", "styles")
 
@@ -43,24 +58,28 @@ class Draft:
         self.init = init
         self.kind = kind
         self.name = name
-        """The picture's name, where the job does not leave it to ``image.name``."""
+        """The picture's name; None: ``image.name`` makes it."""
         self.number = _number(content, styles, init, kind)
+        """The id as a 64-bit number."""
 
     @property
     def id(self) -> str:
-        """16 hex digits."""
+        """The task's id, 16 hex digits."""
         return f"{self.number:016x}"
 
     def rendered_as(self, kind: Kind) -> Draft:
-        """The same task, under the same id, rendered with another recipe: its proof."""
+        """Return the same task, under the same id, with another recipe: its proof."""
         other = copy.copy(self)
         other.kind = kind
         return other
 
 
 def _number(content: str, styles: StyleMix, init: str | None, kind: Kind) -> int:
-    """The same for the same work, in every job and on every machine: the first 64 bits of a SHA-256
-    over a JSON object with sorted keys, of which the longest parts are made once for many tasks."""
+    """Return a task's id as a number: the same for the same work, in every job and on every machine.
+
+    It is the first 64 bits of a SHA-256 over a JSON object with sorted keys. The longest parts of its text
+    are made once for many tasks.
+    """
     start = "" if init is None else f',"init":{_json(init)}'
     text = (
         f'{{"content":{_json(content)}{start},"recipe":{kind.json},"styles":{_styles_json(styles)},'
@@ -75,7 +94,7 @@ def _styles_json(styles: StyleMix) -> str:
     wholes: defaultdict[str | None, float] = defaultdict(float)
     for _, share, mask in styles:
         wholes[mask] += share
-    # Shares are relative; {a: 1, b: 1} is {a: 0.5, b: 0.5} in any order.
+    # Shares are relative, and their order has no meaning: {a: 1, b: 1} equals {b: 0.5, a: 0.5}.
     return _json(
         sorted(
             [uri, round(share / wholes[mask], 9), *(() if mask is None else (mask,))]

@@ -1,8 +1,8 @@
-"""Manifests: files that name pairs, one in each row, read as a stream of rows.
+"""Manifests: files that name a pair in each row, read as a stream of rows.
 
-Comma- or tab-separated text with a header, lines of JSON (each of them also gzipped), and Parquet. No
-reader holds more than a piece of its file. A row that cannot be read is told as such and the reader goes
-on; a file that cannot be read at all raises.
+The formats are comma- or tab-separated text with a header, lines of JSON (each of these also gzipped), and
+Parquet. No reader holds more than a piece of its file. A row that cannot be read is yielded as such, and the
+reader continues; a file that cannot be read raises.
 """
 
 from __future__ import annotations
@@ -22,33 +22,45 @@ from jobs.errors import InputError, printable
 
 FORMATS = (".csv", ".tsv", ".jsonl", ".parquet")
 ENDINGS = (*FORMATS, *(f"{name}.gz" for name in FORMATS[:3]))
+"""Extensions of manifests; Parquet has its own compression."""
 
 LINE_LIMIT = 1024 * 1024
-"""Bytes. A longer line is no row but a file of another kind, and would fill the memory."""
+"""Bytes. A file with a longer line is of another kind, and the line would fill the memory."""
 
 BATCH_ROWS = 4096
-"""Of Parquet, decoded at a time."""
+"""Rows of Parquet that are decoded at a time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row: where it stands, and its cells by column; empty ones are left out."""
+    """One row that was read."""
 
     place: int
-    """In text, the line it ends on; in Parquet, its number; both from 1."""
+    """The line on which it ends (text), or its number (Parquet); both from 1."""
     cells: Mapping[str, Any]
+    """Values by column, without empty cells."""
 
 
 @dataclass(frozen=True, slots=True)
 class BadRow:
-    """A row that is none, and why."""
+    """A row that cannot be read."""
 
     place: int
+    """The line on which it ends (text), or its number (Parquet); both from 1."""
     reason: str
+    """The rest of the sentence: "is not UTF-8"."""
 
 
 class Manifest:
-    """One file. ``name`` is what the user called it, and what it is by its ending."""
+    """One manifest.
+
+    Args:
+        name: The file's name as the user gave it; its extension decides the format.
+        path: The file, on this disk.
+
+    Raises:
+        InputError: The extension is that of no format.
+    """
 
     def __init__(self, name: str, path: Path) -> None:
         self.name = name
@@ -56,11 +68,11 @@ class Manifest:
         self._kind = kind_of(name)
 
     def at(self, place: int) -> str:
-        """A row's place for people: ``pairs.csv:7``, ``pairs.parquet row 7``."""
+        """Return a row's place for people: ``pairs.csv:7``, ``pairs.parquet row 7``."""
         return f"{self.name} row {place}" if self._kind == ".parquet" else f"{self.name}:{place}"
 
     def columns(self) -> Sequence[str] | None:
-        """The columns, where all rows have the same; None for lines of JSON. Raises InputError."""
+        """Return the names of the columns; None for lines of JSON, which may differ. Raises InputError."""
         if self._kind == ".jsonl":
             return None
         with self._readable():
@@ -73,7 +85,14 @@ class Manifest:
                 return _header(self._table(stream))
 
     def rows(self, columns: Sequence[str] | None = None) -> Iterator[Row | BadRow]:
-        """Every row in order; of Parquet only these columns are read. Raises InputError."""
+        """Yield every row in order.
+
+        Args:
+            columns: The columns to read from Parquet; None: all. Other formats yield all columns.
+
+        Raises:
+            InputError: The file is damaged, or not of its format.
+        """
         if self._kind == ".parquet":
             yield from self._parquet_rows(columns)
             return
@@ -107,13 +126,13 @@ class Manifest:
 
     @contextmanager
     def _readable(self) -> Iterator[None]:
-        """Turn whatever the readers raise into one sentence of ours."""
+        """Turn exceptions of the readers in the block into an InputError with one sentence."""
         try:
             yield
         except (OSError, EOFError, zlib.error, csv.Error, _LineError) as error:
             reason = getattr(error, "strerror", None) or str(error)
         except (ValueError, TypeError, LookupError, NotImplementedError, MemoryError) as error:
-            # pyarrow's errors are all of these; a damaged file can raise most of them.
+            # pyarrow's errors are subclasses of these, and a damaged file can raise most of them.
             reason = str(error)
         else:
             return
@@ -128,12 +147,12 @@ class _LineError(Exception):
 
 
 def is_manifest(name: str) -> bool:
-    """By the ending alone."""
+    """Return whether a name has a manifest's extension."""
     return name.lower().endswith(ENDINGS)
 
 
 def kind_of(name: str) -> str:
-    """``.csv``, ``.tsv``, ``.jsonl`` or ``.parquet``. Raises InputError."""
+    """Return ``.csv``, ``.tsv``, ``.jsonl`` or ``.parquet``, without ``.gz``. Raises InputError."""
     plain = name.lower().removesuffix(".gz")
     for kind in FORMATS:
         if plain.endswith(kind) and is_manifest(name):
@@ -153,7 +172,7 @@ def _byte_lines(stream: BinaryIO) -> Iterator[bytes]:
 
 
 def _text_lines(stream: BinaryIO) -> Iterator[str]:
-    # What is no UTF-8 becomes lone surrogates, by which its row is known for a bad one.
+    # Bytes that are not UTF-8 become lone surrogates, by which the row is recognised as bad.
     return (line.decode("utf-8", "surrogateescape") for line in _byte_lines(stream))
 
 
@@ -208,7 +227,7 @@ def _json_rows(stream: BinaryIO) -> Iterator[Row | BadRow]:
 
 
 def _is_empty(value: object) -> bool:
-    """None, no text, or the NaN by which tables of numbers say that there is none."""
+    """Return whether a cell is None, white space, or the NaN that tables of numbers have for no value."""
     return value is None or value != value or (isinstance(value, str) and not value.strip())
 
 

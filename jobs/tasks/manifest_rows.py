@@ -1,8 +1,8 @@
-"""Rows of manifests -> drafts of tasks, or what is wrong with them.
+"""From rows of manifests to drafts of tasks, or to the problems in them.
 
-A row names one pair: ``content`` and ``style``, each a path or URL taken at its word, and where it likes
-``name`` (of the picture), ``init`` (what to start from) and knobs as ``recipe.<knob>``. A style can also be
-written as in a job file, ``{"blend": ...}`` or ``{"picture": ..., "mask": ...}``; in a table as JSON.
+A row names one pair: ``content`` and ``style``, each a path or URL taken literally. Optional columns are
+``name`` (of the picture), ``init`` (the picture to start from) and knobs as ``recipe.<knob>``. A style can
+also be written as in a job file, ``{"blend": ...}`` or ``{"picture": ..., "mask": ...}``; in a table as JSON.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ PLAIN = (*REQUIRED, "name", "init")
 KNOB = "recipe."
 
 REMEMBERED = 1024
-"""Recipes and styles that were last seen: manifests repeat them."""
+"""The most recent recipes, and styles, that are kept: manifests repeat them."""
 
 T = TypeVar("T")
 
@@ -42,7 +42,7 @@ _STYLES: TypeAdapter[Any] = TypeAdapter(Styles)
 
 
 class RowError(Exception):
-    """What is wrong with a row, and in which column."""
+    """A problem in one column of a row. ``str()`` is the rest of the sentence."""
 
     def __init__(self, column: str, reason: str) -> None:
         super().__init__(reason)
@@ -51,19 +51,27 @@ class RowError(Exception):
 
 @dataclass(frozen=True)
 class ManifestSet:
-    """One entry of ``pairs`` that is a manifest, its files found and their headers read."""
+    """One entry of ``pairs`` that is a manifest, with its files found and their headers read."""
 
     job: Job
+    """The job that the entry belongs to."""
     path: FieldPath
+    """The field in the job file that names the manifest."""
     files: Sequence[Manifest]
+    """Its files, in the order of the job file's patterns."""
     unused: Sequence[str]
-    """Columns that mean nothing here."""
+    """Columns that have no meaning."""
     skips: bool
-    """Whether bad rows are left out."""
+    """Whether bad rows are left out; False: they end the run."""
     _reader: _RowReader
 
     def drafts(self) -> Iterator[Draft | Problem]:
-        """Each row's tasks, in order, lazily. Raises JobFileError for a file that cannot be read."""
+        """Yield each row's tasks in order, lazily, or the problem of a row that cannot be used.
+
+        Raises:
+            JobFileError: A file cannot be read.
+            StorageError: An input cannot be reached.
+        """
         for file in self.files:
             try:
                 for row in file.rows(self._reader.columns_of(file)):
@@ -87,9 +95,18 @@ def find_manifests(
     digest_of: Callable[[Recipe], str],
     folder: Callable[[], Path],
 ) -> ManifestSet:
-    """Entry number ``k`` of ``pairs``, a manifest. Copies of ``s3://`` objects are put into ``folder``.
+    """Return entry number ``k`` of ``pairs``, a manifest, with its files found and their headers read.
 
-    Raises JobFileError for files that are not there, are of no known kind or lack columns.
+    Args:
+        job: The job.
+        k: The entry's index.
+        inputs: Finds and copies the files.
+        digest_of: Returns the digest of a recipe's weights, or raises JobFileError.
+        folder: Returns the folder for copies of ``s3://`` objects.
+
+    Raises:
+        JobFileError: Files are missing, damaged, of no known format, or lack columns.
+        StorageError: A file cannot be reached.
     """
     entry = job.spec.pairs[k]
     problems: list[Problem] = []
@@ -154,7 +171,7 @@ def _wrong_knob(column: str, sweep: Mapping[str, Any]) -> str | None:
 
 
 class _RowReader:
-    """Makes drafts of the rows of one entry."""
+    """Turns the rows of one entry into drafts."""
 
     def __init__(
         self,
@@ -172,12 +189,12 @@ class _RowReader:
         self._styles: _Recent[StyleMix] = _Recent()
 
     def columns_of(self, file: Manifest) -> Sequence[str] | None:
-        """The columns of a file that mean something."""
+        """Return the columns of a file that have a meaning; None for lines of JSON."""
         columns = file.columns()
         return None if columns is None else [name for name in columns if _is_used(name)]
 
     def drafts(self, cells: Mapping[str, Any]) -> Sequence[Draft]:
-        """One for each combination of the sweep. Raises RowError."""
+        """Return a row's drafts, one per combination of the sweep. Raises RowError."""
         for column in REQUIRED:
             if column not in cells:
                 raise RowError(column, "is empty")
@@ -265,7 +282,7 @@ class _RowReader:
 
 
 def _is_plain(path: str) -> bool:
-    """Whether a path is surely spelled as ``Inputs.spelling`` would: most are."""
+    """Return whether a path certainly has the spelling of ``Inputs.spelling``, as most have."""
     return (
         path[:1] not in "/~."
         and path[-1:] not in "/."
@@ -278,7 +295,7 @@ def _is_plain(path: str) -> bool:
 
 
 def _value(column: str, cell: object) -> object:
-    """A knob's value as a table has it: text that may be a number, a list, true; a whole float."""
+    """Return a knob's value from a table's cell: text may hold a number, list or true; 3.0 may mean 3."""
     knob = column.removeprefix(KNOB)
     if isinstance(cell, str):
         try:
@@ -295,20 +312,20 @@ def _is_whole(knob: str) -> bool:
 
 
 class _Recent(Generic[T]):
-    """What was looked up last."""
+    """A cache of the most recently used values."""
 
     def __init__(self) -> None:
         self._known: OrderedDict[Hashable, T] = OrderedDict()
 
     def get(self, key: Hashable) -> T | None:
-        """None when it was not, or so long ago that it is forgotten."""
+        """Return the value of a key; None when it is not in the cache, or no longer."""
         value = self._known.get(key)
         if value is not None:
             self._known.move_to_end(key)
         return value
 
     def put(self, key: Hashable, value: T) -> T:
-        """Remember it."""
+        """Store a value, and return it."""
         self._known[key] = value
         if len(self._known) > REMEMBERED:
             self._known.popitem(last=False)

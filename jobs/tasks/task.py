@@ -1,7 +1,7 @@
-"""Tasks: the pieces of a job. ``expand`` makes them lazily; their ids are the same everywhere.
+"""Tasks: the units of work of a job.
 
-A task and its record are plain data, so that they travel between processes and into JSON unchanged.
-Pictures are named, never carried.
+A task is plain data, so that it travels between processes and into JSON unchanged. It names its pictures, and
+never carries them. Its id is that of its draft (``jobs.tasks.identity``).
 """
 
 from __future__ import annotations
@@ -27,13 +27,19 @@ class Task:
     """One picture to render."""
 
     id: str
+    """16 hex digits; the same for the same work, in every job and on every machine."""
     name: str
-    """Of the picture's file, before ``-<id>``."""
+    """The name of the picture's file before ``-<id>``, safe on any system."""
     content: str
+    """Address of the content, relative to the job file's folder where it lies below it."""
     styles: StyleMix
+    """The style: pictures with their shares and masks, addresses as those of ``content``."""
     init: str | None
+    """Address of the picture to start from; None: ``recipe.init`` says."""
     recipe: Recipe
+    """The complete recipe."""
     weights_digest: str
+    """Digest of the network's weights."""
 
     def record(self, status: Literal["done", "failed"], **result: Any) -> TaskRecord:
         """Return the task's record, as of now.
@@ -57,11 +63,16 @@ class Task:
 
 
 SHOWN_STYLES = 8
-"""Of a blend, in the name of its picture."""
+"""Pictures of a blend that ``{style}`` in ``image.name`` names."""
 
 
 def make_task(draft: Draft, template: str) -> Task:
-    """The task of a draft, its picture named after ``template`` if it has no name yet."""
+    """Return the task of a draft.
+
+    Args:
+        draft: Its identity.
+        template: ``image.name`` of the job, for a draft without a name.
+    """
     recipe = draft.kind.recipe
     if draft.name is not None:
         name = safe_name(draft.name)
@@ -86,10 +97,10 @@ def _name(template: str, content: str, styles: StyleMix, recipe: Recipe) -> str:
 
 
 def stem_of(uri: str) -> str:
-    """``s3://b/photos/a.b.jpg`` -> ``a.b``."""
+    """Return the name in an address without its extension: ``s3://b/photos/a.b.jpg`` -> ``a.b``."""
     scheme, mark, path = uri.partition("://")
     if mark and scheme in ("http", "https"):
         path = unquote(re.split(r"[?#]", path, maxsplit=1)[0])
-    # Not pathlib, which keeps every part of every path it has seen in a table.
+    # pathlib would keep every part of every path it has seen in a table.
     name = posixpath.basename((path if mark else uri).rstrip("/"))
     return posixpath.splitext(name)[0] or "picture"
