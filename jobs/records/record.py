@@ -11,7 +11,7 @@ from jobs.inputs.addresses import display
 from jobs.spec.styles import StyleMix
 
 Line = Annotated[str, AfterValidator(printable)]
-"""Text that came from a user's file names: records are UTF-8, which those need not be."""
+"""Text that may hold a user's file name: records are UTF-8, and file names need not be."""
 
 
 class InputRecord(BaseModel):
@@ -20,44 +20,61 @@ class InputRecord(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     uri: Line
+    """Its address, without secrets."""
     sha256: str
+    """Hex digest of the file."""
     size: int
+    """Bytes."""
     etag: str | None = None
+    """The server's ETag; None for files, and where the server gives none."""
     modified: float | None = None
+    """Seconds since the epoch; None where the server does not say."""
     share: float = 1.0
+    """The share of a style's picture in its blend; 1 for other pictures."""
     mask: Line | None = None
-    """Of a style: the mask it applies through, which is an input, too."""
+    """The mask of a style's picture, which is an input of its own; None: everywhere."""
 
 
 class OutputRecord(BaseModel):
-    """A picture that came out."""
+    """A picture that was stored."""
 
     model_config = ConfigDict(frozen=True)
 
     key: str
+    """Its key in the output."""
     sha256: str
+    """Hex digest of the file."""
     size: int
+    """Bytes."""
     width: int
+    """Pixels."""
     height: int
+    """Pixels."""
 
 
 class AttemptRecord(BaseModel):
-    """One attempt at a task: who made it, where, and how it ended."""
+    """One attempt at a task: the worker, the device, and how it ended."""
 
     model_config = ConfigDict(frozen=True)
 
     id: str
+    """Id of the attempt."""
     worker: str
+    """Id of the worker."""
     node: str
+    """The machine that the worker ran on."""
     device: str
+    """The kind of device that rendered."""
     memory_bytes: int | None = None
-    """Of the device."""
+    """Memory of the device; None where it is unknown."""
     driver: str | None = None
-    """Of the device."""
+    """Version of the device's driver; None where it has none."""
     started: float
     """Seconds since the epoch."""
     seconds: float
+    """Seconds that the attempt took."""
     error: Line | None = None
+    """Why the attempt failed; None: it did not."""
 
 
 StyleRecord = tuple[Line, float] | tuple[Line, float, Line]
@@ -65,40 +82,55 @@ StyleRecord = tuple[Line, float] | tuple[Line, float, Line]
 
 
 class TaskRecord(BaseModel):
-    """What became of a task. Its being there is what makes the task done: it is written last."""
+    """What became of a task. It is written last, and its existence makes the task done, or failed."""
 
     model_config = ConfigDict(frozen=True, ser_json_inf_nan="constants")
 
     version: Literal[1] = 1
+    """Version of this format."""
     id: str
+    """The task's id, 16 hex digits."""
     name: str
+    """The picture's name before ``-<id>``."""
     status: Literal["done", "failed"]
     error: Line | None = None
+    """Why the task failed; None: it is done."""
     content: Line
+    """Address of the content, without secrets."""
     styles: list[StyleRecord]
+    """The style's pictures, with addresses without secrets."""
     init: Line | None = None
+    """Address of the picture to start from, without secrets; None: there was none."""
     inputs: list[InputRecord] = []
+    """The pictures that were read; empty for a failed task."""
     output: OutputRecord | None = None
+    """The picture; None for a failed task."""
     kept: OutputRecord | None = None
-    """Of a render that failed on the way: its last good picture."""
+    """The last good picture of a render that failed on the way; None: there is none."""
     losses: dict[str, float] = {}
     """Final loss terms, weighted: total, content, style, style_<layer>, tv."""
     losses_key: str | None = None
+    """Key of the loss log; None: there is none."""
     recipe: dict[str, Any]
+    """The complete recipe, without secrets."""
     weights_digest: str
+    """Digest of the network's weights."""
     steps: int = 0
+    """Optimiser steps over all sizes; 0 for a failed task."""
     concessions: list[Line] = []
-    """What had to be done to make do with the memory there was."""
+    """The measures taken to fit into memory; mostly none."""
     seconds: dict[str, float] = {}
-    """Of the attempt that ended it: fetch, wait (for the device), render, store."""
+    """Seconds of the attempt that succeeded, by phase: fetch, wait (for the device), render, store."""
     versions: dict[str, str] = {}
+    """Versions of the software that rendered, by name."""
     attempts: list[AttemptRecord] = Field(default=[])
+    """All attempts of the run that ended the task, in order."""
     finished: float
     """Seconds since the epoch."""
 
 
 def style_records(styles: StyleMix) -> list[StyleRecord]:
-    """A task's styles as its record has them: addresses without secrets."""
+    """Return a task's style as its record has it: addresses without secrets."""
     return [
         (display(uri), share) if mask is None else (display(uri), share, display(mask))
         for uri, share, mask in styles

@@ -1,9 +1,9 @@
-"""Segments: what many records say, packed, so that a job of a million tasks is resumed in seconds.
+"""Segments: many records in short, packed, so that a job of a million tasks is resumed in seconds.
 
-A segment is a Parquet file with one row for each of some records: what resuming, planning and reporting ask
-of them. The record alone is the truth. Each row carries the stamp of the record it was made
-from, and counts only while a listing shows the record under that stamp; so a segment can be old, wrong,
-doubled or gone without any harm but time.
+A segment is a Parquet file with one row per record, with the values that resuming, planning and reporting
+need. Only the record is authoritative. Each row has the stamp of the record that it was made from, and counts
+only while a listing shows the record under that stamp. So a segment that is old, wrong, doubled or missing
+costs time and nothing else.
 """
 
 from __future__ import annotations
@@ -34,47 +34,57 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ROWS = 2048
-"""Of a segment as it is written: about so many records are read one by one after a crash."""
+"""Rows of a segment that is written during a run: about as many records are read one by one after a crash."""
 
 BULK_ROWS = 100_000
-"""Of one that is written from records that were read one by one."""
+"""Rows of a segment that is written from records that were read one by one."""
 
 MERGED_ROWS = 100_000
+"""Rows of a full segment, which is not merged again."""
+
 MOST_SMALL = 16
 """More segments than this that are not full are merged."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What a record says, in short."""
+    """A record in short: one row of a segment."""
 
     id: str
+    """The task's id, 16 hex digits."""
     stamp: int
-    """Of the record's object, see ``stamp``."""
+    """Stamp of the record's object, by ``stamp()``."""
     status: Status
     name: str
+    """The picture's name before ``-<id>``."""
     error: str | None
+    """Why the task failed; None: it is done."""
     kept: str | None
-    """The ``OutputRecord`` of the last good picture of a failed render, as JSON."""
+    """The ``OutputRecord`` of a failed render's last good picture, as JSON; None: there is none."""
     output: str | None
-    """The finished picture's key,"""
+    """Key of the finished picture; None for a failed task."""
     sha256: str | None
-    """its digest,"""
+    """Hex digest of the finished picture; None for a failed task."""
     size: int
-    """and its bytes;"""
+    """Size of the finished picture in bytes; 0 for a failed task."""
     width: int
+    """Width of the finished picture in pixels; 0 for a failed task."""
     height: int
-    """in pixels."""
+    """Height of the finished picture in pixels; 0 for a failed task."""
     steps: int
+    """Optimiser steps over all sizes; 0 for a failed task."""
     render_seconds: float
+    """Seconds of rendering in the attempt that succeeded; 0 for a failed task."""
     device: str
+    """The kind of device of the last attempt; empty: none was made."""
     attempts: int
+    """Number of attempts."""
     concessions: str
-    """As JSON, for there are mostly none."""
+    """The measures taken to fit into memory, as a JSON list; empty: none."""
 
 
 def entry_of(record: TaskRecord, seen: int) -> Entry:
-    """A record in short; ``seen`` is the stamp of its object."""
+    """Return a record in short; ``seen`` is the stamp of its object."""
     return Entry(
         id=record.id,
         stamp=seen,
@@ -96,13 +106,15 @@ def entry_of(record: TaskRecord, seen: int) -> Entry:
 
 
 def stamp(found: ObjectStat) -> int:
-    """What tells an object from one that was under its key before: its ETag or, where the server keeps
-    none, its size and time."""
+    """Return a number that differs from that of any earlier object under the same key.
+
+    It is made from the ETag or, where the server keeps none, from size and time.
+    """
     return hashed(found.etag or f"{found.size} {int(found.modified)}")
 
 
 def hashed(text: str) -> int:
-    """A text as a number of 63 bits."""
+    """Return a text's hash as a number of 63 bits."""
     digest = hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
 
@@ -114,21 +126,29 @@ class Segments:
         self._storage = storage
 
     def stored(self) -> list[ObjectStat]:
-        """All there are, oldest first."""
+        """Return all segments, oldest first. Raises StorageError."""
         return [s for s in self._storage.list(keys.SEGMENTS) if s.key.endswith(".parquet")]
 
     def write(self, entries: Sequence[Entry]) -> None:
-        """Pack these. Raises StorageError."""
+        """Write one segment with these entries. Raises StorageError."""
         self._put(_table(entries))
 
     def read(self, key: str, columns: Sequence[str] | None = None) -> Any:
-        """A segment as a ``pyarrow.Table``; None when it is gone or damaged."""
+        """Return a segment as a ``pyarrow.Table``; None when it is damaged or lacks a column.
+
+        Args:
+            key: The segment.
+            columns: Columns to read, names of fields of ``Entry``; None: all.
+
+        Raises:
+            StorageError: The segment cannot be read, or no longer exists.
+        """
         import pyarrow.parquet as pq
 
         try:
             data = self._storage.get(key)
-            # Not read_table, whose threads may let go of the bytes when Python is about to exit, upon which
-            # the process aborts.
+            # Not read_table: its threads may release the bytes while Python exits, and then the process
+            # aborts.
             with pq.ParquetFile(io.BytesIO(data), pre_buffer=False) as file:
                 table = file.read(None if columns is None else list(columns), use_threads=False)
         except StorageError:
@@ -144,7 +164,7 @@ class Segments:
         return table if set(wanted) <= set(table.schema.names) else None
 
     def merge_small(self) -> None:
-        """Make few out of many. Each new one is written before the old ones go. Raises StorageError."""
+        """Merge small segments. Each new one is written before its parts are deleted. Raises StorageError."""
         import pyarrow as pa
 
         small: list[tuple[str, Any]] = []
@@ -173,15 +193,15 @@ class Segments:
 
         file = io.BytesIO()
         pq.write_table(table, file, compression="zstd")
-        # Nobody's name is taken twice, whichever driver writes.
+        # The name is unique, whichever driver writes.
         key = keys.segment(f"{time.time_ns():020}-{secrets.token_hex(4)}")
         self._storage.put(key, file.getvalue(), content_type="application/vnd.apache.parquet")
 
 
 class Packer:
-    """Takes entries one by one, as records are committed, and writes a segment now and then.
+    """Collects entries, as records are committed, and writes a segment per ``rows`` of them.
 
-    What it has not written when the process dies is read from the records themselves.
+    Entries that are not written when the process dies are read from the records themselves.
     """
 
     def __init__(self, segments: Segments, rows: int | None = None) -> None:
@@ -190,13 +210,13 @@ class Packer:
         self._entries: list[Entry] = []
 
     def add(self, entry: Entry) -> None:
-        """Take one; never raises, for no record depends on it."""
+        """Take an entry. Never raises StorageError, because no record depends on it."""
         self._entries.append(entry)
         if len(self._entries) >= self._rows:
             self.flush()
 
     def flush(self) -> None:
-        """Write what has come since the last segment."""
+        """Write the entries since the last segment. Never raises StorageError."""
         entries, self._entries = self._entries, []
         if not entries:
             return
@@ -207,7 +227,7 @@ class Packer:
 
 
 def numbers(table: Any) -> tuple[Ids, NDArray[np.int64]]:
-    """The ids and stamps of a segment's rows."""
+    """Return the ids and stamps of a segment's rows."""
     return (
         table.column("id").to_numpy().astype(np.uint64),
         table.column("stamp").to_numpy().astype(np.int64),
@@ -215,7 +235,7 @@ def numbers(table: Any) -> tuple[Ids, NDArray[np.int64]]:
 
 
 def entries_of(table: Any) -> Iterable[Entry]:
-    """A segment's rows."""
+    """Yield a segment's rows."""
     names = [f.name for f in fields(Entry)]
     for batch in table.select(names).to_batches(4096):
         for task_id, *rest in zip(*(column.to_pylist() for column in batch), strict=True):
@@ -244,6 +264,6 @@ def _table(entries: Sequence[Entry]) -> Any:
 
 
 def codes_of(table: Any) -> NDArray[np.uint8]:
-    """The ledger's code of each row."""
+    """Return the ledger's code of each row."""
     found = [CODES.get(status, 0) for status in table.column("status").to_pylist()]
     return np.asarray(found, dtype=np.uint8)
