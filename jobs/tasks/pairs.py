@@ -1,4 +1,4 @@
-"""Entries of ``pairs`` that name pictures, expanded to tasks."""
+"""Entries of ``pairs`` that name pictures, expanded to drafts of tasks."""
 
 from __future__ import annotations
 
@@ -21,47 +21,66 @@ from stylize.recipe import Recipe, resolve
 
 
 class PictureFinder(Protocol):
-    """What turns a path, glob, folder or prefix into pictures (``jobs.inputs.reader.Inputs``)."""
+    """Turns patterns into addresses of pictures; ``jobs.inputs.reader.Inputs`` is one."""
 
     def expand(self, pattern: str) -> list[str]:
-        """The pictures it names, in order; none when it matches nothing."""
+        """Return the pictures that a path, glob, folder or prefix names, in order; none: no match.
+
+        Raises:
+            InputError: The pattern cannot be expanded.
+            StorageError: The store cannot be listed.
+        """
 
     def spelling(self, uri: str) -> str:
-        """An address as ``expand`` would spell it, without looking whether it is there."""
+        """Return an address in the spelling of ``expand``, without a check whether it exists.
+
+        Raises:
+            InputError: The address is of no known kind.
+        """
 
 
 @dataclass(frozen=True)
 class PictureSet:
-    """One entry of ``pairs`` with its globs and folders looked up."""
+    """One entry of ``pairs`` with its globs and folders expanded. ``len()`` is its number of tasks."""
 
     contents: Sequence[str]
+    """Addresses of the contents."""
     styles: Sequence[StyleMix]
+    """Styles; ``{content}`` in their masks is not replaced yet."""
     combine: Literal["product", "zip"]
+    """``product``: every content in every style; ``zip``: first with first."""
     init: str | None
+    """Address of the picture to start from; None: the recipes say."""
     recipes: Sequence[Recipe]
-    """One for each combination of its sweep."""
+    """One complete recipe per combination of the sweep."""
     mask_fields: Mapping[str, FieldPath] = field(default_factory=dict)
-    """Where in the job file each mask of the styles is named first."""
+    """The field of the job file that names each mask first."""
 
     def __len__(self) -> int:
         pairs = len(self.contents) * (len(self.styles) if self.combine == "product" else 1)
         return pairs * len(self.recipes)
 
     def pairs(self) -> Iterator[tuple[str, StyleMix]]:
-        """(content, style) in rendering order: all contents of a style together, because workers keep
-        what they know about a style. Masks are those of the content."""
+        """Yield (content, style) in rendering order, each style with the masks of its content.
+
+        All contents of a style come together, because workers keep what they have computed for a style.
+        """
         for content, style in self._written_pairs():
             yield content, for_content(style, content)
 
     def drafts(self, digest_of: Callable[[Recipe], str]) -> Iterator[Draft]:
-        """Every pair with every recipe."""
+        """Yield a draft for every pair with every recipe, lazily.
+
+        Args:
+            digest_of: Returns the digest of a recipe's weights; what it raises passes through.
+        """
         kinds = [Kind(recipe, digest_of(recipe)) for recipe in self.recipes]
         for content, styles in self.pairs():
             for kind in kinds:
                 yield Draft(content, styles, self.init, kind)
 
     def masks(self) -> Iterator[tuple[FieldPath, str]]:
-        """Every mask of every pair, with the field that names it."""
+        """Yield every mask of every pair, with the field of the job file that names it."""
         for content, style in self._written_pairs():
             for part in style:
                 if part.mask is not None:
@@ -76,7 +95,12 @@ class PictureSet:
 
 
 def look_up(job: Job, finder: PictureFinder) -> list[PictureSet]:
-    """The pictures of every entry that names some, found. Raises JobFileError."""
+    """Return the entries of a job that name pictures, with their pictures found.
+
+    Raises:
+        JobFileError: Patterns match nothing, or a zip is uneven; the error has the problems of all entries.
+        StorageError: A store cannot be listed.
+    """
     sets: list[PictureSet] = []
     problems: list[Problem] = []
     for k, pair in enumerate(job.spec.pairs):
@@ -91,8 +115,17 @@ def look_up(job: Job, finder: PictureFinder) -> list[PictureSet]:
 
 
 def look_up_pair(job: Job, k: int, finder: PictureFinder) -> PictureSet:
-    """The pictures of entry number ``k``. Raises JobFileError for patterns that match nothing and
-    uneven zips."""
+    """Return entry number ``k`` of ``pairs``, with its pictures found and its recipes made.
+
+    Args:
+        job: The job.
+        k: Index of an entry without a manifest.
+        finder: Expands patterns.
+
+    Raises:
+        JobFileError: Patterns match nothing, a mask matches several pictures, or a zip is uneven.
+        StorageError: A store cannot be listed.
+    """
     pair = job.spec.pairs[k]
     problems: list[Problem] = []
     contents: list[str] = []
@@ -118,9 +151,14 @@ def look_up_pair(job: Job, k: int, finder: PictureFinder) -> PictureSet:
 def expand(
     sets: Sequence[PictureSet], template: str, digest_of: Callable[[Recipe], str]
 ) -> Iterator[Task]:
-    """The tasks of a job, one by one: memory does not grow with their number.
+    """Yield the tasks of a job one by one; memory does not grow with their number.
 
-    ``template`` is ``image.name``; ``digest_of`` says the digest of a recipe's weights.
+    A task that two entries name comes twice; ``jobs.tasks.todo.Agenda`` yields each once.
+
+    Args:
+        sets: The entries, with their pictures found.
+        template: ``image.name`` of the job.
+        digest_of: Returns the digest of a recipe's weights; what it raises passes through.
     """
     for pictures in sets:
         for draft in pictures.drafts(digest_of):
@@ -163,7 +201,7 @@ def _look_up_styles(
                 place = (*path, *(("blend", pattern) if style.blended else ()), "mask")
                 mask = _found_mask(job, finder, written, place, problems)
                 mask_fields.setdefault(mask, place)
-            # A glob inside a blend: its pictures divide the share among them.
+            # The pictures that a glob in a blend matches divide its share equally.
             each = share / len(uris) if style.blended and uris else share
             found += [StylePart(uri, each, mask) for uri in uris]
         styles += [tuple(found)] if style.blended else [(part,) for part in found]
@@ -173,7 +211,7 @@ def _look_up_styles(
 def _found_mask(
     job: Job, finder: PictureFinder, written: str, path: FieldPath, problems: list[Problem]
 ) -> str:
-    """A mask in the one spelling that is hashed; that of each content is known only with it."""
+    """Return a mask in the spelling that is hashed; one with ``{content}`` is not checked for existence."""
     if MASK_FIELD not in written:
         pictures = _found(job, finder, written, path, problems)
         if len(pictures) > 1:
@@ -188,7 +226,7 @@ def _found_mask(
 
 
 def for_content(style: StyleMix, content: str) -> StyleMix:
-    """The style with the content's masks."""
+    """Return a style with ``{content}`` in its masks replaced by the content's name."""
     if not any(part.mask is not None and MASK_FIELD in part.mask for part in style):
         return style
     return tuple(

@@ -1,4 +1,4 @@
-"""What of a job is to be done: its tasks less those that have a record."""
+"""The tasks of a job that are to do: all of them except those with a record."""
 
 from __future__ import annotations
 
@@ -23,26 +23,34 @@ from jobs.tasks.task import Task, make_task
 from stylize.recipe import Recipe
 
 FIRST_CHUNK, LARGEST_CHUNK = 64, 4096
-"""Tasks are looked up together, few at first so that the first is not kept waiting."""
+"""Tasks that are looked up in the ledger at once: few at first, so that the first task comes soon."""
 
 
 View = Callable[[Draft], Draft | None]
-"""What a run makes of a task: the task, another rendering of it, or, for those left out, None."""
+"""Maps a draft to itself, to another rendering of the same task, or to None: the run leaves it out."""
 
 
 class Agenda:
-    """A job with its pictures looked up and its weights identified.
+    """A job with its pictures found, its manifests opened and its weights identified.
 
-    ``digest_of`` says the digest of a recipe's weights and raises what it likes when they are not
-    there. Raises JobFileError for patterns that match nothing and manifests that cannot be read,
-    StorageError for s3:// patterns that cannot be listed.
+    Each pass over it yields every task of the job once. ``close`` removes its copies of manifests.
+
+    Args:
+        job: The job.
+        digest_of: Returns the digest of a recipe's weights, called once per set of weights. It raises
+            JobFileError when they do not exist.
+
+    Raises:
+        JobFileError: Patterns match nothing or manifests cannot be read, with the problems of all entries; or
+            weights do not exist.
+        StorageError: An ``s3://`` pattern cannot be listed, or a manifest not be copied.
     """
 
     def __init__(self, job: Job, digest_of: Callable[[Recipe], str]) -> None:
         self.job = job
         self._view: View | None = None
         self.digests: dict[tuple[str, str | None], str] = {}
-        """Of all weights met so far, by ``weights`` and ``weights_input``."""
+        """Digests of the weights found so far, by the knobs ``weights`` and ``weights_input``."""
         self._find_digest = digest_of
         self._copies: TemporaryDirectory[str] | None = None
         inputs = Inputs(job.base, job.spec.storage)
@@ -65,20 +73,22 @@ class Agenda:
                 self._digest_of(recipe)
 
     def seen_as(self, view: View) -> Agenda:
-        """The same pictures and manifests, looked up once, as another view of them has it. To be closed is
-        the one that looked them up."""
+        """Return this agenda with its drafts mapped by ``view``. It shares the pictures and manifests found.
+
+        Only the original agenda is to be closed.
+        """
         other = copy.copy(self)
         other._view = view
         return other
 
     @property
     def sets(self) -> Sequence[PictureSet]:
-        """The entries of ``pairs`` that name pictures, looked up."""
+        """The entries of ``pairs`` that name pictures, with their pictures found."""
         return [entry for entry in self.entries if isinstance(entry, PictureSet)]
 
     @property
     def unused_columns(self) -> tuple[str, ...]:
-        """Of the manifests: what means nothing here, with a hint where it is named like a knob."""
+        """Columns of the manifests that have no meaning, with a hint where one is named like a knob."""
         manifests = (entry for entry in self.entries if isinstance(entry, ManifestSet))
         columns = dict.fromkeys(column for entry in manifests for column in entry.unused)
         return tuple(
@@ -87,7 +97,7 @@ class Agenda:
         )
 
     def nothing_to_do(self) -> JobFileError:
-        """What is said of a job whose manifests have no row that can be used."""
+        """Return the error for a job whose manifests have no row that can be used."""
         k = next((k for k, pair in enumerate(self.job.spec.pairs) if pair.manifest), 0)
         message = "there is nothing to render: no row of any manifest can be used"
         return JobFileError([self.job.problem(("pairs", k, "manifest"), message)])
@@ -95,7 +105,20 @@ class Agenda:
     def drafts(
         self, ledger: Ledger, bad: BadRows, retry_failed: bool = False
     ) -> Iterator[tuple[Draft, int]]:
-        """Every task once, lazily, with what became of it (DONE, FAILED, or ABSENT for those to do)."""
+        """Yield every task once, lazily, with its status.
+
+        Args:
+            ledger: The tasks that have a record.
+            bad: Counts the rows of manifests that cannot be used.
+            retry_failed: Yield failed tasks as ABSENT.
+
+        Yields:
+            (draft, DONE, FAILED or ABSENT); ABSENT means that the task is to do.
+
+        Raises:
+            JobFileError: A manifest cannot be read.
+            StorageError: An input cannot be reached.
+        """
         seen = IdSet()
         everything = self._everything(bad)
         size = FIRST_CHUNK
@@ -125,7 +148,7 @@ class Agenda:
                     yield found
 
     def first_pictures(self, most: int) -> Iterator[str]:
-        """Pictures of the manifests' first rows, at most so many, each as often as it is named."""
+        """Yield the pictures of each manifest's first ``most`` drafts, each as often as it is named."""
         for entry in self.entries:
             if isinstance(entry, ManifestSet):
                 for draft in itertools.islice(entry.drafts(), max(0, most)):
@@ -135,15 +158,20 @@ class Agenda:
                         yield from () if draft.init is None else (draft.init,)
 
     def make(self, draft: Draft) -> Task:
-        """The task of a draft."""
+        """Return the task of a draft, with its picture's name."""
         return make_task(draft, self.job.spec.image.name)
 
     def tasks(self) -> Iterator[Task]:
-        """Every task once, lazily. Raises JobFileError in the end for rows that cannot be used."""
+        """Yield every task once, lazily.
+
+        Raises:
+            JobFileError: A manifest cannot be read; or, after the last task, rows cannot be used.
+            StorageError: An input cannot be reached.
+        """
         return self.left(Ledger.of({}))
 
     def left(self, ledger: Ledger, *, retry_failed: bool = False) -> Iterator[Task]:
-        """The tasks to do, given what has a record. Raises as ``tasks`` does."""
+        """Yield the tasks to do, given those that have a record. Raises as ``tasks``."""
         bad = BadRows()
         for draft, code in self.drafts(ledger, bad, retry_failed):
             if code == ABSENT:
@@ -152,7 +180,7 @@ class Agenda:
             raise bad.error()
 
     def census(self, ledger: Ledger, *, retry_failed: bool = False) -> Census:
-        """Count the tasks, in one pass. Raises as ``tasks`` does."""
+        """Count the tasks, in one pass. Raises as ``tasks``."""
         bad, counter = BadRows(), Counter()
         for draft, code in self.drafts(ledger, bad, retry_failed):
             counter.add(draft, code)
