@@ -1,33 +1,7 @@
-"""The commit protocol: what is done, and what is left.
+"""The commit protocol: a task is done when its record exists, and its record is written last.
 
-Why no crash loses or doubles a task
-------------------------------------
-
-A task's life in an output is this sequence of writes, each of which a reader sees wholly or not at all
-(``jobs.storage.base``):
-
-1. ``losses/<id>.csv``, now and then while it renders, and ``checkpoints/<id>.safetensors`` at its cuts;
-2. ``images/<name>-<id>.<ext>``, the picture, and the loss log for the last time, by the worker;
-3. ``tasks/<id>.json``, the record, by the driver: *the commit*;
-4. ``checkpoints/<id>`` is deleted, and ``kept/<name>-<id>`` of an earlier failure;
-5. ``segments/...``, some time later, with this and many other records in short.
-
-Whether a task is done is read off one object, its record, which is there or not. So wherever the
-process stops:
-
-* before 3 there is no record, and the next run renders the task. What 1 and 2 left lies under keys made
-  from the id, so it is overwritten with the same and never comes to stand beside it; a checkpoint is gone on
-  from, or, being of another render, ignored.
-* after 3 there is a record, and what it speaks of was stored before it. The task is never rendered
-  again. What 4 left behind no record names; the next run deletes checkpoints of tasks that have a record.
-* 5 and its absence change no answer: a row of a segment counts only for a record that a listing shows
-  under the very stamp that the row was made from. A record that no row speaks of is read itself.
-
-Two attempts at one task (its worker was given up for dead, but was not) write the same keys with the same
-content, and the driver commits the outcome of one. Two drivers are kept apart by ``jobs.storage.lease``;
-where that
-fails for a moment both commit the same, for ids say what the work is. Taking tasks back (``forget``) deletes
-records first, so a crash amid leaves some tasks to do and the others done.
+So a crash at any moment neither loses a task nor renders one twice. The proof is in
+``jobs/records/README.md``, "Why no crash loses or doubles a task".
 """
 
 from __future__ import annotations
@@ -72,23 +46,25 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 READERS = 16
-"""Requests in flight while records are read; S3 answers each in milliseconds but many at once."""
+"""Requests in flight while records are read: S3 answers each in milliseconds, but many at once."""
 
 PROBE_SECONDS = 600
+"""Age at which a probe (``keys.PROBE``) is certainly of a run that was killed."""
 
 FEW_RECORDS = 8000
-"""So many are listed in one request after the other, of a thousand each; 256 side by side take as long."""
+"""Records that are listed sequentially, 1,000 per request: 256 concurrent requests take as long."""
 
 SLOW_LISTING = 50e-6
-"""Seconds for each record, above which the 256 prefixes are listed side by side: threads help where one waits
-for a server, and hinder where the disk is quicker than Python."""
+"""Seconds per record above which the 256 prefixes are listed concurrently. Threads help where the time is
+spent waiting for a server, and hinder where the disk is faster than Python."""
 
 
 class Records:
-    """The records of one output.
+    """The records of one output: commit, take back, read and count. Any thread may commit.
 
-    ``guard`` is called before every write and raises when this driver may not write any more. Any thread
-    may commit.
+    Args:
+        storage: The output.
+        guard: Called before every write; it raises when this driver must not write (``Lease.guard``).
     """
 
     def __init__(self, storage: Storage, guard: Callable[[], None] = lambda: None) -> None:
@@ -96,10 +72,10 @@ class Records:
         self._guard = guard
         self._segments = Segments(storage)
         self._packer = Packer(self._segments)
-        # One thread packs: what pyarrow once took, each thread's allocator keeps.
+        # One thread packs, because each thread's allocator keeps the memory that pyarrow once took.
         self._packing = ThreadPoolExecutor(1, thread_name_prefix="pack")
         self._tells_etags = False
-        """Whether what a PUT returns has been seen to be what a listing will show."""
+        """Whether the ETag that ``put`` returns was found to be the one that a listing shows."""
 
     def commit(
         self,
@@ -108,11 +84,17 @@ class Records:
         *,
         checkpoint: bool = False,
     ) -> None:
-        """Make a task done (or failed). Call after everything the record speaks of is stored.
+        """Make a task done, or failed. Everything that the record names must be stored before.
 
-        ``kept_before`` is the last good picture of an earlier failure. A task that fails again without
-        another goes on naming it; otherwise it is deleted, once no record names it. With ``checkpoint``
-        the task's checkpoint is deleted, too.
+        Args:
+            record: What became of the task.
+            kept_before: The last good picture of an earlier failure. A task that fails again without another
+                continues to name it; otherwise it is deleted, once no record names it.
+            checkpoint: Delete the task's checkpoint, too.
+
+        Raises:
+            StorageError: The record is not written. Deletions that fail are logged.
+            LeaseLostError: From ``guard``: another driver has the output.
         """
         if record.status == "failed" and record.kept is None:
             record = record.model_copy(update={"kept": kept_before})
@@ -126,16 +108,25 @@ class Records:
             self._discard(keys.checkpoint(record.id))
 
     def sweep_probes(self) -> None:
-        """Delete what runs that were killed left while they looked at the storage. Raises StorageError."""
+        """Delete probes of the storage that killed runs left behind. Raises StorageError."""
         lease = self._storage.stat(keys.LEASE)
         for stat in list(self._storage.list(keys.PROBE)):
-            # A young one may be in use: anybody may look at the storage at any time.
+            # A young one may be in use: any process may probe the storage at any time.
             if lease is not None and lease.modified - stat.modified > PROBE_SECONDS:
                 self._discard(stat.key)
 
     def sweep_checkpoints(self, ledger: Ledger, *, every: bool = False) -> None:
-        """Delete checkpoints of tasks that have a record; with ``every`` those of other tasks, too, for a
-        job that is complete: their recipes were changed meanwhile. Raises StorageError."""
+        """Delete checkpoints of tasks that have a record.
+
+        Args:
+            ledger: The tasks that have a record.
+            every: Delete those of all other tasks, too. That is for a job that is complete: the recipes of
+                those tasks have changed meanwhile.
+
+        Raises:
+            StorageError: Checkpoints cannot be listed.
+            LeaseLostError: From ``guard``.
+        """
         for stat in list(self._storage.list(keys.CHECKPOINTS)):
             task_id = keys.checkpoint_id(stat.key)
             if task_id is not None and (every or ledger.codes(as_numbers([task_id]))[0]):
@@ -143,8 +134,17 @@ class Records:
                 self._discard(stat.key)
 
     def forget(self, ids: Iterable[str], kept: Mapping[str, OutputRecord] | None = None) -> None:
-        """Take tasks back: they are to be done again. Their pictures stay until then, but not those in
-        ``kept``, by id, which are of failures: nothing would name them any more."""
+        """Take tasks back, so that they are to do again. Their pictures stay until then.
+
+        Args:
+            ids: Tasks that have a record.
+            kept: Last good pictures of failed tasks, by id. They are deleted, because no record would name
+                them any more.
+
+        Raises:
+            StorageError: A record is not deleted.
+            LeaseLostError: From ``guard``.
+        """
 
         def forget_one(task_id: str) -> None:
             self._guard()
@@ -156,31 +156,40 @@ class Records:
             pass
 
     def close(self) -> None:
-        """Pack what was committed since the last segment. Not to be called when the lease is lost."""
+        """Pack the records committed since the last segment. Must not be called when the lease is lost."""
         self._packing.submit(self._packer.flush).result()
 
     def read(self, task_id: str) -> TaskRecord | None:
-        """A task's record; None where there is none or it cannot be read (its task is to be done)."""
+        """Return a task's record; None where there is none, or none that is valid (its task is to do).
+
+        Raises:
+            StorageError: The storage does not say.
+        """
         try:
             return TaskRecord.model_validate_json(self._storage.get(keys.record(task_id)))
         except (ObjectNotFoundError, ValidationError):
             return None
 
     def ids(self) -> Iterator[str]:
-        """The ids that have a record."""
+        """Yield the ids that have a record. Raises StorageError."""
         for task_id, _ in self._listed():
             yield task_id
 
     def all(self) -> Iterator[TaskRecord]:
-        """Every record that can be read, each from its own object."""
+        """Yield every valid record, each read from its own object. Raises StorageError."""
         for record in parallel_map(self.read, self.ids(), READERS):
             if record is not None:
                 yield record
 
     def ledger(self, *, pack: bool = False) -> Ledger:
-        """What became of every task: from segments where they speak of it, else from records.
+        """Return the status of every task that has a record, from segments where possible.
 
-        With ``pack`` what had to be read from records is packed, so that it is not the next time.
+        Args:
+            pack: Merge small segments, and pack the records that no segment has, so that the next call is
+                fast.
+
+        Raises:
+            StorageError: Records cannot be listed or read.
         """
         if pack:
             self._tidy()
@@ -212,7 +221,7 @@ class Records:
         return Ledger(np.concatenate(ids), np.concatenate(codes), kept)
 
     def entries(self) -> Iterator[Entry]:
-        """Every record in short, as ``ledger`` finds them."""
+        """Yield every record in short, from segments where possible. Raises StorageError."""
         listing = self._listing()
         for table, valid in self._valid_segments(listing, None):
             for entry, counts in zip(entries_of(table), valid.tolist(), strict=True):
@@ -222,7 +231,7 @@ class Records:
             yield entry_of(record, seen)
 
     def statuses(self) -> dict[str, Status]:
-        """What became of every task that has a record."""
+        """Return the status of every task that has a record, by id. Raises StorageError."""
         return {entry.id: entry.status for entry in self.entries()}
 
     def _pack(self, record: TaskRecord, etag: str) -> None:
@@ -231,7 +240,7 @@ class Records:
         else:
             try:
                 found = self._storage.stat(keys.record(record.id))
-            except StorageError:  # the record then is read itself, next time
+            except StorageError:  # the next run reads the record itself
                 return
             if found is None:
                 return
@@ -249,17 +258,17 @@ class Records:
     def _discard(self, key: str) -> None:
         try:
             self._storage.delete(key)
-        except StorageError as error:  # it takes room, but no record is wrong
+        except StorageError as error:  # the object takes room, but no record is wrong
             log.warning("%s is not needed any more, but stays: %s", key, error)
 
     def _listed(self) -> Iterator[tuple[str, int]]:
-        """(id, stamp) of every record."""
+        """Yield (id, stamp) of every record."""
         listing = self._storage.list(keys.RECORDS)
         began = time.monotonic()
         first = list(islice(listing, FEW_RECORDS))
         slow = time.monotonic() - began > SLOW_LISTING * FEW_RECORDS
         if slow and len(first) == FEW_RECORDS:
-            # Each request takes its time, but a server answers many at once.
+            # Each request takes time, but a server answers many at once.
             prefixes = [f"{keys.RECORDS}{number:02x}/" for number in range(256)]
             found = chain.from_iterable(
                 parallel_map(lambda p: list(self._storage.list(p)), prefixes, READERS)
@@ -277,7 +286,7 @@ class Records:
     def _valid_segments(
         self, listing: _Listing, columns: tuple[str, ...] | None, pack: bool = False
     ) -> Iterator[tuple[Any, NDArray[np.bool_]]]:
-        """Each segment, with which of its rows count: those of records as they are now, once each."""
+        """Yield each segment with the rows that count: one per record that has the row's stamp now."""
         for found in self._segments.stored():
             table = self._segments.read(found.key, columns)
             if table is None and pack:
@@ -286,7 +295,7 @@ class Records:
                 yield table, listing.take(*numbers(table))
 
     def _unpacked(self, listing: _Listing) -> Iterator[tuple[TaskRecord, int]]:
-        """What no segment spoke of, with its stamp."""
+        """Yield the records that no segment has, with their stamps."""
 
         def read(found: tuple[str, int]) -> tuple[TaskRecord | None, int]:
             task_id, seen = found
@@ -298,10 +307,10 @@ class Records:
 
 
 class _Listing:
-    """The records that are there, with their stamps, and which of them have been accounted for."""
+    """The records that exist, with their stamps, and which of them have been accounted for."""
 
     def __init__(self, listed: Iterable[tuple[str, int]]) -> None:
-        ids, stamps = array("Q"), array("q")  # bytes, not objects: there may be millions
+        ids, stamps = array("Q"), array("q")  # numbers, not objects: there may be millions
         for task_id, seen in listed:
             ids.append(int(task_id, 16))
             stamps.append(seen)
@@ -310,13 +319,13 @@ class _Listing:
         self._taken = np.zeros(len(self._ids), dtype=bool)
 
     def take(self, ids: Ids, stamps: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Which of these are there under that very stamp and were not taken before; now they are."""
+        """Return which of these records exist with this very stamp and were not taken before; take them."""
         valid = np.zeros(len(ids), dtype=bool)
         if not len(self._ids) or not len(ids):
             return valid
         at = np.minimum(np.searchsorted(self._ids, ids), len(self._ids) - 1)
         same = (self._ids[at] == ids) & (self._stamps[at] == stamps) & ~self._taken[at]
-        # Of a row that comes twice the first counts.
+        # Where a row comes twice, the first counts.
         rows = np.flatnonzero(same)
         _, first = np.unique(at[rows], return_index=True)
         valid[rows[first]] = True
@@ -324,12 +333,12 @@ class _Listing:
         return valid
 
     def rest(self) -> Iterator[tuple[str, int]]:
-        """(id, stamp) of those that were not taken."""
+        """Yield (id, stamp) of the records that were not taken."""
         for row in np.flatnonzero(~self._taken).tolist():
             yield f"{self._ids[row]:016x}", int(self._stamps[row])
 
 
 def write_json(storage: Storage, key: str, value: object) -> None:
-    """A small JSON document for people and other programs: job.json, summary.json."""
+    """Store a small JSON document for people and other programs, such as job.json. Raises StorageError."""
     data = json.dumps(value, indent=2, ensure_ascii=False).encode()
     storage.put(key, data, content_type="application/json")
