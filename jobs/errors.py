@@ -5,14 +5,14 @@
     StylefarmError                      one sentence that says what to do
     ├── JobFileError           exit 2   the job file is wrong: every problem with file, line, field
     ├── UsageError             exit 2   the command line is wrong
-    ├── InputError                      a picture of one task cannot be used; others go on
+    ├── InputError                      a picture of one task cannot be used; others continue
     │   └── InputNotFoundError
     ├── StorageError           exit 3   the output (or an s3:// input) cannot be used
     │   ├── ObjectNotFoundError         no object under this key
     │   ├── StorageDeniedError          credentials are missing, wrong or not allowed
     │   ├── StorageFullError            no room left
     │   ├── StorageUnreachableError     no such bucket, host or endpoint, or it does not answer
-    │   │   └── StorageFailingError     the server is there, but has troubles of its own
+    │   │   └── StorageFailingError     the server answers with errors of its own
     │   ├── LeaseHeldError              another driver works on this output
     │   └── LeaseLostError              another driver took this output over
     └── ClusterError           exit 3   Ray cannot be started or reached

@@ -181,7 +181,7 @@ def _sections(pictures: Iterable[Entry], proofs: Iterable[Entry]) -> Sequence[Se
 
 
 class _First:
-    """Collects cards, of which it keeps the first ``MOST`` by name."""
+    """Collects cards, and keeps the first ``MOST`` by name."""
 
     def __init__(self) -> None:
         self._total = 0

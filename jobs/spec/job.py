@@ -76,7 +76,7 @@ class JobSpec(Section):
     losses: LossOptions = Field(default_factory=lambda: LossOptions.model_validate({}))
     retries: Retries = Field(default_factory=lambda: Retries.model_validate({}))
     stop: Stop = Field(default_factory=lambda: Stop.model_validate({}))
-    notify: Notify | None = Field(None, description="A webhook that is told how a run ended.")
+    notify: Notify | None = Field(None, description="A webhook that gets a report when a run ends.")
     schedule: Annotated[Schedule | None, AfterValidator(_told_apart)] = Field(
         None, description="When `stylefarm schedule` renders it."
     )

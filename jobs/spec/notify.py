@@ -1,4 +1,4 @@
-"""``notify``: the webhook that is told how a run ended."""
+"""``notify``: the webhook that gets a report when a run ends."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _without_path(url: str) -> str:
 
 
 class Notify(Section):
-    """A webhook that is told how a run ended."""
+    """A webhook that gets a report when a run ends."""
 
     url: Annotated[str, AfterValidator(_webhook), PlainSerializer(_without_path)] = Field(
         description="Where to POST it: a web address, or $NAME of an environment variable that holds it.",
