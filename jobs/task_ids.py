@@ -37,10 +37,10 @@ class IdSet:
 
     def contains(self, ids: Ids) -> NDArray[np.bool_]:
         """Return which of these ids are in the set, one bool per id."""
-        found = np.zeros(len(ids), dtype=bool)
+        present = np.zeros(len(ids), dtype=bool)
         for run in self._runs:
-            found |= _among(ids, run)
-        return found
+            present |= _among(ids, run)
+        return present
 
     def add_new(self, ids: Ids) -> NDArray[np.bool_]:
         """Add ids, and return which of them are new: not in the set, nor earlier in the same batch."""
@@ -78,12 +78,12 @@ class IdTable:
 
     def find(self, ids: Ids, default: int = 0) -> NDArray[Any]:
         """Return the value of each of these ids, ``default`` for those that are not in the table."""
-        found = np.full(len(ids), default, dtype=self.values.dtype)
+        values = np.full(len(ids), default, dtype=self.values.dtype)
         if len(self.ids):
             at = np.minimum(np.searchsorted(self.ids, ids), len(self.ids) - 1)
             here = self.ids[at] == ids
-            found[here] = self.values[at[here]]
-        return found
+            values[here] = self.values[at[here]]
+        return values
 
 
 def _among(ids: Ids, run: Ids) -> NDArray[np.bool_]:

@@ -88,7 +88,7 @@ def test_planning_needs_no_torch_and_no_ray(modules):
         ("jinja2", {"jobs/report/gallery.py"}),
         ("PIL", {"stylize/pictures/codec.py", "stylize/pictures/inputs.py", "stylize/api.py"}),
         ("tifffile", {"stylize/pictures/sixteen_bit.py"}),
-        ("pyarrow", {"jobs/tasks/manifest_files.py", "jobs/records/segments.py"}),
+        ("pyarrow", {"jobs/arrow.py"}),
     ],
 )
 def test_each_outside_library_has_one_door(module, rooms):

@@ -7,10 +7,6 @@ import glob
 import os
 from collections.abc import Sequence
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
 
 
 def escape_existing(base: Path, pattern: str) -> str:

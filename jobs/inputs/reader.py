@@ -115,7 +115,7 @@ class Inputs:
             return _input_data(uri, *download(uri, self.max_bytes, self.allow_private))
         return self._read_file(uri)
 
-    def look(self, uri: str) -> InputStat | None:
+    def stat(self, uri: str) -> InputStat | None:
         """Return the size, ETag and time of a picture on a disk or on S3, without reading it.
 
         Args:
@@ -138,14 +138,14 @@ class Inputs:
             return InputStat(there.size, there.etag or None, there.modified)
         path = self._path(uri)
         try:
-            found = path.stat()
+            status = path.stat()
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.ENOTDIR):
                 return None
             _fail_local(error, uri, path)
         except ValueError:  # a NUL in the name
             return None
-        return InputStat(found.st_size, None, found.st_mtime)
+        return InputStat(status.st_size, None, status.st_mtime)
 
     def local_copy(self, uri: str, folder: Path) -> Path:
         """Return the path of a file of any size on this disk.
@@ -219,13 +219,13 @@ class Inputs:
     def _read_file(self, uri: str) -> InputData:
         path = self._path(uri)
         try:
-            found = path.stat()
-            if stat.S_ISDIR(found.st_mode):
+            status = path.stat()
+            if stat.S_ISDIR(status.st_mode):
                 raise InputError(f"{uri} is a folder; name a picture in it.")
-            if not stat.S_ISREG(found.st_mode):
+            if not stat.S_ISREG(status.st_mode):
                 raise InputError(f"{uri} is no regular file.")
-            self._check_size(uri, found.st_size)
-            return _input_data(uri, path.read_bytes(), None, found.st_mtime)
+            self._check_size(uri, status.st_size)
+            return _input_data(uri, path.read_bytes(), None, status.st_mtime)
         except OSError as error:
             _fail_local(error, uri, path)
         except ValueError:  # a NUL in the name
@@ -257,8 +257,8 @@ class Inputs:
     def _glob(self, pattern: str, wanted: Callable[[str], bool]) -> list[str]:
         # Path.glob would match hidden files.
         escaped = escape_existing(self.base, pattern)
-        found = glob.glob(escaped, root_dir=self.base, recursive=True)  # noqa: PTH207
-        files = {path for path in found if wanted(path) and not (self.base / path).is_dir()}
+        matches = glob.glob(escaped, root_dir=self.base, recursive=True)  # noqa: PTH207
+        files = {path for path in matches if wanted(path) and not (self.base / path).is_dir()}
         return sorted(PurePath(path).as_posix() for path in files)
 
     def _path(self, uri: str) -> Path:
@@ -290,22 +290,22 @@ class Inputs:
         if not key or key.endswith("/"):
             raise InputError(f"{uri} is a folder; name a picture in it.")
         try:
-            found, data = self._bucket(bucket).fetch(key, at_most=self.max_bytes)
+            info, data = self._bucket(bucket).fetch(key, at_most=self.max_bytes)
         except ObjectNotFoundError:
             raise InputNotFoundError(
                 f"There is no object {uri}; if a folder is meant, end it with '/'."
             ) from None
-        self._check_size(uri, found.size)
+        self._check_size(uri, info.size)
         assert data is not None  # left out only above the size just checked
-        return _input_data(uri, data, found.etag or None, found.modified)
+        return _input_data(uri, data, info.etag or None, info.modified)
 
     def _expand_s3(self, pattern: str, wanted: Callable[[str], bool]) -> list[str]:
         bucket, key = _split_s3(pattern)
         head = f"s3://{bucket}/"
         if not key or key.endswith("/"):
             # The pattern ends in "/", so no part of it is taken for a glob.
-            found = self._bucket(bucket).list(key, deep=False)
-            return [head + entry.key for entry in found if _is_shown(entry.key, wanted)]
+            listing = self._bucket(bucket).list(key, deep=False)
+            return [head + entry.key for entry in listing if _is_shown(entry.key, wanted)]
         if not glob.has_magic(key):
             return [pattern]
         start = re.split(r"[*?\[]", key, maxsplit=1)[0]

@@ -135,12 +135,12 @@ def _addresses(uri: str, parts: urllib3.util.Url, allow_private: bool) -> list[s
     """Return the host's addresses, checked. The connection goes to these, to no later answer of DNS."""
     host = (parts.host or "").strip("[]")
     try:
-        found = socket.getaddrinfo(host, parts.port or parts.scheme, type=socket.SOCK_STREAM)
+        answers = socket.getaddrinfo(host, parts.port or parts.scheme, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
         raise StorageUnreachableError(
             f"The host of {display(uri)} is not found; check the address and the network."
         ) from None
-    addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+    addresses = list(dict.fromkeys(str(entry[4][0]) for entry in answers))
     if not allow_private and not all(_is_public(address) for address in addresses):
         raise InputError(
             f"{display(uri)} leads to a private address; set inputs.allow_private to fetch it."

@@ -89,12 +89,12 @@ def read_moment(text: str, zone: tzinfo) -> datetime:
         if re.fullmatch(r"\d{4}-\d\d-\d\d", written):
             return datetime.combine(date.fromisoformat(written), time(), zone)
         # Python 3.10 does not parse Z.
-        found = datetime.fromisoformat(re.sub(r"[zZ]$", "+00:00", written))
+        parsed = datetime.fromisoformat(re.sub(r"[zZ]$", "+00:00", written))
     except ValueError:
         raise UsageError(
             f"--at {text} is no moment: give a date such as 2026-11-25, or 2026-11-25T02:00"
         ) from None
-    return found if found.tzinfo is not None else found.replace(tzinfo=zone)
+    return parsed if parsed.tzinfo is not None else parsed.replace(tzinfo=zone)
 
 
 def now() -> datetime:

@@ -43,15 +43,17 @@ def recipe_problems(source: Source, values: Mapping[str, Any]) -> list[Problem]:
             continue
         place: FieldPath = ("pairs", k)
         own, sweep = _mapping(pair.get("recipe")), _mapping(pair.get("sweep"))
-        found = _value_problems(source, (*place, "recipe"), own)
-        found += _sweep_problems(source, (*place, "sweep"), sweep)
-        found += _init_problems(
+        own_problems = _value_problems(source, (*place, "recipe"), own)
+        own_problems += _sweep_problems(source, (*place, "sweep"), sweep)
+        own_problems += _init_problems(
             source, place, {**job, **own}, sweep, pair.get("init"), pair.get("manifest")
         )
-        if not found:
+        if not own_problems:
             at = (*place, "sweep") if sweep else (*place, "recipe") if own else ("recipe",)
-            found = _combination_problems(source, at, {**sound, **own}, sweep, pair.get("init"))
-        problems += found
+            own_problems = _combination_problems(
+                source, at, {**sound, **own}, sweep, pair.get("init")
+            )
+        problems += own_problems
     return problems
 
 

@@ -89,15 +89,15 @@ def _lines(text: str) -> Iterator[tuple[int, str]]:
 def _ids(words: Iterable[tuple[int, str]], file: str | None) -> Iterator[str]:
     any_at_all = False
     for number, word in words:
-        found = keys.named_id(word.strip())
-        if found is None:
+        task_id = keys.named_id(word.strip())
+        if task_id is None:
             place = "--select" if file is None else f"{file}:{number}"
             raise UsageError(
                 f"{place}: {word.strip()!r} is no id of a task, 16 digits 0-9a-f, which a picture's name "
                 "ends in"
             )
         any_at_all = True
-        yield found
+        yield task_id
     if not any_at_all:
         raise UsageError(
             f"{file or '--select'} selects nothing: give ids, a file of them, or {ALL}"

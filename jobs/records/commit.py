@@ -176,7 +176,8 @@ class Records:
             yield task_id
 
     def all(self) -> Iterator[TaskRecord]:
-        """Yield every valid record, each read from its own object. Raises StorageError."""
+        """Yield every valid record, each read from its own object. For scripts and tests, which need no
+        segments; reports use ``entries``. Raises StorageError."""
         for record in parallel_map(self.read, self.ids(), READERS):
             if record is not None:
                 yield record
@@ -231,7 +232,8 @@ class Records:
             yield entry_of(record, seen)
 
     def statuses(self) -> dict[str, Status]:
-        """Return the status of every task that has a record, by id. Raises StorageError."""
+        """Return the status of every task that has a record, by id. For scripts and tests; a run uses
+        ``ledger``, which holds millions. Raises StorageError."""
         return {entry.id: entry.status for entry in self.entries()}
 
     def _pack(self, record: TaskRecord, etag: str) -> None:
@@ -239,14 +241,14 @@ class Records:
             entry = entry_of(record, hashed(etag))
         else:
             try:
-                found = self._storage.stat(keys.record(record.id))
+                stat = self._storage.stat(keys.record(record.id))
             except StorageError:  # the next run reads the record itself
                 return
-            if found is None:
+            if stat is None:
                 return
             # Some servers answer a PUT with an ETag that they do not keep.
-            self._tells_etags = found.etag == etag != ""
-            entry = entry_of(record, stamp(found))
+            self._tells_etags = stat.etag == etag != ""
+            entry = entry_of(record, stamp(stat))
         self._packing.submit(self._packer.add, entry)
 
     def _tidy(self) -> None:
@@ -270,12 +272,12 @@ class Records:
         if slow and len(first) == FEW_RECORDS:
             # Each request takes time, but a server answers many at once.
             prefixes = [f"{keys.RECORDS}{number:02x}/" for number in range(256)]
-            found = chain.from_iterable(
+            stats = chain.from_iterable(
                 parallel_map(lambda p: list(self._storage.list(p)), prefixes, READERS)
             )
         else:
-            found = chain(first, listing)
-        for stat in found:
+            stats = chain(first, listing)
+        for stat in stats:
             task_id = keys.record_id(stat.key)
             if task_id is not None:
                 yield task_id, stamp(stat)
@@ -287,18 +289,18 @@ class Records:
         self, listing: _Listing, columns: tuple[str, ...] | None, pack: bool = False
     ) -> Iterator[tuple[Any, NDArray[np.bool_]]]:
         """Yield each segment with the rows that count: one per record that has the row's stamp now."""
-        for found in self._segments.stored():
-            table = self._segments.read(found.key, columns)
+        for segment in self._segments.stored():
+            table = self._segments.read(segment.key, columns)
             if table is None and pack:
-                self._discard(found.key)
+                self._discard(segment.key)
             elif table is not None:
                 yield table, listing.take(*numbers(table))
 
     def _unpacked(self, listing: _Listing) -> Iterator[tuple[TaskRecord, int]]:
         """Yield the records that no segment has, with their stamps."""
 
-        def read(found: tuple[str, int]) -> tuple[TaskRecord | None, int]:
-            task_id, seen = found
+        def read(listed: tuple[str, int]) -> tuple[TaskRecord | None, int]:
+            task_id, seen = listed
             return self.read(task_id), seen
 
         for record, seen in parallel_map(read, listing.rest(), READERS):

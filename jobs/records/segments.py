@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jobs.errors import StorageError
+from jobs.arrow import arrow, parquet
+from jobs.errors import ObjectNotFoundError, StorageError
 from jobs.records.record import TaskRecord
 from jobs.records.statuses import CODES, Status
 from jobs.storage import keys
@@ -105,12 +106,12 @@ def entry_of(record: TaskRecord, seen: int) -> Entry:
     )
 
 
-def stamp(found: ObjectStat) -> int:
+def stamp(stat: ObjectStat) -> int:
     """Return a number that differs from that of any earlier object under the same key.
 
     It is made from the ETag or, where the server keeps none, from size and time.
     """
-    return hashed(found.etag or f"{found.size} {int(found.modified)}")
+    return hashed(stat.etag or f"{stat.size} {int(stat.modified)}")
 
 
 def hashed(text: str) -> int:
@@ -134,23 +135,23 @@ class Segments:
         self._put(_table(entries))
 
     def read(self, key: str, columns: Sequence[str] | None = None) -> Any:
-        """Return a segment as a ``pyarrow.Table``; None when it is damaged or lacks a column.
+        """Return a segment as a ``pyarrow.Table``; None when it is gone, damaged, or lacks a column.
 
         Args:
             key: The segment.
             columns: Columns to read, names of fields of ``Entry``; None: all.
 
         Raises:
-            StorageError: The segment cannot be read, or no longer exists.
+            StorageError: The segment cannot be read.
         """
-        import pyarrow.parquet as pq
-
         try:
             data = self._storage.get(key)
             # Not read_table: its threads may release the bytes while Python exits, and then the process
             # aborts.
-            with pq.ParquetFile(io.BytesIO(data), pre_buffer=False) as file:
+            with parquet().ParquetFile(io.BytesIO(data), pre_buffer=False) as file:
                 table = file.read(None if columns is None else list(columns), use_threads=False)
+        except ObjectNotFoundError:
+            return None  # deleted since it was listed, as it may be at any time
         except StorageError:
             raise
         except Exception as error:  # whatever a damaged file makes pyarrow raise
@@ -165,34 +166,30 @@ class Segments:
 
     def merge_small(self) -> None:
         """Merge small segments. Each new one is written before its parts are deleted. Raises StorageError."""
-        import pyarrow as pa
-
         small: list[tuple[str, Any]] = []
         candidates = self.stored()
         if len(candidates) <= MOST_SMALL:
             return
-        for found in candidates:
-            table = self.read(found.key)
+        for segment in candidates:
+            table = self.read(segment.key)
             if table is None:
-                self._storage.delete(found.key)
+                self._storage.delete(segment.key)
             elif table.num_rows < MERGED_ROWS:
-                small.append((found.key, table))
+                small.append((segment.key, table))
             if sum(table.num_rows for _, table in small) >= MERGED_ROWS:
-                self._replace(small, pa)
+                self._replace(small)
                 small = []
         if len(small) > MOST_SMALL:
-            self._replace(small, pa)
+            self._replace(small)
 
-    def _replace(self, old: Sequence[tuple[str, Any]], pa: Any) -> None:
-        self._put(pa.concat_tables([table for _, table in old]))
+    def _replace(self, old: Sequence[tuple[str, Any]]) -> None:
+        self._put(arrow().concat_tables([table for _, table in old]))
         for key, _ in old:
             self._storage.delete(key)
 
     def _put(self, table: Any) -> None:
-        import pyarrow.parquet as pq
-
         file = io.BytesIO()
-        pq.write_table(table, file, compression="zstd")
+        parquet().write_table(table, file, compression="zstd")
         # The name is unique, whichever driver writes.
         key = keys.segment(f"{time.time_ns():020}-{secrets.token_hex(4)}")
         self._storage.put(key, file.getvalue(), content_type="application/vnd.apache.parquet")
@@ -243,8 +240,7 @@ def entries_of(table: Any) -> Iterable[Entry]:
 
 
 def _table(entries: Sequence[Entry]) -> Any:
-    import pyarrow as pa
-
+    pa = arrow()
     kinds = {
         "id": pa.uint64(),
         "stamp": pa.int64(),
@@ -265,5 +261,5 @@ def _table(entries: Sequence[Entry]) -> Any:
 
 def codes_of(table: Any) -> NDArray[np.uint8]:
     """Return the ledger's code of each row."""
-    found = [CODES.get(status, 0) for status in table.column("status").to_pylist()]
-    return np.asarray(found, dtype=np.uint8)
+    codes = [CODES.get(status, 0) for status in table.column("status").to_pylist()]
+    return np.asarray(codes, dtype=np.uint8)

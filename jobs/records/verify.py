@@ -49,9 +49,9 @@ def find_missing(storage: Storage, entries: Iterable[Entry]) -> Iterator[Damage]
         StorageError: The storage cannot be listed.
     """
     names, sizes = array("Q"), array("q")
-    for found in storage.list(keys.IMAGES):
-        names.append(hashed(found.key))
-        sizes.append(found.size)
+    for picture in storage.list(keys.IMAGES):
+        names.append(hashed(picture.key))
+        sizes.append(picture.size)
     # Sizes are stored plus 1, so that 0 means that the picture is not there.
     present = IdTable(np.frombuffer(names, np.uint64), np.frombuffer(sizes, np.int64) + 1)
     finished = (entry for entry in entries if entry.output is not None)
@@ -82,9 +82,9 @@ def find_damaged(storage: Storage, entries: Iterable[Entry]) -> Iterator[Damage]
         return None if intact else _damage(entry, missing=False)
 
     finished = (entry for entry in entries if entry.output is not None)
-    for found in parallel_map(check, finished, READERS):
-        if found is not None:
-            yield found
+    for damage in parallel_map(check, finished, READERS):
+        if damage is not None:
+            yield damage
 
 
 def _damage(entry: Entry, *, missing: bool) -> Damage:

@@ -121,9 +121,9 @@ def write_gallery(storage: Storage, proofs: Storage) -> str:
     for key, page in gallery_pages(_title(storage, proofs), storage.url, entries, small):
         storage.put(key, page.encode("utf-8", "replace"), content_type="text/html; charset=utf-8")
         written.add(key)
-    for found in list(storage.list(keys.GALLERY)):
-        if found.key not in written:
-            storage.delete(found.key)
+    for old in list(storage.list(keys.GALLERY)):
+        if old.key not in written:
+            storage.delete(old.key)
     return keys.INDEX
 
 

@@ -41,14 +41,14 @@ _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 def _seconds(value: object) -> object:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
-    found = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
-    if found is None:
+    match = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
+    if match is None:
         raise PydanticCustomError(
             "duration",
             "{given} is not a duration: give seconds, or a number with s, m, h or d, such as 5m",
             {"given": shown(value)},
         )
-    return float(found[1]) * _UNITS[found[2]]
+    return float(match[1]) * _UNITS[match[2]]
 
 
 def duration_schema(schema: dict[str, Any]) -> None:
@@ -59,20 +59,14 @@ def duration_schema(schema: dict[str, Any]) -> None:
     schema["anyOf"] = [{"type": "number", **number}, text]
 
 
-def optional_duration_schema(schema: dict[str, Any], null: bool = True) -> None:
-    """Change the JSON Schema of an optional number, in place, to that of an optional ``Duration``.
-
-    With ``null=False`` it allows no null and has no default: the key may be left out, but not be empty.
-    """
+def optional_duration_schema(schema: dict[str, Any]) -> None:
+    """Change the JSON Schema of an optional number, in place, to that of an optional ``Duration``."""
     number = next(kind for kind in schema.pop("anyOf") if kind["type"] == "number")
     # Limits behind a validator keep pydantic's own names, ge and gt.
     names = {"ge": "minimum", "gt": "exclusiveMinimum"}
     schema.update({names.get(key, key): value for key, value in number.items()})
     duration_schema(schema)
-    if null:
-        schema["anyOf"].append({"type": "null"})
-    else:
-        schema.pop("default")
+    schema["anyOf"].append({"type": "null"})
 
 
 Duration = Annotated[float, BeforeValidator(_seconds)]

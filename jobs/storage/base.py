@@ -215,7 +215,7 @@ def probe(storage: Storage) -> None:
         raise StorageError(
             f"{storage.url} does not give back what was written to it; is this really the storage?"
         )
-    if not any(found.key == key and found.size == len(data) for found in storage.list(key)):
+    if not any(listed.key == key and listed.size == len(data) for listed in storage.list(key)):
         raise StorageError(
             f"{storage.url} does not list what was written to it; is this really the storage?"
         )

@@ -65,12 +65,12 @@ class FolderStorage:
     def stat(self, key: str) -> ObjectStat | None:
         path = self._path(key)
         try:
-            found = path.stat()
+            status = path.stat()
         except OSError as error:
             if error.errno in _ABSENT:
                 return None
             _fail(error, "read", path)
-        return _object_stat(key, found) if stat.S_ISREG(found.st_mode) else None
+        return _object_stat(key, status) if stat.S_ISREG(status.st_mode) else None
 
     def list(self, prefix: str = "") -> Iterator[ObjectStat]:
         folder, slash, start = prefix.rpartition("/")
@@ -141,25 +141,25 @@ class FolderStorage:
         for name, entry in sorted(entries, key=lambda item: os.fsencode(item[0])):
             if name.endswith("/"):
                 yield from self._walk(Path(entry.path), above + name, "", (*ancestors, identity))
-            elif (found := _stat_entry(entry)) is not None:
-                yield _object_stat(above + name, found)
+            elif (status := _stat_entry(entry)) is not None:
+                yield _object_stat(above + name, status)
 
 
 def _stat_entry(entry: os.DirEntry[str]) -> os.stat_result | None:
     """Return None for what is no file, or was deleted since it was listed."""
     try:
-        found = entry.stat()
+        status = entry.stat()
     except OSError as error:
         if error.errno in _ABSENT or error.errno == errno.ELOOP:
             return None
         _fail(error, "read", Path(entry.path))
-    return found if stat.S_ISREG(found.st_mode) else None
+    return status if stat.S_ISREG(status.st_mode) else None
 
 
-def _object_stat(key: str, found: os.stat_result) -> ObjectStat:
+def _object_stat(key: str, status: os.stat_result) -> ObjectStat:
     # A file has no ETag, but its inode changes with every put, and its time with every other edit.
-    etag = f"{found.st_ino:x}-{found.st_mtime_ns:x}-{found.st_size:x}"
-    return ObjectStat(key, found.st_size, found.st_mtime, etag)
+    etag = f"{status.st_ino:x}-{status.st_mtime_ns:x}-{status.st_size:x}"
+    return ObjectStat(key, status.st_size, status.st_mtime, etag)
 
 
 def _make_folders(folder: Path) -> None:

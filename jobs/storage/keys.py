@@ -117,6 +117,11 @@ def safe_name(text: str) -> str:
     text = unicodedata.normalize("NFC", text[: 4 * NAME_BYTES])
     kept = "".join(c if c in _KEPT or unicodedata.category(c)[0] in "LMN" else "-" for c in text)
     kept = re.sub(r"-{2,}", "--", kept).strip(" .-")
-    name = kept.encode()[:NAME_BYTES].decode(errors="ignore").rstrip(" .-") or "picture"
+    name = _cut(kept).rstrip(" .-") or "picture"
     # Windows takes nul.jpg, and nul.anything.jpg, for a device.
-    return f"_{name}"[:NAME_BYTES] if name.split(".")[0].lower() in _DEVICES else name
+    return _cut(f"_{name}").rstrip(" .-") if name.split(".")[0].lower() in _DEVICES else name
+
+
+def _cut(name: str) -> str:
+    """Return as many characters of a name as fit into ``NAME_BYTES``."""
+    return name.encode()[:NAME_BYTES].decode(errors="ignore")

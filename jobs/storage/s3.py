@@ -188,12 +188,12 @@ class S3Storage:
         for attempt in range(READ_ATTEMPTS):
             with self._translated("read", key):
                 reply = self._call("get_object", **where, **more)
-                found = _object_stat(key, reply)
+                stat = _object_stat(key, reply)
                 with closing(reply["Body"]) as body:
-                    if at_most is not None and found.size > at_most:
-                        return found, None
+                    if at_most is not None and stat.size > at_most:
+                        return stat, None
                     try:
-                        return found, bytes(body.read())
+                        return stat, bytes(body.read())
                     except (boto.HTTPClientError, boto.IncompleteReadError):
                         if attempt == READ_ATTEMPTS - 1:
                             raise

@@ -60,12 +60,12 @@ def find_changes(records: Records, ledger: Ledger, agenda: Agenda) -> Iterator[C
     drafts = (draft for draft, code in agenda.drafts(ledger, BadRows()) if code != ABSENT)
     with _Pictures(Inputs(agenda.job.base, agenda.job.spec.storage)) as pictures:
 
-        def look(draft: Draft) -> Change | None:
+        def inspect(draft: Draft) -> Change | None:
             record = records.read(draft.id)
             return None if record is None else _change(record, _uris(draft), pictures)
 
         told: set[str] = set()
-        for change in parallel_map(look, drafts, READERS):
+        for change in parallel_map(inspect, drafts, READERS):
             if change is not None and change.what == "changed":
                 yield change
             elif change is not None and change.uri not in told:
@@ -82,10 +82,10 @@ def _uris(draft: Draft) -> list[str]:
 
 
 def _change(record: TaskRecord, uris: Sequence[str], pictures: _Pictures) -> Change | None:
-    recorded = {found.uri: found for found in record.inputs}
+    recorded = {read.uri: read for read in record.inputs}
     gone: str | None = None
     for uri in uris:
-        there = pictures.look(uri)
+        there = pictures.stat(uri)
         if there is None:
             gone = gone or uri
         elif record.status == "failed" and not recorded:
@@ -104,23 +104,23 @@ class _Pictures:
     def __init__(self, inputs: Inputs) -> None:
         self._inputs = inputs
         self._lock = threading.Lock()
-        self._looks: dict[str, Future[InputStat | None]] = {}
+        self._stats: dict[str, Future[InputStat | None]] = {}
         self._digests: dict[str, Future[str | None]] = {}
         # A pool of its own: threads that wait for an inspection must not keep it from running.
-        self._lookers = ThreadPoolExecutor(READERS, thread_name_prefix="looks")
+        self._threads = ThreadPoolExecutor(READERS, thread_name_prefix="inspect")
 
     def __enter__(self) -> _Pictures:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._lookers.shutdown(cancel_futures=True)
+        self._threads.shutdown(cancel_futures=True)
 
-    def look(self, uri: str) -> InputStat | None:
+    def stat(self, uri: str) -> InputStat | None:
         """Return None for a picture that is gone, or cannot be inspected."""
         with self._lock:
-            if uri not in self._looks:
-                self._looks[uri] = self._lookers.submit(self._look, uri)
-        return self._looks[uri].result()
+            if uri not in self._stats:
+                self._stats[uri] = self._threads.submit(self._stat, uri)
+        return self._stats[uri].result()
 
     def differs(self, uri: str, there: InputStat, was: InputRecord) -> bool:
         """Return whether a picture's bytes are not those that were recorded."""
@@ -132,16 +132,16 @@ class _Pictures:
             same = there.modified == was.modified
         return not same and self._digest(uri) != was.sha256
 
-    def _look(self, uri: str) -> InputStat | None:
+    def _stat(self, uri: str) -> InputStat | None:
         try:
-            return self._inputs.look(uri)
+            return self._inputs.stat(uri)
         except InputError:
             return None
 
     def _digest(self, uri: str) -> str | None:
         with self._lock:
             if uri not in self._digests:
-                self._digests[uri] = self._lookers.submit(self._read, uri)
+                self._digests[uri] = self._threads.submit(self._read, uri)
         return self._digests[uri].result()
 
     def _read(self, uri: str) -> str | None:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from jobs.arrow import parquet
 from jobs.errors import InputError, printable
 
 FORMATS = (".csv", ".tsv", ".jsonl", ".parquet")
@@ -77,9 +78,7 @@ class Manifest:
             return None
         with self._readable():
             if self._kind == ".parquet":
-                import pyarrow.parquet as pq  # a third of a second
-
-                with pq.ParquetFile(self._path) as file:
+                with parquet().ParquetFile(self._path) as file:
                     return list(file.schema_arrow.names)
             with self._open() as stream:
                 return _header(self._table(stream))
@@ -112,9 +111,7 @@ class Manifest:
         return csv.reader(_text_lines(stream), dialect, strict=True)
 
     def _parquet_rows(self, columns: Sequence[str] | None) -> Iterator[Row | BadRow]:
-        import pyarrow.parquet as pq
-
-        with self._readable(), pq.ParquetFile(self._path, pre_buffer=False) as file:
+        with self._readable(), parquet().ParquetFile(self._path, pre_buffer=False) as file:
             wanted = None if columns is None else list(columns)
             place = 0
             for batch in file.iter_batches(BATCH_ROWS, columns=wanted, use_threads=False):
@@ -206,8 +203,8 @@ def _table_rows(table: Any) -> Iterator[Row | BadRow]:
         elif not "".join(cells).isprintable() and any(map(_is_broken, cells)):
             yield BadRow(table.line_num, "is not UTF-8")
         else:
-            found = {name: cell for name, cell in zip(names, cells, strict=True) if cell.strip()}
-            yield Row(table.line_num, found)
+            values = {name: cell for name, cell in zip(names, cells, strict=True) if cell.strip()}
+            yield Row(table.line_num, values)
 
 
 def _json_rows(stream: BinaryIO) -> Iterator[Row | BadRow]:

@@ -97,6 +97,8 @@ class PictureSet:
 def look_up(job: Job, finder: PictureFinder) -> list[PictureSet]:
     """Return the entries of a job that name pictures, with their pictures found.
 
+    A run reads its job through ``jobs.tasks.todo.Agenda``; this is for scripts and tests.
+
     Raises:
         JobFileError: Patterns match nothing, or a zip is uneven; the error has the problems of all entries.
         StorageError: A store cannot be listed.
@@ -193,7 +195,7 @@ def _look_up_styles(
     styles: list[StyleMix] = []
     for n, style in enumerate(pair.style or ()):
         path: FieldPath = ("pairs", k, "style", n)
-        found: list[StylePart] = []
+        parts: list[StylePart] = []
         for pattern, share, written in style.parts:
             uris = _found(job, finder, pattern, path, problems)
             mask = None
@@ -203,8 +205,8 @@ def _look_up_styles(
                 mask_fields.setdefault(mask, place)
             # The pictures that a glob in a blend matches divide its share equally.
             each = share / len(uris) if style.blended and uris else share
-            found += [StylePart(uri, each, mask) for uri in uris]
-        styles += [tuple(found)] if style.blended else [(part,) for part in found]
+            parts += [StylePart(uri, each, mask) for uri in uris]
+        styles += [tuple(parts)] if style.blended else [(part,) for part in parts]
     return styles
 
 

@@ -141,11 +141,11 @@ class Agenda:
             if isinstance(entry, PictureSet):
                 yield from entry.drafts(self._digest_of)
                 continue
-            for found in entry.drafts():
-                if isinstance(found, Problem):
-                    bad.add(found, skipped=entry.skips)
+            for draft in entry.drafts():
+                if isinstance(draft, Problem):
+                    bad.add(draft, skipped=entry.skips)
                 else:
-                    yield found
+                    yield draft
 
     def first_pictures(self, most: int) -> Iterator[str]:
         """Yield the pictures of each manifest's first ``most`` drafts, each as often as it is named."""
@@ -162,7 +162,7 @@ class Agenda:
         return make_task(draft, self.job.spec.image.name)
 
     def tasks(self) -> Iterator[Task]:
-        """Yield every task once, lazily.
+        """Yield every task once, lazily. For scripts and tests; a run reads ``drafts`` in the background.
 
         Raises:
             JobFileError: A manifest cannot be read; or, after the last task, rows cannot be used.
@@ -171,7 +171,7 @@ class Agenda:
         return self.left(Ledger.of({}))
 
     def left(self, ledger: Ledger, *, retry_failed: bool = False) -> Iterator[Task]:
-        """Yield the tasks to do, given those that have a record. Raises as ``tasks``."""
+        """Yield the tasks that have no record yet. For scripts and tests; raises as ``tasks``."""
         bad = BadRows()
         for draft, code in self.drafts(ledger, bad, retry_failed):
             if code == ABSENT:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from jobs.records.record import OutputRecord, TaskRecord
 from jobs.records.segments import Segments, entry_of, hashed, stamp
 from jobs.records.statuses import ABSENT, DONE, FAILED
 from jobs.storage import keys
-from jobs.storage.base import Storage
+from jobs.storage.base import ObjectStat, Storage
 from jobs.storage.folder import FolderStorage
 from jobs.task_ids import as_numbers
 from tests.jobs.support import a_record
@@ -119,6 +119,24 @@ def test_a_task_that_failed_and_was_done_later_is_done(rig: Rig) -> None:
     committed(storage, [a_record(1)])
     assert Records(storage).statuses() == {a_record(1).id: "done"}
     assert Records(storage).ledger().kept == {}
+
+
+def test_a_segment_deleted_between_listing_and_reading_costs_time_alone(tmp_path: Path) -> None:
+    storage = FolderStorage(tmp_path)
+    committed(storage, MANY)
+    before = Records(storage).statuses()
+    (segment,) = Segments(storage).stored()
+
+    class Listed(FolderStorage):
+        """Still lists the segment that somebody has deleted."""
+
+        def list(self, prefix: str = "") -> Iterator[ObjectStat]:
+            yield from super().list(prefix)
+            if prefix == keys.SEGMENTS:
+                yield segment
+
+    storage.delete(segment.key)
+    assert Records(Listed(tmp_path)).statuses() == before
 
 
 @pytest.mark.parametrize("damage", [b"", b"PAR1 and no more", b"\0" * 5000])

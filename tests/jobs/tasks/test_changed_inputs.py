@@ -135,13 +135,13 @@ def test_tasks_of_other_jobs_are_left_alone(shop: Shop, tmp_path: Path) -> None:
 
 def test_a_picture_is_looked_at_once(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     looks: list[str] = []
-    look = Inputs.look
+    stat = Inputs.stat
 
     def counted(self: Inputs, uri: str) -> object:
         looks.append(uri)
-        return look(self, uri)
+        return stat(self, uri)
 
-    monkeypatch.setattr(Inputs, "look", counted)
+    monkeypatch.setattr(Inputs, "stat", counted)
     shop.changes()
 
     assert sorted(looks) == sorted(NAMES)

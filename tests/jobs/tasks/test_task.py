@@ -522,6 +522,7 @@ def test_letters_of_every_script_stay(name: str) -> None:
 @example("é" * 400)
 @example("e\u0301" * 400)
 @example("..")
+@example("nul." + "é" * 400)
 @example("\u202egnp.exe")
 def test_a_name_is_safe_on_any_system(text: str) -> None:
     name = keys.safe_name(text)
