@@ -116,14 +116,14 @@ def parse(data: bytes) -> list[LossRow]:
     for scale, step, total, content, style, *layers, tv, seconds in reader:
         rows.append(
             LossRow(
-                int(scale),
-                int(step),
-                float(total),
-                float(content),
-                float(style),
-                tuple(float(layer) for layer in layers),
-                float(tv),
-                float(seconds),
+                scale=int(scale),
+                step=int(step),
+                total=float(total),
+                content=float(content),
+                style=float(style),
+                style_layers=tuple(float(layer) for layer in layers),
+                tv=float(tv),
+                seconds=float(seconds),
             )
         )
     return rows
