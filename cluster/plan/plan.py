@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from jobs.id_sets import IdTable
 from jobs.jobfile.job import open_output
 from jobs.jobfile.yaml_source import FieldPath
 from jobs.proofs.proofs import Proofs, have_other_size, proofs_of, wanted_size
 from jobs.records.commit import Records
 from jobs.records.statuses import ABSENT, CODES, FAILED, Ledger
 from jobs.spec.styles import StyleMix
-from jobs.task_ids import IdTable
 from jobs.tasks.census import BadRows
 from jobs.tasks.identity import Draft
 from jobs.tasks.todo import Agenda

@@ -19,6 +19,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from jobs.errors import ObjectNotFoundError, StorageError
+from jobs.id_sets import IdTable, as_numbers
 from jobs.parallel import parallel_map
 from jobs.records.record import OutputRecord, TaskRecord
 from jobs.records.segments import (
@@ -36,12 +37,11 @@ from jobs.records.segments import (
 from jobs.records.statuses import CODES, Ledger, Status
 from jobs.storage import keys
 from jobs.storage.base import Storage
-from jobs.task_ids import IdTable, as_numbers
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from jobs.task_ids import Ids
+    from jobs.id_sets import Ids
 
 log = logging.getLogger(__name__)
 

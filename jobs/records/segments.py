@@ -30,7 +30,7 @@ from jobs.storage.base import ObjectStat, Storage
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from jobs.task_ids import Ids
+    from jobs.id_sets import Ids
 
 log = logging.getLogger(__name__)
 

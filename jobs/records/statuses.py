@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from jobs.task_ids import IdTable, as_numbers
+from jobs.id_sets import IdTable, as_numbers
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from jobs.id_sets import Ids
     from jobs.records.record import OutputRecord
-    from jobs.task_ids import Ids
 
 Status = Literal["done", "failed"]
 

@@ -12,11 +12,11 @@ from typing import Literal
 import numpy as np
 
 from jobs.errors import ObjectNotFoundError
+from jobs.id_sets import IdTable
 from jobs.parallel import parallel_map
 from jobs.records.segments import Entry, hashed
 from jobs.storage import keys
 from jobs.storage.base import Storage
-from jobs.task_ids import IdTable
 
 READERS = 8
 """Pictures read at a time, each whole in memory."""

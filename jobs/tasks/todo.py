@@ -11,10 +11,10 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from jobs.errors import JobFileError, Problem
+from jobs.id_sets import IdSet
 from jobs.inputs.reader import Inputs
 from jobs.jobfile.job import Job
 from jobs.records.statuses import ABSENT, FAILED, Ledger
-from jobs.task_ids import IdSet
 from jobs.tasks.census import BadRows, Census, Counter
 from jobs.tasks.identity import Draft
 from jobs.tasks.manifest_rows import KNOB, ManifestSet, find_manifests

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from jobs.id_sets import as_numbers
 from jobs.records import segments
 from jobs.records.commit import Records
 from jobs.records.record import OutputRecord, TaskRecord
@@ -17,7 +18,6 @@ from jobs.records.statuses import ABSENT, DONE, FAILED
 from jobs.storage import keys
 from jobs.storage.base import ObjectStat, Storage
 from jobs.storage.folder import FolderStorage
-from jobs.task_ids import as_numbers
 from tests.jobs.support import a_record
 from tests.support.rigs import Rig
 

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.task_ids import IdSet, IdTable, as_numbers
+from jobs.id_sets import IdSet, IdTable, as_numbers
 
 IDS = st.integers(0, 2**64 - 1) | st.integers(0, 40)
 
