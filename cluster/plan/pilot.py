@@ -54,7 +54,7 @@ class Pilot:
 class _Silent:
     """Nobody goes on from a pilot."""
 
-    found: bytes | None = None
+    checkpoint: bytes | None = None
 
     def begin(self, step: int) -> None:
         pass

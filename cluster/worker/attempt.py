@@ -18,7 +18,7 @@ from cluster.messages import (
     WorkerSetup,
     attempt_record,
 )
-from cluster.worker.device_queue import SentBack
+from cluster.worker.device_queue import AttemptReturned
 from cluster.worker.uploads import Checkpoints, LossStream
 from jobs.errors import (
     InputError,
@@ -98,7 +98,7 @@ class Attempt:
 
     def outcome(self, worker: str, host: str, device: DeviceInfo) -> Outcome:
         """Return how the attempt ended, by which worker, on which host and device."""
-        made = attempt_record(
+        attempt = attempt_record(
             self.id,
             worker=worker,
             host=host,
@@ -108,8 +108,10 @@ class Attempt:
         )
         record = self.record
         if record is not None:
-            record = record.model_copy(update={"attempts": [made]})
-        return Outcome(made, record, self.failure, self.checkpoints.exists)
+            record = record.model_copy(update={"attempts": [attempt]})
+        return Outcome(
+            attempt, record=record, failure=self.failure, checkpoint=self.checkpoints.exists
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +129,8 @@ class Fetched:
         return [
             _input_record(self.content),
             *(
-                _input_record(got, share, mask)
-                for got, (share, mask) in zip(self.styles, shares, strict=True)
+                _input_record(style, share, mask)
+                for style, (share, mask) in zip(self.styles, shares, strict=True)
             ),
             *(_input_record(mask) for mask in self.masks.values()),
             *([_input_record(self.init)] if self.init else []),
@@ -136,10 +138,10 @@ class Fetched:
 
 
 @dataclass(frozen=True, slots=True)
-class Continuation:
+class StoredResumption:
     """``cluster.worker.renderer.Resumption``, with the loss log going where the render goes."""
 
-    found: bytes | None
+    checkpoint: bytes | None
     _checkpoints: Checkpoints
     _stream: LossStream
 
@@ -163,7 +165,7 @@ _KINDS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], Failu
 
 def explain(error: Exception) -> Failure:
     """What an exception means for the task."""
-    if isinstance(error, SentBack):
+    if isinstance(error, AttemptReturned):
         return Failure(error.kind, str(error))
     for types, kind in _KINDS:
         if isinstance(error, types):
@@ -181,13 +183,13 @@ def explain_fetch(uri: str, error: StorageError) -> Exception:
     return error if ours else FetchError(str(error))
 
 
-def _input_record(got: InputData, share: float = 1.0, mask: str | None = None) -> InputRecord:
+def _input_record(data: InputData, share: float = 1.0, mask: str | None = None) -> InputRecord:
     return InputRecord(
-        uri=display(got.uri),
-        sha256=got.sha256,
-        size=got.size,
-        etag=got.etag,
-        modified=got.modified,
+        uri=display(data.uri),
+        sha256=data.sha256,
+        size=data.size,
+        etag=data.etag,
+        modified=data.modified,
         share=share,
         mask=None if mask is None else display(mask),
     )

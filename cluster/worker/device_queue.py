@@ -12,7 +12,7 @@ from cluster.messages import FailureKind
 T = TypeVar("T")
 
 
-class SentBack(Exception):  # noqa: N818 - no error
+class AttemptReturned(Exception):  # noqa: N818 - no error
     """An attempt does not get a device any more."""
 
     def __init__(self, kind: FailureKind, message: str) -> None:
@@ -31,14 +31,14 @@ class DeviceQueue(Generic[T]):
         """When each that is not free was taken."""
         self._busy = 0.0
 
-    def take(self, turned_away: Callable[[], SentBack | None]) -> T:
-        """Wait for a device. Raises what ``turned_away`` returns, which is asked again at every ``wake``."""
+    def take(self, must_return: Callable[[], AttemptReturned | None]) -> T:
+        """Wait for a device. Raises what ``must_return`` returns, which is asked again at every ``wake``."""
         me = object()
         with self._changed:
             self._queue.append(me)
             try:
                 while True:
-                    if (reason := turned_away()) is not None:
+                    if (reason := must_return()) is not None:
                         raise reason
                     if self._free and self._queue[0] is me:
                         device = self._free.pop(0)

@@ -43,28 +43,28 @@ def paint_isolated(
     ``note`` gets its progress now and then. ``stopping`` and ``preempted`` are asked for what the worker
     itself was told.
     """
-    ours, theirs = Pipe()
+    pipe, child_pipe = Pipe()
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     process = subprocess.Popen(
-        [sys.executable, "-m", "cluster.worker.isolated_process", str(theirs.fileno())],
-        pass_fds=[theirs.fileno()],
+        [sys.executable, "-m", "cluster.worker.isolated_process", str(child_pipe.fileno())],
+        pass_fds=[child_pipe.fileno()],
         env=environment,
         stdin=subprocess.DEVNULL,
     )
-    theirs.close()
-    told: set[str] = set()
+    child_pipe.close()
+    sent: set[str] = set()
     try:
-        ours.send((setup, name, assignment, device_index))
+        pipe.send((setup, name, assignment, device_index))
         while True:
-            for word, asked in (("stop", stopping), ("preempt", preempted)):
-                if word not in told and asked():
-                    told.add(word)
-                    ours.send(word)
-            if ours.poll(POLL_SECONDS):
-                said = ours.recv()
-                if isinstance(said, Outcome):
-                    return said
-                note(said)
+            for request, asked in (("stop", stopping), ("preempt", preempted)):
+                if request not in sent and asked():
+                    sent.add(request)
+                    pipe.send(request)
+            if pipe.poll(POLL_SECONDS):
+                message = pipe.recv()
+                if isinstance(message, Outcome):
+                    return message
+                note(message)
     except (EOFError, OSError):
         failure = _explain_death(process.wait())
         if failure.kind == "poison":
@@ -73,7 +73,7 @@ def paint_isolated(
             time.sleep(VERDICT_SECONDS)
         return failure
     finally:
-        ours.close()
+        pipe.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(5)
         process.kill()

@@ -23,21 +23,21 @@ def main(descriptor: int) -> None:
     worker = Worker(setup, name, first_device=device_index)
     sending = threading.Lock()
 
-    def obey() -> None:
+    def take_requests() -> None:
         try:
             while True:
-                said = pipe.recv()
-                worker.stop() if said == "stop" else worker.preempt()
+                request = pipe.recv()
+                worker.stop() if request == "stop" else worker.preempt()
         except (EOFError, OSError):  # the worker is gone, and nobody waits for us any more
             os._exit(1)
 
-    def tell() -> None:
+    def send_progress() -> None:
         while True:
             threading.Event().wait(POLL_SECONDS)
             with contextlib.suppress(OSError), sending:
                 pipe.send(worker.progress())
 
-    for part in (obey, tell):
+    for part in (take_requests, send_progress):
         threading.Thread(target=part, daemon=True).start()
     (outcome,) = worker.run([assignment])
     with sending:

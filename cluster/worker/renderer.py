@@ -63,7 +63,7 @@ class Resumption(Protocol):
     need not look at it."""
 
     @property
-    def found(self) -> bytes | None:
+    def checkpoint(self) -> bytes | None:
         """The checkpoint that an earlier attempt left."""
 
     def begin(self, step: int) -> None:
@@ -161,9 +161,9 @@ class Painter:
             return self._paint(orders, None, should_stop)
         (order,) = orders
         try:
-            if order.resumption.found is not None:
-                at = Checkpoint.from_bytes(order.resumption.found)
-                return self._paint(orders, at, should_stop)
+            if order.resumption.checkpoint is not None:
+                resume = Checkpoint.from_bytes(order.resumption.checkpoint)
+                return self._paint(orders, resume, should_stop)
         except CheckpointError as error:  # damaged, or of pictures that were changed since
             log.info("task %s begins anew: %s", order.task.id, error)
         return self._paint(orders, None, should_stop)
@@ -179,7 +179,7 @@ class Painter:
                 if rows:
                     order.observe(rows)
 
-        def keep(checkpoint: Checkpoint) -> None:
+        def offer(checkpoint: Checkpoint) -> None:
             for picture, order in enumerate(orders):
                 order.resumption.offer(lambda k=picture: checkpoint.alone(k).to_bytes())  # type: ignore[misc]
 
@@ -195,7 +195,7 @@ class Painter:
             device=self._device,
             observer=observe,
             should_stop=should_stop,
-            on_checkpoint=keep,
+            on_checkpoint=offer,
             resume=resume,
         )
         return [Painted(picture, result.concessions) for picture in result.pictures]
@@ -210,7 +210,13 @@ class Painter:
             picture = Picture(picture.rgb)
         data = encode(picture, image.format, image.quality, image.bit_depth)
         height, width = picture.rgb.shape[2:]
-        return Encoded(data, EXTENSIONS[image.format], CONTENT_TYPES[image.format], width, height)
+        return Encoded(
+            data=data,
+            extension=EXTENSIONS[image.format],
+            content_type=CONTENT_TYPES[image.format],
+            width=width,
+            height=height,
+        )
 
     def _network(self, task: Task) -> VGG19:
         from stylize.network.vgg19 import load_vgg19
@@ -227,14 +233,14 @@ class Painter:
 
 def _row(step: Step) -> LossRow:
     return LossRow(
-        step.scale,
-        step.step,
-        step.total,
-        step.content,
-        step.style,
-        step.style_layers,
-        step.tv,
-        step.seconds,
+        scale=step.scale,
+        step=step.step,
+        total=step.total,
+        content=step.content,
+        style=step.style,
+        style_layers=step.style_layers,
+        tv=step.tv,
+        seconds=step.seconds,
     )
 
 
@@ -244,11 +250,13 @@ def describe_device(device: torch.device) -> DeviceInfo:
 
     if device.type == "cuda":
         properties = torch.cuda.get_device_properties(device)
-        return DeviceInfo(properties.name, properties.total_memory, driver_version())
+        return DeviceInfo(
+            properties.name, memory_bytes=properties.total_memory, driver=driver_version()
+        )
     if device.type == "cpu":
         import psutil
 
-        return DeviceInfo("cpu", psutil.virtual_memory().total)
+        return DeviceInfo("cpu", memory_bytes=psutil.virtual_memory().total)
     return DeviceInfo(device.type)
 
 
@@ -258,7 +266,7 @@ DRIVER_FILE = Path("/proc/driver/nvidia/version")
 def driver_version() -> str | None:
     """NVIDIA's driver, as the kernel names it: "535.104.05"; None where there is none."""
     try:
-        found = re.search(r"NVRM version:.*?\s(\d+\.\d[\d.]*)\s", DRIVER_FILE.read_text())
+        match = re.search(r"NVRM version:.*?\s(\d+\.\d[\d.]*)\s", DRIVER_FILE.read_text())
     except OSError:
         return None
-    return found[1] if found else None
+    return match[1] if match else None

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from cluster.messages import Assignment, Failure, Outcome, Progress, Report, WorkerSetup
-from cluster.worker.attempt import Attempt, Continuation, Fetched, explain_fetch
-from cluster.worker.device_queue import DeviceQueue, SentBack
+from cluster.worker.attempt import Attempt, Fetched, StoredResumption, explain_fetch
+from cluster.worker.device_queue import AttemptReturned, DeviceQueue
 from cluster.worker.heartbeat import Heartbeat, Phase
 from cluster.worker.isolated import paint_isolated
 from cluster.worker.renderer import Order, Painted, Renderer, make_renderer
@@ -94,7 +94,7 @@ class Worker:
         try:
             if len(attempts) == 1 and attempts[0].isolated:
                 return [self._run_isolated(assignments[0], attempts[0])]
-            ready = self._gather(attempts)
+            ready = self._prepare_all(attempts)
             if ready:
                 self._paint_all(ready)
         except Exception as error:
@@ -107,7 +107,7 @@ class Worker:
                 self._recalled.discard(attempt.id)
                 attempt.checkpoints.close()
                 self._heartbeat.finish(attempt.id)
-        return [self._told(attempt) for attempt in attempts]
+        return [self._log_outcome(attempt) for attempt in attempts]
 
     def progress(self) -> list[Progress]:
         """Where the attempts stand that are painting now."""
@@ -116,10 +116,10 @@ class Worker:
     def report(self) -> Report:
         """What there is to say of it."""
         return Report(
-            tuple(self.progress()),
-            self._devices.busy_seconds,
-            self._heartbeat.quiet_seconds,
-            self._deadline is not None,
+            painting=tuple(self.progress()),
+            busy_seconds=self._devices.busy_seconds,
+            quiet_seconds=self._heartbeat.quiet_seconds,
+            preempted=self._deadline is not None,
         )
 
     @property
@@ -152,7 +152,7 @@ class Worker:
         self._recalled.update(attempts)
         self._devices.wake()
 
-    def _told(self, attempt: Attempt) -> Outcome:
+    def _log_outcome(self, attempt: Attempt) -> Outcome:
         outcome = attempt.outcome(self.name, self.node, self.device)
         failure = outcome.failure
         log.info(
@@ -163,13 +163,13 @@ class Worker:
         )
         return outcome
 
-    def _turned_away(self, attempts: Sequence[Attempt]) -> SentBack | None:
+    def _must_return(self, attempts: Sequence[Attempt]) -> AttemptReturned | None:
         if self._deadline is not None:
-            return SentBack("preempted", "its machine is being taken away")
+            return AttemptReturned("preempted", "its machine is being taken away")
         if self._draining.is_set():
-            return SentBack("stopped", "the run was asked to stop before this task began")
+            return AttemptReturned("stopped", "the run was asked to stop before this task began")
         if any(attempt.id in self._recalled for attempt in attempts):
-            return SentBack("recalled", "another worker was free before it began")
+            return AttemptReturned("recalled", "another worker was free before it began")
         return None
 
     def _enter(self, attempts: Sequence[Attempt], phase: Phase) -> None:
@@ -179,21 +179,21 @@ class Worker:
                 size = attempt.task.recipe.size
                 self._heartbeat.slow_down(attempt.id, max(1.0, (size / PROMPT_SIZE) ** 2))
 
-    def _gather(self, attempts: Sequence[Attempt]) -> list[_Ready]:
+    def _prepare_all(self, attempts: Sequence[Attempt]) -> list[_Ready]:
         """Fetch and decode; those that fail at it are marked."""
-        found: list[_Ready] = []
+        ready: list[_Ready] = []
 
-        def gather(attempt: Attempt) -> None:
+        def prepare(attempt: Attempt) -> None:
             self._enter([attempt], "fetch")
             try:
                 with attempt.timer("fetch"):
-                    found.append(self._prepare(attempt))
+                    ready.append(self._prepare(attempt))
             except Exception as error:
                 attempt.fail(error)
 
-        _each(gather, attempts)
+        _for_each(prepare, attempts)
         order = {id(attempt): k for k, attempt in enumerate(attempts)}
-        return sorted(found, key=lambda ready: order[id(ready.attempt)])
+        return sorted(ready, key=lambda r: order[id(r.attempt)])
 
     def _prepare(self, attempt: Attempt) -> _Ready:
         task = attempt.task
@@ -206,22 +206,34 @@ class Worker:
             (picture, share, None if mask is None else masks[mask])
             for picture, (_, share, mask) in zip(pictures, task.styles, strict=True)
         ]
-        steps, observed = task.recipe.total_steps, attempt.stream.add
+        steps = task.recipe.total_steps
 
         def note(scale: int, step: int, total: float) -> None:
             self._heartbeat.sign(attempt.id)
-            work = task.recipe.work_at(step)
             self._progress[attempt.id] = Progress(
-                task.id, attempt.id, self.name, scale, step, steps, work, total
+                task_id=task.id,
+                attempt_id=attempt.id,
+                worker=self.name,
+                scale=scale,
+                step=step,
+                steps=steps,
+                work=task.recipe.work_at(step),
+                total=total,
             )
 
         def observe(rows: Sequence[LossRow]) -> None:
-            observed(rows)
+            attempt.stream.add(rows)
             note(rows[-1].scale, rows[-1].step, rows[-1].total)
 
-        found = attempt.checkpoints.load()
-        continuation = Continuation(found, attempt.checkpoints, attempt.stream)
-        order = Order(task, content, mix, init, observe, continuation)
+        checkpoint = attempt.checkpoints.load()
+        order = Order(
+            task=task,
+            content=content,
+            styles=mix,
+            init=init,
+            observe=observe,
+            resumption=StoredResumption(checkpoint, attempt.checkpoints, attempt.stream),
+        )
         return _Ready(attempt, order, fetched, note)
 
     def _fetch(self, task: Task) -> Fetched:
@@ -240,14 +252,14 @@ class Worker:
         except StorageError as error:
             raise explain_fetch(uri, error) from error
 
-    def _decode(self, what: str, got: InputData) -> Any:
-        return self._renderers[0].decode(got.data, f"{what} {display(got.uri)}")
+    def _decode(self, what: str, data: InputData) -> Any:
+        return self._renderers[0].decode(data.data, f"{what} {display(data.uri)}")
 
     def _paint_all(self, ready: Sequence[_Ready]) -> None:
         attempts = [r.attempt for r in ready]
         self._enter(attempts, "wait")
         began = time.perf_counter()
-        renderer = self._devices.take(lambda: self._turned_away(attempts))
+        renderer = self._devices.take(lambda: self._must_return(attempts))
         waited = round(time.perf_counter() - began, 3)
         painted: list[tuple[_Ready, Painted]] = []
         try:
@@ -261,7 +273,7 @@ class Worker:
             if attempt.failure is not None and attempt.failure.kind in ("stopped", "preempted"):
                 attempt.checkpoints.flush()
         self._enter([r.attempt for r, _ in painted], "store")
-        _each(lambda pair: self._finish(renderer, *pair), painted)
+        _for_each(lambda pair: self._finish(renderer, *pair), painted)
 
     def _paint(self, renderer: Renderer, group: Sequence[_Ready]) -> list[tuple[_Ready, Painted]]:
         """Paint together; where that fails, each alone, for one may be the others' trouble."""
@@ -272,9 +284,9 @@ class Worker:
         try:
             return list(zip(group, self._paint_timed(renderer, group), strict=True))
         except InterruptedRender as error:
-            sent_back = self._interrupted(error)
+            reason = self._interruption(error)
             for ready in group:
-                ready.attempt.fail(sent_back)
+                ready.attempt.fail(reason)
             return []
         except Exception as error:
             if len(group) == 1:
@@ -287,7 +299,7 @@ class Worker:
         began = time.perf_counter()
         try:
             return renderer.paint(
-                [r.order for r in group], lambda: self._breaks_off([r.attempt for r in group])
+                [r.order for r in group], lambda: self._should_stop([r.attempt for r in group])
             )
         finally:
             share = (time.perf_counter() - began) / len(group)
@@ -295,7 +307,7 @@ class Worker:
                 seconds = ready.attempt.timer.seconds
                 seconds["render"] = round(seconds.get("render", 0.0) + share, 3)
 
-    def _breaks_off(self, attempts: Sequence[Attempt]) -> bool:
+    def _should_stop(self, attempts: Sequence[Attempt]) -> bool:
         if self._stopping.is_set():
             return True
         if self._deadline is None:
@@ -303,15 +315,15 @@ class Worker:
         stored = all(attempt.checkpoints.urgently_written for attempt in attempts)
         return stored or time.monotonic() >= self._deadline
 
-    def _interrupted(self, error: InterruptedRender) -> Exception:
+    def _interruption(self, error: InterruptedRender) -> Exception:
         if self._deadline is not None and not self._stopping.is_set():
-            return SentBack("preempted", "its machine is being taken away")
+            return AttemptReturned("preempted", "its machine is being taken away")
         return error
 
     def _fail(self, renderer: Renderer, attempt: Attempt, error: Exception) -> None:
         attempt.fail(error)
         if isinstance(error, DivergedError) and error.pictures and attempt.failure is not None:
-            kept = self._keep(renderer, attempt.task, error.pictures[0])
+            kept = self._store_kept(renderer, attempt.task, error.pictures[0])
             attempt.failure = replace(attempt.failure, kept=kept)
 
     def _finish(self, renderer: Renderer, ready: _Ready, painted: Painted) -> None:
@@ -350,7 +362,7 @@ class Worker:
             height=encoded.height,
         )
 
-    def _keep(self, renderer: Renderer, task: Task, picture: Any) -> OutputRecord | None:
+    def _store_kept(self, renderer: Renderer, task: Task, picture: Any) -> OutputRecord | None:
         """Store the last good picture of a render that failed, if that can be done."""
         try:
             return self._store(renderer, keys.kept, task, picture)
@@ -361,17 +373,17 @@ class Worker:
     def _run_isolated(self, assignment: Assignment, attempt: Attempt) -> Outcome:
         """Have a process of its own make an attempt, on this worker's device."""
         self._enter([attempt], "wait")
-        renderer = self._devices.take(lambda: self._turned_away([attempt]))
+        renderer = self._devices.take(lambda: self._must_return([attempt]))
         try:
             self._enter([attempt], "render")
 
             def note(progress: Sequence[Progress]) -> None:
-                for one in progress:
-                    if self._progress.get(attempt.id) != one:
+                for latest in progress:
+                    if self._progress.get(attempt.id) != latest:
                         self._heartbeat.sign(attempt.id)
-                    self._progress[attempt.id] = replace(one, worker=self.name)
+                    self._progress[attempt.id] = replace(latest, worker=self.name)
 
-            ended = paint_isolated(
+            result = paint_isolated(
                 self._setup,
                 self.name,
                 replace(assignment, isolated=False),
@@ -382,25 +394,25 @@ class Worker:
             )
         finally:
             self._devices.give_back(renderer)
-        if isinstance(ended, Failure):
-            attempt.failure = ended
+        if isinstance(result, Failure):
+            attempt.failure = result
             return attempt.outcome(self.name, self.node, self.device)
-        return ended
+        return result
 
 
 def _groups(ready: Sequence[_Ready], renderer: Renderer) -> Iterator[list[_Ready]]:
     """Those that can be painted together. What goes on from a checkpoint is painted alone: each has come
     so far."""
     together: dict[object, list[_Ready]] = {}
-    for one in ready if len(ready) > 1 else ():
-        task, content = one.order.task, one.order.content
+    for candidate in ready if len(ready) > 1 else ():
+        task, content = candidate.order.task, candidate.order.content
         alike = (task.recipe.model_dump_json(), task.weights_digest, renderer.shape(content))
-        alone = one.order.resumption.found is not None
-        together.setdefault(id(one) if alone else alike, []).append(one)
+        alone = candidate.order.resumption.checkpoint is not None
+        together.setdefault(id(candidate) if alone else alike, []).append(candidate)
     yield from together.values() or [list(ready)]
 
 
-def _each(do: Callable[[Any], None], items: Sequence[Any]) -> None:
+def _for_each(do: Callable[[Any], None], items: Sequence[Any]) -> None:
     """Do it with each, several at a time; ``do`` raises nothing."""
     if len(items) < 2:
         for item in items:

@@ -144,7 +144,7 @@ class StandIn:
             steps = max(c.get("steps", 1_000_000) for c in contents)
             for content in contents:
                 self._misbehave(content)
-            begin, _, state = (orders[0].resumption.found or b"0:").decode().partition(":")
+            begin, _, state = (orders[0].resumption.checkpoint or b"0:").decode().partition(":")
             begin = int(begin)
             chains = [chained(content, begin, state) for content in contents]
             for order in orders:

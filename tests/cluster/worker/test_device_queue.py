@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from cluster.worker.device_queue import DeviceQueue, SentBack
+from cluster.worker.device_queue import AttemptReturned, DeviceQueue
 from cluster.worker.heartbeat import Heartbeat
 from tests.support.farm import wait_for
 
@@ -17,14 +17,14 @@ def nobody() -> None:
 
 
 def test_a_device_is_held_by_one_at_a_time_in_the_order_of_asking():
-    lanes = DeviceQueue(["gpu"])
-    held = lanes.take(nobody)
+    devices = DeviceQueue(["gpu"])
+    held = devices.take(nobody)
     got = []
 
     def ask(number):
-        device = lanes.take(nobody)
+        device = devices.take(nobody)
         got.append(number)
-        lanes.give_back(device)
+        devices.give_back(device)
 
     threads = []
     for number in range(5):
@@ -32,7 +32,7 @@ def test_a_device_is_held_by_one_at_a_time_in_the_order_of_asking():
         threads[-1].start()
         time.sleep(0.02)
     assert got == []
-    lanes.give_back(held)
+    devices.give_back(held)
     for thread in threads:
         thread.join(5)
 
@@ -40,43 +40,43 @@ def test_a_device_is_held_by_one_at_a_time_in_the_order_of_asking():
 
 
 def test_two_devices_are_held_by_two():
-    lanes = DeviceQueue(["a", "b"])
+    devices = DeviceQueue(["a", "b"])
 
-    assert {lanes.take(nobody), lanes.take(nobody)} == {"a", "b"}
+    assert {devices.take(nobody), devices.take(nobody)} == {"a", "b"}
 
 
 def test_who_waits_can_be_sent_away():
-    lanes = DeviceQueue(["gpu"])
-    lanes.take(nobody)
+    devices = DeviceQueue(["gpu"])
+    devices.take(nobody)
     reason, seen = [], []
 
     def ask():
-        with pytest.raises(SentBack) as caught:
-            lanes.take(lambda: reason[0] if reason else None)
+        with pytest.raises(AttemptReturned) as caught:
+            devices.take(lambda: reason[0] if reason else None)
         seen.append(caught.value.kind)
 
     thread = threading.Thread(target=ask)
     thread.start()
     time.sleep(0.05)
-    reason.append(SentBack("recalled", "another was free"))
-    lanes.wake()
+    reason.append(AttemptReturned("recalled", "another was free"))
+    devices.wake()
     thread.join(5)
 
     assert seen == ["recalled"]
 
 
 def test_busy_seconds_are_those_for_which_devices_are_held():
-    lanes = DeviceQueue(["a", "b"])
-    first, second = lanes.take(nobody), lanes.take(nobody)
+    devices = DeviceQueue(["a", "b"])
+    first, second = devices.take(nobody), devices.take(nobody)
     time.sleep(0.1)
-    lanes.give_back(first)
+    devices.give_back(first)
     time.sleep(0.1)
-    lanes.give_back(second)
-    busy = lanes.busy_seconds
+    devices.give_back(second)
+    busy = devices.busy_seconds
     time.sleep(0.05)
 
     assert 0.28 <= busy <= 0.5
-    assert lanes.busy_seconds == busy
+    assert devices.busy_seconds == busy
 
 
 class Clock:

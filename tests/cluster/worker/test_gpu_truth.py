@@ -52,13 +52,13 @@ def cuda(monkeypatch):
 def test_a_worker_that_cannot_work_says_why(cuda, seen, gpus, cards, problem):
     cuda(*cards)
 
-    found = ray_actor._find_problem(seen, gpus)
+    reported = ray_actor._find_problem(seen, gpus)
 
     if problem is None:
-        assert found is None
+        assert reported is None
     else:
-        assert found is not None
-        assert problem in found
+        assert reported is not None
+        assert problem in reported
 
 
 def test_a_cpu_is_described_by_the_machines_memory():

@@ -18,7 +18,7 @@ from cluster.worker.paint_thread import PaintThread
 from cluster.worker.renderer import Painter
 
 seen = []
-def look():
+def threads_here():
     seen.append(torch.get_num_threads())
 def in_thread(*calls):
     thread = threading.Thread(target=lambda: [call() for call in calls])
@@ -29,12 +29,12 @@ before = torch.get_num_threads()
 painter = Painter(".", 5)
 data = Path(sys.argv[1]).read_bytes()
 five, own = PaintThread(5), PaintThread(None)
-in_thread(lambda: painter.decode(data, "p"), look)
-five.run(look)
-in_thread(lambda: five.run(look))
-own.run(look)
-PaintThread(None).run(look)
-look()
+in_thread(lambda: painter.decode(data, "p"), threads_here)
+five.run(threads_here)
+in_thread(lambda: five.run(threads_here))
+own.run(threads_here)
+PaintThread(None).run(threads_here)
+threads_here()
 print(before, *seen)
 """
 

@@ -476,18 +476,18 @@ def test_a_worker_that_is_ended_with_its_own_process_blames_no_picture(farm):
     assert time.monotonic() - began > VERDICT_SECONDS
 
 
-@pytest.mark.parametrize("told", ["preempt", "stop"])
-def test_a_process_of_its_own_is_told_what_its_worker_is_told(farm, told):
+@pytest.mark.parametrize("request_", ["preempt", "stop"])
+def test_a_process_of_its_own_gets_the_requests_that_its_worker_gets(farm, request_):
     worker, (task,), _ = farm({"steps": 3000, "every": 40})
     outcomes = []
     thread = threading.Thread(target=lambda: outcomes.append(attempt(worker, task, isolated=True)))
     thread.start()
     wait_for(lambda: any(p.step > 45 for p in worker.progress()), 20)
 
-    getattr(worker, told)()
+    getattr(worker, request_)()
     thread.join(10)
 
-    assert outcomes[0].failure.kind == {"preempt": "preempted", "stop": "stopped"}[told]
+    assert outcomes[0].failure.kind == {"preempt": "preempted", "stop": "stopped"}[request_]
     assert outcomes[0].checkpoint
 
 
@@ -508,7 +508,7 @@ def test_the_driver_is_read_as_the_kernel_names_it(tmp_path, monkeypatch):
     file = tmp_path / "version"
     monkeypatch.setattr(cluster.worker.renderer, "DRIVER_FILE", file)
     assert cluster.worker.renderer.driver_version() is None
-    for text, found in (
+    for text, version in (
         (
             "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat Aug 19 2023",
             "535.104.05",
@@ -520,4 +520,4 @@ def test_the_driver_is_read_as_the_kernel_names_it(tmp_path, monkeypatch):
         ("something else", None),
     ):
         file.write_text(text + "\nGCC version: gcc 12.3.0\n")
-        assert cluster.worker.renderer.driver_version() == found
+        assert cluster.worker.renderer.driver_version() == version
