@@ -96,6 +96,11 @@ class Attempt:
                 extra={"task": self.task.id, "attempt": self.id},
             )
 
+    def close(self) -> None:
+        """Wait for the running writes, so that nothing is stored after the attempt was handed back."""
+        self.checkpoints.close()
+        self.stream.close()
+
     def outcome(self, worker: str, host: str, device: DeviceInfo) -> Outcome:
         """Return how the attempt ended, by which worker, on which host and device."""
         attempt = attempt_record(

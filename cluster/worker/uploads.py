@@ -61,6 +61,8 @@ class LossStream:
         self._storage = storage
         self._log = log_
         self._lock = threading.Lock()
+        self._storing = threading.Lock()
+        """Held during a write: the checkpoints' thread writes, too, and an older log must not land last."""
         self._writer = _BackgroundWriter(LOSS_LOG_SECONDS, self._write_early)
         self._row_at_cut: LossRow | None = None
         """The row that a resumed log ended with, until the first row after it arrives."""
@@ -94,7 +96,7 @@ class LossStream:
             self._log.add(rows)
         self._writer.start_if_due()
 
-    def close(self) -> dict[str, float]:
+    def finish(self) -> dict[str, float]:
         """Write the whole log and return the final losses.
 
         Raises:
@@ -104,11 +106,16 @@ class LossStream:
         self.write()
         return self._log.final_losses()
 
+    def close(self) -> None:
+        """Wait for the running write and write nothing more: another attempt may write the log next."""
+        self._writer.join()
+
     def write(self) -> None:
         """Write the log in its present state. Raises StorageError."""
-        with self._lock:
-            data = self._log.to_bytes()
-        self._storage.put(self.key, data, content_type="text/csv")
+        with self._storing:
+            with self._lock:
+                data = self._log.to_bytes()
+            self._storage.put(self.key, data, content_type="text/csv")
 
     def _write_early(self) -> None:
         try:

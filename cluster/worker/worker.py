@@ -105,7 +105,7 @@ class Worker:
             for attempt in attempts:
                 self._progress.pop(attempt.id, None)
                 self._recalled.discard(attempt.id)
-                attempt.checkpoints.close()
+                attempt.close()
                 self._heartbeat.finish(attempt.id)
         return [self._log_outcome(attempt) for attempt in attempts]
 
@@ -323,6 +323,8 @@ class Worker:
     def _fail(self, renderer: Renderer, attempt: Attempt, error: Exception) -> None:
         attempt.fail(error)
         if isinstance(error, DivergedError) and error.pictures and attempt.failure is not None:
+            # A batch that fails is repeated picture by picture, so an error that comes here is of one task
+            # and has no other task's picture.
             kept = self._store_kept(renderer, attempt.task, error.pictures[0])
             attempt.failure = replace(attempt.failure, kept=kept)
 
@@ -332,7 +334,7 @@ class Worker:
         try:
             with attempt.timer("store"):
                 output = self._store(renderer, keys.image, task, painted.picture)
-                losses = attempt.stream.close()
+                losses = attempt.stream.finish()
         except Exception as error:
             attempt.fail(error)
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import stylize.api
 from cluster.messages import Assignment, Outcome, WorkerSetup
 from cluster.open_job import open_agenda
 from cluster.run.options import PAINTER
-from cluster.worker.uploads import Checkpoints
+from cluster.worker.uploads import Checkpoints, LossStream
 from cluster.worker.worker import Worker
 from jobs.jobfile.job import Job
 from jobs.jobfile.load import load_job
@@ -23,7 +24,7 @@ from jobs.storage.base import Storage
 from jobs.storage.folder import FolderStorage
 from jobs.storage.open import open_storage
 from jobs.tasks.task import Task
-from tests.support.farm import picture, write_job
+from tests.support.farm import attempt, picture, setup_of, wait_for, write_job, write_stand_in_job
 from tests.support.rigs import Rig
 
 RECIPE = {"size": 64, "start_size": 32, "steps": 6, "refine_steps": 8, "segment": 3}
@@ -162,6 +163,66 @@ def test_a_changed_recipe_has_a_checkpoint_of_its_own(
     assert worker(job, every=1e9).run([Assignment(other, "1-aa")])[0].record is not None
     assert begun == [None]
     assert storage.stat(keys.checkpoint(task.id)) is not None
+
+
+class SlowFolder(FolderStorage):
+    """A folder whose first write of a loss log waits for ``go``."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.begun, self.go = threading.Event(), threading.Event()
+
+    def put(self, key: str, data: bytes, *, content_type: str = "application/octet-stream") -> str:
+        if key.startswith(keys.LOSSES) and not self.begun.is_set():
+            self.begun.set()
+            self.go.wait(30)
+        return super().put(key, data, content_type=content_type)
+
+
+def test_an_attempt_is_handed_back_after_the_last_write_of_its_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cluster.worker.uploads.LOSS_LOG_SECONDS", 0.05)
+    job = write_stand_in_job(tmp_path, [{"seconds": 30}])
+    (task,) = open_agenda(job).tasks()
+    mine = Worker(setup_of(job), "w0")
+    storage = mine._storage = SlowFolder(tmp_path / "out")
+    outcomes: list[Outcome] = []
+    thread = threading.Thread(target=lambda: outcomes.append(attempt(mine, task)))
+    thread.start()
+    assert storage.begun.wait(10)
+
+    mine.stop()
+    wait_for(lambda: mine.report().busy_seconds > 0 and not mine._devices._held, 10)
+    thread.join(0.5)
+    handed_back = bool(outcomes)
+    storage.go.set()
+    thread.join(10)
+
+    assert not handed_back
+    assert outcomes[0].failure is not None
+    assert outcomes[0].failure.kind == "stopped"
+    assert storage.stat(keys.losses(task.id)) is not None
+
+
+def test_of_two_writes_of_a_log_the_later_one_stays(tmp_path: Path) -> None:
+    storage = SlowFolder(tmp_path)
+    log = loss_log.LossLog((), every=1)
+    stream = LossStream(storage, "0" * 16, log)
+    rows = [loss_log.LossRow(32, step, 1.0, 1.0, 0.0, (), 0.0, 0.0) for step in range(2)]
+    stream.add(rows[:1])
+    early = threading.Thread(target=stream.write)  # as a checkpoint's thread does
+    early.start()
+    assert storage.begun.wait(10)
+    stream.add(rows[1:])
+    last = threading.Thread(target=stream.finish)
+    last.start()
+    last.join(0.2)
+    storage.go.set()
+    early.join(10)
+    last.join(10)
+
+    assert loss_log.parse(storage.get(stream.key)) == rows
 
 
 def test_checkpoints_are_not_written_too_often(tmp_path: Path) -> None:
