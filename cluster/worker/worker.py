@@ -381,7 +381,9 @@ class Worker:
 
             def note(progress: Sequence[Progress]) -> None:
                 for latest in progress:
-                    if self._progress.get(attempt.id) != latest:
+                    known = self._progress.get(attempt.id)
+                    # Not the losses: before the first step they are NaN, which differs from itself.
+                    if known is None or (known.scale, known.step) != (latest.scale, latest.step):
                         self._heartbeat.sign(attempt.id)
                     self._progress[attempt.id] = replace(latest, worker=self.name)
 

@@ -9,6 +9,7 @@ import threading
 import time
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 
@@ -372,10 +373,12 @@ def test_what_a_batch_left_each_goes_on_from_alone(tmp_path, monkeypatch):
 # Being told to go.
 
 
-def in_thread(worker, *tasks):
+def in_thread(worker, *tasks, **how):
     outcomes = {}
     threads = [
-        threading.Thread(target=lambda t=task: outcomes.update({t.id: attempt(worker, t, t.id)}))
+        threading.Thread(
+            target=lambda t=task: outcomes.update({t.id: attempt(worker, t, t.id, **how)})
+        )
         for task in tasks
     ]
     for thread in threads:
@@ -463,6 +466,21 @@ def test_the_real_painter_paints_the_same_in_a_process_of_its_own(tmp_path):
 
     assert outcome.record.attempts[0].id == "2-bb"
     assert storage.get(outcome.record.output.key) == here
+
+
+def test_a_render_that_hangs_in_a_process_of_its_own_gives_no_sign_of_life(farm):
+    worker, (task,), _ = farm({"fail": "hang"})
+    _, threads = in_thread(worker, task, isolated=True)
+    try:
+        wait_for(worker.progress, 20)
+        time.sleep(1.5)
+
+        assert worker.report().quiet_seconds > 1
+    finally:
+        for process in psutil.Process().children():
+            if "cluster.worker.isolated_process" in process.cmdline():
+                process.kill()
+        threads[0].join(20)
 
 
 def test_a_worker_that_is_ended_with_its_own_process_blames_no_picture(farm):
