@@ -56,7 +56,7 @@ log = logging.getLogger(__name__)
 LIVE_SECONDS = 5.0
 """How often ``live.json`` is written, except for what is waited for: the first steps, a change of state."""
 
-LOOK_SECONDS = 2.0
+CANCEL_POLL_SECONDS = 2.0
 """How often it is looked whether the run is asked to end."""
 
 LAST_SECONDS = 10.0
@@ -89,7 +89,7 @@ class LiveBoard:
         """Tasks that were done and failed before this run."""
         self._done = self._failed = 0
         """Tasks that this run has done and failed."""
-        self._told_at = -LIVE_SECONDS
+        self._emitted_at = -LIVE_SECONDS
         self._urgent = True
         """Whether what is to be written has waited long enough."""
         now = time.time()
@@ -116,7 +116,7 @@ class LiveBoard:
         self._asked: Asked = "no"
         self._written: Live | None = None
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._keep, name="live", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="live", daemon=True)
 
     def __enter__(self) -> LiveBoard:
         self._thread.start()
@@ -177,7 +177,7 @@ class LiveBoard:
     def _enter(self, state: Literal["paused", "running", "stopping"]) -> None:
         if self._live.state != "stopping":
             self._change(state=state)
-        self._hurry()
+        self._write_soon()
 
     def _count(self, event: Started | Counted) -> None:
         if isinstance(event, Started) and event.counting:
@@ -199,10 +199,10 @@ class LiveBoard:
         running = event.running
         self._meter.beat(sum(p.step for p in running), sum(p.work for p in running), now)
         if self._meter.steps_per_second and not self._live.steps_per_second:
-            self._hurry()
-        if now - self._told_at < LIVE_SECONDS:
+            self._write_soon()
+        if now - self._emitted_at < LIVE_SECONDS:
             return
-        self._told_at = now
+        self._emitted_at = now
         shares = [state.busy for state in event.fleet if state.busy is not None]
         eta = self._meter.seconds_left
         self._change(
@@ -226,31 +226,31 @@ class LiveBoard:
             pending=0,
             busy=None,
         )
-        self._hurry()  # what follows, such as telling a webhook, may take its time
+        self._write_soon()  # what follows, such as telling a webhook, may take its time
         self._listen(self._live)
 
-    def _hurry(self) -> None:
+    def _write_soon(self) -> None:
         self._urgent = True
-        self._told_at -= LIVE_SECONDS
+        self._emitted_at -= LIVE_SECONDS
 
     def _change(self, **changes: Any) -> None:
         self._live = replace(self._live, updated=time.time(), **changes)
 
     # -- the thread ---------------------------------------------------------------------------------
 
-    def _keep(self) -> None:
+    def _run(self) -> None:
         written_at = time.monotonic()
         while True:
-            self._quietly(self._look)
-            if self._stopping.wait(LOOK_SECONDS):
+            self._try(self._check_cancel)
+            if self._stopping.wait(CANCEL_POLL_SECONDS):
                 break
             if self._urgent or time.monotonic() - written_at >= LIVE_SECONDS:
                 self._urgent, written_at = False, time.monotonic()
-                self._quietly(self._write)
-        self._quietly(self._write)
-        self._quietly(self._tear_down)
+                self._try(self._write)
+        self._try(self._write)
+        self._try(self._delete_cancel)
 
-    def _quietly(self, do: Callable[[], None]) -> None:
+    def _try(self, do: Callable[[], None]) -> None:
         try:
             do()
         except StorageError as error:
@@ -265,25 +265,25 @@ class LiveBoard:
             write_json(self._storage, keys.LIVE, asdict(live))
             self._written = live
 
-    def _look(self) -> None:
-        wish = _read(self._storage, keys.CANCEL)
-        if wish is None:
+    def _check_cancel(self) -> None:
+        request = _read(self._storage, keys.CANCEL)
+        if request is None:
             return
-        if self._is_meant(wish):
+        if self._is_for_this_run(request):
             self._asked = "drain"
         else:  # somebody else was, who did not live to see it
             self._guard()
             self._storage.delete(keys.CANCEL)
 
-    def _tear_down(self) -> None:
-        wish = _read(self._storage, keys.CANCEL)
-        if wish is not None and self._is_meant(wish):
+    def _delete_cancel(self) -> None:
+        request = _read(self._storage, keys.CANCEL)
+        if request is not None and self._is_for_this_run(request):
             self._guard()
             self._storage.delete(keys.CANCEL)
 
-    def _is_meant(self, wish: dict[str, Any]) -> bool:
+    def _is_for_this_run(self, request: dict[str, Any]) -> bool:
         names = {self._live.run, self._live.submission} - {None}
-        return bool(names & {wish.get("run"), wish.get("submission")})
+        return bool(names & {request.get("run"), request.get("submission")})
 
 
 def _reason(error: BaseException | None) -> str:
@@ -306,8 +306,8 @@ def ask_to_end(storage: Storage, *, run: str | None = None, submission: str | No
 
     Raises StorageError.
     """
-    wish = {"run": run, "submission": submission, "time": time.time(), "by": _me()}
-    write_json(storage, keys.CANCEL, wish)
+    request = {"run": run, "submission": submission, "time": time.time(), "by": _requester()}
+    write_json(storage, keys.CANCEL, request)
 
 
 def take_back(storage: Storage) -> None:
@@ -315,7 +315,7 @@ def take_back(storage: Storage) -> None:
     storage.delete(keys.CANCEL)
 
 
-def _me() -> str:
+def _requester() -> str:
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # a container's user without a name

@@ -40,18 +40,18 @@ def notifying(job: Job, output: str, listen: Listener) -> Iterator[Listener]:
     url = _resolve(job, notify)
     finished: list[Finished] = []
 
-    def hear(event: Event) -> None:
+    def forward(event: Event) -> None:
         if isinstance(event, Finished):
             finished.append(event)
         listen(event)
 
     try:
-        yield hear
+        yield forward
     except StylefarmError as error:
-        _tell(notify, url, listen, "failed", _body(job, output, "failed", None, str(error)))
+        _notify(notify, url, listen, "failed", _body(job, output, "failed", None, str(error)))
         raise
     except KeyboardInterrupt:
-        _tell(
+        _notify(
             notify, url, listen, "stopped", _body(job, output, "stopped", None, "stopped by hand")
         )
         raise
@@ -59,7 +59,7 @@ def notifying(job: Job, output: str, listen: Listener) -> Iterator[Listener]:
         what = what_happened(event)
         # Nothing new in a nightly run is no news.
         if event.done or event.failed or what != "done":
-            _tell(notify, url, listen, what, _body(job, output, what, event, None))
+            _notify(notify, url, listen, what, _body(job, output, what, event, None))
 
 
 def what_happened(event: Finished) -> What:
@@ -106,12 +106,12 @@ def _body(
     }
 
 
-def _tell(notify: Notify, url: str, listen: Listener, what: What, body: dict[str, Any]) -> None:
+def _notify(notify: Notify, url: str, listen: Listener, what: What, body: dict[str, Any]) -> None:
     if what not in notify.on:
         return
     problems: list[str] = []
     sender = threading.Thread(
-        target=lambda: problems.extend(_send(url, body)), name="notify", daemon=True
+        target=lambda: problems.extend(_post(url, body)), name="notify", daemon=True
     )
     sender.start()
     sender.join(PATIENCE_SECONDS)
@@ -122,7 +122,7 @@ def _tell(notify: Notify, url: str, listen: Listener, what: What, body: dict[str
         listen(WebhookFailed(host=_host(url), reason=problem))
 
 
-def _send(url: str, body: dict[str, Any]) -> list[str]:
+def _post(url: str, body: dict[str, Any]) -> list[str]:
     """What went wrong, if something did."""
     import urllib3
 

@@ -110,10 +110,10 @@ class Run:
             LiveBoard(
                 self._storage,
                 listen,
-                self._job.spec.name,
-                lease.nonce,
-                os.environ.get(SUBMISSION),
-                lease.guard,
+                job=self._job.spec.name,
+                run=lease.nonce,
+                submission=os.environ.get(SUBMISSION),
+                guard=lease.guard,
             )
         )
         self._asked = _either(asked, board.asked)

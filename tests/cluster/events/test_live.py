@@ -47,7 +47,7 @@ FAILED = TaskFailed(id="cd", name="c", error="c.jpg is empty (0 bytes)", work=10
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
-    monkeypatch.setattr(live, "LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(live, "CANCEL_POLL_SECONDS", 0.02)
     monkeypatch.setattr(live, "LIVE_SECONDS", 0.05)
 
 
@@ -75,16 +75,16 @@ def test_a_run_is_seen_from_its_output_while_it_lasts_and_after(storage):
         for event in (STARTED, DONE, FAILED, beat(0), beat(20)):
             time.sleep(0.06)
             listen(event)
-        found = wait_for(
-            lambda: (told := read_live(storage)) and told.steps_per_second and told, 10
+        shown = wait_for(
+            lambda: (live_ := read_live(storage)) and live_.steps_per_second and live_, 10
         )
-        assert (found.job, found.run, found.state) == ("harbour", "run-1", "running")
-        assert found.submission == "stylefarm-harbour-1a2b3c4d"
-        assert (found.tasks, found.done, found.failed, found.left) == (10, 5, 2, 3)
-        assert (found.workers, found.pending, found.busy) == (2, 3, 0.85)
-        assert found.eta is not None
-        assert found.gpu_hours == 0.5
-        assert found.updated >= found.started
+        assert (shown.job, shown.run, shown.state) == ("harbour", "run-1", "running")
+        assert shown.submission == "stylefarm-harbour-1a2b3c4d"
+        assert (shown.tasks, shown.done, shown.failed, shown.left) == (10, 5, 2, 3)
+        assert (shown.workers, shown.pending, shown.busy) == (2, 3, 0.85)
+        assert shown.eta is not None
+        assert shown.gpu_hours == 0.5
+        assert shown.updated >= shown.started
         listen(Finished(done=1, failed=1, left=3, seconds=9.0, reason="interrupted"))
 
     ended = read_live(storage)
@@ -108,7 +108,7 @@ def test_a_long_job_has_no_number_of_tasks_until_it_is_read(storage):
         listen(beat(1))
         assert (heard[-1].tasks, heard[-1].done, heard[-1].left) == (None, 1, None)
         listen(Counted(tasks=10, done=4, failed=1, work_left=900))
-        listen._told_at = 0.0
+        listen._emitted_at = 0.0
         listen(beat(2))
     assert (heard[-1].tasks, heard[-1].done, heard[-1].failed, heard[-1].left) == (10, 5, 1, 4)
 
@@ -116,7 +116,7 @@ def test_a_long_job_has_no_number_of_tasks_until_it_is_read(storage):
 def test_states(storage):
     heard = []
     with board(storage, heard) as listen:
-        told = []
+        states = []
         for event in (
             STARTED,
             Paused(reason="no answer", patience=60),
@@ -125,10 +125,10 @@ def test_states(storage):
             Resumed(seconds=3),
         ):
             listen(event)
-            listen._told_at = 0.0
+            listen._emitted_at = 0.0
             listen(beat(1))
-            told.append(heard[-1].state)
-    assert told == ["running", "paused", "running", "stopping", "stopping"]
+            states.append(heard[-1].state)
+    assert states == ["running", "paused", "running", "stopping", "stopping"]
 
 
 @pytest.mark.parametrize(
@@ -208,9 +208,9 @@ def test_every_run_writes_it(tmp_path):
     job = write_job(tmp_path, photos=1, styles=1)
     assert stylefarm("run", job, "--pool", "inline").returncode == 0
 
-    found = read_live(FolderStorage(tmp_path / "out"))
-    assert (found.state, found.reason, found.tasks, found.done) == ("ended", "complete", 1, 1)
-    assert found.submission is None
+    shown = read_live(FolderStorage(tmp_path / "out"))
+    assert (shown.state, shown.reason, shown.tasks, shown.done) == ("ended", "complete", 1, 1)
+    assert shown.submission is None
 
 
 def test_a_lease_and_the_run_it_is_for_have_one_name(storage):
