@@ -37,9 +37,9 @@ def examine(job: Job | None, address: str | None) -> Iterator[Check]:
     yield _checked("ray", lambda: _ray(address))
 
 
-def _checked(name: str, look: Callable[[], str]) -> Check:
+def _checked(name: str, inspect: Callable[[], str]) -> Check:
     try:
-        return Check(name, True, look())
+        return Check(name, True, inspect())
     except (StylefarmError, StylizeError, ImportError) as error:
         return Check(name, False, str(error))
 

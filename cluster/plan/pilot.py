@@ -51,7 +51,7 @@ class Pilot:
     """By whatever the kinds were named."""
 
 
-class _Silent:
+class _NoResumption:
     """Nobody goes on from a pilot."""
 
     checkpoint: bytes | None = None
@@ -83,7 +83,7 @@ class Pilots:
         for kind, tasks in kinds:
             if kind not in self._samples:
                 painter, order = self._ready(tasks)
-                self._samples[kind] = _try(painter, order)
+                self._samples[kind] = _measure(painter, order)
         assert self._painter is not None  # there is something left to render, or nobody asks
         return Pilot(self._painter.device, self._startup, self._samples)
 
@@ -104,7 +104,7 @@ class Pilots:
         return painter, order
 
 
-def _try(painter: Painter, order: Order) -> Sample:
+def _measure(painter: Painter, order: Order) -> Sample:
     recipe = order.task.recipe
     step_seconds: list[tuple[int, float]] = []
     known = new = 0.0
@@ -117,7 +117,12 @@ def _try(painter: Painter, order: Order) -> Sample:
         known += steps * each + around
         new += steps * each + max(around, first - each)
     _, _, height, width = order.content.rgb.shape
-    return Sample(tuple(step_seconds), known, new, height * width)
+    return Sample(
+        step_seconds=tuple(step_seconds),
+        known_style=known,
+        new_style=new,
+        pixels=height * width,
+    )
 
 
 def _paint(painter: Painter, order: Order, size: int, steps: int) -> float:
@@ -144,7 +149,14 @@ def _first_order(job: Job, painter: Painter, tasks: Iterable[Task]) -> Order:
                 for part in task.styles
             ]
             init = None if task.init is None else picture(task.init)
-            return Order(task, picture(task.content), styles, init, lambda rows: None, _Silent())
+            return Order(
+                task=task,
+                content=picture(task.content),
+                styles=styles,
+                init=init,
+                observe=lambda rows: None,
+                resumption=_NoResumption(),
+            )
         except (InputError, PictureError, StorageError) as error:
             problem = problem or error
     raise UsageError(f"there is nothing to try the pilot with: {problem}")

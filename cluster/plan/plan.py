@@ -137,7 +137,7 @@ def make_plan(
     Raises JobFileError where rows of a manifest would end a run, and what the pilot raises.
     """
     price = price or Price()
-    ledger, seconds_of = _known(records)
+    ledger, seconds_of = _read_records(records)
     tallies: dict[object, _Tally] = {}
     failed, bad = 0, BadRows()
     for draft, code in agenda.drafts(ledger, bad):
@@ -157,12 +157,12 @@ def make_plan(
         raise bad.error()
     if not tallies:
         raise agenda.nothing_to_do()
-    found = None
+    measured = None
     if pilot is not None and any(tally.left for tally in tallies.values()):
-        found = pilot(
+        measured = pilot(
             (key, map(agenda.make, tally.first)) for key, tally in tallies.items() if tally.left
         )
-    card = price.card_bytes or (found.device.memory_bytes if found is not None else None)
+    card = price.card_bytes or (measured.device.memory_bytes if measured is not None else None)
     tasks, left = (sum(getattr(t, what) for t in tallies.values()) for what in ("tasks", "left"))
     return Plan(
         name=agenda.job.spec.name,
@@ -171,7 +171,7 @@ def make_plan(
         done=tasks - left - failed,
         failed=failed,
         groups=tuple(
-            _group(tally, seconds_of, None if found is None else found.samples.get(key), card)
+            _group(tally, seconds_of, None if measured is None else measured.samples.get(key), card)
             for key, tally in tallies.items()
         ),
         bad_rows=bad.count,
@@ -179,8 +179,8 @@ def make_plan(
         unused_columns=agenda.unused_columns,
         gpus=price.gpus,
         price_per_gpu_hour=price.per_gpu_hour,
-        startup_seconds=None if found is None else found.startup_seconds,
-        device=None if found is None else found.device.name,
+        startup_seconds=None if measured is None else measured.startup_seconds,
+        device=None if measured is None else measured.device.name,
     )
 
 
@@ -203,7 +203,7 @@ def make_ladder(
     )
 
 
-TRIED = 8
+PILOT_CANDIDATES = 8
 """Tasks of a group that are kept for a pilot: the pictures of the first may not be there."""
 
 MOST_STYLES = 10_000
@@ -224,7 +224,7 @@ class _Tally:
     def add_left(self, draft: Draft) -> None:
         """Count one that is to be rendered."""
         self.left += 1
-        if len(self.first) < TRIED:
+        if len(self.first) < PILOT_CANDIDATES:
             self.first.append(draft)
         if len(self.styles) < MOST_STYLES:
             self.styles.add(hash(draft.styles))
@@ -235,7 +235,7 @@ class _Tally:
         return min(1.0, len(self.styles) / max(1, self.left))
 
 
-def _known(records: Records | None) -> tuple[Ledger, IdTable]:
+def _read_records(records: Records | None) -> tuple[Ledger, IdTable]:
     """What became of every task, and the seconds that each render took."""
     ids, codes, seconds = array("Q"), array("B"), array("d")
     for entry in records.entries() if records else ():

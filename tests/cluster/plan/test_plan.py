@@ -97,9 +97,9 @@ def test_a_pilot_tells_time_before_anything_was_rendered(tmp_path):
 
     assert planned.returncode == ran.returncode == 0, planned.stderr + ran.stderr
     plan = json.loads(planned.stdout)
-    (found,) = plan["groups"]
-    assert found["told_by"] == "pilot"
-    assert [size for size, _ in found["step_seconds"]] == [32, 64]
+    (group,) = plan["groups"]
+    assert group["told_by"] == "pilot"
+    assert [size for size, _ in group["step_seconds"]] == [32, 64]
     assert plan["device"] == "cpu"
     assert plan["cost"] > 0
     assert re.search(r"a step takes [\d.e-]+ s at 32 px, [\d.e-]+ s at 64 px", text)
