@@ -29,7 +29,11 @@ class InlinePool:
         self._worker = Worker(setup, worker_name("inline"))
         worker = self._worker
         self._handle = WorkerHandle(
-            "inline-0", worker.name, worker.node, worker.device, worker.node
+            key="inline-0",
+            name=worker.name,
+            node=worker.node,
+            device=worker.device,
+            host=worker.node,
         )
         self._threads = ThreadPoolExecutor(1 + PREFETCH, thread_name_prefix="worker")
         self._ended: queue.SimpleQueue[tuple[int, list[Outcome]] | None] = queue.SimpleQueue()

@@ -53,9 +53,13 @@ class RayWorker:
             # from the other workers, and a render of several threads then takes many times as long; where
             # each has its own they should, or a render takes half as long again.
             os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-        seen = tuple(context.get_accelerator_ids().get("GPU", []))
+        visible_gpus = tuple(context.get_accelerator_ids().get("GPU", []))
         devices = max(1, int(gpus))
-        name = f"{kind}-{number}" if not seen else f"{kind}-{number}(gpu {','.join(seen)})"
+        name = (
+            f"{kind}-{number}"
+            if not visible_gpus
+            else f"{kind}-{number}(gpu {','.join(visible_gpus)})"
+        )
         full_name = worker_name(name)
         # Ray keeps what a worker writes to standard error in a file of its own, on its node.
         logs.set_up("json", logging.INFO, {"worker": full_name, "node": context.get_node_id()})
@@ -63,12 +67,12 @@ class RayWorker:
         setup = replace(setup, base=str(Path(setup.base).absolute()))
         self._worker = Worker(setup, full_name, devices=devices)
         self._about = About(
-            self._worker.name,
-            context.get_node_id(),
-            socket.gethostname(),
-            os.getpid(),
-            self._worker.device,
-            _find_problem(seen, gpus),
+            name=self._worker.name,
+            node=context.get_node_id(),
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            device=self._worker.device,
+            problem=_find_problem(visible_gpus, gpus),
         )
         self._lock = threading.Lock()
         self._ended: dict[str, Outcome] = {}
@@ -142,11 +146,11 @@ def _is_crowded(node: str) -> bool:
     return given > (os.cpu_count() or 1)
 
 
-def _find_problem(seen: Sequence[str], gpus: float) -> str | None:
+def _find_problem(visible_gpus: Sequence[str], gpus: float) -> str | None:
     """Why this process cannot render on the GPUs that it was given; None when it can."""
     wanted = max(1, int(gpus)) if gpus else 0
-    if len(seen) != wanted:
-        return f"it must see {wanted} GPUs and sees {list(seen)}"
+    if len(visible_gpus) != wanted:
+        return f"it must see {wanted} GPUs and sees {list(visible_gpus)}"
     if not wanted or not _has_cuda():
         return None
     import torch
@@ -158,7 +162,7 @@ def _find_problem(seen: Sequence[str], gpus: float) -> str | None:
         share = min(gpus, 1.0)
         if free < FREE_SHARE * share * total:
             return (
-                f"GPU {seen[index]} has only {free / 1e9:.1f} of {total / 1e9:.1f} GB free: "
+                f"GPU {visible_gpus[index]} has only {free / 1e9:.1f} of {total / 1e9:.1f} GB free: "
                 "something else works there"
             )
     return None

@@ -46,7 +46,7 @@ def connect(address: str | None) -> None:
     if not local:
         _check_address(address)
     try:
-        with _signals_as_they_are():
+        with _keep_sigterm_handler():
             ray.init(
                 address=address,
                 job_config=_job_config(),
@@ -80,7 +80,7 @@ def _job_config() -> Any:
 
 
 @contextlib.contextmanager
-def _signals_as_they_are() -> Iterator[None]:
+def _keep_sigterm_handler() -> Iterator[None]:
     """Keep Ray from replacing an existing SIGTERM handler while entered.
 
     Ray's own handler exits in the middle of whatever is being done, which between Python and C++ is a crash,
@@ -91,15 +91,15 @@ def _signals_as_they_are() -> Iterator[None]:
     except ImportError:
         yield
         return
-    take = getattr(utils, "set_sigterm_handler", None)
-    if take is None or signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+    set_handler = getattr(utils, "set_sigterm_handler", None)
+    if set_handler is None or signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         yield
         return
     utils.set_sigterm_handler = lambda handler: None
     try:
         yield
     finally:
-        utils.set_sigterm_handler = take
+        utils.set_sigterm_handler = set_handler
 
 
 def _check_address(address: str) -> None:
@@ -142,10 +142,10 @@ def read_view() -> View:
     """Return the cluster's nodes. Asks the head, which takes milliseconds."""
     nodes = tuple(
         Node(
-            node["NodeID"],
-            node["NodeManagerHostname"],
-            node.get("Resources", {}),
-            node.get("Labels", {}),
+            id=node["NodeID"],
+            host=node["NodeManagerHostname"],
+            resources=node.get("Resources", {}),
+            labels=node.get("Labels", {}),
         )
         for node in ray.nodes()
         if node["Alive"]
@@ -157,7 +157,7 @@ def _draining() -> frozenset[str]:
     # Ray Serve asks like this; there is no public way. Without it a spot notice still reaches the workers,
     # as SIGTERM, only not the driver.
     try:
-        client = _head(ray.get_runtime_context().gcs_address)
+        client = _gcs_client(ray.get_runtime_context().gcs_address)
         return frozenset(node.hex() for node in client.get_draining_nodes(timeout=5))
     except Exception as error:
         log.debug("draining nodes are not known: %s", error)
@@ -165,7 +165,7 @@ def _draining() -> frozenset[str]:
 
 
 @lru_cache(maxsize=1)
-def _head(address: str) -> Any:
+def _gcs_client(address: str) -> Any:
     from ray._raylet import GcsClient  # type: ignore[attr-defined]
 
     return GcsClient(address=address)

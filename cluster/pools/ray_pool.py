@@ -265,7 +265,8 @@ class RayPool:
             num_gpus=needs.gpus, num_cpus=needs.cpus, label_selector=selector or None
         ).remote(self._setup, needs.kind, number, needs.gpus)
         name = f"{needs.kind}-{number}"
-        member = Member(number, actor, WorkerHandle(str(number), name, "", DeviceInfo(needs.kind)))
+        handle = WorkerHandle(key=str(number), name=name, node="", device=DeviceInfo(needs.kind))
+        member = Member(number, actor, handle)
         self._roster.add(member)
         actor.about.remote().future().add_done_callback(
             lambda done: self._inbox.put(partial(self._started, member, done))

@@ -154,10 +154,10 @@ def test_whatever_happens_open_workers_are_those_with_room(steps):
         give(roster, members[number], calls)
         roster.update(members[number])
 
-    found = list(roster.open_members())
+    reached = list(roster.open_members())
     room = [m for m in members if len(m.handle.calls) <= PREFETCH]
-    assert sorted(m.number for m in found) == [m.number for m in room]
-    counts = [len(m.handle.calls) for m in found]
+    assert sorted(m.number for m in reached) == [m.number for m in room]
+    counts = [len(m.handle.calls) for m in reached]
     assert counts == sorted(counts)
 
 
