@@ -1,1 +1,1 @@
-"""One worker: fetch, paint, store. Knows no Ray."""
+"""One worker: fetches, paints and stores. It does not depend on Ray."""

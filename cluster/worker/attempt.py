@@ -1,4 +1,4 @@
-"""One attempt at a task, while a worker is at it: its log, its checkpoints, its clock, how it ended."""
+"""``Attempt``: the worker's state of one attempt at a task; ``explain``: what an exception means for it."""
 
 from __future__ import annotations
 
@@ -44,18 +44,18 @@ log = logging.getLogger(__name__)
 
 
 class FetchError(Exception):
-    """An input's server did not answer."""
+    """The server of an input does not answer."""
 
 
 @dataclass
 class Timer:
-    """Seconds of each named phase."""
+    """Measures the seconds of each named phase: ``with timer("fetch"): ...``."""
 
     seconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
     def __call__(self, phase: str) -> Iterator[None]:
-        """Measure one, or the share in it of one of several who go through it together."""
+        """Measure one phase; a phase that is measured again is overwritten."""
         began = time.perf_counter()
         try:
             yield
@@ -64,7 +64,14 @@ class Timer:
 
 
 class Attempt:
-    """What a worker knows of an attempt. ``outcome`` says how it ended."""
+    """A worker's state of one attempt: timer, loss log, checkpoints, and how it ended.
+
+    Args:
+        assignment: The task and the attempt's id.
+        setup: The settings of the job's workers.
+        storage: The output.
+        urgent: Returns whether the next checkpoint must be written at once.
+    """
 
     def __init__(
         self,
@@ -87,7 +94,7 @@ class Attempt:
         self._started = time.time()
 
     def fail(self, error: Exception) -> None:
-        """It ends with an error."""
+        """Set the failure from an exception; an unexpected one is logged with its traceback."""
         self.failure = explain(error)
         if self.failure.kind == "bug":
             log.error(
@@ -102,7 +109,13 @@ class Attempt:
         self.stream.close()
 
     def outcome(self, worker: str, host: str, device: DeviceInfo) -> Outcome:
-        """Return how the attempt ended, by which worker, on which host and device."""
+        """Return how the attempt ended.
+
+        Args:
+            worker: The worker's name.
+            host: The name of the worker's host.
+            device: The worker's device.
+        """
         attempt = attempt_record(
             self.id,
             worker=worker,
@@ -121,16 +134,20 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A task's pictures, as files."""
+    """The files of a task's pictures."""
 
     content: InputData
     styles: Sequence[InputData]
     masks: Mapping[str, InputData]
-    """By address."""
+    """The masks, by address."""
     init: InputData | None
 
     def records(self, shares: Sequence[tuple[float, str | None]]) -> list[InputRecord]:
-        """What a record says of them; ``shares`` are the styles' shares and masks."""
+        """Return the records of the inputs: content, styles, masks, and the first picture if one is given.
+
+        Args:
+            shares: The share and the mask's address of each style, in order.
+        """
         return [
             _input_record(self.content),
             *(
@@ -144,7 +161,7 @@ class Fetched:
 
 @dataclass(frozen=True, slots=True)
 class StoredResumption:
-    """``cluster.worker.renderer.Resumption``, with the loss log going where the render goes."""
+    """A ``cluster.worker.renderer.Resumption`` that keeps the loss log in step with the checkpoints."""
 
     checkpoint: bytes | None
     _checkpoints: Checkpoints
@@ -169,7 +186,14 @@ _KINDS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], Failu
 
 
 def explain(error: Exception) -> Failure:
-    """What an exception means for the task."""
+    """Return the failure that an exception means.
+
+    Args:
+        error: What fetching, painting or storing raised.
+
+    Returns:
+        The failure; its kind is ``bug`` for an exception that is not expected.
+    """
     if isinstance(error, AttemptReturned):
         return Failure(error.kind, str(error))
     for types, kind in _KINDS:
@@ -183,7 +207,16 @@ def explain(error: Exception) -> Failure:
 
 
 def explain_fetch(uri: str, error: StorageError) -> Exception:
-    """Of an input that is not to be had, whether the S3 of the job has troubles, or somebody's server."""
+    """Return the exception for an input that cannot be read.
+
+    Args:
+        uri: The input's address.
+        error: What reading it raised.
+
+    Returns:
+        ``error`` itself when the job's S3 cannot be reached, which pauses the run; else a FetchError, which
+        retries the task.
+    """
     ours = uri.startswith("s3://") and isinstance(error, StorageUnreachableError)
     return error if ours else FetchError(str(error))
 

@@ -1,4 +1,4 @@
-"""A worker's devices, and the queue before them."""
+"""``DeviceQueue``: a worker's devices, and the attempts that wait for one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class AttemptReturned(Exception):  # noqa: N818 - no error
-    """An attempt does not get a device any more."""
+    """The attempt goes back to the driver: it was recalled, stopped or preempted."""
 
     def __init__(self, kind: FailureKind, message: str) -> None:
         super().__init__(message)
@@ -21,18 +21,33 @@ class AttemptReturned(Exception):  # noqa: N818 - no error
 
 
 class DeviceQueue(Generic[T]):
-    """Devices, each held by one at a time, given in the order in which they were asked for."""
+    """Hands out devices, first come, first served; each is held by one caller at a time.
+
+    Args:
+        devices: The devices, all free.
+    """
 
     def __init__(self, devices: list[T]) -> None:
         self._free = list(devices)
         self._changed = threading.Condition()
         self._queue: list[object] = []
         self._held: dict[int, float] = {}
-        """When each that is not free was taken."""
+        """When each held device was taken, by its ``id()``."""
         self._busy = 0.0
 
     def take(self, must_return: Callable[[], AttemptReturned | None]) -> T:
-        """Wait for a device. Raises what ``must_return`` returns, which is asked again at every ``wake``."""
+        """Wait for a device and hold it.
+
+        Args:
+            must_return: Returns the reason for which the caller must not wait any longer, or None. It is
+                called before each wait, and again after each ``wake``.
+
+        Returns:
+            The device, to be returned with ``give_back``.
+
+        Raises:
+            AttemptReturned: What ``must_return`` returned.
+        """
         me = object()
         with self._changed:
             self._queue.append(me)
@@ -50,20 +65,20 @@ class DeviceQueue(Generic[T]):
                 self._changed.notify_all()
 
     def give_back(self, device: T) -> None:
-        """Let the next one have it."""
+        """Release a device for the next caller in the queue."""
         with self._changed:
             self._busy += time.monotonic() - self._held.pop(id(device))
             self._free.append(device)
             self._changed.notify_all()
 
     def wake(self) -> None:
-        """Have all who wait ask whether they still may."""
+        """Have all waiting callers call ``must_return`` again."""
         with self._changed:
             self._changed.notify_all()
 
     @property
     def busy_seconds(self) -> float:
-        """For how long devices have been held, all together."""
+        """Device seconds held so far, over all devices."""
         with self._changed:
             now = time.monotonic()
             return self._busy + sum(now - since for since in self._held.values())

@@ -1,4 +1,4 @@
-"""Signs of life of a worker's attempts, from which a driver sees that one is stuck."""
+"""``Heartbeat``: signs of life of a worker's attempts, by which the pool sees that one is stuck."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ Phase = Literal["fetch", "wait", "render", "store"]
 
 
 class Heartbeat:
-    """When each attempt last did something. Who waits for the device is not expected to."""
+    """When each attempt last gave a sign of life. An attempt that waits for a device need not give any.
+
+    Args:
+        clock: Seconds from any origin.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -20,30 +24,30 @@ class Heartbeat:
         self._slow: dict[str, float] = {}
 
     def enter(self, attempt: str, phase: Phase) -> None:
-        """An attempt begins a phase."""
+        """Note that an attempt begins a phase."""
         with self._lock:
             self._signs[attempt] = (phase, self._clock())
 
     def slow_down(self, attempt: str, factor: float) -> None:
-        """Signs of this one come so many times more slowly, and its quiet counts so much less."""
+        """Divide the quiet time of an attempt by ``factor``, > 0: its steps take that many times longer."""
         with self._lock:
             self._slow[attempt] = factor
 
     def sign(self, attempt: str) -> None:
-        """It is still at it."""
+        """Note that an attempt made progress."""
         with self._lock:
             if attempt in self._signs:
                 self._signs[attempt] = (self._signs[attempt][0], self._clock())
 
     def finish(self, attempt: str) -> None:
-        """It has ended."""
+        """Forget an attempt that has ended."""
         with self._lock:
             self._signs.pop(attempt, None)
             self._slow.pop(attempt, None)
 
     @property
     def quiet_seconds(self) -> float:
-        """The longest for which one that does not wait has given no sign; 0 when there is none."""
+        """The longest silence of an attempt that does not wait for a device, in seconds; 0 without any."""
         with self._lock:
             now = self._clock()
             quiet = (

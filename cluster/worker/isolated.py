@@ -1,12 +1,12 @@
-"""One attempt in a process of its own, so that a picture that kills its process harms no other.
+"""``paint_isolated``: one attempt in a child process, so that a picture that kills it harms no other.
 
-When a worker dies while it paints, the picture may be to blame, or the machine, or whoever killed the
-worker. Counting deaths cannot tell these apart: where machines come and go, an innocent picture loses two
-workers, too. So the next worker that gets the task has a process beside its own paint it. When that process
-dies and the worker lives, the picture is to blame; when the worker dies, it is not.
+When a worker dies while it paints, the cause is the picture, the machine, or a signal from outside. Counting
+deaths cannot tell these apart: where machines come and go, a harmless picture loses two workers, too. So the
+next worker that gets the task paints it in a child process. When the child dies and the worker lives, the
+picture is to blame; when the worker dies as well, it is not.
 
-``cluster.worker.isolated_process`` is that process. Only its name is used here, because it imports the
-worker, which imports this file.
+``cluster.worker.isolated_process`` is the child's side. This module starts it by name and does not import it,
+because it imports the worker, which imports this module.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ from multiprocessing import Pipe
 from cluster.messages import Assignment, Failure, Outcome, Progress, WorkerSetup
 
 POLL_SECONDS = 0.25
+"""The interval between two messages or requests, in seconds."""
 
 VERDICT_SECONDS = 5.0
-"""How long a worker has to outlive a process of its own that died, before it says that the picture did it."""
+"""How long a worker must outlive its child process before the picture is blamed for the death, in seconds."""
 
 
 def paint_isolated(
@@ -38,10 +39,19 @@ def paint_isolated(
     stopping: Callable[[], bool],
     preempted: Callable[[], bool],
 ) -> Outcome | Failure:
-    """Make an attempt in a process of its own; a Failure when that process dies of it.
+    """Make an attempt in a child process.
 
-    ``note`` gets its progress now and then. ``stopping`` and ``preempted`` are asked for what the worker
-    itself was told.
+    Args:
+        setup: The settings of the job's workers.
+        name: The worker's name.
+        assignment: The task and the attempt's id.
+        device_index: The index of the device, among those that this process sees.
+        note: Takes the progress of the child's attempt, every ``POLL_SECONDS``.
+        stopping: Returns whether the worker was stopped; the child is then stopped, too.
+        preempted: Returns whether the worker was preempted; the child is then preempted, too.
+
+    Returns:
+        The child's outcome, or a failure when the child died: ``poison`` if a signal killed it, else ``bug``.
     """
     pipe, child_pipe = Pipe()
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
@@ -68,8 +78,8 @@ def paint_isolated(
     except (EOFError, OSError):
         failure = _explain_death(process.wait())
         if failure.kind == "poison":
-            # Who ends a worker, Ray among them, may end its children first: it is no verdict unless the
-            # worker outlives it.
+            # Whatever ends a worker, Ray included, may end its children first. So the picture is blamed only
+            # if the worker outlives the child.
             time.sleep(VERDICT_SECONDS)
         return failure
     finally:
@@ -81,7 +91,7 @@ def paint_isolated(
 
 
 def _explain_death(status: int) -> Failure:
-    if status >= 0:  # it ended by itself, before it came to the picture
+    if status >= 0:  # it exited by itself, before it painted
         return Failure("bug", f"a process of its own could not be had (exit status {status})")
     how = str(-status)
     with contextlib.suppress(ValueError):

@@ -1,4 +1,4 @@
-"""``python -m cluster.worker.isolated_process FD``: one attempt in a process of its own."""
+"""``python -m cluster.worker.isolated_process FD``: the child process that makes one attempt."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ from cluster.worker.isolated import POLL_SECONDS
 
 
 def main(descriptor: int) -> None:
-    """Receive an assignment through the pipe at ``descriptor``, make the attempt, send its outcome, and
-    exit."""
+    """Receive an assignment, make the attempt, send its progress and its outcome, and exit.
+
+    Args:
+        descriptor: The file descriptor of the pipe to the worker.
+    """
     from cluster.worker.worker import Worker
 
     pipe: Connection[Any, Any] = Connection(descriptor)
@@ -28,7 +31,7 @@ def main(descriptor: int) -> None:
             while True:
                 request = pipe.recv()
                 worker.stop() if request == "stop" else worker.preempt()
-        except (EOFError, OSError):  # the worker is gone, and nobody waits for us any more
+        except (EOFError, OSError):  # the worker is gone, so nothing waits for the outcome
             os._exit(1)
 
     def send_progress() -> None:
@@ -42,10 +45,10 @@ def main(descriptor: int) -> None:
     (outcome,) = worker.run([assignment])
     with sending:
         pipe.send(outcome)
-    # Not an ordinary exit: the threads above hold the pipe.
+    # Not an ordinary exit, because the threads above hold the pipe.
     os._exit(0)
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is the driver's affair
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver handles a terminal's Ctrl-C
     main(int(sys.argv[1]))

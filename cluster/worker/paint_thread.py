@@ -1,9 +1,9 @@
-"""One thread that paints, and keeps the other threads of its process to one core each.
+"""``PaintThread``: the thread that paints; every other thread of the process keeps to one core.
 
-OpenMP, which spreads torch's operations over cores, gives every thread that calls it helpers of its own. With
-more helpers in a process than cores they no longer wait for one another awake, and the many small operations
-of a render take half as long again (GNU's libgomp: ``gomp_throttled_spin_count``). So one thread of a process
-has helpers, the one that paints.
+OpenMP, which spreads torch's operations over cores, gives every calling thread helper threads of its own.
+Once a process has more helpers than cores, they no longer spin while they wait for one another, and the many
+small operations of a render take half as long again (GNU's libgomp: ``gomp_throttled_spin_count``). So only
+the painting thread has helpers.
 """
 
 from __future__ import annotations
@@ -18,29 +18,30 @@ T = TypeVar("T")
 
 _lock = threading.Lock()
 _default: int | None = None
-"""How many threads torch takes by itself, asked before any thread was kept to one."""
+"""The number of threads that torch uses by default, read before any thread is limited to one."""
 
 _kept = threading.local()
 
 
 WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
-"""Variables that say how OpenMP's helpers wait; whoever sets one has decided it."""
+"""The environment variables that set how OpenMP's helpers wait; a user who sets one has decided."""
 
 
 def wait_awake_briefly() -> None:
-    """Have helpers wait awake for as long as the next of many small operations takes to come, and no longer.
-    To be called before torch is imported.
+    """Have OpenMP's helpers spin only until the next small operation can be expected, then sleep.
 
-    With libgomp's own patience, 300 times this, three renders that share two cores keep one another waiting,
-    and take two to four times as long; with this they take a fifth longer than with none, and one alone takes
-    a quarter less.
+    Call this before torch is imported. Nothing changes where one of ``WAITING`` is set.
+
+    With libgomp's default, 300 times this, three renders that share two cores keep one another waiting and
+    take two to four times as long. With this, they take a fifth longer than without any spinning, and one
+    render alone takes a quarter less.
     """
     if not any(name in os.environ for name in WAITING):
         os.environ["GOMP_SPINCOUNT"] = "1000"
 
 
 def default_threads() -> int:
-    """How many threads torch takes by itself on this machine."""
+    """Return the number of threads that torch uses by default on this machine."""
     global _default
     import torch
 
@@ -51,14 +52,18 @@ def default_threads() -> int:
 
 
 class PaintThread:
-    """The thread that paints on one device, with so many ``threads`` (None: as many as torch likes)."""
+    """The thread that paints on one device.
+
+    Args:
+        threads: The number of cores that torch's operations use there, > 0; None: torch's default.
+    """
 
     def __init__(self, threads: int | None) -> None:
         self._threads = threads or default_threads()
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="paint", initializer=self._set_up)
 
     def run(self, paint: Callable[..., T], *arguments: Any) -> T:
-        """Call it there and wait."""
+        """Call ``paint`` on the thread and wait; return its result, or raise its exception."""
         return self._executor.submit(paint, *arguments).result()
 
     def _set_up(self) -> None:
@@ -68,7 +73,7 @@ class PaintThread:
 
 
 def keep_to_one_core() -> None:
-    """Have torch's operations in this thread run on one core, from now on."""
+    """Have torch's operations in the calling thread run on one core from now on."""
     if not getattr(_kept, "done", False):
         import torch
 

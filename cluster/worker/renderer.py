@@ -1,7 +1,7 @@
-"""What a worker renders with. ``Painter`` is the real one; tests of the floor bring stand-ins.
+"""``Renderer``, the protocol by which a worker renders, and ``Painter``, its implementation by ``stylize``.
 
-A render has three parts, because only the middle one needs the device: decoding and encoding of one
-picture overlap with the painting of another.
+A render has three parts, decoding, painting and encoding, because only painting needs the device: one picture
+is decoded or encoded while another is painted. The tests of ``cluster`` use stand-ins for ``Painter``.
 """
 
 from __future__ import annotations
@@ -34,49 +34,72 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Observe = Callable[[Sequence[LossRow]], None]
+"""Takes the losses of a render's last steps, in order."""
+
 ShouldStop = Callable[[], bool]
+"""Returns whether the render must be interrupted."""
+
 StyleParts = Sequence[tuple[Any, float, Any | None]]
-"""A style as it was decoded: (picture, share, mask or None)."""
+"""The decoded parts of a style: (picture, share, mask or None)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Painted:
-    """A picture of the renderer's own kind, and what had to be done for lack of memory."""
+    """A painted picture."""
 
     picture: Any
+    """The picture, in the renderer's own type."""
     concessions: tuple[str, ...] = ()
+    """What was done to save memory, in sentences; usually nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """A finished picture's file."""
+    """The file of a finished picture."""
 
     data: bytes
     extension: str
+    """The file name's extension, without the dot."""
     content_type: str
+    """The MIME type."""
     width: int
+    """Pixels."""
     height: int
+    """Pixels."""
 
 
 class Resumption(Protocol):
-    """How a render is gone on with, and how that is made possible. A renderer that knows no checkpoints
-    need not look at it."""
+    """How a render resumes from an earlier attempt's checkpoint, and where it offers its own.
+
+    A renderer without checkpoints may ignore it.
+    """
 
     @property
     def checkpoint(self) -> bytes | None:
-        """The checkpoint that an earlier attempt left."""
+        """The checkpoint that an earlier attempt left; None: start from the beginning."""
 
     def begin(self, step: int) -> None:
-        """The render begins after so many steps. Called again when a checkpoint turns out to be of no
-        use."""
+        """Note that the render begins.
+
+        Args:
+            step: The number of steps made before, >= 0. A render that finds its checkpoint unusable calls
+                this again, with 0.
+
+        Raises:
+            StorageError: The loss log of the earlier attempt cannot be read.
+        """
 
     def offer(self, make: Callable[[], bytes]) -> None:
-        """Here is a checkpoint, which ``make`` makes if it is wanted."""
+        """Offer a checkpoint.
+
+        Args:
+            make: Returns the checkpoint's bytes; called before ``offer`` returns, or not at all.
+        """
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One picture to paint: everything there is to it, decoded."""
+    """One picture to paint, with all its inputs decoded."""
 
     task: Task
     content: Any
@@ -87,38 +110,88 @@ class Order:
 
 
 class Renderer(Protocol):
-    """Pictures in, picture out. Made once for each device of a worker; ``paint`` is never called twice at
-    once on one, the others may be."""
+    """Paints pictures on one device; a worker has one renderer per device.
+
+    ``paint`` is called by one thread at a time; the other methods may be called meanwhile.
+    """
 
     device: DeviceInfo
+    """The device."""
     versions: dict[str, str]
+    """The versions of the software that paints, by name, for the records."""
 
     def decode(self, data: bytes, name: str) -> Any:
-        """Bytes -> a picture of the renderer's own kind. Raises stylize.PictureError."""
+        """Decode a picture's file.
+
+        Args:
+            data: The file's bytes.
+            name: What the picture is, for error messages: ``content photos/a.jpg``.
+
+        Returns:
+            The picture, in the renderer's own type.
+
+        Raises:
+            PictureError: The file is no picture that can be used.
+        """
 
     def shape(self, picture: Any) -> Hashable:
-        """Equal for contents that can be painted together."""
+        """Return a key that is equal for content pictures that can be painted together."""
 
     def paint(self, orders: Sequence[Order], should_stop: ShouldStop) -> list[Painted]:
-        """Render on the device: one picture, or several of one shape and recipe together. Raises
-        stylize's errors; their pictures are of the renderer's kind."""
+        """Paint on the device.
+
+        Args:
+            orders: One picture, or several of one shape, recipe and weights that are painted together.
+            should_stop: Called between steps; the render is interrupted when it returns True.
+
+        Returns:
+            The painted pictures, in order.
+
+        Raises:
+            InterruptedRender: ``should_stop`` returned True.
+            DivergedError: The loss did not recover; has the best pictures, in the renderer's own type.
+            StylizeError: Any other reason for which the pictures cannot be painted.
+        """
 
     def encode(self, picture: Any, image: ImageOptions) -> Encoded:
-        """A painted picture -> its file."""
+        """Encode a painted picture.
+
+        Args:
+            picture: The picture, in the renderer's own type.
+            image: The job's ``image`` section: format, quality, bit depth, alpha.
+
+        Returns:
+            The file.
+        """
 
 
 def make_renderer(path: str, base: str, threads: int | None, index: int = 0) -> Renderer:
-    """The renderer at ``module:Class``, which is called with ``base``, ``threads`` and ``index``: that of
-    its device, among those that this process sees."""
+    """Import a renderer's class and make a renderer.
+
+    Args:
+        path: ``module:Class``; the class is called with the other arguments.
+        base: The job file's folder, to which relative paths are relative.
+        threads: CPU threads for painting, > 0; None: the library's default.
+        index: The index of the device, among those that this process sees.
+
+    Returns:
+        The renderer.
+    """
     module, _, name = path.partition(":")
     renderer: Renderer = getattr(importlib.import_module(module), name)(base, threads, index)
     return renderer
 
 
 class Painter:
-    """Renders with ``stylize`` on this process's device, and keeps the networks it has loaded."""
+    """A ``Renderer`` that paints with ``stylize`` and keeps the networks it has loaded.
 
-    NETWORKS = 2  # a job that sweeps over weights changes between two; each holds 80 MB
+    Args:
+        base: The job file's folder, to which paths of weights are relative.
+        threads: CPU threads for painting, > 0; None: torch's default.
+        index: The index of the CUDA device; ignored without CUDA.
+    """
+
+    NETWORKS = 2  # a job that sweeps over weights alternates between two; each takes 80 MB
 
     def __init__(self, base: str, threads: int | None, index: int = 0) -> None:
         wait_awake_briefly()
@@ -140,18 +213,18 @@ class Painter:
         }
 
     def decode(self, data: bytes, name: str) -> Any:
-        """A ``stylize.pictures.picture.Picture``."""
+        """Return a ``stylize.pictures.picture.Picture``; see ``Renderer.decode``."""
         from stylize.pictures.codec import decode
 
         keep_to_one_core()
         return decode(data, name)
 
     def shape(self, picture: Any) -> Hashable:
-        """Height and width."""
+        """Return the shape of the picture's tensor, (1, 3, H, W)."""
         return tuple(picture.rgb.shape)
 
     def paint(self, orders: Sequence[Order], should_stop: ShouldStop) -> list[Painted]:
-        """``stylize.pictures.picture.Picture``s, rendered by ``stylize.stylize``."""
+        """Return ``stylize.pictures.picture.Picture``s from ``stylize.stylize``; see ``Renderer.paint``."""
         return self._thread.run(self._paint_here, orders, should_stop)
 
     def _paint_here(self, orders: Sequence[Order], should_stop: ShouldStop) -> list[Painted]:
@@ -164,7 +237,7 @@ class Painter:
             if order.resumption.checkpoint is not None:
                 resume = Checkpoint.from_bytes(order.resumption.checkpoint)
                 return self._paint(orders, resume, should_stop)
-        except CheckpointError as error:  # damaged, or of pictures that were changed since
+        except CheckpointError as error:  # damaged, or its pictures have changed since
             log.info("task %s begins anew: %s", order.task.id, error)
         return self._paint(orders, None, should_stop)
 
@@ -201,7 +274,7 @@ class Painter:
         return [Painted(picture, result.concessions) for picture in result.pictures]
 
     def encode(self, picture: Any, image: ImageOptions) -> Encoded:
-        """The file in the job's format."""
+        """Return the file in the job's format; see ``Renderer.encode``."""
         from stylize.pictures.codec import CONTENT_TYPES, EXTENSIONS, encode
         from stylize.pictures.picture import Picture
 
@@ -245,7 +318,7 @@ def _row(step: Step) -> LossRow:
 
 
 def describe_device(device: torch.device) -> DeviceInfo:
-    """A device's name, memory and driver."""
+    """Return a device's name, memory and driver."""
     import torch
 
     if device.type == "cuda":
@@ -261,10 +334,11 @@ def describe_device(device: torch.device) -> DeviceInfo:
 
 
 DRIVER_FILE = Path("/proc/driver/nvidia/version")
+"""Where the kernel names the version of NVIDIA's driver."""
 
 
 def driver_version() -> str | None:
-    """NVIDIA's driver, as the kernel names it: "535.104.05"; None where there is none."""
+    """Return the version of NVIDIA's driver, such as "535.104.05"; None without one."""
     try:
         match = re.search(r"NVRM version:.*?\s(\d+\.\d[\d.]*)\s", DRIVER_FILE.read_text())
     except OSError:

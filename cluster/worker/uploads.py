@@ -1,8 +1,7 @@
-"""A task's loss log and checkpoints on their way to the output while the task still runs.
+"""``LossStream`` and ``Checkpoints``: a task's loss log and checkpoints, stored while the task runs.
 
-Both follow one rule, which ``_BackgroundWriter`` holds: write at most every so many seconds, on a thread of
-its
-own, and always the newest version. S3 objects cannot be appended to, so each write is a whole object.
+``_BackgroundWriter`` writes both on threads of their own, at most once per interval, and always the newest
+version. S3 objects cannot be appended to, so each write is a whole object.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from jobs.storage.base import Storage
 log = logging.getLogger(__name__)
 
 LOSS_LOG_SECONDS = 5.0
-"""The shortest time between two writes of a loss log. Readers are promised rows no older than ten seconds."""
+"""The shortest time between two writes of a loss log, in seconds; readers are promised rows within 10 s."""
 
 
 class _BackgroundWriter:
@@ -54,7 +53,13 @@ class _BackgroundWriter:
 
 
 class LossStream:
-    """Keeps one task's loss log and writes it every few seconds."""
+    """Keeps one task's loss log and writes it every ``LOSS_LOG_SECONDS``.
+
+    Args:
+        storage: The output.
+        task_id: The task's id, which the key is made from.
+        log_: The log, empty.
+    """
 
     def __init__(self, storage: Storage, task_id: str, log_: LossLog) -> None:
         self.key = keys.losses(task_id)
@@ -62,7 +67,7 @@ class LossStream:
         self._log = log_
         self._lock = threading.Lock()
         self._storing = threading.Lock()
-        """Held during a write: the checkpoints' thread writes, too, and an older log must not land last."""
+        """Held during a write: the checkpoints' thread writes, too, and the newest log must come last."""
         self._writer = _BackgroundWriter(LOSS_LOG_SECONDS, self._write_early)
         self._row_at_cut: LossRow | None = None
         """The row that a resumed log ended with, until the first row after it arrives."""
@@ -87,7 +92,7 @@ class LossStream:
             self._row_at_cut = next((row for row in rows if row.step == step), None)
 
     def add(self, rows: Sequence[LossRow]) -> None:
-        """Append rows, and start a write when one is due."""
+        """Append rows, in the order of their steps, and start a write when one is due."""
         with self._lock:
             last, self._row_at_cut = self._row_at_cut, None
             # Within a size, the first row after the cut repeats the row at it.
@@ -107,11 +112,11 @@ class LossStream:
         return self._log.final_losses()
 
     def close(self) -> None:
-        """Wait for the running write and write nothing more: another attempt may write the log next."""
+        """Wait for the running write. Another attempt may write the log from now on."""
         self._writer.join()
 
     def write(self) -> None:
-        """Write the log in its present state. Raises StorageError."""
+        """Write the log as it is now. Raises StorageError."""
         with self._storing:
             with self._lock:
                 data = self._log.to_bytes()
@@ -120,15 +125,15 @@ class LossStream:
     def _write_early(self) -> None:
         try:
             self.write()
-        except StorageError as error:  # the last write counts; this one was for whoever reads along
+        except StorageError as error:  # the last write counts; this one only shows the log early
             log.warning("loss log %s not written yet: %s", self.key, error)
 
 
 class Checkpoints:
-    """Keeps the newest checkpoint of one task and writes it now and then.
+    """Keeps the newest checkpoint of one task and writes one at most every ``every_seconds``.
 
-    A checkpoint is as large as the picture in float32, so at most one is written every ``every_seconds``. The
-    newest is held in between, so that a render that is interrupted can still store it.
+    A checkpoint is as large as the picture in float32, so not every one is written. The newest is held in
+    memory, so that a render that is interrupted can still store it.
     """
 
     def __init__(
@@ -178,7 +183,7 @@ class Checkpoints:
             self.exists = True
 
     def flush(self) -> None:
-        """Write the newest checkpoint now, unless it is written already: the render was interrupted."""
+        """Write the newest checkpoint now, unless it is already written. Call this after an interruption."""
         self.close()
         if self._unwritten is not None:
             self.exists = True
@@ -196,6 +201,5 @@ class Checkpoints:
             self._before_write()
             self._storage.put(self._key, data)
         except StorageError as error:
-            # The render continues; the price is only that after a crash it would be resumed from further
-            # back.
+            # The render continues. After a crash it would only be resumed from an earlier checkpoint.
             log.warning("checkpoint %s not written: %s", self._key, error)

@@ -1,8 +1,8 @@
-"""One worker: fetch -> paint -> store, and say how it went. Knows no Ray, so it runs anywhere.
+"""``Worker``: fetches, paints and stores, and returns how each attempt ended. It does not depend on Ray.
 
-Several calls may be in here at once, in threads. They take turns at the device, so while one paints the
-next fetches its pictures and the last stores its own. A call can bring several attempts; those whose
-pictures have one shape are painted together.
+Several calls may run at once, in threads. They take turns at the device: while one paints, the next fetches
+its pictures and the last stores its own. A call can bring several attempts; those whose pictures have one
+shape are painted together.
 """
 
 from __future__ import annotations
@@ -39,26 +39,35 @@ from stylize.errors import DivergedError, InterruptedRender
 log = logging.getLogger(__name__)
 
 AT_ONCE = 8
-"""Pictures of one call that are fetched, or stored, at a time."""
-
+"""The largest number of pictures of one call that are fetched, or stored, at the same time."""
 
 PROMPT_SIZE = 2048
-"""Up to so many pixels a few CPU cores make a step in well below a stall's five minutes."""
+"""The size, in pixels, up to which a few CPU cores make a step well within the stall timeout of 5 min."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Ready:
-    """An attempt with everything that it is painted from."""
+    """An attempt whose inputs are fetched and decoded."""
 
     attempt: Attempt
     order: Order
     fetched: Fetched
     note: Callable[[int, int, float], None]
-    """Takes the scale, step and loss that it has come to."""
+    """Takes the attempt's progress: scale in pixels, step, total loss."""
 
 
 class Worker:
-    """Renders tasks of one job on ``devices`` devices. Safe to call from several threads."""
+    """Renders tasks of one job on one or several devices. All methods may be called from any thread.
+
+    Args:
+        setup: The settings of the job's workers.
+        name: The worker's name, for records and logs.
+        devices: The number of devices, >= 1.
+        first_device: The index of the first device, among those that this process sees.
+
+    Raises:
+        StorageError: The output's address cannot be used.
+    """
 
     def __init__(
         self, setup: WorkerSetup, name: str, *, devices: int = 1, first_device: int = 0
@@ -80,13 +89,21 @@ class Worker:
         self._draining = threading.Event()
         self._stopping = threading.Event()
         self._deadline: float | None = None
-        """When to break off what is painting, since the machine is taken away."""
+        """When to interrupt painting attempts, on the monotonic clock; None unless preempted."""
         self._recalled: set[str] = set()
         self._progress: dict[str, Progress] = {}
         self.device = self._renderers[0].device
 
     def run(self, assignments: Sequence[Assignment]) -> list[Outcome]:
-        """Make attempts, one at each task. Raises nothing: whatever happens is in the outcomes."""
+        """Make one attempt at each task, and wait for all to end.
+
+        Args:
+            assignments: The attempts. Those of one shape and recipe are painted together; an isolated one
+                must come alone.
+
+        Returns:
+            One outcome per assignment, in order. Nothing is raised: failures are in the outcomes.
+        """
         attempts = [
             Attempt(assignment, self._setup, self._storage, lambda: self._deadline is not None)
             for assignment in assignments
@@ -110,11 +127,11 @@ class Worker:
         return [self._log_outcome(attempt) for attempt in attempts]
 
     def progress(self) -> list[Progress]:
-        """Where the attempts stand that are painting now."""
+        """Return the progress of the attempts that are painting."""
         return list(self._progress.values())
 
     def report(self) -> Report:
-        """What there is to say of it."""
+        """Return the progress, busy and quiet seconds, and whether the worker is preempted."""
         return Report(
             painting=tuple(self.progress()),
             busy_seconds=self._devices.busy_seconds,
@@ -124,31 +141,41 @@ class Worker:
 
     @property
     def idle(self) -> bool:
-        """Whether no attempt is being made."""
+        """Whether no attempt is in flight."""
         return not len(self._heartbeat)
 
     def drain(self) -> None:
-        """Let what is painting finish; what waits for the device comes back as stopped."""
+        """Let painting attempts finish; those that wait for a device come back as ``stopped``."""
         self._draining.set()
         self._devices.wake()
 
     def preempt(self, grace_seconds: float | None = None) -> None:
-        """The machine is taken away: store a checkpoint of what is painting as soon as there is one, at
-        the latest after so many seconds break it off, and hand back everything else now."""
+        """Store checkpoints and hand all attempts back, because the machine is being taken away.
+
+        A painting attempt ends after its next checkpoint is stored, or when the grace period is over. All
+        others come back at once. A signal handler may call this.
+
+        Args:
+            grace_seconds: The longest time to paint on, in seconds; None: ``WorkerSetup.grace_seconds``.
+        """
         if self._deadline is None:
             grace = self._setup.grace_seconds if grace_seconds is None else grace_seconds
             self._deadline = time.monotonic() + grace
-        # Not here: this may be a signal's handler, and who was interrupted may hold the lock.
+        # On a thread, because this may be a signal handler, and the interrupted code may hold the lock.
         threading.Thread(target=self._devices.wake, daemon=True).start()
 
     def stop(self) -> None:
-        """Break off what is painting, too, at its next step."""
+        """Interrupt painting attempts at their next step; the others come back as after ``drain``."""
         self._draining.set()
         self._stopping.set()
         self._devices.wake()
 
     def recall(self, attempts: Sequence[str]) -> None:
-        """Hand these back, unless they are painting already."""
+        """Hand attempts back, unless they are already painting.
+
+        Args:
+            attempts: The attempts' ids.
+        """
         self._recalled.update(attempts)
         self._devices.wake()
 
@@ -180,7 +207,7 @@ class Worker:
                 self._heartbeat.slow_down(attempt.id, max(1.0, (size / PROMPT_SIZE) ** 2))
 
     def _prepare_all(self, attempts: Sequence[Attempt]) -> list[_Ready]:
-        """Fetch and decode; those that fail at it are marked."""
+        """Fetch and decode; return the attempts that succeed. The others have their failure set."""
         ready: list[_Ready] = []
 
         def prepare(attempt: Attempt) -> None:
@@ -237,7 +264,7 @@ class Worker:
         return _Ready(attempt, order, fetched, note)
 
     def _fetch(self, task: Task) -> Fetched:
-        # Parts of one style often share a mask.
+        # Parts of one style often share a mask, which is then fetched once.
         masks = dict.fromkeys(part.mask for part in task.styles if part.mask is not None)
         return Fetched(
             content=self._read(task.content),
@@ -276,10 +303,10 @@ class Worker:
         _for_each(lambda pair: self._finish(renderer, *pair), painted)
 
     def _paint(self, renderer: Renderer, group: Sequence[_Ready]) -> list[tuple[_Ready, Painted]]:
-        """Paint together; where that fails, each alone, for one may be the others' trouble."""
+        """Paint together; if that fails, paint each alone, because one picture may fail the others."""
         self._enter([ready.attempt for ready in group], "render")
         for ready in group:
-            # From its first moment on a render is seen to be one.
+            # Report progress at once, so that the attempt counts as painting before its first step.
             ready.note(ready.attempt.task.recipe.schedule()[0][0], 0, math.nan)
         try:
             return list(zip(group, self._paint_timed(renderer, group), strict=True))
@@ -323,13 +350,13 @@ class Worker:
     def _fail(self, renderer: Renderer, attempt: Attempt, error: Exception) -> None:
         attempt.fail(error)
         if isinstance(error, DivergedError) and error.pictures and attempt.failure is not None:
-            # A batch that fails is repeated picture by picture, so an error that comes here is of one task
-            # and has no other task's picture.
+            # A batch that fails is repeated picture by picture, so the error is from this task's render
+            # alone, and its only picture is this task's.
             kept = self._store_kept(renderer, attempt.task, error.pictures[0])
             attempt.failure = replace(attempt.failure, kept=kept)
 
     def _finish(self, renderer: Renderer, ready: _Ready, painted: Painted) -> None:
-        """Store a picture and its log, and write what is to be its record."""
+        """Store a picture and its log, and set the attempt's record."""
         attempt, task = ready.attempt, ready.attempt.task
         try:
             with attempt.timer("store"):
@@ -365,15 +392,15 @@ class Worker:
         )
 
     def _store_kept(self, renderer: Renderer, task: Task, picture: Any) -> OutputRecord | None:
-        """Store the last good picture of a render that failed, if that can be done."""
+        """Store the last good picture of a failed render; return None if that fails."""
         try:
             return self._store(renderer, keys.kept, task, picture)
-        except Exception as error:  # the render's failure is the news, whatever becomes of this
+        except Exception as error:  # the failure of the render is what counts
             log.warning("the last good picture is not kept: %s", error, extra={"task": task.id})
             return None
 
     def _run_isolated(self, assignment: Assignment, attempt: Attempt) -> Outcome:
-        """Have a process of its own make an attempt, on this worker's device."""
+        """Have a child process make an attempt, on one of this worker's devices."""
         self._enter([attempt], "wait")
         renderer = self._devices.take(lambda: self._must_return([attempt]))
         try:
@@ -405,8 +432,8 @@ class Worker:
 
 
 def _groups(ready: Sequence[_Ready], renderer: Renderer) -> Iterator[list[_Ready]]:
-    """Those that can be painted together. What goes on from a checkpoint is painted alone: each has come
-    so far."""
+    """Yield the groups that can be painted together. An attempt that resumes from a checkpoint is painted
+    alone, because each checkpoint has its own number of steps."""
     together: dict[object, list[_Ready]] = {}
     for candidate in ready if len(ready) > 1 else ():
         task, content = candidate.order.task, candidate.order.content
@@ -417,7 +444,7 @@ def _groups(ready: Sequence[_Ready], renderer: Renderer) -> Iterator[list[_Ready
 
 
 def _for_each(do: Callable[[Any], None], items: Sequence[Any]) -> None:
-    """Do it with each, several at a time; ``do`` raises nothing."""
+    """Call ``do`` with each item, up to ``AT_ONCE`` at a time; ``do`` must raise nothing."""
     if len(items) < 2:
         for item in items:
             do(item)
@@ -427,5 +454,9 @@ def _for_each(do: Callable[[Any], None], items: Sequence[Any]) -> None:
 
 
 def worker_name(role: str) -> str:
-    """A name that tells workers apart in records and logs: role, host and process."""
+    """Return a worker's name for records and logs: ``role@host:pid``.
+
+    Args:
+        role: What the worker is in its run, such as ``gpu-3``.
+    """
     return f"{role}@{socket.gethostname()}:{os.getpid()}"
