@@ -1,1 +1,1 @@
-"""What happens during a run, and who hears of it."""
+"""The events of a run, and the listeners that show, log and publish them."""

@@ -1,4 +1,4 @@
-"""The run as a person sees it: a bar and a line for each picture; on a pipe, lines alone."""
+"""``ConsoleView``: a run on a console, as a bar and a line per picture; on a pipe, as lines only."""
 
 from __future__ import annotations
 
@@ -42,11 +42,19 @@ from cluster.events.events import (
 from cluster.events.progress import Meter, plural, status_line
 
 LINE_SECONDS = 30.0
-"""Without a terminal, how often to say that the run is alive."""
+"""The interval between two lines about progress, where there is no terminal, in seconds."""
 
 
 class ConsoleView:
-    """A listener that shows a run on ``console``. Of a ``remote`` one it is only told."""
+    """A listener that shows a run on a console.
+
+    Args:
+        console: Where to print.
+        quiet: Whether to show errors only.
+        overwrite: Whether the run was started with ``--overwrite``, which must not be repeated to resume it.
+        remote: Whether the run is elsewhere, so that its events come from a log: progress is then in ``Live``
+            events, and Ctrl-C does not stop the run.
+    """
 
     def __init__(
         self,
@@ -61,7 +69,7 @@ class ConsoleView:
         self._remote = remote
         self._meter = Meter(None)
         self._left: int | None = None
-        """Of the whole job, before this run; None until it is known."""
+        """Tasks left in the whole job before this run; None until the job is read."""
         self._failed_before = 0
         self._line_at = time.monotonic()
         self._bar: TaskID | None = None
@@ -101,7 +109,7 @@ class ConsoleView:
             case Beat():
                 self._beat(event)
             case Live():
-                if self._remote:  # else there are beats, which say more
+                if self._remote:  # else Beat events come, which have more
                     self._live(event)
             case TaskDone():
                 self._task_done(event)
@@ -129,11 +137,15 @@ class ConsoleView:
                 assert_never(event)
 
     def starting(self, what: str) -> None:
-        """Something takes seconds before the first picture begins."""
+        """Print what is being done before the first picture begins, because it takes seconds.
+
+        Args:
+            what: One phrase.
+        """
         self._say(f"[dim]{escape(what)}[/]")
 
     def close(self) -> None:
-        """Take the bar away, whatever happened."""
+        """Remove the bar."""
         self._progress.stop()
 
     def _started(self, event: Started) -> None:
@@ -269,7 +281,7 @@ class ConsoleView:
 
 
 def _busy(event: Beat) -> str:
-    """How busy the workers are, and who is so least: " 97% busy (least gpu-3: 61%)"."""
+    """Return how busy the workers are, and the least busy one: " 97% busy (least gpu-3: 61%)"."""
     shares = [(state.busy, state.name) for state in event.fleet if state.busy is not None]
     if not shares:
         return ""

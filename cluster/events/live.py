@@ -1,8 +1,8 @@
-"""How a run stands, where everybody can read it who can read its output; and how to ask it to end from there.
+"""``LiveBoard``: publishes a run's state in its output, and takes requests to end the run from there.
 
-``live.json`` is written every few seconds by the driver, so that a run can be looked at when its cluster does
-not answer, or was never one. ``cancel.json`` goes the other way: the output is what the two surely share.
-Neither may hold the driver up or fail its run, so a thread of its own does both.
+The driver writes ``live.json`` every few seconds, so that a run can be inspected without its cluster, or
+where there is none. ``cancel.json`` goes the other way: the output is what a run and its user always share.
+Neither may delay the driver or fail its run, so both are handled on a thread of their own.
 """
 
 from __future__ import annotations
@@ -54,22 +54,30 @@ log = logging.getLogger(__name__)
 
 
 LIVE_SECONDS = 5.0
-"""How often ``live.json`` is written, except for what is waited for: the first steps, a change of state."""
+"""The interval between two writes of ``live.json``, in seconds; the first steps and new states come early."""
 
 CANCEL_POLL_SECONDS = 2.0
-"""How often it is looked whether the run is asked to end."""
+"""The interval between two polls of ``cancel.json``, in seconds."""
 
 LAST_SECONDS = 10.0
-"""How long the end of a run waits for its last word to be stored, in a storage that may be in trouble."""
+"""How long a run that ends waits for its last ``live.json``, in seconds: the storage may be down."""
 
 QUIET_SECONDS = 60.0
-"""A run whose ``live.json`` is older is not there any more, or cannot be heard."""
+"""The age of ``live.json`` beyond which its run was killed or is cut off from the output, in seconds."""
 
 
 class LiveBoard:
-    """A listener that passes on what it hears, now and then a ``Live`` of its own, and keeps ``live.json``.
+    """A listener that passes events on, adds ``Live`` events, and keeps ``live.json``.
 
-    ``guard`` raises when the output belongs to another driver. To be entered while the run lasts.
+    It is a context manager, to be entered while the run lasts.
+
+    Args:
+        storage: The output.
+        listen: Hears every event, and a ``Live`` event every ``LIVE_SECONDS``.
+        job: The job's name.
+        run: The run's unique id.
+        submission: The id under which the run was submitted to a cluster; None if it was not.
+        guard: Raises LeaseLostError when the output belongs to another run; called before each write.
     """
 
     def __init__(
@@ -86,12 +94,12 @@ class LiveBoard:
         self._guard = guard
         self._meter = Meter(None)
         self._done_before = self._failed_before = 0
-        """Tasks that were done and failed before this run."""
+        """Tasks done and tasks failed before this run."""
         self._done = self._failed = 0
-        """Tasks that this run has done and failed."""
+        """Tasks done and tasks failed in this run."""
         self._emitted_at = -LIVE_SECONDS
         self._urgent = True
-        """Whether what is to be written has waited long enough."""
+        """Whether to write at the next poll, before ``LIVE_SECONDS`` are over."""
         now = time.time()
         self._live = Live(
             job=job,
@@ -128,16 +136,16 @@ class LiveBoard:
         if kind is not None:
             self._change(state="ended", reason=_reason(error), workers=0, pending=0, eta=None)
         self._stopping.set()
-        # Who presses Ctrl-C twice does not want to wait for a storage in trouble.
+        # After a second Ctrl-C the user does not want to wait for a storage that may be down.
         self._thread.join(LAST_SECONDS / 5 if kind is KeyboardInterrupt else LAST_SECONDS)
 
     def asked(self) -> Asked:
-        """Whether somebody has asked this run to end, by way of its output."""
+        """Return whether ``cancel.json`` asks this run to end."""
         return self._asked
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, Finished):
-            self._finish(event)  # before what others say of it
+            self._finish(event)  # first, so that ``Live`` comes before ``Finished``
         self._listen(event)
         match event:
             case Started() | Counted():
@@ -170,7 +178,7 @@ class LiveBoard:
                 | WorkerLost()
                 | NodeAvoided()
             ):
-                pass  # nothing of the summary changes
+                pass  # these change nothing in the summary
             case _:
                 assert_never(event)
 
@@ -226,7 +234,7 @@ class LiveBoard:
             pending=0,
             busy=None,
         )
-        self._write_soon()  # what follows, such as telling a webhook, may take its time
+        self._write_soon()  # what follows may take long, such as posting to a webhook
         self._listen(self._live)
 
     def _write_soon(self) -> None:
@@ -271,7 +279,7 @@ class LiveBoard:
             return
         if self._is_for_this_run(request):
             self._asked = "drain"
-        else:  # somebody else was, who did not live to see it
+        else:  # it is for an earlier run, which ended before it saw the request
             self._guard()
             self._storage.delete(keys.CANCEL)
 
@@ -293,25 +301,45 @@ def _reason(error: BaseException | None) -> str:
 
 
 def read_live(storage: Storage) -> Live | None:
-    """How the output's last run stands, or stood when it was last heard of; None where there was none.
+    """Return the state of the output's last run.
 
-    Raises StorageError.
+    Args:
+        storage: The output.
+
+    Returns:
+        The state when it was last written; None if ``live.json`` is missing or cannot be parsed.
+
+    Raises:
+        StorageError: The output cannot be read.
     """
     values = _read(storage, keys.LIVE)
     return None if values is None else build(Live, values)
 
 
 def ask_to_end(storage: Storage, *, run: str | None = None, submission: str | None = None) -> None:
-    """Ask a run, by its own name or that of its submission, to finish what is painting and end.
+    """Ask a run to finish what is painting and end. The run is named by one of its two ids.
 
-    Raises StorageError.
+    Args:
+        storage: The output.
+        run: The run's id, as in ``Live.run``.
+        submission: The id under which the run was submitted.
+
+    Raises:
+        StorageError: The output cannot be written.
     """
     request = {"run": run, "submission": submission, "time": time.time(), "by": _requester()}
     write_json(storage, keys.CANCEL, request)
 
 
 def take_back(storage: Storage) -> None:
-    """Remove what ``ask_to_end`` wrote, which no run was there to see. Raises StorageError."""
+    """Delete the request of ``ask_to_end``, which no run has taken.
+
+    Args:
+        storage: The output.
+
+    Raises:
+        StorageError: The output cannot be written.
+    """
     storage.delete(keys.CANCEL)
 
 
@@ -324,7 +352,7 @@ def _requester() -> str:
 
 
 def _read(storage: Storage, key: str) -> dict[str, Any] | None:
-    """A JSON object; None where there is none, or none that can be read."""
+    """Return a JSON object; None if it is missing or cannot be parsed."""
     try:
         values = json.loads(storage.get(key))
     except (ObjectNotFoundError, ValueError, RecursionError):

@@ -1,6 +1,6 @@
-"""Logs, as text for people or one JSON object a line for programs.
+"""Logs: as text for people, or as one JSON object per line for programs.
 
-Whatever concerns an attempt names it: ``log.info(text, extra={"task": ..., "attempt": ...})``.
+Every record about an attempt names it: ``log.info(text, extra={"task": ..., "attempt": ...})``.
 """
 
 from __future__ import annotations
@@ -42,12 +42,15 @@ log = logging.getLogger("stylefarm")
 LogFormat = Literal["text", "json"]
 
 FIELDS = ("task", "attempt", "worker", "node")
-"""What a record may carry beside its message."""
+"""The fields that a log record may have beside its message."""
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time, level, logger, message and, where there are any, task, attempt, worker,
-    node, and the traceback. ``always`` are fields of every line."""
+    """Formats a record as one line of JSON: time, level, logger, message, ``FIELDS`` and the traceback.
+
+    Args:
+        always: Fields of every line.
+    """
 
     def __init__(self, always: Mapping[str, str] | None = None) -> None:
         super().__init__()
@@ -72,7 +75,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """A line for people, with what it concerns at its end."""
+    """Formats a record as a line for people, with its ``FIELDS`` at the end."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -84,16 +87,22 @@ class TextFormatter(logging.Formatter):
 
 
 def set_up(format_: LogFormat, level: int, always: Mapping[str, str] | None = None) -> None:
-    """Have everything logged in this format on standard error; ``always`` are fields of every JSON line."""
+    """Set up logging to standard error.
+
+    Args:
+        format_: ``text`` or ``json``.
+        level: The lowest level to log.
+        always: Fields of every JSON line.
+    """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter(always) if format_ == "json" else TextFormatter())
     logging.basicConfig(force=True, level=level, handlers=[handler])
-    # Of requests that are repeated, and credentials that are found, a person wants to know nothing.
+    # botocore logs every retried request and where it found credentials, which tells a user nothing.
     logging.getLogger("botocore").setLevel(logging.WARNING)
 
 
 def log_event(event: Event) -> None:
-    """Log an event as one line; ``Beat`` and ``Live``, which come all the time, are left out."""
+    """Log an event as one line, except ``Beat`` and ``Live``, which come every few seconds or more often."""
     about: dict[str, object] = {}
     level = logging.INFO
     match event:

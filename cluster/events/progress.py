@@ -1,4 +1,4 @@
-"""How far a run is, and how fast: the numbers of the progress bar and of ``live.json``."""
+"""``Meter``: a run's progress and speed, for the progress bar and for ``live.json``."""
 
 from __future__ import annotations
 
@@ -33,7 +33,12 @@ class Meter:
         self._work = SlidingRate(RATE_WINDOW)
 
     def end(self, work: int, steps: int | None = None) -> None:
-        """Note that a task of ``work`` has ended; ``steps`` is None unless the render was finished."""
+        """Note that a task has ended.
+
+        Args:
+            work: The task's work.
+            steps: The steps of its render; None unless the render was finished.
+        """
         self._ended_work += work
         if steps is not None:
             self._rendered_steps += steps
@@ -47,7 +52,7 @@ class Meter:
 
     @property
     def steps_per_second(self) -> float:
-        """The steps per second of late; 0 while unknown."""
+        """The steps per second over the last ``RATE_WINDOW``; 0 while unknown."""
         return self._steps.per_second or 0.0
 
     @property

@@ -1,4 +1,4 @@
-"""Telling a webhook how a run ended. It never keeps the run waiting for long, nor changes how it ends."""
+"""``notifying``: posts to a webhook how a run ended. It never delays the run for long or changes its end."""
 
 from __future__ import annotations
 
@@ -20,19 +20,31 @@ log = logging.getLogger(__name__)
 
 ATTEMPTS = 6
 BACKOFF_SECONDS = 0.5
-"""Between attempts 0.5, 1, 2, ... seconds."""
+"""The pause before the first retry, in seconds; it doubles with each retry."""
 
 TIMEOUT_SECONDS = 10.0
 PATIENCE_SECONDS = 20.0
-"""How long an ended run waits for the webhook to take the news."""
+"""How long a run that has ended waits for the webhook, in seconds."""
 
 What = Literal["done", "failed", "stopped"]
+"""How a run ended, as ``notify.on`` names it."""
 
 
 @contextlib.contextmanager
 def notifying(job: Job, output: str, listen: Listener) -> Iterator[Listener]:
-    """While entered, the run is watched through the listener that this gives; how it ended is told when it
-    is left. Raises JobFileError when the webhook is in an environment variable that is not set."""
+    """Post to the job's webhook, on exit, how the run ended.
+
+    Args:
+        job: The job; without a ``notify`` section nothing is posted.
+        output: The output's address, for the message.
+        listen: Hears every event, and WebhookFailed when the webhook does not accept the message.
+
+    Yields:
+        The listener to which the run must send its events.
+
+    Raises:
+        JobFileError: The webhook's address is in an environment variable that has none.
+    """
     notify = job.spec.notify
     if notify is None:
         yield listen
@@ -57,13 +69,17 @@ def notifying(job: Job, output: str, listen: Listener) -> Iterator[Listener]:
         raise
     for event in finished:
         what = what_happened(event)
-        # Nothing new in a nightly run is no news.
+        # A nightly run without anything to render is not worth a message.
         if event.done or event.failed or what != "done":
             _notify(notify, url, listen, what, _body(job, output, what, event, None))
 
 
 def what_happened(event: Finished) -> What:
-    """In the words of ``notify.on``."""
+    """Return how a run ended, as ``notify.on`` names it.
+
+    Args:
+        event: The run's last event.
+    """
     if event.reason != "complete":
         return "stopped"
     return "failed" if event.failed else "done"
@@ -102,7 +118,7 @@ def _body(
         "left": None if event is None else event.left,
         "seconds": None if event is None else event.seconds,
         "error": error,
-        "text": text,  # what chat programs show
+        "text": text,  # the field that chat programs show
     }
 
 
@@ -123,14 +139,14 @@ def _notify(notify: Notify, url: str, listen: Listener, what: What, body: dict[s
 
 
 def _post(url: str, body: dict[str, Any]) -> list[str]:
-    """What went wrong, if something did."""
+    """Post the message; return what went wrong, as at most one phrase."""
     import urllib3
 
     retry = urllib3.Retry(
         total=ATTEMPTS - 1,
         backoff_factor=BACKOFF_SECONDS,
         status_forcelist=(408, 425, 429, 500, 502, 503, 504),
-        allowed_methods=None,  # also POST: told twice is better than not at all
+        allowed_methods=None,  # also POST: a message that comes twice is better than none
         redirect=0,
         raise_on_status=False,
     )
@@ -143,11 +159,11 @@ def _post(url: str, body: dict[str, Any]) -> list[str]:
             timeout=TIMEOUT_SECONDS,
             retries=retry,
         )
-    except Exception as error:  # whatever it is, the run has ended as it has
+    except Exception as error:  # whatever it is, it must not change how the run ended
         return [f"could not be told ({type(error).__name__})"]
     return [f"answers {answer.status}"] if answer.status >= 300 else []
 
 
 def _host(url: str) -> str:
-    """All of it that may be shown: with many services the path is the password."""
+    """Return the host, the part of an address that may be shown: with many services the path is a secret."""
     return urlsplit(url).hostname or "?"
