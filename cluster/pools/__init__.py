@@ -1,1 +1,1 @@
-"""Where attempts run: in this process, or on a Ray cluster."""
+"""The workers of a run: one in this process, or several on a Ray cluster."""

@@ -1,4 +1,4 @@
-"""The pool that runs attempts in this very process: a real backend, without Ray."""
+"""``InlinePool``: a pool of one worker in this process, without Ray."""
 
 from __future__ import annotations
 
@@ -20,7 +20,11 @@ from cluster.worker.worker import Worker, worker_name
 
 
 class InlinePool:
-    """One worker in this process, its calls in threads."""
+    """A ``cluster.pools.base.Pool`` of one worker, whose calls run in threads of this process.
+
+    Args:
+        setup: The settings of the job's workers.
+    """
 
     pending = 0
     growing = False
@@ -90,7 +94,7 @@ class InlinePool:
         self._ended.put(None)
 
     def replace(self, worker: WorkerHandle, reason: str) -> None:
-        pass  # it is this very process
+        pass  # the worker is this process, which cannot be replaced
 
     def avoid(self, node: str) -> None:
         pass

@@ -1,4 +1,4 @@
-"""The actor: a ``Worker`` in a process of its own, holding its share of the GPUs."""
+"""``RayWorker``: the actor that runs a ``Worker`` in a process of its own, with its share of the GPUs."""
 
 from __future__ import annotations
 
@@ -21,37 +21,47 @@ from cluster.pools.base import PREFETCH
 from cluster.worker.worker import Worker, worker_name
 
 FREE_SHARE = 0.5
-"""Of a worker's share of a GPU, that must be free when it begins: else somebody else works there."""
+"""The part of a worker's share of a GPU that must be free at its start; else another program uses it."""
 
 FAREWELL_SECONDS = 5.0
-"""How long a worker that leaves waits, after its last attempt, for its outcomes to be fetched."""
+"""How long a preempted worker stays up after its last attempt, for its outcomes to be fetched, in seconds."""
 
 CONTROL = "control"
+"""The concurrency group of the methods that must answer while attempts run."""
 
 
 @dataclass(frozen=True)
 class About:
-    """Who a worker is."""
+    """What a worker reports once it is up."""
 
     name: str
     node: str
-    """Ray's id of it."""
+    """Ray's id of the worker's node."""
     host: str
+    """The host name of the worker's node."""
     pid: int
     device: DeviceInfo
     problem: str | None = None
-    """Why it cannot work."""
+    """The reason for which the worker cannot render; None if it can."""
 
 
 class RayWorker:
-    """What Ray runs. Its process is found by this name."""
+    """The actor's class. ``cluster.leave`` finds the actors' processes by this name.
+
+    Args:
+        setup: The settings of the job's workers.
+        kind: ``gpu`` or ``cpu``; the worker's name starts with it.
+        number: The worker's number in its pool.
+        gpus: GPUs that the worker holds, >= 0; below 1, a share of one.
+    """
 
     def __init__(self, setup: WorkerSetup, kind: str, number: int, gpus: float) -> None:
         context = ray.get_runtime_context()
         if _is_crowded(context.get_node_id()):
-            # Read when torch is first imported, which is below. Waiting threads that spin take the cores
-            # from the other workers, and a render of several threads then takes many times as long; where
-            # each has its own they should, or a render takes half as long again.
+            # OpenMP reads this when torch is first imported, which is below. Waiting threads that spin take
+            # the cores of other workers, and a render with several threads then takes many times as long.
+            # Where each worker has its own cores they should spin: without it a render takes half as long
+            # again.
             os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         visible_gpus = tuple(context.get_accelerator_ids().get("GPU", []))
         devices = max(1, int(gpus))
@@ -61,9 +71,9 @@ class RayWorker:
             else f"{kind}-{number}(gpu {','.join(visible_gpus)})"
         )
         full_name = worker_name(name)
-        # Ray keeps what a worker writes to standard error in a file of its own, on its node.
+        # Ray stores a worker's standard error in a file on its node.
         logs.set_up("json", logging.INFO, {"worker": full_name, "node": context.get_node_id()})
-        # Relative where the job's folder came along with a submission: Ray starts workers where it is.
+        # The path is relative where the job's folder was shipped with a submission: Ray starts workers in it.
         setup = replace(setup, base=str(Path(setup.base).absolute()))
         self._worker = Worker(setup, full_name, devices=devices)
         self._about = About(
@@ -76,12 +86,19 @@ class RayWorker:
         )
         self._lock = threading.Lock()
         self._ended: dict[str, Outcome] = {}
-        """Outcomes that the driver may not have got, by attempt."""
+        """The last outcomes, by attempt id: a call's answer may be lost on its way to the driver."""
         # Ray makes actors on the main thread, where signals can be taken.
         signal.signal(signal.SIGTERM, lambda *_: self.preempt())
 
     def run(self, assignments: Sequence[Assignment]) -> list[Outcome]:
-        """Make attempts."""
+        """Make attempts, and keep their outcomes for ``ended``.
+
+        Args:
+            assignments: The attempts of one call.
+
+        Returns:
+            One outcome per assignment, in order; see ``Worker.run``.
+        """
         outcomes = self._worker.run(assignments)
         with self._lock:
             self._ended.update({outcome.attempt_record.id: outcome for outcome in outcomes})
@@ -91,17 +108,24 @@ class RayWorker:
 
     @ray.method(concurrency_group=CONTROL)  # type: ignore[untyped-decorator]
     def about(self) -> About:
-        """Who this is; answers once the worker is up."""
+        """Return the worker's name, place and device; answers once the worker is up."""
         return self._about
 
     @ray.method(concurrency_group=CONTROL)  # type: ignore[untyped-decorator]
     def report(self) -> Report:
-        """What there is to say of it now."""
+        """Return the worker's progress and signs of life; see ``Worker.report``."""
         return self._worker.report()
 
     @ray.method(concurrency_group=CONTROL)  # type: ignore[untyped-decorator]
     def ended(self, attempt_ids: Sequence[str]) -> list[Outcome] | None:
-        """The outcomes of these attempts, whose call's own answer was lost; None while they run."""
+        """Return the outcomes of a call whose answer was lost.
+
+        Args:
+            attempt_ids: The ids of the call's attempts.
+
+        Returns:
+            The outcomes, in order; None while an attempt is in flight.
+        """
         with self._lock:
             if all(attempt_id in self._ended for attempt_id in attempt_ids):
                 return [self._ended[attempt_id] for attempt_id in attempt_ids]
@@ -109,17 +133,21 @@ class RayWorker:
 
     @ray.method(concurrency_group=CONTROL)  # type: ignore[untyped-decorator]
     def drain(self) -> None:
-        """Finish what is painting and nothing else."""
+        """Let painting attempts finish and hand the others back; see ``Worker.drain``."""
         self._worker.drain()
 
     @ray.method(concurrency_group=CONTROL)  # type: ignore[untyped-decorator]
     def recall(self, attempt_ids: Sequence[str]) -> None:
-        """Send these attempts back, unless they are painting."""
+        """Hand attempts back, unless they are painting; see ``Worker.recall``.
+
+        Args:
+            attempt_ids: The attempts' ids.
+        """
         self._worker.recall(attempt_ids)
 
     @ray.method(concurrency_group=CONTROL)  # type: ignore[untyped-decorator]
     def preempt(self) -> None:
-        """The machine is taken away: hand everything back, and end."""
+        """Store checkpoints, hand all attempts back, and exit: the machine is being taken away."""
         self._worker.preempt()
         threading.Thread(target=self._end_when_idle, daemon=True).start()
 
@@ -131,6 +159,7 @@ class RayWorker:
 
 
 KEPT_OUTCOMES = 64
+"""The number of outcomes that a worker keeps for ``ended``."""
 
 REMOTE: Any = ray.remote(
     max_restarts=0,
@@ -141,13 +170,13 @@ REMOTE: Any = ray.remote(
 
 
 def _is_crowded(node: str) -> bool:
-    """Whether Ray gives out more cores on this node than it has."""
+    """Return whether Ray hands out more cores of this node than it has."""
     given: float = sum(n["Resources"].get("CPU", 0) for n in ray.nodes() if n["NodeID"] == node)
     return given > (os.cpu_count() or 1)
 
 
 def _find_problem(visible_gpus: Sequence[str], gpus: float) -> str | None:
-    """Why this process cannot render on the GPUs that it was given; None when it can."""
+    """Return why this process cannot render on its GPUs; None if it can."""
     wanted = max(1, int(gpus)) if gpus else 0
     if len(visible_gpus) != wanted:
         return f"it must see {wanted} GPUs and sees {list(visible_gpus)}"
@@ -169,7 +198,7 @@ def _find_problem(visible_gpus: Sequence[str], gpus: float) -> str | None:
 
 
 def _has_cuda() -> bool:
-    """Whether torch, if it is what renders, has found a GPU."""
+    """Return whether the renderer uses torch, and torch has a GPU."""
     import sys
 
     torch = sys.modules.get("torch")

@@ -1,4 +1,4 @@
-"""Joining a Ray cluster, or starting one here, and what its nodes have."""
+"""Join a Ray cluster or start one on this machine, and list its nodes."""
 
 from __future__ import annotations
 
@@ -30,16 +30,21 @@ PACKAGE_ROOT = Path(cluster.__file__).resolve().parents[1]
 """The folder that holds ``cluster``, ``jobs`` and ``stylize``."""
 
 LOCAL_STORE_BYTES = 128 * 1024 * 1024
-"""Pictures never go through Ray's object store, so a local one need not be large."""
+"""The size of a local object store, in bytes. It is small because no picture goes through it."""
 
 
 def connect(address: str | None) -> None:
-    """Join the cluster at ``address`` (or RAY_ADDRESS), or start one on this machine.
+    """Join a Ray cluster, or start one on this machine.
 
-    Raises ClusterError.
+    Args:
+        address: ``auto``, ``host:port`` or ``ray://host:port``; ``local`` starts a cluster. None: the value
+            of RAY_ADDRESS, else ``local``.
+
+    Raises:
+        ClusterError: The cluster cannot be reached, or none can be started.
     """
     address = address or os.environ.get("RAY_ADDRESS") or "local"
-    # Ray would otherwise warn that it will stop hiding GPUs from actors that ask for none.
+    # Without this, Ray warns that it will stop hiding GPUs from actors that request none.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     local = address == "local"
     options: dict[str, Any] = {"object_store_memory": LOCAL_STORE_BYTES} if local else {}
@@ -63,18 +68,18 @@ def connect(address: str | None) -> None:
 
 
 def _job_config() -> Any:
-    """A Ray job whose workers import this package from where the driver does.
+    """Return the config of a Ray job whose workers import this package from the same place as the driver.
 
     Ray puts the driver's working directory first on its workers' path, unless the job comes from a Ray
-    client; a folder ``jobs`` or ``cluster`` of the user's would then be imported in place of ours. Changing
-    the directory for the duration of ``ray.init`` is no way out: other threads resolve relative paths.
+    client. A user's folder ``jobs`` or ``cluster`` would then be imported instead of this package's. Changing
+    the directory during ``ray.init`` would not help, because other threads resolve relative paths.
     """
     from ray.job_config import JobConfig
 
     try:
         return JobConfig(_client_job=True, _py_driver_sys_path=[str(PACKAGE_ROOT)])
     except TypeError:
-        # A Ray that has renamed these: its own default serves wherever nothing shadows us.
+        # This Ray has other names for these. Its default works wherever nothing shadows this package.
         log.debug("this Ray puts the working directory on its workers' path")
         return JobConfig()
 
@@ -83,8 +88,8 @@ def _job_config() -> Any:
 def _keep_sigterm_handler() -> Iterator[None]:
     """Keep Ray from replacing an existing SIGTERM handler while entered.
 
-    Ray's own handler exits in the middle of whatever is being done, which between Python and C++ is a crash,
-    and never with the status of an interrupted run. A Ray without this private hook keeps its own behaviour.
+    Ray's handler exits at any point, which between Python and C++ is a crash, and never with the status of an
+    interrupted run. A Ray without this private hook keeps its own behaviour.
     """
     try:
         from ray._private import utils
@@ -103,10 +108,10 @@ def _keep_sigterm_handler() -> Iterator[None]:
 
 
 def _check_address(address: str) -> None:
-    """Raise ClusterError when nobody listens at host:port: Ray itself would try for minutes."""
+    """Raise ClusterError if no server listens at host:port: Ray itself would retry for minutes."""
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if not colon or not port.isdigit():
-        return  # auto, and whatever else Ray understands
+        return  # auto, and any other form that Ray accepts
     try:
         check_listening(host.strip("[]"), int(port))
     except OSError as error:
@@ -116,13 +121,22 @@ def _check_address(address: str) -> None:
 
 
 def disconnect() -> None:
-    """Leave the cluster; a local one ends with it."""
+    """Leave the cluster; a cluster that ``connect`` started ends."""
     ray.shutdown()
 
 
 def as_shipped(base: str) -> str:
-    """A job's folder as workers are to take it. What came along with a submission lies, on every node, in the
-    folder that Ray unpacks there and starts workers in: so the path is made relative to that."""
+    """Return the path by which workers find the job's folder.
+
+    The files of a submission are, on every node, in a folder that Ray unpacks and starts workers in. The path
+    of a job in that folder is therefore made relative to it.
+
+    Args:
+        base: The job's folder on the driver's machine, absolute.
+
+    Returns:
+        ``base``, or its path relative to the submission's folder.
+    """
     here = Path.cwd()
     unpacked = ray.get_runtime_context().runtime_env.get("working_dir")
     if unpacked and Path(base).is_relative_to(here):
@@ -131,7 +145,7 @@ def as_shipped(base: str) -> str:
 
 
 def describe() -> str:
-    """What the connected cluster has, for a person."""
+    """Return what the connected cluster has, as a phrase: Ray's version, nodes, GPUs, CPUs."""
     nodes = read_view().nodes
     gpus, cpus = (sum(node.resources.get(what, 0) for node in nodes) for what in ("GPU", "CPU"))
     plural = "s" if len(nodes) > 1 else ""
@@ -139,7 +153,7 @@ def describe() -> str:
 
 
 def read_view() -> View:
-    """Return the cluster's nodes. Asks the head, which takes milliseconds."""
+    """Return the cluster's nodes that are up. Asks the head, which takes milliseconds."""
     nodes = tuple(
         Node(
             id=node["NodeID"],
@@ -154,8 +168,8 @@ def read_view() -> View:
 
 
 def _draining() -> frozenset[str]:
-    # Ray Serve asks like this; there is no public way. Without it a spot notice still reaches the workers,
-    # as SIGTERM, only not the driver.
+    # There is no public API; Ray Serve does the same. Without it a spot notice still reaches the workers, as
+    # SIGTERM, but not the driver.
     try:
         client = _gcs_client(ray.get_runtime_context().gcs_address)
         return frozenset(node.hex() for node in client.get_draining_nodes(timeout=5))
@@ -172,12 +186,12 @@ def _gcs_client(address: str) -> Any:
 
 
 def first_line(error: BaseException) -> str:
-    """The first thing that an error says."""
+    """Return the first line of an error's message that is not empty, else the error's type."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__
 
 
 def last_line(error: BaseException) -> str:
-    """What a worker's constructor raised: the last line of the traceback that Ray reports."""
+    """Return the last line of an error's message, which Ray's traceback of a constructor ends with."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__

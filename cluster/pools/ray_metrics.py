@@ -1,7 +1,8 @@
-"""What a run tells Prometheus, through Ray's own exporter: ``cluster/deploy/grafana.json`` shows it.
+"""``Metrics``: a run's metrics for Prometheus, through Ray's exporter. ``deploy/grafana.json`` shows them.
 
-Ray serves these on every node's metrics port, with ``ray_`` before the name and, of counters, ``_total``
-behind. All come from the driver, which hears everything; so a run has one series of each, not every worker.
+Ray serves them on the nodes' metrics ports, with the prefix ``ray_`` and, for counters, the suffix
+``_total``. All come from the driver, which hears every event, so a run has one series of each; workers have
+none.
 """
 
 from __future__ import annotations
@@ -57,11 +58,16 @@ HISTOGRAMS = {
     )
 }
 TAG = "job"
-"""Every series has it: the job's name."""
+"""The tag of every series: the job's name."""
 
 
 class Metrics:
-    """A listener that passes on what it hears, and counts it. Needs a connected Ray."""
+    """A listener that passes events on and counts them as Ray metrics. Ray must be connected.
+
+    Args:
+        job: The job's name, the value of ``TAG``.
+        listen: Hears every event.
+    """
 
     def __init__(self, job: str, listen: Callable[[Event], None]) -> None:
         self._listen = listen
@@ -69,9 +75,9 @@ class Metrics:
             COUNTERS, GAUGES, HISTOGRAMS, TAG, job
         )
         self._steps: dict[str, int] = {}
-        """Of each render under way, as last counted."""
+        """The steps counted so far for each running render, by task id."""
         self._busy: dict[str, float] = {}
-        """The same of each worker's seconds."""
+        """The busy seconds counted so far for each worker, by name."""
 
     def __call__(self, event: Event) -> None:
         self._listen(event)
@@ -81,7 +87,7 @@ class Metrics:
                 self._count("stylefarm_steps", event.steps - self._steps.pop(event.id, 0))
                 self._count("stylefarm_fetch_seconds", event.phases.get("fetch", 0.0))
                 self._count("stylefarm_store_seconds", event.phases.get("store", 0.0))
-                # A histogram takes nothing that is not above 0.
+                # A histogram takes only values above 0.
                 self._histograms["stylefarm_task_seconds"].observe(max(event.seconds, 1e-3))
             case TaskFailed():
                 self._count("stylefarm_tasks", status="failed")
@@ -106,7 +112,7 @@ class Metrics:
                 | Draining()
                 | Finished()
             ):
-                pass  # no metric, or one that Beat brings
+                pass  # no metric, or one that comes with Beat
             case _:
                 assert_never(event)
 
@@ -120,7 +126,7 @@ class Metrics:
         self._set("stylefarm_gpu_hours", event.gpu_hours)
         before, self._steps = self._steps, {p.task_id: p.step for p in event.running}
         for task, step in self._steps.items():
-            # One that is begun anew counts from there.
+            # A render that started again is counted from its first step.
             self._count("stylefarm_steps", step - min(before.get(task, 0), step))
         for state_ in event.fleet:
             more = state_.busy_seconds - self._busy.get(state_.name, 0.0)
@@ -129,7 +135,7 @@ class Metrics:
             self._count("stylefarm_device_busy_seconds", more, worker=worker, node=state_.node)
 
     def _count(self, name: str, value: float = 1.0, **tags: str) -> None:
-        if value > 0:  # a counter takes nothing else
+        if value > 0:  # a counter takes only values above 0
             self._counters[name].inc(value, tags=tags)
 
     def _set(self, name: str, value: float, **tags: str) -> None:
@@ -143,11 +149,21 @@ def make_metrics(
     tag: str,
     value: str,
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    """Ray's metrics, by name, each with a tag that is always the same. Descriptions and tags, or buckets,
-    are as in COUNTERS, GAUGES and HISTOGRAMS."""
+    """Make Ray's metrics, each with one tag that always has the same value.
+
+    Args:
+        counters: (description, tags) by name, as in ``COUNTERS``.
+        gauges: (description, tags) by name, as in ``GAUGES``.
+        histograms: (description, upper bounds of the buckets) by name, as in ``HISTOGRAMS``.
+        tag: The name of the constant tag.
+        value: The tag's value; characters outside ASCII are escaped.
+
+    Returns:
+        The counters, gauges and histograms, each by name.
+    """
     from ray.util.metrics import Counter, Gauge, Histogram
 
-    # Ray's metrics know no other letters, and would end the run over them.
+    # Ray's metrics accept only ASCII, and raise otherwise.
     plain = value.encode("ascii", "backslashreplace").decode()
 
     def tagged(metric: Any) -> Any:

@@ -1,4 +1,4 @@
-"""How many workers fit on which nodes: arithmetic on resources, without Ray."""
+"""Compute how many workers fit on which nodes, from the nodes' resources alone, without Ray."""
 
 from __future__ import annotations
 
@@ -9,64 +9,80 @@ from jobs.errors import ClusterError
 from jobs.spec.workers import Workers
 
 CORES_PER_CPU_WORKER = 4
-"""Without a GPU: convolutions of one picture keep about so many cores busy."""
+"""CPU cores per worker without a GPU: the convolutions of one picture keep about this many busy."""
 
 
 @dataclass(frozen=True)
 class Node:
-    """A machine that Ray holds for alive."""
+    """A machine that Ray considers alive."""
 
     id: str
+    """Ray's id of the node."""
     host: str
+    """The machine's host name."""
     resources: Mapping[str, float] = field(default_factory=dict)
+    """The node's resources in total, by Ray's names: ``GPU``, ``CPU``."""
     labels: Mapping[str, str] = field(default_factory=dict)
+    """The node's labels in Ray."""
 
 
 @dataclass(frozen=True)
 class View:
-    """The cluster at some moment."""
+    """A snapshot of the cluster."""
 
     nodes: tuple[Node, ...]
     draining: frozenset[str] = frozenset()
-    """Nodes that are being taken away."""
+    """The ids of the nodes that are being taken away."""
 
 
 @dataclass(frozen=True)
 class Needs:
-    """What each worker holds."""
+    """The resources that each worker holds."""
 
     gpus: float
+    """GPUs, >= 0; below 1, a share of one."""
     cpus: float
+    """CPU cores, >= 0."""
     threads: int | None
+    """CPU threads for painting; None: the library's default."""
 
     @property
     def kind(self) -> str:
+        """``gpu`` or ``cpu``."""
         return "gpu" if self.gpus else "cpu"
 
     def fit(self, resources: Mapping[str, float]) -> int:
-        """How many workers a node has room for."""
+        """Return how many workers fit on a node with these resources in total."""
         if self.gpus >= 1:
             return int(resources.get("GPU", 0) / self.gpus)
         if self.gpus:
-            # A whole number of shares fits on one GPU; what is left of a card cannot be joined.
+            # Each GPU takes a whole number of shares; remainders of several GPUs cannot be joined.
             return int(resources.get("GPU", 0)) * int(1 / self.gpus + 1e-9)
         return int(resources.get("CPU", 0) / self.cpus + 1e-9)
 
 
 def needs_of(wanted: Workers, nodes: Sequence[Node]) -> Needs:
-    """What each worker of a job should hold on these nodes. Raises ClusterError."""
+    """Return the resources that each worker of a job should hold.
+
+    Args:
+        wanted: The job's ``workers`` section.
+        nodes: The cluster's nodes.
+
+    Raises:
+        ClusterError: The cluster has no device of the wanted kind, and none is expected.
+    """
     any_gpu = any(node.resources.get("GPU", 0) >= 1 for node in nodes)
     cpus = [int(node.resources.get("CPU", 0)) for node in nodes]
     cpus = [count for count in cpus if count]
     threads = None if wanted.threads == "auto" else wanted.threads
-    # A head without anything to work with waits for machines, and those of a render farm have GPUs.
+    # A head without any resources waits for machines, and those of a render farm have GPUs.
     if wanted.device == "gpu" or (wanted.device == "auto" and (any_gpu or not cpus)):
         if not any_gpu and wanted.max == "auto":
             raise ClusterError(
                 "the cluster has no GPU; where an autoscaler is to bring some, say how many with "
                 "workers.max"
             )
-        # Fetching and encoding take a core now and then; asking for whole ones would leave GPUs idle.
+        # Fetching and encoding need a core only at times; reserving whole cores would leave GPUs idle.
         return Needs(wanted.gpus, 0.0, threads)
     if not cpus:
         raise ClusterError("the cluster has no CPUs to work with")
@@ -83,7 +99,7 @@ def needs_of(wanted: Workers, nodes: Sequence[Node]) -> Needs:
 
 
 def suits(wanted: Workers, node: Node) -> bool:
-    """Whether a node has the labels that a job asks for, as Ray reads them: a, !a, in(a, b), !in(a, b)."""
+    """Return whether a node has a job's labels; conditions are Ray's: a, !a, in(a, b), !in(a, b)."""
     for key, condition in wanted.labels.items():
         has = node.labels.get(key)
         text = condition.removeprefix("!")
@@ -95,7 +111,7 @@ def suits(wanted: Workers, node: Node) -> bool:
 
 
 def check_room(wanted: Workers, needs: Needs, nodes: Sequence[Node]) -> None:
-    """Raise ClusterError where no node has room for a worker, and none is asked to come."""
+    """Raise ClusterError if no node has room for a worker and ``workers.max`` does not ask for more."""
     if wanted.max != "auto" or any(needs.fit(n.resources) for n in nodes if suits(wanted, n)):
         return
     what, each = ("GPU", needs.gpus) if needs.gpus else ("CPU", needs.cpus)
@@ -108,8 +124,16 @@ def check_room(wanted: Workers, needs: Needs, nodes: Sequence[Node]) -> None:
 
 
 def capacity(wanted: Workers, needs: Needs, nodes: Sequence[Node]) -> int:
-    """How many workers a job wants on these nodes. More than they have room for only where ``max`` says
-    so, on GPUs: an autoscaler may bring them."""
+    """Return the largest number of workers of a job on these nodes.
+
+    It exceeds the room on the nodes where ``workers.max`` is a number and workers hold GPUs, because an
+    autoscaler may then add nodes, and where ``workers.max`` is auto and ``workers.min`` is larger.
+
+    Args:
+        wanted: The job's ``workers`` section.
+        needs: The resources that each worker holds.
+        nodes: The cluster's nodes.
+    """
     room = sum(needs.fit(node.resources) for node in nodes if suits(wanted, node))
     if wanted.max == "auto":
         return max(room, wanted.min)

@@ -1,9 +1,9 @@
-"""Workers on a Ray cluster: one actor per GPU (or share of a GPU, group of GPUs, or group of CPU cores).
+"""``RayPool``: workers on a Ray cluster, one actor per GPU, share of one, group of GPUs or group of cores.
 
 Ray restarts and retries nothing here: the driver does, because only the driver knows what a task's attempts
-mean. This file reports truthfully which attempts ended, and keeps as many workers as are wanted: more when
-nodes join, replacements when workers are lost, fewer when less is left to do. The arithmetic is
-``cluster.pools.roster``'s.
+mean. The pool returns each attempt that ends, and keeps as many workers as are wanted: more when nodes join,
+replacements when workers are lost, fewer when less is left to do. ``cluster.pools.roster`` does the
+arithmetic.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from jobs.spec.workers import Workers
 log = logging.getLogger(__name__)
 
 VIEW_SECONDS = 2.0
-"""The interval between two looks at the cluster's nodes, in seconds."""
+"""The interval between two listings of the cluster's nodes, in seconds; longer with very many nodes."""
 
 POLL_SECONDS = 1.0
 """The interval between two polls of a worker, in seconds; longer with very many workers."""
@@ -65,6 +65,7 @@ FORGIVE_SECONDS = 60.0
 """How long there is no worker before avoided nodes are used again, in seconds."""
 
 NODE_LABEL = "ray.io/node-id"
+"""The label in which Ray keeps a node's id."""
 
 
 Item = Callable[[], "Sequence[Ended | Lost]"]
@@ -75,7 +76,7 @@ class RayPool:
     """Actors on the connected cluster, as ``cluster.pools.base.Pool``.
 
     Args:
-        setup: What all workers need to know.
+        setup: The settings of the job's workers; the number of threads is set by the pool.
         wanted: The job's ``workers`` section.
 
     Raises:
