@@ -1,1 +1,1 @@
-"""``stylefarm plan`` and ``doctor``: what a run would take, and whether this machine can."""
+"""``stylefarm plan`` and ``stylefarm doctor``: what a job would take, and whether this machine can render."""

@@ -1,4 +1,4 @@
-"""Check that this machine can render, part by part."""
+"""``examine``: check that this machine can render, part by part."""
 
 from __future__ import annotations
 
@@ -16,15 +16,28 @@ from stylize.recipe import Recipe
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One part: what was looked at, whether it is well, what was found or what to do."""
+    """The result of one check."""
 
     name: str
+    """What was checked."""
     ok: bool
     text: str
+    """What was found; where the check failed, the error, with what to do."""
 
 
 def examine(job: Job | None, address: str | None) -> Iterator[Check]:
-    """The checks, one by one as they end; with a job, its output and its weights too."""
+    """Check Python, torch, the weights, the output and Ray.
+
+    Args:
+        job: The job whose weights and output to check; None: the default weights, and no output.
+        address: The Ray cluster to check, as for ``ray_cluster.connect``.
+
+    Yields:
+        One result per check, as each ends. A failed check is a result, not an exception.
+
+    Raises:
+        JobFileError, StorageError: The job's recipes cannot be listed.
+    """
     yield Check("python", True, f"{platform.python_version()}, {os.cpu_count()} cores")
     yield _checked("torch", _torch)
     recipes = [Recipe()]

@@ -1,8 +1,9 @@
-"""What renders take on this machine, found out with a few steps of each kind.
+"""``Pilots``: measure the time of renders on this machine, with a few steps of each kind of task.
 
-A step's time depends on the size it is made at, so each size of a recipe is tried for itself: one step with
-everything that comes before it, then a few steps and some more. The difference of the last two is what steps
-take, without what begins and ends a render, and needs no look at the device while it works.
+A step's time depends on the picture's size, so each size of a recipe is measured separately: a render of one
+step, which includes all preparation, then one of ``FEW`` and one of ``MORE`` steps. The difference of the
+last two is the time of steps alone, without the start and end of a render, and needs no measurement within
+one.
 """
 
 from __future__ import annotations
@@ -23,36 +24,37 @@ from stylize.errors import PictureError
 from stylize.recipe import Recipe
 
 FEW, MORE = 3, 12
-"""Steps that are compared. L-BFGS's first is made without a memory, so the fewer of them are not too few."""
+"""The numbers of steps compared. L-BFGS has no history in its first step, so ``FEW`` is more than 1."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What a render of one kind takes."""
+    """The measured times of a render of one kind."""
 
     step_seconds: tuple[tuple[int, float], ...]
-    """Of each size, the seconds of a step."""
+    """(size in pixels, seconds per step) for each size of the schedule."""
     known_style: float
-    """Seconds of a whole render whose style was looked at before."""
+    """Seconds of a whole render whose style the worker has painted before."""
     new_style: float
-    """The same with a style that was not."""
+    """Seconds of a whole render whose style is new to the worker."""
     pixels: int
-    """Of the picture that was tried."""
+    """Pixels of the content picture that was measured, height times width."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pilot:
-    """What was found out."""
+    """The measurements of a pilot."""
 
     device: DeviceInfo
+    """The device that was measured."""
     startup_seconds: float
-    """Until a worker has loaded its network."""
+    """Seconds until a worker has loaded its network and made its first step."""
     samples: Mapping[object, Sample]
-    """By whatever the kinds were named."""
+    """The samples, by the keys of the kinds."""
 
 
 class _NoResumption:
-    """Nobody goes on from a pilot."""
+    """A resumption for renders that are not resumed: no checkpoint is read or kept."""
 
     checkpoint: bytes | None = None
 
@@ -64,10 +66,15 @@ class _NoResumption:
 
 
 Kinds = Iterable[tuple[object, Iterable[Task]]]
+"""(key, tasks) for each kind of task that costs the same."""
 
 
 class Pilots:
-    """Makes pilots of a job, with one painter for all of them."""
+    """Measures the renders of a job, with one painter for all kinds of tasks.
+
+    Args:
+        job: The job.
+    """
 
     def __init__(self, job: Job) -> None:
         self._job = job
@@ -76,19 +83,28 @@ class Pilots:
         self._samples: dict[object, Sample] = {}
 
     def __call__(self, kinds: Kinds) -> Pilot:
-        """Try each kind that was not tried before with the first of its tasks whose pictures can be read.
+        """Measure each kind that was not measured before, with its first task whose pictures can be read.
 
-        Raises UsageError when there is none, WeightsError and MemoryLimitError.
+        Args:
+            kinds: The kinds, at least one in total over all calls.
+
+        Returns:
+            The device, the start-up time, and the samples of all kinds measured so far.
+
+        Raises:
+            UsageError: A kind has no task whose pictures can be read.
+            WeightsError: The network cannot be loaded.
+            MemoryLimitError: A render does not fit into memory.
         """
         for kind, tasks in kinds:
             if kind not in self._samples:
                 painter, order = self._ready(tasks)
                 self._samples[kind] = _measure(painter, order)
-        assert self._painter is not None  # there is something left to render, or nobody asks
+        assert self._painter is not None  # a plan without anything left to render asks for no pilot
         return Pilot(self._painter.device, self._startup, self._samples)
 
     def _ready(self, tasks: Iterable[Task]) -> tuple[Painter, Order]:
-        """A painter that has made its first step, which comes after much that is done once."""
+        """Return a painter, warm after its first step, and an order of the kind."""
         if self._painter is not None:
             return self._painter, _first_order(self._job, self._painter, tasks)
         began = time.perf_counter()
@@ -126,7 +142,7 @@ def _measure(painter: Painter, order: Order) -> Sample:
 
 
 def _paint(painter: Painter, order: Order, size: int, steps: int) -> float:
-    """Seconds of so many steps at one size."""
+    """Return the seconds of a render of ``steps`` steps at one size."""
     recipe: Recipe = order.task.recipe.model_copy(
         update={"size": size, "start_size": None, "steps": steps, "segment": None}
     )

@@ -1,4 +1,4 @@
-"""What a job would render, before a second of GPU time is spent on it."""
+"""``make_plan``: what a job would render and what that takes, before any GPU time is spent."""
 
 from __future__ import annotations
 
@@ -28,71 +28,86 @@ if TYPE_CHECKING:
     from cluster.plan.pilot import Kinds, Pilot, Sample
 
 Fit = Literal["whole", "strips", "no"]
+"""How a render fits a device's memory: at once, in strips only, or not at all."""
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Tasks that are alike in what they cost."""
+    """Tasks that cost the same."""
 
     preset: str
     sizes: tuple[int, ...]
+    """The sizes of the schedule, ascending; pixels of the longest side."""
     steps: int
+    """Steps of one render, over all sizes."""
     tasks: int
+    """All tasks of the group."""
     left: int
+    """Tasks that are neither done nor failed."""
     memory_bytes: int
-    """Most that one such render takes, for a square picture, all at once."""
+    """The peak memory of one render of a square picture at once, in bytes."""
     strips_bytes: int
-    """The same in strips, which is how a render goes that does not fit otherwise."""
+    """The same in strips, in bytes; a render that does not fit at once is painted so."""
     history_bytes: int
-    """What L-BFGS's remembered pairs take of either."""
+    """The part of either that L-BFGS's history takes, in bytes."""
     seconds_each: float | None
-    """Of device time; None when neither earlier renders nor a pilot tell."""
+    """Device seconds per render; None if there are neither earlier renders nor a pilot."""
     told_by: Literal["records", "pilot"] | None = None
+    """Where ``seconds_each`` is from."""
     step_seconds: tuple[tuple[int, float], ...] = ()
-    """Of each size, as the pilot found."""
+    """(size in pixels, seconds per step) for each size, as the pilot measured; empty without one."""
     fits: Fit | None = None
-    """How a render fits the card; None when no card is known."""
+    """How a render fits the device's memory; None if that is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """On how many GPUs a job is to run, and what they cost."""
+    """The GPUs for which time and cost are predicted."""
 
     gpus: int = 1
+    """The number of GPUs, >= 1."""
     per_gpu_hour: float | None = None
+    """The price of a GPU hour, >= 0, in any currency; None: no cost is predicted."""
     card_bytes: int | None = None
-    """Memory of each; None leaves that to the pilot's device."""
+    """The memory of each GPU, in bytes; None: that of the pilot's device."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a run would do now."""
+    """What a run would do now, and what that takes."""
 
     name: str
+    """The job's name."""
     output: str
+    """The address of the output."""
     tasks: int
+    """All tasks of the job."""
     done: int
     failed: int
     groups: tuple[Group, ...]
     bad_rows: int = 0
-    """Of manifests, which are left out."""
+    """Rows of manifests that are skipped."""
     first_bad_rows: tuple[str, ...] = ()
+    """The first of them, each with its place and the reason."""
     unused_columns: tuple[str, ...] = ()
-    """Of manifests, which mean nothing here."""
+    """Columns of manifests that are not used."""
     gpus: int = 1
+    """The number of workers for which time and cost are predicted."""
     price_per_gpu_hour: float | None = None
+    """The price of a GPU hour, in any currency; None: no cost is predicted."""
     startup_seconds: float | None = None
-    """Until a worker is ready, as the pilot found."""
+    """Seconds until a worker is ready, as the pilot measured; None without one."""
     device: str | None = None
-    """Which the pilot was made on."""
+    """The name of the device that the pilot measured; None without one."""
 
     @property
     def left(self) -> int:
+        """Tasks that are neither done nor failed."""
         return self.tasks - self.done - self.failed
 
     @property
     def device_seconds(self) -> float | None:
-        """Device time of what is left, when it is known of every group."""
+        """Device seconds of the tasks left; None unless known for every group."""
         times = [g.seconds_each for g in self.groups if g.left]
         if any(t is None for t in times):
             return None
@@ -100,7 +115,7 @@ class Plan:
 
     @property
     def wall_seconds(self) -> float | None:
-        """How long that takes on ``gpus`` workers: their share of it, but at least one whole render."""
+        """Seconds on ``gpus`` workers: equal shares, but at least the longest render, plus the start-up."""
         if self.device_seconds is None:
             return None
         longest = max((g.seconds_each or 0.0 for g in self.groups if g.left), default=0.0)
@@ -108,13 +123,14 @@ class Plan:
 
     @property
     def cost(self) -> float | None:
-        """Of the device time, start-up included, in whatever the price is in."""
+        """The cost of the device time and of each worker's start-up, in the currency of the price."""
         if self.device_seconds is None or self.price_per_gpu_hour is None:
             return None
         starts = self.gpus * (self.startup_seconds or 0.0)
         return (self.device_seconds + starts) / 3600 * self.price_per_gpu_hour
 
     def to_json(self) -> dict[str, Any]:
+        """Return all fields and the computed values, for ``plan --json``."""
         return {
             **asdict(self),
             "left": self.left,
@@ -131,10 +147,23 @@ def make_plan(
     price: Price | None = None,
     pilot: Callable[[Kinds], Pilot] | None = None,
 ) -> Plan:
-    """Plan a job; ``records`` None means that the output does not exist yet. ``pilot`` (``Pilots``) makes a
-    few steps of each group on this machine.
+    """Plan a job: count its tasks, group those that cost the same, and predict memory, time and cost.
 
-    Raises JobFileError where rows of a manifest would end a run, and what the pilot raises.
+    Args:
+        agenda: The job's tasks.
+        records: The records of its output; None: the output does not exist yet.
+        output: The address of the output.
+        price: The GPUs for which time and cost are predicted; None: one GPU, no cost.
+        pilot: Measures a few steps of each group with tasks left (``Pilots``); None: the times come from the
+            records of earlier renders.
+
+    Returns:
+        The plan.
+
+    Raises:
+        JobFileError: The job has no task, or a manifest has a bad row that would end a run.
+        StorageError: The output cannot be read.
+        UsageError, WeightsError, MemoryLimitError: The pilot cannot measure; see ``Pilots``.
     """
     price = price or Price()
     ledger, seconds_of = _read_records(records)
@@ -190,11 +219,25 @@ def make_ladder(
     pilot: Callable[[Kinds], Pilot] | None = None,
     proof_size: int | None = None,
 ) -> tuple[Plan, Plan]:
-    """The plan of a job's pictures, and that of its proofs. Raises as ``make_plan`` does."""
+    """Plan a job's pictures and its proofs.
+
+    Args:
+        agenda: The job's tasks.
+        price: The GPUs for which time and cost are predicted.
+        pilot: As for ``make_plan``.
+        proof_size: The longest side of proofs, in pixels; None: that of existing proofs, else the default.
+
+    Returns:
+        The plan of the pictures and the plan of the proofs.
+
+    Raises:
+        JobFileError, UsageError, WeightsError, MemoryLimitError: As for ``make_plan``.
+        StorageError: The output cannot be read.
+    """
     job = agenda.job
     pictures, proofs = open_output(job), open_output(proofs_of(job))
     size = wanted_size(proofs, proof_size)
-    # Proofs of another size count for nothing: they are made anew.
+    # Proofs of another size do not count, because a run renders them again.
     known = None if have_other_size(proofs, size) else Records(proofs)
     seen = agenda.seen_as(Proofs(size))
     return (
@@ -204,25 +247,26 @@ def make_ladder(
 
 
 PILOT_CANDIDATES = 8
-"""Tasks of a group that are kept for a pilot: the pictures of the first may not be there."""
+"""Tasks kept per group for a pilot: the pictures of the first may be missing."""
 
 MOST_STYLES = 10_000
+"""Styles remembered per group, to bound memory."""
 
 
 class _Tally:
-    """What was counted of tasks that are alike."""
+    """The counts of a group, while the job is read."""
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
         self.tasks = self.left = self.masks = 0
         self.done = array("Q")
         self.first: list[Draft] = []
-        """Of those that are left."""
+        """The first tasks left, at most ``PILOT_CANDIDATES``."""
         self.styles: set[int] = set()
-        """Of those, hashed; as many as are kept."""
+        """Hashes of the styles of the tasks left, at most ``MOST_STYLES``."""
 
     def add_left(self, draft: Draft) -> None:
-        """Count one that is to be rendered."""
+        """Count a task that is left."""
         self.left += 1
         if len(self.first) < PILOT_CANDIDATES:
             self.first.append(draft)
@@ -231,12 +275,12 @@ class _Tally:
 
     @property
     def new_styles(self) -> float:
-        """The share of tasks whose style is rendered for the first time."""
+        """The share of the tasks left whose style is rendered for the first time, 0 to 1."""
         return min(1.0, len(self.styles) / max(1, self.left))
 
 
 def _read_records(records: Records | None) -> tuple[Ledger, IdTable]:
-    """What became of every task, and the seconds that each render took."""
+    """Return the status of every task, and the seconds of each render."""
     ids, codes, seconds = array("Q"), array("B"), array("d")
     for entry in records.entries() if records else ():
         ids.append(int(entry.id, 16))
@@ -288,10 +332,17 @@ def _fit(whole: int, strips: int, room: float) -> Fit:
 
 
 def missing_pictures(agenda: Agenda, most: int = 1000) -> dict[str, str]:
-    """Pictures named one by one that are not on this disk, with the sentence each task would fail with.
+    """Return the pictures that the job names one by one and that are missing on this disk.
 
-    Looks at no more than ``most`` local files, and as many masks; what lies elsewhere shows when it is
-    fetched. Of a mask the sentence names the field, since its file's name may not stand in the job.
+    Only local files are checked. Remote pictures are checked when they are fetched.
+
+    Args:
+        agenda: The job's tasks.
+        most: The largest number of pictures to check, and of masks.
+
+    Returns:
+        By the picture's name, the sentence with which its tasks would fail. The sentence about a mask names
+        the field of the job file, because the job may not contain the mask's file name.
     """
     names: dict[str, None] = {}
     masks: dict[str, FieldPath] = {}
@@ -300,7 +351,7 @@ def missing_pictures(agenda: Agenda, most: int = 1000) -> dict[str, str]:
         for uri in (*candidates, *(() if pictures.init is None else (pictures.init,))):
             if "://" not in uri and len(names) < most:
                 names[uri] = None
-        # There can be one for every pair, so not even their names are all gone through.
+        # Every pair can have a mask of its own, so even listing their names is bounded.
         for place, mask in itertools.islice(pictures.masks(), most):
             if "://" not in mask and len(masks) < most:
                 masks.setdefault(mask, place)

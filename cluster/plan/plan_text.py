@@ -1,4 +1,4 @@
-"""A plan, for a person."""
+"""``to_text``: a plan as text for people."""
 
 from __future__ import annotations
 
@@ -12,8 +12,13 @@ MISSING_SHOWN = 10
 
 
 def to_text(plan: Plan, missing: Mapping[str, str], proofs: Plan | None = None) -> str:
-    """The plan in lines; ``missing`` are pictures that are not there, with the reason; ``proofs`` the plan of
-    the job's proofs."""
+    """Return a plan as lines of text.
+
+    Args:
+        plan: The plan of the pictures.
+        missing: Missing pictures with the reason, as ``missing_pictures`` returns them.
+        proofs: The plan of the job's proofs; None: they are left out.
+    """
     lines = [f"{plan.name} -> {plan.output}", *_work(plan, "task")]
     if proofs is not None:
         sizes = sorted({group.sizes[-1] for group in proofs.groups})
@@ -32,7 +37,7 @@ def to_text(plan: Plan, missing: Mapping[str, str], proofs: Plan | None = None) 
 
 
 def _work(plan: Plan, what: str) -> list[str]:
-    """What is rendered, and what that takes."""
+    """Return the lines about tasks, groups and time."""
     counts = f"{plan.done:,} done, {plan.failed:,} failed, {plan.left:,} to render"
     lines = [f"  {plural(plan.tasks, what)}: {counts}"]
     for group in plan.groups:
@@ -58,7 +63,7 @@ def _group(group: Group) -> list[str]:
 
 
 def _memory(group: Group) -> str:
-    """ "7.5 GiB, or 2.6 GiB in strips, 0.4 GiB of it L-BFGS's history"."""
+    """Return "7.5 GiB, or 2.6 GiB in strips, 0.4 GiB of it L-BFGS's history"."""
     text = (
         f"{group.memory_bytes / 2**30:.1f} GiB, or {group.strips_bytes / 2**30:.1f} GiB in strips"
     )
