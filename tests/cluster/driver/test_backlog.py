@@ -57,7 +57,7 @@ def drain(backlog, *seats, classes=()):
             return taken
 
 
-def test_tasks_come_in_order_and_no_more_are_read_than_looked_at():
+def test_tasks_come_in_order_and_no_more_are_read_than_the_window_holds():
     read = itertools.count()
     backlog = Backlog(task(next(read)) for _ in range(10_000))
     backlog.fill(0.0)

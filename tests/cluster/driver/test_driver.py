@@ -161,10 +161,10 @@ def test_waiting_at_a_worker_that_died_is_no_attempt(tmp_path):
     assert floor.run().done == 1
     (record,) = floor.records.all()
     assert [a.error for a in record.attempts] == [None]
-    assert floor.pool.isolated == [True]  # after the second time it is looked at
+    assert floor.pool.isolated == [True]  # after the second time it is suspected
 
 
-def test_a_machine_that_is_taken_away_again_and_again_is_no_attempt_but_told(tmp_path):
+def test_a_machine_that_is_taken_away_again_and_again_is_no_attempt_but_reported(tmp_path):
     class Spot(DyingPool):
         deaths = 5
         kind = "preempted"
@@ -280,7 +280,7 @@ def test_no_more_is_in_flight_than_the_pool_has_slots(tmp_path):
     assert Watched.most == 1 + PREFETCH
     assert counts.done == 3
     assert counts.reason == "limit"
-    assert next(drawn) <= 3  # the rest of the job was never even looked at
+    assert next(drawn) <= 3  # the rest of the job was not even read
 
 
 def test_it_stops_at_the_limit_of_failures(tmp_path):
@@ -326,7 +326,7 @@ def test_storage_that_stays_broken_ends_the_run_and_fails_no_task(tmp_path, monk
 
 
 def test_patience_runs_out_though_the_storage_seems_well(tmp_path, monkeypatch):
-    """Only records are refused, which a look does not see."""
+    """Only records are refused, which a probe does not notice."""
     monkeypatch.setattr("cluster.driver.failure_policy.FIRST_DELAY", 0.05)
     floor = Floor(tmp_path, [{"n": k} for k in range(3)], storage_patience=1.0)
     put = FolderStorage.put
@@ -391,7 +391,7 @@ def test_gpu_hours_end_the_run_and_what_paints_is_committed(tmp_path):
     assert counts.failed == 0
 
 
-def test_told_that_everything_goes_away_it_keeps_checkpoints_and_fails_nothing(tmp_path):
+def test_a_preempted_run_keeps_checkpoints_and_fails_nothing(tmp_path):
     asked = []
     floor = Floor(
         tmp_path,

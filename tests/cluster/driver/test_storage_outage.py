@@ -23,38 +23,38 @@ class Clock:
 
 
 class Server:
-    """Is down for so many looks."""
+    """Fails the first ``down`` probes."""
 
     def __init__(self, down):
         self.down = down
-        self.looks = 0
+        self.probes = 0
 
     def __call__(self):
-        self.looks += 1
-        if self.looks <= self.down:
-            raise StorageFailingError(f"503, look {self.looks}")
+        self.probes += 1
+        if self.probes <= self.down:
+            raise StorageFailingError(f"503, probe {self.probes}")
 
 
 def until_over(outage, clock):
-    """Look every half second, as a driver does; when each look was made."""
+    """Poll every half second, as a driver does; return when each probe was made."""
     server, at = outage._probe, []
-    looks = getattr(server, "looks", None)
+    probes = getattr(server, "probes", None)
     while not outage.seems_over():
         if outage._probing is not None:
             outage._probing.join(5)
-            if looks is not None and len(at) < server.looks:
+            if probes is not None and len(at) < server.probes:
                 at.append(clock.now)
         clock.now += 0.5
     return at
 
 
-def test_it_is_looked_at_ever_more_slowly_until_it_is_well():
+def test_it_is_probed_ever_more_slowly_until_it_is_up():
     clock, server = Clock(), Server(down=8)
     outage = StorageOutage(server, clock)
     assert not outage.seems_over()
 
     assert outage.begin(StorageFailingError("503"))
-    assert not outage.begin(StorageFailingError("503 again"))  # no news
+    assert not outage.begin(StorageFailingError("503 again"))  # already begun
     at = until_over(outage, clock)
 
     assert outage.since is None
@@ -66,7 +66,7 @@ def test_it_is_looked_at_ever_more_slowly_until_it_is_well():
 
 def test_what_breaks_again_at_once_was_never_over():
     """The probe may be well where what matters is not: patience counts from the first outage on, and the
-    looks get slower."""
+    probes get slower."""
     clock = Clock()
     outage = StorageOutage(lambda: None, clock)
     outage.begin(StorageFailingError("no right to tasks/"))
@@ -75,7 +75,7 @@ def test_what_breaks_again_at_once_was_never_over():
         before = clock.now
         until_over(outage, clock)
         pauses.append(clock.now - before)
-        assert not outage.begin(StorageFailingError("no right to tasks/"))  # no news
+        assert not outage.begin(StorageFailingError("no right to tasks/"))  # already begun
 
     assert pauses == sorted(pauses)
     assert pauses[-1] >= 60
@@ -86,7 +86,7 @@ def test_what_breaks_again_at_once_was_never_over():
     assert outage.begin(StorageFailingError("another one"))
 
 
-def test_a_look_that_takes_its_time_keeps_nobody_waiting():
+def test_a_slow_probe_delays_nobody():
     clock, let_go = Clock(), threading.Event()
     outage = StorageOutage(lambda: bool(let_go.wait(5)) or None, clock)
     outage.begin(StorageFailingError("503"))
@@ -132,9 +132,9 @@ def test_records_are_written_side_by_side():
     records = Records(seconds=0.05)
     woken = []
 
-    found = commits(Committer(records, lambda: woken.append(1)), *range(40))
+    errors = commits(Committer(records, lambda: woken.append(1)), *range(40))
 
-    assert found == dict.fromkeys(range(40))
+    assert errors == dict.fromkeys(range(40))
     assert records.most == THREADS
     assert len(woken) == 40
 
@@ -142,9 +142,9 @@ def test_records_are_written_side_by_side():
 def test_what_the_storage_refuses_comes_back_with_its_reason():
     refused = StorageFailingError("503")
 
-    found = commits(Committer(Records({1: refused})), 0, 1)
+    errors = commits(Committer(Records({1: refused})), 0, 1)
 
-    assert found == {0: None, 1: refused}
+    assert errors == {0: None, 1: refused}
 
 
 def test_a_bug_is_no_trouble_of_the_storage():
@@ -153,7 +153,7 @@ def test_a_bug_is_no_trouble_of_the_storage():
         commits(committer, 0)
 
 
-def test_a_lost_lease_is_told():
+def test_a_lost_lease_is_a_storage_error():
     lost = LeaseLostError("another driver has it")
 
     assert isinstance(commits(Committer(Records({0: lost})), 0)[0], StorageError)

@@ -144,7 +144,7 @@ def test_the_fleet_is_seen_in_the_bar(monkeypatch):
     assert "(+2 to come), paused" in text
 
 
-def test_trouble_is_told_and_what_becomes_of_it():
+def test_pauses_and_losses_are_shown_with_what_follows():
     text = shown(
         STARTED,
         WorkerLost(

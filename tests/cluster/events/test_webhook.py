@@ -1,4 +1,4 @@
-"""A webhook is told how a run ended: by a real server, which at first may have troubles."""
+"""A webhook gets how a run ended, on a real server, which may fail at first."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Hook:
 
     def __init__(self, *statuses: int) -> None:
         self.statuses = list(statuses)
-        self.told: list[dict] = []
+        self.received: list[dict] = []
         self.tries = 0
         hook = self
 
@@ -29,7 +29,7 @@ class Hook:
                 hook.tries += 1
                 status = hook.statuses.pop(0) if hook.statuses else 200
                 if status == 200:
-                    hook.told.append(json.loads(body))
+                    hook.received.append(json.loads(body))
                 self.send_response(status)
                 self.end_headers()
 
@@ -58,23 +58,31 @@ def run(job, *options, **env):
     return stylefarm("run", job, "--pool", "inline", *options, **env)
 
 
-def test_a_run_that_is_done_is_told_once_and_again_only_when_there_is_news(tmp_path, make_hook):
+def test_a_run_that_is_done_is_posted_once_and_again_only_if_something_was_rendered(
+    tmp_path, make_hook
+):
     hook = make_hook()
     job = write_job(tmp_path, photos=1, styles=1, notify={"url": hook.url})
 
     assert run(job).returncode == 0
     assert run(job).returncode == 0
 
-    (told,) = hook.told
-    assert (told["event"], told["job"], told["done"], told["failed"], told["left"]) == (
+    (message,) = hook.received
+    assert (
+        message["event"],
+        message["job"],
+        message["done"],
+        message["failed"],
+        message["left"],
+    ) == (
         "done",
         "test",
         1,
         0,
         0,
     )
-    assert told["output"].endswith("out")
-    assert "1 done, 0 failed, 0 left" in told["text"]
+    assert message["output"].endswith("out")
+    assert "1 done, 0 failed, 0 left" in message["text"]
 
 
 def test_a_server_in_trouble_is_tried_again_and_changes_nothing(tmp_path, make_hook):
@@ -84,7 +92,7 @@ def test_a_server_in_trouble_is_tried_again_and_changes_nothing(tmp_path, make_h
     assert run(job).returncode == 0
 
     assert hook.tries == 4
-    assert [told["event"] for told in hook.told] == ["done"]
+    assert [message["event"] for message in hook.received] == ["done"]
 
 
 def test_a_webhook_that_refuses_or_is_not_there_fails_no_run(tmp_path, make_hook):
@@ -101,7 +109,7 @@ def test_a_webhook_that_refuses_or_is_not_there_fails_no_run(tmp_path, make_hook
     assert len(records_of(refused)) == len(records_of(nobody)) == 1
 
 
-def test_failed_tasks_are_told_and_what_was_not_asked_for_is_not(tmp_path, make_hook):
+def test_failed_tasks_are_posted_and_what_was_not_asked_for_is_not(tmp_path, make_hook):
     hook = make_hook()
     job = write_job(
         tmp_path, photos=2, styles=1, notify={"url": hook.url, "on": ["failed", "stopped"]}
@@ -113,8 +121,11 @@ def test_failed_tasks_are_told_and_what_was_not_asked_for_is_not(tmp_path, make_
     assert run(job).returncode == 1
     assert run(job, "--overwrite").returncode == 1
 
-    assert next((told["event"], told["reason"]) for told in hook.told) == ("stopped", "limit")
-    assert {told["event"] for told in hook.told[1:]} == {"failed"}
+    assert next((message["event"], message["reason"]) for message in hook.received) == (
+        "stopped",
+        "limit",
+    )
+    assert {message["event"] for message in hook.received[1:]} == {"failed"}
 
 
 def test_its_address_is_in_the_environment_and_in_no_file_or_log(tmp_path, make_hook):

@@ -1,4 +1,4 @@
-"""A worker looks whether the GPUs it was given are those it sees, and free. CUDA is played by a stand-in;
+"""A worker checks that the GPUs it was given are visible and free. CUDA is played by a stand-in;
 where there is a GPU, ``gpu``-marked tests ask the real thing."""
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ def test_no_thread_but_the_one_that_paints_spreads_over_cores(tmp_path):
     ("given", "patience"),
     [({}, "1000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "PASSIVE"}, "None")],
 )
-def test_helpers_wait_briefly_unless_told_otherwise(given, patience):
+def test_helpers_wait_briefly_unless_the_environment_says_otherwise(given, patience):
     code = """
 import os, sys
 from cluster.worker.paint_thread import wait_awake_briefly

@@ -370,7 +370,7 @@ def test_what_a_batch_left_each_goes_on_from_alone(tmp_path, monkeypatch):
         assert np.abs(one - other).max() <= 2
 
 
-# Being told to go.
+# Drain, preempt, recall.
 
 
 def in_thread(worker, *tasks, **how):
@@ -386,7 +386,7 @@ def in_thread(worker, *tasks, **how):
     return outcomes, threads
 
 
-def test_told_to_leave_it_paints_on_to_the_next_checkpoint_and_stores_it(farm, tmp_path):
+def test_a_preempted_worker_paints_on_to_the_next_checkpoint_and_stores_it(farm, tmp_path):
     worker, (task,), storage = farm({"steps": 3000, "every": 40})
     outcomes, threads = in_thread(worker, task)
     wait_for(lambda: any(p.step > 45 for p in worker.progress()), 10)
