@@ -74,7 +74,7 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a run would do now, and what that takes."""
+    """The tasks of a job by status and group, and the time and cost of those left."""
 
     name: str
     """The job's name."""

@@ -32,7 +32,7 @@ CONTROL = "control"
 
 @dataclass(frozen=True)
 class About:
-    """What a worker reports once it is up."""
+    """A worker's identity, device and fitness, as it reports them once it is up."""
 
     name: str
     node: str

@@ -149,7 +149,11 @@ class Roster:
 
 
 class Starts:
-    """How starts of workers go, and when to request the next ones."""
+    """Tracks the starts of workers, and decides when to request the next ones.
+
+    Args:
+        clock: Seconds from any origin.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock

@@ -69,7 +69,7 @@ class Encoded:
 
 
 class Resumption(Protocol):
-    """How a render resumes from an earlier attempt's checkpoint, and where it offers its own.
+    """The checkpoint from which a render resumes, and the taker of the checkpoints that it makes.
 
     A renderer without checkpoints may ignore it.
     """
