@@ -18,27 +18,7 @@ from rich.progress import (
 )
 from typing_extensions import assert_never
 
-from cluster.events.events import (
-    Beat,
-    ColumnsUnused,
-    Counted,
-    Draining,
-    Event,
-    Finished,
-    InputChanged,
-    Live,
-    NodeAvoided,
-    Paused,
-    PictureLost,
-    Resumed,
-    RowsSkipped,
-    Started,
-    TaskDone,
-    TaskFailed,
-    TaskRetried,
-    WebhookFailed,
-    WorkerLost,
-)
+from cluster.events import events
 from cluster.events.progress import Meter, plural, status_line
 
 LINE_SECONDS = 30.0
@@ -85,53 +65,53 @@ class ConsoleView:
             disable=quiet or not console.is_terminal,
         )
 
-    def __call__(self, event: Event) -> None:
+    def __call__(self, event: events.Event) -> None:
         match event:
-            case Started():
+            case events.Started():
                 self._started(event)
-            case Counted():
+            case events.Counted():
                 self._counted(event)
-            case RowsSkipped():
+            case events.RowsSkipped():
                 self._rows_skipped(event)
-            case ColumnsUnused():
+            case events.ColumnsUnused():
                 names = ", ".join(escape(name) for name in event.columns)
                 self._say(f"[yellow]not used[/]: the manifest's {names}")
-            case PictureLost():
+            case events.PictureLost():
                 image = escape(event.image)
                 self._say(f"[yellow]{escape(event.what)}[/] {image}: it will be rendered again")
-            case InputChanged():
+            case events.InputChanged():
                 self._input_changed(event)
-            case WebhookFailed():
+            case events.WebhookFailed():
                 host, reason = escape(event.host), escape(event.reason)
                 self._say(
                     f"[yellow]not told[/]: the webhook at {host} {reason}", even_if_quiet=True
                 )
-            case Beat():
+            case events.Beat():
                 self._beat(event)
-            case Live():
+            case events.Live():
                 if self._remote:  # else Beat events come, which have more
                     self._live(event)
-            case TaskDone():
+            case events.TaskDone():
                 self._task_done(event)
-            case TaskFailed():
+            case events.TaskFailed():
                 self._task_failed(event)
-            case TaskRetried():
+            case events.TaskRetried():
                 name = f"{escape(event.name)}-{event.id}"
                 self._say(f"[yellow]again[/] {name}: {escape(event.error)}")
-            case WorkerLost():
+            case events.WorkerLost():
                 self._say(f"[yellow]lost[/] {escape(event.worker)}: {escape(event.reason)}")
-            case NodeAvoided():
+            case events.NodeAvoided():
                 node = escape(event.node)
                 self._say(
                     f"[yellow]avoiding[/] node {node}: {event.faults} workers were lost there"
                 )
-            case Paused():
+            case events.Paused():
                 self._paused(event)
-            case Resumed():
+            case events.Resumed():
                 self._say(f"[green]going on[/] after {event.seconds:.0f} s", even_if_quiet=True)
-            case Draining():
+            case events.Draining():
                 self._draining(event)
-            case Finished():
+            case events.Finished():
                 self._finished(event)
             case _:
                 assert_never(event)
@@ -148,7 +128,7 @@ class ConsoleView:
         """Remove the bar."""
         self._progress.stop()
 
-    def _started(self, event: Started) -> None:
+    def _started(self, event: events.Started) -> None:
         head = f"[bold]{escape(event.job)}[/] -> {escape(event.output)}: "
         if event.counting:
             self._say(f"{head}the job is still being read")
@@ -161,37 +141,37 @@ class ConsoleView:
             self._bar = self._progress.add_task("rendering", total=self._left, state="")
             self._progress.start()
 
-    def _counted(self, event: Counted) -> None:
+    def _counted(self, event: events.Counted) -> None:
         self._count(event)
         self._say(f"read to the end: {self._tally(event)}")
         if self._bar is not None:
             self._progress.update(self._bar, total=self._left)
 
-    def _count(self, event: Started | Counted) -> None:
+    def _count(self, event: events.Started | events.Counted) -> None:
         self._meter.work_left = event.work_left
         self._left = event.tasks - event.done - event.failed
         self._failed_before = event.failed
 
-    def _tally(self, event: Started | Counted) -> str:
+    def _tally(self, event: events.Started | events.Counted) -> str:
         parts = [plural(event.tasks, "task"), f"{event.done:,} done already"]
         if event.failed:
             parts.append(f"{event.failed:,} failed earlier (--retry-failed takes them again)")
         return ", ".join(parts)
 
-    def _rows_skipped(self, event: RowsSkipped) -> None:
+    def _rows_skipped(self, event: events.RowsSkipped) -> None:
         for row in event.first:
             self._say(f"[yellow]skipped[/] {escape(row)}", even_if_quiet=True)
         if event.rows > len(event.first):
             self._say(f"{plural(event.rows, 'row')} skipped in all", even_if_quiet=True)
 
-    def _input_changed(self, event: InputChanged) -> None:
+    def _input_changed(self, event: events.InputChanged) -> None:
         then = "stays as it is" if event.what == "gone" else "will be rendered again"
         self._say(
             f"[yellow]{escape(event.what)}[/] {escape(event.uri)}: "
             f"{escape(event.name)}-{event.id} {then}"
         )
 
-    def _task_done(self, event: TaskDone) -> None:
+    def _task_done(self, event: events.TaskDone) -> None:
         self._meter.end(event.work, event.steps)
         decimals = 0 if event.seconds >= 10 else 1
         loss = "" if event.total is None else f", loss {event.total:.4g}"
@@ -200,13 +180,13 @@ class ConsoleView:
             f"[dim]({event.steps} steps in {event.seconds:.{decimals}f} s{loss})[/]"
         )
 
-    def _task_failed(self, event: TaskFailed) -> None:
+    def _task_failed(self, event: events.TaskFailed) -> None:
         self._meter.end(event.work)
         failed = f"[red]failed[/] {escape(event.name)}-{event.id}: {escape(event.error)}"
         kept = f" [dim](last good picture: {escape(event.kept)})[/]" if event.kept else ""
         self._say(failed + kept, even_if_quiet=True)
 
-    def _paused(self, event: Paused) -> None:
+    def _paused(self, event: events.Paused) -> None:
         patience = timedelta(seconds=round(event.patience))
         self._say(
             f"[yellow]paused[/]: {escape(event.reason)} "
@@ -214,7 +194,7 @@ class ConsoleView:
             even_if_quiet=True,
         )
 
-    def _draining(self, event: Draining) -> None:
+    def _draining(self, event: events.Draining) -> None:
         insist = "" if self._remote else "; Ctrl-C once more stops now"
         self._say(
             "[yellow]stopping[/]: what is painting stores a checkpoint"
@@ -222,7 +202,7 @@ class ConsoleView:
             else f"[yellow]stopping[/] when what is painting is committed{insist}"
         )
 
-    def _beat(self, event: Beat) -> None:
+    def _beat(self, event: events.Beat) -> None:
         now = time.monotonic()
         running = event.running
         self._meter.beat(sum(p.step for p in running), sum(p.work for p in running), now)
@@ -241,7 +221,7 @@ class ConsoleView:
             state += f", ETA {timedelta(seconds=round(self._meter.seconds_left))}"
         self._show(event.done + event.failed, state, now)
 
-    def _live(self, event: Live) -> None:
+    def _live(self, event: events.Live) -> None:
         ended = None if self._left is None or event.left is None else self._left - event.left
         if event.state != "ended":
             self._show(ended, status_line(event), time.monotonic())
@@ -253,7 +233,7 @@ class ConsoleView:
             self._line_at = now
             self._say(state)
 
-    def _finished(self, event: Finished) -> None:
+    def _finished(self, event: events.Finished) -> None:
         self._progress.stop()
         took = timedelta(seconds=round(event.seconds))
         if event.reason == "complete" and not event.done and not event.failed and not event.left:
@@ -280,7 +260,7 @@ class ConsoleView:
             self._console.print(text, highlight=False, soft_wrap=True)
 
 
-def _busy(event: Beat) -> str:
+def _busy(event: events.Beat) -> str:
     """Return how busy the workers are, and the least busy one: " 97% busy (least gpu-3: 61%)"."""
     shares = [(state.busy, state.name) for state in event.fleet if state.busy is not None]
     if not shares:

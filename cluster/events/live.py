@@ -20,28 +20,7 @@ from typing import Any, Literal
 
 from typing_extensions import assert_never
 
-from cluster.events.events import (
-    Beat,
-    ColumnsUnused,
-    Counted,
-    Draining,
-    Event,
-    Finished,
-    InputChanged,
-    Listener,
-    Live,
-    NodeAvoided,
-    Paused,
-    PictureLost,
-    Resumed,
-    RowsSkipped,
-    Started,
-    TaskDone,
-    TaskFailed,
-    TaskRetried,
-    WebhookFailed,
-    WorkerLost,
-)
+from cluster.events import events
 from cluster.events.json_lines import build
 from cluster.events.progress import Meter
 from cluster.messages import Asked
@@ -83,7 +62,7 @@ class LiveBoard:
     def __init__(
         self,
         storage: Storage,
-        listen: Listener,
+        listen: events.Listener,
         job: str,
         run: str,
         submission: str | None = None,
@@ -101,7 +80,7 @@ class LiveBoard:
         self._urgent = True
         """Whether to write at the next poll, before ``LIVE_SECONDS`` are over."""
         now = time.time()
-        self._live = Live(
+        self._live = events.Live(
             job=job,
             output=storage.url,
             run=run,
@@ -122,7 +101,7 @@ class LiveBoard:
             updated=now,
         )
         self._asked: Asked = "no"
-        self._written: Live | None = None
+        self._written: events.Live | None = None
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="live", daemon=True)
 
@@ -143,40 +122,40 @@ class LiveBoard:
         """Return whether ``cancel.json`` asks this run to end."""
         return self._asked
 
-    def __call__(self, event: Event) -> None:
-        if isinstance(event, Finished):
+    def __call__(self, event: events.Event) -> None:
+        if isinstance(event, events.Finished):
             self._finish(event)  # first, so that ``Live`` comes before ``Finished``
         self._listen(event)
         match event:
-            case Started() | Counted():
+            case events.Started() | events.Counted():
                 self._count(event)
-            case TaskDone():
+            case events.TaskDone():
                 self._done += 1
                 self._meter.end(event.work, event.steps)
                 self._change(**self._tally())
-            case TaskFailed():
+            case events.TaskFailed():
                 self._failed += 1
                 self._meter.end(event.work)
                 self._change(**self._tally())
-            case Paused():
+            case events.Paused():
                 self._enter("paused")
-            case Resumed():
+            case events.Resumed():
                 self._enter("running")
-            case Draining():
+            case events.Draining():
                 self._enter("stopping")
-            case Beat():
+            case events.Beat():
                 self._beat(event)
             case (
-                Finished()
-                | Live()
-                | RowsSkipped()
-                | ColumnsUnused()
-                | PictureLost()
-                | InputChanged()
-                | WebhookFailed()
-                | TaskRetried()
-                | WorkerLost()
-                | NodeAvoided()
+                events.Finished()
+                | events.Live()
+                | events.RowsSkipped()
+                | events.ColumnsUnused()
+                | events.PictureLost()
+                | events.InputChanged()
+                | events.WebhookFailed()
+                | events.TaskRetried()
+                | events.WorkerLost()
+                | events.NodeAvoided()
             ):
                 pass  # these change nothing in the summary
             case _:
@@ -187,8 +166,8 @@ class LiveBoard:
             self._change(state=state)
         self._write_soon()
 
-    def _count(self, event: Started | Counted) -> None:
-        if isinstance(event, Started) and event.counting:
+    def _count(self, event: events.Started | events.Counted) -> None:
+        if isinstance(event, events.Started) and event.counting:
             return
         self._meter.work_left = event.work_left
         self._done_before, self._failed_before = event.done, event.failed
@@ -202,7 +181,7 @@ class LiveBoard:
         left = None if tasks is None else tasks - done - failed
         return {"done": done, "failed": failed, "left": left}
 
-    def _beat(self, event: Beat) -> None:
+    def _beat(self, event: events.Beat) -> None:
         now = time.monotonic()
         running = event.running
         self._meter.beat(sum(p.step for p in running), sum(p.work for p in running), now)
@@ -224,7 +203,7 @@ class LiveBoard:
         )
         self._listen(self._live)
 
-    def _finish(self, event: Finished) -> None:
+    def _finish(self, event: events.Finished) -> None:
         self._change(
             state="ended",
             reason=event.reason,
@@ -300,7 +279,7 @@ def _reason(error: BaseException | None) -> str:
     return "stopped" if isinstance(error, KeyboardInterrupt) else f"a bug: {error!r}"
 
 
-def read_live(storage: Storage) -> Live | None:
+def read_live(storage: Storage) -> events.Live | None:
     """Return the state of the output's last run.
 
     Args:
@@ -313,7 +292,7 @@ def read_live(storage: Storage) -> Live | None:
         StorageError: The output cannot be read.
     """
     values = _read(storage, keys.LIVE)
-    return None if values is None else build(Live, values)
+    return None if values is None else build(events.Live, values)
 
 
 def ask_to_end(storage: Storage, *, run: str | None = None, submission: str | None = None) -> None:

@@ -14,27 +14,7 @@ from typing import Literal
 
 from typing_extensions import assert_never
 
-from cluster.events.events import (
-    Beat,
-    ColumnsUnused,
-    Counted,
-    Draining,
-    Event,
-    Finished,
-    InputChanged,
-    Live,
-    NodeAvoided,
-    Paused,
-    PictureLost,
-    Resumed,
-    RowsSkipped,
-    Started,
-    TaskDone,
-    TaskFailed,
-    TaskRetried,
-    WebhookFailed,
-    WorkerLost,
-)
+from cluster.events import events
 from cluster.events.json_lines import to_json
 
 log = logging.getLogger("stylefarm")
@@ -101,34 +81,34 @@ def set_up(format_: LogFormat, level: int, always: Mapping[str, str] | None = No
     logging.getLogger("botocore").setLevel(logging.WARNING)
 
 
-def log_event(event: Event) -> None:
+def log_event(event: events.Event) -> None:
     """Log an event as one line, except ``Beat`` and ``Live``, which come every few seconds or more often."""
     about: dict[str, object] = {}
     level = logging.INFO
     match event:
-        case Beat() | Live():
+        case events.Beat() | events.Live():
             return
-        case TaskDone():
+        case events.TaskDone():
             about = {"task": event.id, "worker": event.worker}
-        case TaskFailed():
+        case events.TaskFailed():
             level, about = logging.WARNING, {"task": event.id, "attempt": event.attempts}
-        case TaskRetried():
+        case events.TaskRetried():
             level, about = logging.WARNING, {"task": event.id, "attempt": event.attempt_number}
-        case WorkerLost():
+        case events.WorkerLost():
             about = {"worker": event.worker}
         case (
-            Started()
-            | Counted()
-            | RowsSkipped()
-            | ColumnsUnused()
-            | PictureLost()
-            | InputChanged()
-            | WebhookFailed()
-            | NodeAvoided()
-            | Paused()
-            | Resumed()
-            | Draining()
-            | Finished()
+            events.Started()
+            | events.Counted()
+            | events.RowsSkipped()
+            | events.ColumnsUnused()
+            | events.PictureLost()
+            | events.InputChanged()
+            | events.WebhookFailed()
+            | events.NodeAvoided()
+            | events.Paused()
+            | events.Resumed()
+            | events.Draining()
+            | events.Finished()
         ):
             pass
         case _:

@@ -12,27 +12,7 @@ from typing import Any
 
 from typing_extensions import assert_never
 
-from cluster.events.events import (
-    Beat,
-    ColumnsUnused,
-    Counted,
-    Draining,
-    Event,
-    Finished,
-    InputChanged,
-    Live,
-    NodeAvoided,
-    Paused,
-    PictureLost,
-    Resumed,
-    RowsSkipped,
-    Started,
-    TaskDone,
-    TaskFailed,
-    TaskRetried,
-    WebhookFailed,
-    WorkerLost,
-)
+from cluster.events import events
 
 COUNTERS = {
     "stylefarm_tasks": ("Tasks that ended, and attempts that are made again.", ("status",)),
@@ -69,7 +49,7 @@ class Metrics:
         listen: Hears every event.
     """
 
-    def __init__(self, job: str, listen: Callable[[Event], None]) -> None:
+    def __init__(self, job: str, listen: Callable[[events.Event], None]) -> None:
         self._listen = listen
         self._counters, self._gauges, self._histograms = make_metrics(
             COUNTERS, GAUGES, HISTOGRAMS, TAG, job
@@ -79,44 +59,44 @@ class Metrics:
         self._busy: dict[str, float] = {}
         """The busy seconds counted so far for each worker, by name."""
 
-    def __call__(self, event: Event) -> None:
+    def __call__(self, event: events.Event) -> None:
         self._listen(event)
         match event:
-            case TaskDone():
+            case events.TaskDone():
                 self._count("stylefarm_tasks", status="done")
                 self._count("stylefarm_steps", event.steps - self._steps.pop(event.id, 0))
                 self._count("stylefarm_fetch_seconds", event.phases.get("fetch", 0.0))
                 self._count("stylefarm_store_seconds", event.phases.get("store", 0.0))
                 # A histogram takes only values above 0.
                 self._histograms["stylefarm_task_seconds"].observe(max(event.seconds, 1e-3))
-            case TaskFailed():
+            case events.TaskFailed():
                 self._count("stylefarm_tasks", status="failed")
-            case TaskRetried():
+            case events.TaskRetried():
                 self._count("stylefarm_tasks", status="retried")
-            case WorkerLost():
+            case events.WorkerLost():
                 self._count("stylefarm_workers_lost", reason=event.kind)
-            case Beat():
+            case events.Beat():
                 self._beat(event)
             case (
-                Started()
-                | Counted()
-                | RowsSkipped()
-                | ColumnsUnused()
-                | PictureLost()
-                | InputChanged()
-                | WebhookFailed()
-                | NodeAvoided()
-                | Paused()
-                | Resumed()
-                | Live()
-                | Draining()
-                | Finished()
+                events.Started()
+                | events.Counted()
+                | events.RowsSkipped()
+                | events.ColumnsUnused()
+                | events.PictureLost()
+                | events.InputChanged()
+                | events.WebhookFailed()
+                | events.NodeAvoided()
+                | events.Paused()
+                | events.Resumed()
+                | events.Live()
+                | events.Draining()
+                | events.Finished()
             ):
                 pass  # no metric, or one that comes with Beat
             case _:
                 assert_never(event)
 
-    def _beat(self, event: Beat) -> None:
+    def _beat(self, event: events.Beat) -> None:
         for state in ("waiting", "retrying"):
             self._set("stylefarm_queue", getattr(event, state), state=state)
         self._set("stylefarm_queue", event.in_flight, state="running")
