@@ -170,7 +170,7 @@ def submit(
     if replace:
         same = proofs_of(written) if proof else written
         for before in forerunners(same, head.submissions()):
-            cancel_submission(head, before, None, True, False, say=tell)
+            cancel_submission(head, before, None, now=True, no_wait=False, say=tell)
     handed = hand_over(head, rendered, parcel, [*options, *when], asked)
     if not handed.same:
         raise UsageError(
@@ -220,18 +220,18 @@ def status(name: Name, address: Address = None, as_json: AsJson = False) -> None
     from jobs.errors import UsageError
 
     target = find_target(name, address)
-    stands: JobStatus | None = None
+    job_status: JobStatus | None = None
     if target.submission is not None:
         assert target.head is not None
-        stands = of_submission(target.head, target.submission, target.storage)
+        job_status = of_submission(target.head, target.submission, target.storage)
     elif target.job is not None and target.storage is not None:
-        stands = of_output(target.job, target.storage)
-    if stands is None:
+        job_status = of_output(target.job, target.storage)
+    if job_status is None:
         if target.problem_status:
             raise typer.Exit(target.problem_status)
         raise UsageError(f"nothing has been rendered by {name} yet")
-    print(json.dumps(stands.to_json(), ensure_ascii=False) if as_json else to_text(stands))
-    raise typer.Exit(target.problem_status or stands.exit_status)
+    print(json.dumps(job_status.to_json(), ensure_ascii=False) if as_json else to_text(job_status))
+    raise typer.Exit(target.problem_status or job_status.exit_status)
 
 
 def logs(
@@ -248,37 +248,37 @@ def logs(
     """
     from cluster.submit.log_view import LogView
 
-    head, found = submission_named(name, address)
+    head, submission = submission_named(name, address)
     if follow:
-        _follow(head, found.id, Console(), as_json)
+        _follow(head, submission.id, Console(), as_json)
     view = LogView(Console(), print if as_json else None)
     try:
-        for line in head.log(found.id).splitlines():
+        for line in head.log(submission.id).splitlines():
             view(line)
     finally:
         view.close()
 
 
-def _follow(head: Head, submission: str, console: Console, as_json: bool = False) -> None:
+def _follow(head: Head, submission_id: str, console: Console, as_json: bool = False) -> None:
     """Show a run until it ends, and end with its status."""
     from cluster.submit.log_view import LogView
-    from cluster.submit.status import NO_SUCH_COMMAND, why
+    from cluster.submit.status import NO_SUCH_COMMAND, failure_reason
 
     def print_line(line: str) -> None:
         print(line, flush=True)
 
     view = LogView(console, print_line if as_json else None)
     try:
-        found = head.follow(submission, view)
+        submission = head.follow(submission_id, view)
     except KeyboardInterrupt:
         view.close()
         tell(
-            f"the job goes on; see it with stylefarm logs {submission} --follow, end it with "
-            f"stylefarm cancel {submission}"
+            f"the job goes on; see it with stylefarm logs {submission_id} --follow, end it with "
+            f"stylefarm cancel {submission_id}"
         )
         raise typer.Exit(ExitStatus.INTERRUPTED) from None
     finally:
         view.close()
-    if found.state == "failed" and found.exit_code in (None, NO_SUCH_COMMAND):
-        tell(why(found, (), None))
-    raise typer.Exit(found.exit_status)
+    if submission.state == "failed" and submission.exit_code in (None, NO_SUCH_COMMAND):
+        tell(failure_reason(submission, (), None))
+    raise typer.Exit(submission.exit_status)

@@ -13,12 +13,7 @@ from pathlib import Path
 from cluster.messages import SUBMISSION
 from cluster.submit.bundle import Parcel
 from cluster.submit.jobs_api import Head
-from cluster.submit.submission import (
-    LABEL,
-    id_of,
-    numbered,
-    output_of,
-)
+from cluster.submit.submission import LABEL, id_of, numbered, output_of
 from jobs.errors import ClusterError, UsageError
 from jobs.jobfile.job import Job
 
@@ -66,10 +61,10 @@ def hand_over(
             submission_id = numbered(base, max((s.number for s in same), default=0) + 1)
             if head.submit(
                 submission_id,
-                _command(parcel, options),
-                archive,
-                _environment(submission_id, job),
-                {**_metadata(job, output), f"{LABEL}asked": asked},
+                command=_command(parcel, options),
+                archive=archive,
+                environment=_environment(submission_id, job),
+                metadata={**_metadata(job, output), f"{LABEL}asked": asked},
             ):
                 return Handed(submission_id, new=True)
             # Somebody was quicker, or Ray has forgotten what it does not take again.
@@ -93,10 +88,10 @@ def _environment(submission: str, job: Job) -> dict[str, str]:
 
 
 def _metadata(job: Job, output: str) -> dict[str, str]:
-    said = {
+    labels = {
         "version": version("stylefarm"),
         "job": job.spec.name,
         "output": output,
         "storage": job.spec.storage.model_dump_json(exclude_none=True),
     }
-    return {f"{LABEL}{key}": value for key, value in said.items()}
+    return {f"{LABEL}{key}": value for key, value in labels.items()}

@@ -17,12 +17,7 @@ from ray.exceptions import AuthenticationError
 from ray.job_submission import JobSubmissionClient
 
 from cluster.listening import check_listening
-from cluster.submit.submission import (
-    ADDRESSES,
-    Submission,
-    split_id,
-    submission_of,
-)
+from cluster.submit.submission import ADDRESSES, Submission, split_id, submission_of
 from jobs.errors import ClusterError, UsageError
 
 REQUEST_SECONDS = 120.0
@@ -47,16 +42,16 @@ class Head:
         self.address = address
         for name in ("dashboard_sdk", "job.sdk"):  # it says what it uploads, on standard error
             logging.getLogger(f"ray.dashboard.modules.{name}").setLevel(logging.ERROR)
-        with self._asking():
+        with self._cluster_errors():
             _check_address(address)
             with _without_variables(ADDRESSES):
                 self._client = _Client(address)
 
     def submissions(self) -> list[Submission]:
         """Ours, the newest first."""
-        with self._asking():
-            found = [submission_of(details) for details in self._client.list_jobs()]
-        ours = [submission for submission in found if submission is not None]
+        with self._cluster_errors():
+            listed = [submission_of(details) for details in self._client.list_jobs()]
+        ours = [submission for submission in listed if submission is not None]
         return sorted(ours, key=lambda s: (s.started or 0.0, s.number), reverse=True)
 
     def find(self, name: str) -> Submission:
@@ -67,17 +62,18 @@ class Head:
         base, number = split_id(name)
         exact = [s for s in every if s.id == name or (s.base, s.number) == (base, number)]
         # Of the id without a number there may be later ones.
-        found = max(same, key=lambda s: s.number) if same else exact[0] if exact else None
-        if found is None:
+        submission = max(same, key=lambda s: s.number) if same else exact[0] if exact else None
+        if submission is None:
             raise UsageError(
                 f"the cluster at {self.address} knows no submission {name}; stylefarm list shows those it "
                 "does. A head that was started anew has forgotten all: ask with the job file then"
             )
-        return found
+        return submission
 
     def submit(
         self,
         submission: str,
+        *,
         command: str,
         archive: Path | None,
         environment: dict[str, str],
@@ -88,7 +84,7 @@ class Head:
         runtime: dict[str, Any] = {"env_vars": environment}
         if archive is not None:
             runtime["working_dir"] = str(archive)
-        with self._asking():
+        with self._cluster_errors():
             try:
                 self._client.submit_job(
                     entrypoint=command,
@@ -104,45 +100,45 @@ class Head:
 
     def stop(self, submission: str) -> None:
         """Have Ray send SIGTERM, and SIGKILL after a while."""
-        with self._asking():
+        with self._cluster_errors():
             self._client.stop_job(submission)
 
     def log(self, submission: str) -> str:
         """All that it has said."""
-        with self._asking():
+        with self._cluster_errors():
             return str(self._client.get_job_logs(submission))
 
     def last_lines(self, submission: str, count: int) -> list[str]:
         """The last that it has said; the log may be very long."""
         query = urlencode({"submission_id": submission, "lines": count})
-        with self._asking():
+        with self._cluster_errors():
             answer = self._client._do_request("GET", f"/api/v0/logs/file?{query}")
             if answer.status_code == 200:
                 return list(answer.text.splitlines()[-count:])
         return self.log(submission).splitlines()[-count:]
 
-    def follow(self, submission: str, hear: Callable[[str], None]) -> Submission:
+    def follow(self, submission: str, on_line: Callable[[str], None]) -> Submission:
         """Hear every line of its log, also those that are yet to come, until it has ended."""
-        lines = _Lines(hear)
+        lines = _Lines(on_line)
         failing_since: float | None = None
         while True:
             whole = asyncio.run(self._tail(submission, lines))
             try:
                 # Ray also ends the stream without a word when it loses its own agent.
-                found = self.find(submission)
+                current = self.find(submission)
                 failing_since = None
-                if not found.alive and not whole:
-                    lines.begin_again()
+                if not current.alive and not whole:
+                    lines.restart()
                     lines.add(self.log(submission))
-                if not found.alive:
+                if not current.alive:
                     lines.end()
-                    return found
+                    return current
             except ClusterError:
                 failing_since = failing_since or time.monotonic()
                 if time.monotonic() - failing_since > RECONNECT_SECONDS:
                     raise
             time.sleep(1.0)
-            lines.begin_again()
+            lines.restart()
 
     async def _tail(self, submission: str, lines: _Lines) -> bool:
         """Add its log as it comes. Whether the stream came to its end; else the connection broke."""
@@ -157,7 +153,7 @@ class Head:
             lines.add(text)
 
     @contextlib.contextmanager
-    def _asking(self) -> Iterator[None]:
+    def _cluster_errors(self) -> Iterator[None]:
         """Ray's errors, and those of what it is built on, become sentences."""
         try:
             yield
@@ -165,16 +161,15 @@ class Head:
             raise
         except AuthenticationError as error:
             raise ClusterError(self._unwelcome(str(error))) from error
-        except (
-            Exception
-        ) as error:  # ConnectionError, requests', aiohttp's, RuntimeError, ValueError
+        # ConnectionError, requests', aiohttp's, RuntimeError, ValueError
+        except Exception as error:
             raise ClusterError(
                 f"the cluster at {self.address} cannot be reached: {_reason(error)}; is its head up, and "
                 "this the address of its dashboard?"
             ) from error
 
-    def _unwelcome(self, said: str) -> str:
-        if "Authentication failed" in said:  # 403; else 401, or there is no token here to send
+    def _unwelcome(self, refusal: str) -> str:
+        if "Authentication failed" in refusal:  # 403; else 401, or there is no token here to send
             return (
                 f"the cluster at {self.address} has another token than this machine: put the cluster's "
                 "into RAY_AUTH_TOKEN or ~/.ray/auth_token"
@@ -188,16 +183,16 @@ class Head:
 class _Lines:
     """Text as it comes -> whole lines, each once, although every new connection tells all from the start."""
 
-    def __init__(self, hear: Callable[[str], None]) -> None:
-        self._hear = hear
-        self._heard = 0
+    def __init__(self, on_line: Callable[[str], None]) -> None:
+        self._on_line = on_line
+        self._passed_on = 0
         """Characters, of all lines that were passed on."""
         self._skip = 0
         self._part = ""
 
-    def begin_again(self) -> None:
+    def restart(self) -> None:
         """What comes now begins at the beginning."""
-        self._skip, self._part = self._heard, ""
+        self._skip, self._part = self._passed_on, ""
 
     def add(self, text: str) -> None:
         """Some more of it."""
@@ -205,13 +200,13 @@ class _Lines:
         self._skip -= skipped
         *whole, self._part = (self._part + text[skipped:]).split("\n")
         for line in whole:
-            self._heard += len(line) + 1
-            self._hear(line)
+            self._passed_on += len(line) + 1
+            self._on_line(line)
 
     def end(self) -> None:
         """Nothing comes any more."""
         if self._part:
-            self._hear(self._part)
+            self._on_line(self._part)
 
 
 def _check_address(address: str) -> None:
@@ -242,6 +237,3 @@ def _without_variables(names: Sequence[str]) -> Iterator[None]:
         yield
     finally:
         os.environ.update(kept)
-
-
-# --- handing over ----------------------------------------------------------------------------------

@@ -36,12 +36,12 @@ SHIP_LIMIT = 100 * 1000 * 1000
 """Bytes. Every node gets a copy, by way of the head's memory, which is not made for more."""
 
 
-ROWS_LOOKED_AT = 100
+ROWS_CHECKED = 100
 """Of a manifest that is not sent: where one row names a picture beside the job file, most do."""
 
 WEIGHTS_BY_NAME = ("caffe", "torchvision")
 
-Kind = Literal["picture", "mask", "manifest", "file"]
+ReferenceKind = Literal["picture", "mask", "manifest", "file"]
 
 
 def pack(
@@ -80,42 +80,42 @@ def pack(
 
 
 @dataclass(frozen=True)
-class _Place:
+class _Reference:
     """A path or address in a job file."""
 
     path: FieldPath
-    kind: Kind
+    kind: ReferenceKind
     written: str
 
 
-def _places(job: Job) -> Iterator[_Place]:
+def _references(job: Job) -> Iterator[_Reference]:
     """Everything that is read from somewhere."""
     spec = job.spec
     for k, pair in enumerate(spec.pairs):
         yield from _pictures(k, pair)
         for n, manifest in enumerate(pair.manifest or ()):
-            yield _Place(("pairs", k, "manifest", n), "manifest", manifest)
+            yield _Reference(("pairs", k, "manifest", n), "manifest", manifest)
         weights = pair.recipe.get("weights")
         if weights is not None:
-            yield _Place(("pairs", k, "recipe", "weights"), "file", str(weights))
+            yield _Reference(("pairs", k, "recipe", "weights"), "file", str(weights))
         for n, swept in enumerate(pair.sweep.get("weights", ())):
-            yield _Place(("pairs", k, "sweep", "weights", n), "file", str(swept))
+            yield _Reference(("pairs", k, "sweep", "weights", n), "file", str(swept))
     if spec.recipe.get("weights") is not None:
-        yield _Place(("recipe", "weights"), "file", str(spec.recipe["weights"]))
+        yield _Reference(("recipe", "weights"), "file", str(spec.recipe["weights"]))
     if spec.storage.ca_bundle is not None:
-        yield _Place(("storage", "ca_bundle"), "file", spec.storage.ca_bundle)
+        yield _Reference(("storage", "ca_bundle"), "file", spec.storage.ca_bundle)
 
 
-def _pictures(k: int, pair: PairSet) -> Iterator[_Place]:
+def _pictures(k: int, pair: PairSet) -> Iterator[_Reference]:
     for n, content in enumerate(pair.content or ()):
-        yield _Place(("pairs", k, "content", n), "picture", content)
+        yield _Reference(("pairs", k, "content", n), "picture", content)
     for n, style in enumerate(pair.style or ()):
         for uri, _, mask in style.parts:
-            yield _Place(("pairs", k, "style", n), "picture", uri)
+            yield _Reference(("pairs", k, "style", n), "picture", uri)
             if mask is not None:
-                yield _Place(("pairs", k, "style", n), "mask", mask)
+                yield _Reference(("pairs", k, "style", n), "mask", mask)
     if pair.init is not None:
-        yield _Place(("pairs", k, "init"), "picture", pair.init)
+        yield _Reference(("pairs", k, "init"), "picture", pair.init)
 
 
 def _where(written: str, base: Path) -> Literal["remote", "shared", "beside", "below", "home"]:
@@ -142,16 +142,16 @@ def _output_problems(job: Job) -> Iterator[Problem]:
 
 def _input_problems(job: Job, shipped: bool) -> Iterator[Problem]:
     """What the cluster would not find, or take for something else: once for each field."""
-    told: set[FieldPath] = set()
-    for place in _places(job):
-        field_path = place.path[:3] if place.path[0] == "pairs" else place.path
-        reason = _reason(place, job.base, shipped)
-        if reason is not None and field_path not in told:
-            told.add(field_path)
-            yield job.problem(place.path, f"{place.written} {reason}")
+    reported: set[FieldPath] = set()
+    for reference in _references(job):
+        field_path = reference.path[:3] if reference.path[0] == "pairs" else reference.path
+        reason = _reason(reference, job.base, shipped)
+        if reason is not None and field_path not in reported:
+            reported.add(field_path)
+            yield job.problem(reference.path, f"{reference.written} {reason}")
     for k in () if shipped else range(len(job.spec.pairs)):
         if _manifests_of(job, k) == {"shared"}:
-            names = _row_pictures_if_here(job, k, ROWS_LOOKED_AT)
+            names = _row_pictures_if_here(job, k, ROWS_CHECKED)
             name = next((name for name in names if _where(name, job.base) == "beside"), None)
             if name is not None:
                 yield job.problem(
@@ -161,11 +161,11 @@ def _input_problems(job: Job, shipped: bool) -> Iterator[Problem]:
                 )
 
 
-def _reason(place: _Place, base: Path, shipped: bool) -> str | None:
-    where = _where(place.written, base)
+def _reason(reference: _Reference, base: Path, shipped: bool) -> str | None:
+    where = _where(reference.written, base)
     if where == "home":
         return "begins at a home folder, which is another one on the cluster"
-    if where == "below" and place.kind != "file":
+    if where == "below" and reference.kind != "file":
         return (
             "is an absolute path in the job file's own folder, of which the cluster has none: write it "
             "relative to the job file and --ship-inputs (or --allow-local, if the folder is shared)"
@@ -177,7 +177,7 @@ def _reason(place: _Place, base: Path, shipped: bool) -> str | None:
             "is relative to the job file, so the cluster does not see it: --ship-inputs sends it along "
             "(or --allow-local, if the cluster sees this folder)"
         )
-    if ".." in PurePosixPath(place.written).parts:
+    if ".." in PurePosixPath(reference.written).parts:
         return "is not below the job file's folder, and is not sent along"
     return None
 
@@ -189,16 +189,16 @@ def _add_inputs(job: Job, parcel: Parcel, limit: int) -> None:
     inputs = Inputs(job.base, job.spec.storage)
     names: dict[str, None] = {}
     problems: list[Problem] = []
-    for place in _places(job):
-        if _where(place.written, job.base) == "beside":
+    for reference in _references(job):
+        if _where(reference.written, job.base) == "beside":
             try:
-                found = _files_of(place, inputs)
+                matches = _files_of(reference, inputs)
             except InputError as error:
-                problems.append(job.problem(place.path, str(error)))
+                problems.append(job.problem(reference.path, str(error)))
                 continue
-            if not found:
-                problems.append(job.problem(place.path, f"{place.written} matches nothing"))
-            names |= dict.fromkeys(found)
+            if not matches:
+                problems.append(job.problem(reference.path, f"{reference.written} matches nothing"))
+            names |= dict.fromkeys(matches)
     if problems:
         raise JobFileError(problems)
     left = limit
@@ -216,24 +216,24 @@ def _add_inputs(job: Job, parcel: Parcel, limit: int) -> None:
             parcel.files[key] = path
 
 
-def _files_of(place: _Place, inputs: Inputs) -> list[str]:
+def _files_of(reference: _Reference, inputs: Inputs) -> list[str]:
     """The files that a relative path or pattern names."""
-    if place.kind == "file":
-        return [PurePath(place.written).as_posix()]
-    if place.kind == "manifest":
-        return inputs.expand(place.written, is_manifest)
-    if place.kind == "mask" and MASK_FIELD in place.written:
+    if reference.kind == "file":
+        return [PurePath(reference.written).as_posix()]
+    if reference.kind == "manifest":
+        return inputs.expand(reference.written, is_manifest)
+    if reference.kind == "mask" and MASK_FIELD in reference.written:
         # Of contents that may lie on S3: all that are there are sent.
-        return inputs.expand("*".join(map(glob.escape, place.written.split(MASK_FIELD))))
-    return inputs.expand(place.written)
+        return inputs.expand("*".join(map(glob.escape, reference.written.split(MASK_FIELD))))
+    return inputs.expand(reference.written)
 
 
 def _row_names(job: Job) -> Iterator[str]:
     """Files that rows of manifests name relative to the job file. Manifests on S3 are not looked into."""
     for k in range(len(job.spec.pairs)):
-        kinds = _manifests_of(job, k)
-        look = _row_pictures if "beside" in kinds else _row_pictures_if_here
-        for name in look(job, k) if kinds & {"beside", "shared"} else ():
+        locations = _manifests_of(job, k)
+        read_rows = _row_pictures if "beside" in locations else _row_pictures_if_here
+        for name in read_rows(job, k) if locations & {"beside", "shared"} else ():
             if _where(name, job.base) == "beside" and ".." not in PurePosixPath(name).parts:
                 yield name
 
@@ -252,7 +252,7 @@ def _row_pictures_if_here(job: Job, k: int, most: int | None = None) -> Iterator
 def _row_pictures(job: Job, k: int, most: int | None = None) -> Iterator[str]:
     """What the rows of an entry name, as often as they name it; rows that cannot be used are passed over."""
     with TemporaryDirectory() as folder:
-        for draft in islice(_found_manifests(job, k, Path(folder)).drafts(), most):
+        for draft in islice(_manifest_set(job, k, Path(folder)).drafts(), most):
             if isinstance(draft, Draft):
                 yield draft.content
                 for part in draft.styles:
@@ -261,7 +261,7 @@ def _row_pictures(job: Job, k: int, most: int | None = None) -> Iterator[str]:
                 yield draft.kind.recipe.weights
 
 
-def _found_manifests(job: Job, k: int, folder: Path) -> ManifestSet:
+def _manifest_set(job: Job, k: int, folder: Path) -> ManifestSet:
     inputs = Inputs(job.base, job.spec.storage)
 
     def no_digest(_: Recipe) -> str:

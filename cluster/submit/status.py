@@ -10,7 +10,6 @@ import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from cluster.events.events import Finished, Live
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 LAST_LINES = 40
 """Of a log, among which the last word on how the run stands is found."""
 
-ASKERS = 8
+MAX_LOG_REQUESTS = 8
 
 NO_SUCH_COMMAND = 127
 
@@ -78,7 +77,7 @@ class JobStatus:
             values[name] = None if self.live is None else getattr(self.live, name)
         return values
 
-    def heard(self, live: Live) -> JobStatus:
+    def with_live(self, live: Live) -> JobStatus:
         """The same, with what the run says of itself."""
         return replace(
             self,
@@ -93,34 +92,34 @@ class JobStatus:
 # --- asking ----------------------------------------------------------------------------------------
 
 
-def of_submission(head: Head, found: Submission, storage: Storage | None = None) -> JobStatus:
+def of_submission(head: Head, submission: Submission, storage: Storage | None = None) -> JobStatus:
     """How a submission stands. Its output is asked first, which is quick and has the newest."""
-    stands = _bare(found)
+    status = _bare(submission)
     live = None
     # Whoever may see the cluster need not see the output.
     with contextlib.suppress(StorageError):
-        live = read_live(storage or open_storage(found.output, found.storage))
+        live = read_live(storage or open_storage(submission.output, submission.storage))
     lines: Sequence[str] = ()
-    if live is not None and live.submission == found.id:
-        stands = stands.heard(live)
-    elif found.state != "pending":
-        lines = _last_lines(head, found)
-        stands = _with_log(stands, lines)
-    if found.state == "failed":
-        lines = lines or _last_lines(head, found)
-        stands = replace(stands, reason=why(found, lines, stands.failed))
-    return stands
+    if live is not None and live.submission == submission.id:
+        status = status.with_live(live)
+    elif submission.state != "pending":
+        lines = _last_lines(head, submission)
+        status = _with_log(status, lines)
+    if submission.state == "failed":
+        lines = lines or _last_lines(head, submission)
+        status = replace(status, reason=failure_reason(submission, lines, status.failed))
+    return status
 
 
 def of_all(head: Head, submissions: Sequence[Submission]) -> list[JobStatus]:
     """How each stands by its own log, so that no output is waited for."""
 
-    def look(found: Submission) -> JobStatus:
-        if found.state == "pending":
-            return _bare(found)
-        return _with_log(_bare(found), _last_lines(head, found))
+    def status_from_log(submission: Submission) -> JobStatus:
+        if submission.state == "pending":
+            return _bare(submission)
+        return _with_log(_bare(submission), _last_lines(head, submission))
 
-    return list(parallel_map(look, submissions, ASKERS))
+    return list(parallel_map(status_from_log, submissions, MAX_LOG_REQUESTS))
 
 
 def of_output(job: Job, storage: Storage) -> JobStatus | None:
@@ -129,76 +128,77 @@ def of_output(job: Job, storage: Storage) -> JobStatus | None:
     if live is None:
         if storage.stat(keys.JOB) is None:
             return None
-        return _counted(JobStatus(None, job.spec.name, storage.url, "ended"), job, storage)
+        unsubmitted = JobStatus(id=None, job=job.spec.name, output=storage.url, state="ended")
+        return _counted(unsubmitted, job, storage)
     now = time.time()
     state = "ended" if live.state == "ended" else "running"
     if state == "running" and now - live.updated > QUIET_SECONDS:
         state = "lost"
     until = now if state == "running" else live.updated
-    stands = JobStatus(
-        live.submission,
-        live.job,
-        storage.url,
-        state,
-        live.started,
-        until - live.started,
+    status = JobStatus(
+        id=live.submission,
+        job=live.job,
+        output=storage.url,
+        state=state,
+        started=live.started,
+        seconds=until - live.started,
         reason=live.reason,
-    ).heard(live)
-    return stands if state == "running" else _counted(stands, job, storage)
+    ).with_live(live)
+    return status if state == "running" else _counted(status, job, storage)
 
 
-def _counted(stands: JobStatus, job: Job, storage: Storage) -> JobStatus:
+def _counted(status: JobStatus, job: Job, storage: Storage) -> JobStatus:
     """With its tasks counted: what a run that was killed said last may be old."""
     ledger = Records(storage).ledger()
     try:
         census = open_agenda(job).census(ledger)
     except StylefarmError:  # its pictures are elsewhere, perhaps
-        return replace(stands, done=ledger.count("done"), failed=ledger.count("failed"))
+        return replace(status, done=ledger.count("done"), failed=ledger.count("failed"))
     return replace(
-        stands, tasks=census.tasks, done=census.done, failed=census.failed, left=census.left
+        status, tasks=census.tasks, done=census.done, failed=census.failed, left=census.left
     )
 
 
-def _last_lines(head: Head, found: Submission) -> Sequence[str]:
+def _last_lines(head: Head, submission: Submission) -> Sequence[str]:
     """The end of its log; nothing where the log is gone, as with a head that was started anew."""
     with contextlib.suppress(ClusterError):
-        return head.last_lines(found.id, LAST_LINES)
+        return head.last_lines(submission.id, LAST_LINES)
     return ()
 
 
-def _bare(found: Submission) -> JobStatus:
-    until = found.ended or time.time()
-    seconds = None if found.started is None else max(0.0, until - found.started)
-    return JobStatus(found.id, found.job, found.output, found.state, found.started, seconds)
+def _bare(submission: Submission) -> JobStatus:
+    until = submission.ended or time.time()
+    seconds = None if submission.started is None else max(0.0, until - submission.started)
+    return JobStatus(
+        id=submission.id,
+        job=submission.job,
+        output=submission.output,
+        state=submission.state,
+        started=submission.started,
+        seconds=seconds,
+    )
 
 
-def _with_log(stands: JobStatus, lines: Sequence[str]) -> JobStatus:
+def _with_log(status: JobStatus, lines: Sequence[str]) -> JobStatus:
     for line in lines:
         event = from_json(line)
         if isinstance(event, Live):
-            stands = stands.heard(event)
-        elif isinstance(event, Finished) and stands.tasks is None:
-            stands = replace(stands, done=event.done, failed=event.failed, left=event.left)
-    return stands
+            status = status.with_live(event)
+        elif isinstance(event, Finished) and status.tasks is None:
+            status = replace(status, done=event.done, failed=event.failed, left=event.left)
+    return status
 
 
-def why(found: Submission, lines: Sequence[str], failed: int | None) -> str:
+def failure_reason(submission: Submission, lines: Sequence[str], failed: int | None) -> str:
     """Why a submission failed, in a sentence."""
-    if found.exit_code == 1 and failed:
-        return f"some tasks failed; stylefarm report {found.output} says why"
-    if found.exit_code == NO_SUCH_COMMAND:
+    if submission.exit_code == 1 and failed:
+        return f"some tasks failed; stylefarm report {submission.output} says why"
+    if submission.exit_code == NO_SUCH_COMMAND:
         return (
             "the cluster's head has no such command; install stylefarm there and start Ray where it is on "
             "the PATH, or submit with --ship-package"
         )
-    said = [line for line in lines if line.strip() and not line.startswith("{")]
-    if found.exit_code is not None and said:
-        return printable(said[-1].strip())
-    return printable(" ".join(found.message.split())[:300])
-
-
-# --- telling ---------------------------------------------------------------------------------------
-
-
-def span_text(seconds: float) -> str:
-    return str(timedelta(seconds=round(seconds)))
+    messages = [line for line in lines if line.strip() and not line.startswith("{")]
+    if submission.exit_code is not None and messages:
+        return printable(messages[-1].strip())
+    return printable(" ".join(submission.message.split())[:300])

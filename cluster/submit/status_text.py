@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from cluster.events.live import QUIET_SECONDS
 from cluster.events.progress import status_line
+from cluster.submit.status import JobStatus
+from cluster.time_text import duration_text
 from jobs.errors import printable
-
-if TYPE_CHECKING:
-    pass
-from cluster.submit.status import JobStatus, span_text
 
 ENDS = {
     "limit": "ended by --limit",
@@ -24,22 +21,22 @@ ENDS = {
 """Why a run ended, in words."""
 
 
-def to_text(stands: JobStatus) -> str:
+def to_text(status: JobStatus) -> str:
     """For a person, in a terminal."""
-    lines = [f"{stands.id or stands.job}: {_state(stands)}", f"  {stands.job} -> {stands.output}"]
-    live = stands.live
-    if live is not None and stands.state == "running":
+    lines = [f"{status.id or status.job}: {_state(status)}", f"  {status.job} -> {status.output}"]
+    live = status.live
+    if live is not None and status.state == "running":
         lines.append(f"  {status_line(live)}")
-    elif stands.done is not None:
-        counts = [f"{stands.done:,} done", f"{stands.failed or 0:,} failed"]
-        counts += [] if stands.left is None else [f"{stands.left:,} left"]
+    elif status.done is not None:
+        counts = [f"{status.done:,} done", f"{status.failed or 0:,} failed"]
+        counts += [] if status.left is None else [f"{status.left:,} left"]
         lines.append(f"  {', '.join(counts)}")
-    if stands.reason is not None and stands.reason != "complete":
-        lines.append(f"  {ENDS.get(stands.reason, stands.reason)}")
+    if status.reason is not None and status.reason != "complete":
+        lines.append(f"  {ENDS.get(status.reason, status.reason)}")
     quiet = 0.0 if live is None else time.time() - live.updated
     if quiet > QUIET_SECONDS / 2:
-        lines.append(f"  last heard of {span_text(quiet)} ago")
-    if stands.state == "lost":
+        lines.append(f"  last heard of {duration_text(quiet)} ago")
+    if status.state == "lost":
         lines.append("  it was killed, perhaps; run or submit it again to go on")
     return "\n".join(lines)
 
@@ -48,8 +45,8 @@ def to_table(rows: Sequence[JobStatus]) -> str:
     """Many, each on a line."""
     table = [("ID", "JOB", "STATUS", "STARTED", "TOOK", "DONE", "FAILED", "LEFT")]
     for row in rows:
-        started = "-" if row.started is None else _moment(row.started)
-        took = "-" if row.seconds is None else span_text(row.seconds)
+        started = "-" if row.started is None else _local_time(row.started)
+        took = "-" if row.seconds is None else duration_text(row.seconds)
         done, failed, left = (
             "-" if count is None else f"{count:,}" for count in (row.done, row.failed, row.left)
         )
@@ -62,14 +59,14 @@ def to_table(rows: Sequence[JobStatus]) -> str:
     )
 
 
-def _state(stands: JobStatus) -> str:
-    took = "" if stands.seconds is None else span_text(stands.seconds)
-    if stands.state == "pending":
+def _state(status: JobStatus) -> str:
+    took = "" if status.seconds is None else duration_text(status.seconds)
+    if status.state == "pending":
         return f"pending for {took}: the cluster has not begun it"
-    if stands.state == "running":
-        return f"{'stopping, after' if stands.stopping else 'running for'} {took}"
-    return stands.state + (f" after {took}" if took else "")
+    if status.state == "running":
+        return f"{'stopping, after' if status.stopping else 'running for'} {took}"
+    return status.state + (f" after {took}" if took else "")
 
 
-def _moment(epoch: float) -> str:
+def _local_time(epoch: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(epoch))

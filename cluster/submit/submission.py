@@ -32,8 +32,8 @@ State = Literal["pending", "running", "succeeded", "failed", "stopped"]
 def id_of(job: Job) -> str:
     """The id under which a job is submitted first: ``stylefarm-harbour-1a2b3c4d``."""
     # When a job is rendered is no part of what it is.
-    said = job.spec.model_dump(mode="json", exclude={"schedule"})
-    resolved = {**said, "output": output_of(job)}
+    written = job.spec.model_dump(mode="json", exclude={"schedule"})
+    resolved = {**written, "output": output_of(job)}
     text = json.dumps(resolved, sort_keys=True, ensure_ascii=False)
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
     name = re.sub(r"[^a-z0-9]+", "-", job.spec.name.lower())[:40].strip("-") or "job"
@@ -100,31 +100,31 @@ class Submission:
 
 def submission_of(details: Any) -> Submission | None:
     """What Ray says of a job; None when it is none of ours."""
-    said = {
+    labels = {
         key.removeprefix(LABEL): value
         for key, value in (details.metadata or {}).items()
         if key.startswith(LABEL)
     }
-    if details.submission_id is None or not {"job", "output"} <= said.keys():
+    if details.submission_id is None or not {"job", "output"} <= labels.keys():
         return None
     state = str(details.status).lower()
     if state == "failed" and details.driver_exit_code == ExitStatus.INTERRUPTED:
         state = "stopped"  # a run that ended because it was asked to
     try:
-        storage = StorageOptions.model_validate_json(said.get("storage", "{}"))
+        storage = StorageOptions.model_validate_json(labels.get("storage", "{}"))
     except ValueError:  # of a version that knows more
         storage = StorageOptions.model_validate({})
     return Submission(
-        details.submission_id,
-        said["job"],
-        said["output"],
-        storage,
-        state,  # type: ignore[arg-type]
-        None if details.start_time is None else details.start_time / 1000,
-        None if details.end_time is None else details.end_time / 1000,
-        details.driver_exit_code,
-        details.message or "",
-        said.get("asked"),
+        id=details.submission_id,
+        job=labels["job"],
+        output=labels["output"],
+        storage=storage,
+        state=state,  # type: ignore[arg-type]
+        started=None if details.start_time is None else details.start_time / 1000,
+        ended=None if details.end_time is None else details.end_time / 1000,
+        exit_code=details.driver_exit_code,
+        message=details.message or "",
+        asked=labels.get("asked"),
     )
 
 
@@ -136,9 +136,11 @@ def forerunners(job: Job, submissions: Iterable[Submission]) -> list[Submission]
     """
     outputs = dated_output.pattern_of(output_of(job))
     return [
-        found
-        for found in submissions
-        if found.alive and found.job == job.spec.name and outputs.fullmatch(found.output)
+        submission
+        for submission in submissions
+        if submission.alive
+        and submission.job == job.spec.name
+        and outputs.fullmatch(submission.output)
     ]
 
 
@@ -150,8 +152,8 @@ def find_address(given: str | None) -> str | None:
             f"--address {given} is not the address of a cluster's dashboard, such as http://head:8265"
         )
     candidates = (given, *(os.environ.get(name) for name in ADDRESSES))
-    found = next((address for address in candidates if address and _is_http(address)), None)
-    return found and found.rstrip("/")
+    url = next((address for address in candidates if address and _is_http(address)), None)
+    return url and url.rstrip("/")
 
 
 def _is_http(address: str) -> bool:

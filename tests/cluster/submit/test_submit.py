@@ -19,7 +19,7 @@ from cluster.events.json_lines import to_json
 from cluster.open_job import open_agenda
 from cluster.submit.log_view import LogView
 from cluster.submit.pack import pack
-from cluster.submit.status import JobStatus, of_output, why
+from cluster.submit.status import JobStatus, failure_reason, of_output
 from cluster.submit.status_text import to_table, to_text
 from cluster.submit.submission import (
     Submission,
@@ -57,7 +57,9 @@ def test_the_same_job_has_the_same_id_and_another_has_another(tmp_path):
     assert ids[0] == ids[1]
     # A folder beside the job file is another for every job file.
     assert len(set(ids)) == 5
-    assert all(re.fullmatch(r"stylefarm-harbour-[0-9a-f]{8}", found) for found in ids)
+    assert all(
+        re.fullmatch(r"stylefarm-harbour-[0-9a-f]{8}", submission_id) for submission_id in ids
+    )
 
 
 @pytest.mark.parametrize(
@@ -70,8 +72,8 @@ def test_the_same_job_has_the_same_id_and_another_has_another(tmp_path):
     ],
 )
 def test_an_id_is_fit_for_files_addresses_and_shells(tmp_path, name, slug):
-    found = id_of(load_job(write_job(tmp_path, name=name)))
-    assert re.fullmatch(rf"stylefarm-{slug}-[0-9a-f]{{8}}", found)
+    submission_id = id_of(load_job(write_job(tmp_path, name=name)))
+    assert re.fullmatch(rf"stylefarm-{slug}-[0-9a-f]{{8}}", submission_id)
 
 
 @pytest.mark.parametrize("number", [1, 2, 17])
@@ -113,12 +115,12 @@ class Details:
 def test_what_a_job_replaces_is_itself_at_any_moment(tmp_path, written, submitted, replaced):
     job = read_job(write_job(tmp_path, name="harbour", output=written))
 
-    def found(name="harbour", status="RUNNING"):
+    def earlier(name="harbour", status="RUNNING"):
         told = {"stylefarm_job": name, "stylefarm_output": submitted}
         return submission_of(Details(status, metadata=told))
 
-    assert bool(forerunners(job, [found()])) == replaced
-    assert not forerunners(job, [found("other"), found(status="SUCCEEDED")])
+    assert bool(forerunners(job, [earlier()])) == replaced
+    assert not forerunners(job, [earlier("other"), earlier(status="SUCCEEDED")])
 
 
 def test_what_ray_knows_of_others_jobs_is_none_of_ours():
@@ -141,9 +143,9 @@ def test_what_ray_knows_of_others_jobs_is_none_of_ours():
     ],
 )
 def test_how_a_submission_ended(status, code, state, exit_status):
-    found = submission_of(Details(status, driver_exit_code=code, end_time=3000))
-    assert (found.state, found.exit_status) == (state, exit_status)
-    assert (found.base, found.number) == ("stylefarm-harbour-1a2b3c4d", 3)
+    parsed = submission_of(Details(status, driver_exit_code=code, end_time=3000))
+    assert (parsed.state, parsed.exit_status) == (state, exit_status)
+    assert (parsed.base, parsed.number) == ("stylefarm-harbour-1a2b3c4d", 3)
 
 
 # --- where the cluster is --------------------------------------------------------------------------
@@ -218,14 +220,14 @@ def test_what_lies_beside_the_job_file_is_refused_with_its_place(tmp_path):
             {"manifest": "pairs.csv"},
         ],
     )
-    found = problems_of(file)
-    assert [re.match(r"\S*job.yaml:(\d+): (\S+): ", line)[2] for line in found] == [
+    problems = problems_of(file)
+    assert [re.match(r"\S*job.yaml:(\d+): (\S+): ", line)[2] for line in problems] == [
         *("output", "recipe.weights", "pairs[0].content[0]", "pairs[1].style[0]"),
         *("pairs[1].init", "pairs[2].manifest"),
     ]
-    assert "is a folder of this machine" in found[0]
-    assert "--ship-inputs sends it along" in found[1]
-    assert "a home folder, which is another one on the cluster" in found[4]
+    assert "is a folder of this machine" in problems[0]
+    assert "--ship-inputs sends it along" in problems[1]
+    assert "a home folder, which is another one on the cluster" in problems[4]
     # Sent along, nothing is left but what cannot be.
     assert [line.split(": ")[1] for line in problems_of(file, inputs=True)] == [
         *("output", "pairs[1].init"),
@@ -386,18 +388,18 @@ LIVE = Live(
 
 
 def test_a_standing_in_words():
-    stands = JobStatus(
+    status = JobStatus(
         "stylefarm-harbour-1a2b3c4d", "harbour", "s3://renders/h", "running", 1.0, 723.4
     )
-    assert to_text(stands.heard(LIVE)) == (
+    assert to_text(status.with_live(LIVE)) == (
         "stylefarm-harbour-1a2b3c4d: running for 0:12:03\n"
         "  harbour -> s3://renders/h\n"
         "  120 done, 3 failed, 277 left, 8 workers 97% busy (+2 to come), 41.2 steps/s, ETA 1:02:11"
     )
-    stopping = stands.heard(dataclasses.replace(LIVE, state="stopping"))
+    stopping = status.with_live(dataclasses.replace(LIVE, state="stopping"))
     assert "stopping, after 0:12:03" in to_text(stopping)
     assert json.loads(json.dumps(stopping.to_json()))["stopping"] is True
-    ended = dataclasses.replace(stands, state="succeeded").heard(LIVE)
+    ended = dataclasses.replace(status, state="succeeded").with_live(LIVE)
     assert to_text(ended).endswith("\n  120 done, 3 failed, 277 left")
     assert ended.to_json()["eta"] is None
     table = to_table([ended, JobStatus("b", "other job", "out", "pending")]).splitlines()
@@ -416,11 +418,13 @@ def submission(**changes):
 
 def test_why_a_submission_failed():
     lines = [to_json(LIVE), "s3://r/h: access denied", to_json(LIVE)]
-    assert "stylefarm report s3://r/h" in why(submission(), lines, failed=2)
-    assert why(submission(exit_code=3), lines, failed=0) == "s3://r/h: access denied"
-    assert "--ship-package" in why(submission(exit_code=127), ["sh: stylefarm: not found"], None)
+    assert "stylefarm report s3://r/h" in failure_reason(submission(), lines, failed=2)
+    assert failure_reason(submission(exit_code=3), lines, failed=0) == "s3://r/h: access denied"
+    assert "--ship-package" in failure_reason(
+        submission(exit_code=127), ["sh: stylefarm: not found"], None
+    )
     lost = submission(exit_code=None, message="Job supervisor actor died:\n  the node is gone")
-    assert why(lost, lines, None) == "Job supervisor actor died: the node is gone"
+    assert failure_reason(lost, lines, None) == "Job supervisor actor died: the node is gone"
 
 
 def test_the_output_alone_tells_how_a_job_stands(tmp_path):
@@ -430,9 +434,9 @@ def test_the_output_alone_tells_how_a_job_stands(tmp_path):
     assert of_output(job, storage) is None
     assert stylefarm("run", file, "--pool", "inline", "--limit", "3").returncode == 0
 
-    stands = of_output(job, storage)
-    assert (stands.state, stands.tasks, stands.done, stands.left) == ("ended", 4, 3, 1)
-    assert "ended by --limit" in to_text(stands)
+    status = of_output(job, storage)
+    assert (status.state, status.tasks, status.done, status.left) == ("ended", 4, 3, 1)
+    assert "ended by --limit" in to_text(status)
     # Of an older version's output, or where it was tidied away:
     (tmp_path / "out" / "live.json").unlink()
     assert (of_output(job, storage).done, of_output(job, storage).left) == (3, 1)
@@ -453,10 +457,10 @@ def test_a_run_that_was_killed_is_lost_and_one_that_goes_on_is_running(tmp_path)
     assert of_output(job, storage).state == "running"
     old = dataclasses.replace(LIVE, updated=2000.0)
     storage.put("live.json", json.dumps(dataclasses.asdict(old)).encode())
-    stands = of_output(job, storage)
+    status = of_output(job, storage)
     # What it said last may be old, so its records are counted.
-    assert (stands.state, stands.done, stands.left) == ("lost", 0, 4)
-    assert "submit it again to go on" in to_text(stands)
+    assert (status.state, status.done, status.left) == ("lost", 0, 4)
+    assert "submit it again to go on" in to_text(status)
 
 
 # --- the log ---------------------------------------------------------------------------------------
@@ -506,5 +510,7 @@ def test_a_log_as_json_is_its_events_alone(capsys):
 def test_the_package_has_no_room_that_is_not_sent():
     from cluster.submit.bundle import ROOMS
 
-    found = re.search(r"^include = (.*)$", (ROOT / "pyproject.toml").read_text(), re.MULTILINE)[1]
-    assert set(re.findall(r'"(\w+)\*"', found)) == set(ROOMS)
+    included = re.search(r"^include = (.*)$", (ROOT / "pyproject.toml").read_text(), re.MULTILINE)[
+        1
+    ]
+    assert set(re.findall(r'"(\w+)\*"', included)) == set(ROOMS)
