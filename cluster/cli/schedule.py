@@ -8,7 +8,7 @@ import os
 import re
 import sys
 from dataclasses import asdict
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -151,12 +151,12 @@ def _command(
 
 
 def _run(jobs: list[Path], folder: Path, command: Command) -> None:
-    from cluster.schedule.service import Clock
+    from cluster.schedule.service import Service
 
     def say(text: str) -> None:
         print(f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S} {text}", flush=True)
 
-    raise typer.Exit(Clock(jobs, folder, command, say).run())
+    raise typer.Exit(Service(jobs, folder, command, say).run())
 
 
 def _show_history(folder: Path, jobs: list[Path], as_json: bool) -> None:
@@ -190,7 +190,7 @@ def _show_history(folder: Path, jobs: list[Path], as_json: bool) -> None:
     for tick in ticks:
         numbers = ("" if n is None else f"{n:,}" for n in (tick.done, tick.failed, tick.left))
         outcome = tick.outcome if tick.count == 1 else f"{tick.outcome} x {tick.count:,}"
-        times = (_span(tick.planned, tick.started), _span(tick.started, tick.ended))
+        times = (_elapsed(tick.planned, tick.started), _elapsed(tick.started, tick.ended))
         table.add_row(tick.name, _short(tick.planned), *times, outcome, *numbers, tick.reason or "")
     Console(markup=False, highlight=False).print(table)
     last = next((tick.log for tick in reversed(ticks) if tick.log), None)
@@ -198,16 +198,17 @@ def _show_history(folder: Path, jobs: list[Path], as_json: bool) -> None:
         print(f"the last one's log: {last}")
 
 
-def _span(begin: str | None, end: str | None) -> str:
+def _elapsed(begin: str | None, end: str | None) -> str:
     if begin is None or end is None:
         return ""
-    from cluster.schedule.history import moment
+    from cluster.schedule.history import parse_time
+    from cluster.time_text import duration_text
 
-    return str(max(timedelta(0), moment(end) - moment(begin)))
+    return duration_text(max(0.0, (parse_time(end) - parse_time(begin)).total_seconds()))
 
 
-def _short(moment: str | None) -> str:
-    return "" if moment is None else moment.replace("T", " ").removesuffix("Z")
+def _short(time: str | None) -> str:
+    return "" if time is None else time.replace("T", " ").removesuffix("Z")
 
 
 def _show_next(jobs: list[Path], count: int, as_json: bool) -> None:
@@ -242,12 +243,14 @@ def _export(
     files: dict[str, str] = {}
     for file in jobs:
         job = read_job(file)
-        made = kubernetes(job, command, image) if kind == "kubernetes" else systemd(job, command)
-        if twice := files.keys() & made.keys():
+        exported = (
+            kubernetes(job, command, image) if kind == "kubernetes" else systemd(job, command)
+        )
+        if twice := files.keys() & exported.keys():
             raise UsageError(
                 f"two jobs would be {min(twice)}: give them different names with name:"
             )
-        files |= made
+        files |= exported
     if to is not None:
         to.mkdir(parents=True, exist_ok=True)
         for name, text in files.items():

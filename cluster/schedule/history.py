@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal
 
-Outcome = Literal["done", "failed", "skipped", "replaced", "missed", "interrupted"]
+TickOutcome = Literal["done", "failed", "skipped", "replaced", "missed", "interrupted"]
 """done, failed: it ran to its end, with all its pictures or not; skipped: an earlier one still ran (forbid);
 replaced: it was stopped for a later one; missed: nobody was there when it was due; interrupted: it, or the
 service, was stopped. What was begun and not ended is gone on with by the next one."""
@@ -26,7 +26,7 @@ class Tick:
     name: str
     planned: str
     """When it was due, ISO 8601 in UTC."""
-    outcome: Outcome
+    outcome: TickOutcome
     started: str | None = None
     ended: str | None = None
     exit_status: int | None = None
@@ -41,13 +41,13 @@ class Tick:
     """So many ticks, of which ``planned`` was the first."""
 
 
-def stamp(moment: datetime) -> str:
+def iso_time(time: datetime) -> str:
     """A moment as it is written."""
-    return moment.astimezone(timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return time.astimezone(timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-def moment(written: str) -> datetime:
-    """A moment as ``stamp`` wrote it."""
+def parse_time(written: str) -> datetime:
+    """A moment as ``iso_time`` wrote it."""
     return datetime.fromisoformat(written.replace("Z", "+00:00"))  # Python 3.10 knows no Z
 
 
@@ -77,8 +77,8 @@ class History:
         known = {field.name for field in fields(Tick)}
         for line in lines:
             try:
-                said: dict[str, Any] = json.loads(line)
-                yield Tick(**{key: value for key, value in said.items() if key in known})
+                entry: dict[str, Any] = json.loads(line)
+                yield Tick(**{key: value for key, value in entry.items() if key in known})
             except (ValueError, TypeError, AttributeError):
                 continue
 

@@ -39,26 +39,28 @@ def due(schedule: Schedule, seen: datetime, now: datetime) -> Due:
     latest: datetime | None = None
     missed: Missed | None = None
     for tick in ticks_between(schedule, seen, now):
-        missed = _and(missed, latest)
+        missed = _extended(missed, latest)
         latest = tick
     if latest is None:
-        return Due(None, None, seen)
+        return Due(run=None, missed=None, seen=seen)
     deadline = schedule.starting_deadline
     if deadline is not None and now - latest > timedelta(seconds=deadline):
-        return Due(None, _and(missed, latest), latest)
-    return Due(latest, missed, latest)
+        return Due(run=None, missed=_extended(missed, latest), seen=latest)
+    return Due(run=latest, missed=missed, seen=latest)
 
 
-def _and(missed: Missed | None, tick: datetime | None) -> Missed | None:
+def _extended(missed: Missed | None, tick: datetime | None) -> Missed | None:
     if tick is None:
         return missed
-    return Missed(tick, tick, 1) if missed is None else Missed(missed.first, tick, missed.count + 1)
+    if missed is None:
+        return Missed(first=tick, last=tick, count=1)
+    return Missed(first=missed.first, last=tick, count=missed.count + 1)
 
 
 def upcoming(schedule: Schedule, now: datetime, count: int) -> list[datetime]:
     """The next ticks."""
-    found = []
+    ticks = []
     for _ in range(count):
         now = next_tick(schedule, now)
-        found.append(now)
-    return found
+        ticks.append(now)
+    return ticks

@@ -25,7 +25,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
 from filelock import FileLock, Timeout
 
-from cluster.schedule.history import History, Tick, moment, stamp
+from cluster.schedule.history import History, Tick, iso_time, parse_time
 from cluster.schedule.missed import Missed, due
 from cluster.schedule.tick_process import (
     LET_FINISH,
@@ -37,6 +37,7 @@ from cluster.schedule.tick_process import (
     read_result,
 )
 from cluster.schedule.ticks import next_tick
+from cluster.time_text import rough_duration_text
 from jobs.errors import ExitStatus, JobFileError, ObjectNotFoundError, StylefarmError, UsageError
 from jobs.jobfile.dated_output import schedule_of, wall_text
 from jobs.jobfile.job import Job
@@ -61,7 +62,7 @@ class _Entry:
     job: Job
     seen: datetime
     """Ticks up to here are accounted for."""
-    changed: float
+    modified: float
     """When its file was written that was read last."""
     runs: list[TickRun] = field(default_factory=list)
     turn: threading.Lock = field(default_factory=threading.Lock)
@@ -77,7 +78,7 @@ class _Entry:
         return schedule_of(self.job)
 
 
-class Clock:
+class Service:
     """Renders ``files`` when they are due. ``state`` is the folder of what is kept between its lives.
 
     Raises JobFileError, and UsageError when another clock works in that folder.
@@ -114,23 +115,24 @@ class Clock:
                 f"another stylefarm schedule works in {state}; give this one its own with --state"
             ) from None
         self._entries = [
-            _Entry(file, job, self._now(), _written(file)) for file, job in dict(jobs).items()
+            _Entry(file=file, job=job, seen=self._now(), modified=_modified(file))
+            for file, job in dict(jobs).items()
         ]
         for entry in self._entries:
-            self._take_up(entry)
+            self._resume(entry)
 
     def run(self) -> int:
         """Go on until a signal asks to end. The exit status: 130 after Ctrl-C, 0 after SIGTERM."""
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._on_signal)
         for entry in self._entries:
-            self._set(entry)
+            self._set_alarm(entry)
         self._scheduler.add_job(self._reload, "interval", seconds=RELOAD_SECONDS)
         self._scheduler.start()
         try:
             for entry in self._entries:
                 # What came due while nobody was there.
-                threading.Thread(target=self._look, args=(entry,), daemon=True).start()
+                threading.Thread(target=self._handle_due, args=(entry,), daemon=True).start()
                 self._tell_next(entry)
             while not self._asked.wait(1.0):
                 pass
@@ -141,9 +143,9 @@ class Clock:
 
     # --- what is due -------------------------------------------------------------------------------
 
-    def _set(self, entry: _Entry) -> None:
+    def _set_alarm(self, entry: _Entry) -> None:
         self._scheduler.add_job(
-            self._look,
+            self._handle_due,
             _Alarm(entry.schedule),
             args=(entry,),
             id=entry.key,
@@ -155,31 +157,31 @@ class Clock:
             max_instances=1000,
         )
 
-    def _look(self, entry: _Entry) -> None:
+    def _handle_due(self, entry: _Entry) -> None:
         """Do what is due. What goes wrong with that is told, and ends nothing: the next look finds it due
         still."""
         try:
-            self._do_what_is_due(entry)
+            self._run_due(entry)
         except (StylefarmError, OSError) as error:
             self._say(f"{self._label(entry)}: {error}; it is tried again at the next tick")
         except Exception:  # a bug of ours: the other jobs go on
             self._say(f"{self._label(entry)}: {traceback.format_exc()}")
 
-    def _do_what_is_due(self, entry: _Entry) -> None:
+    def _run_due(self, entry: _Entry) -> None:
         """Run the latest tick and write down the others."""
         with entry.turn:
             if self._asked.is_set():
                 return
             now = self._now()
-            found = due(entry.schedule, entry.seen, now)
-            if found.missed is not None:
-                self._missed(entry, found.missed)
-            if found.run is not None:
-                self._begin(entry, found.run, now)
-            elif found.seen != entry.seen:
-                self._save(entry, seen=found.seen)
+            due_now = due(entry.schedule, entry.seen, now)
+            if due_now.missed is not None:
+                self._record_missed(entry, due_now.missed)
+            if due_now.run is not None:
+                self._start(entry, due_now.run, now)
+            elif due_now.seen != entry.seen:
+                self._save(entry, seen=due_now.seen)
 
-    def _missed(self, entry: _Entry, missed: Missed) -> None:
+    def _record_missed(self, entry: _Entry, missed: Missed) -> None:
         deadline = entry.schedule.starting_deadline
         why = "a later one was due, too" if deadline is None else "it was too late for it"
         self.history.append(
@@ -193,7 +195,7 @@ class Clock:
                 f"{missed.count} ticks from {self._name(entry, missed.first)} {until} were missed"
             )
 
-    def _begin(self, entry: _Entry, planned: datetime, now: datetime) -> None:
+    def _start(self, entry: _Entry, planned: datetime, now: datetime) -> None:
         policy = entry.schedule.concurrency_policy
         name = self._name(entry, planned)
         with self._state_lock:
@@ -211,8 +213,8 @@ class Clock:
             if self._asked.is_set():
                 return  # it is due when the clock goes on
         log = self._folder / "logs" / entry.key / f"{planned:%Y%m%dT%H%M%SZ}.log"
-        _keep_few(log.parent)
-        mark = Mark(stamp(planned), stamp(now), str(log))
+        _prune_logs(log.parent)
+        mark = Mark(planned=iso_time(planned), started=iso_time(now), log=str(log))
         # From here on it is accounted for: should the clock end now, it was interrupted.
         self._save(entry, seen=planned, starting=mark)
         try:
@@ -230,7 +232,7 @@ class Clock:
             entry.runs.append(run)
             self._save(entry)
         late = now - planned
-        behind = f", {_span(late)} late" if late > timedelta(seconds=10) else ""
+        behind = f", {rough_duration_text(late)} late" if late > timedelta(seconds=10) else ""
         self._say(f"{name} begins{behind}; log: {mark.log}")
         self._watch(entry, run)
 
@@ -254,7 +256,7 @@ class Clock:
     def _await(self, entry: _Entry, run: TickRun) -> None:
         status = run.wait()
         try:
-            self._ended(entry, run, status)
+            self._record_end(entry, run, status)
         except (StylefarmError, OSError) as error:
             self._say(
                 f"{self._name(entry, run.planned)} has ended, but that cannot be written down: {error}"
@@ -264,7 +266,7 @@ class Clock:
                 if run in entry.runs:
                     entry.runs.remove(run)
 
-    def _ended(self, entry: _Entry, run: TickRun, status: int | None) -> None:
+    def _record_end(self, entry: _Entry, run: TickRun, status: int | None) -> None:
         result = read_result(Path(run.mark.log))
         outcome = run.outcome(status, result)
         good = outcome == "done"
@@ -276,7 +278,7 @@ class Clock:
             run.planned,
             outcome=outcome,
             started=run.mark.started,
-            ended=stamp(self._now()),
+            ended=iso_time(self._now()),
             exit_status=status,
             done=result.done,
             failed=result.failed,
@@ -299,7 +301,7 @@ class Clock:
 
     # --- starting and ending ------------------------------------------------------------------------
 
-    def _take_up(self, entry: _Entry) -> None:
+    def _resume(self, entry: _Entry) -> None:
         """Go on with what is known of a job from earlier lives."""
         try:
             known: dict[str, Any] = json.loads(self._storage.get(self._key(entry)))
@@ -313,10 +315,10 @@ class Clock:
                 f"{self._folder / self._key(entry)} is damaged ({error}); remove it, and ticks count from now"
             ) from None
         for mark in marks:
-            planned = moment(mark.planned)
+            planned = parse_time(mark.planned)
             run = TickRun.adopt(mark, planned)
             if run is None:
-                self._ended(entry, TickRun(mark, planned, None), None)
+                self._record_end(entry, TickRun(mark, planned, None), None)
             else:
                 entry.runs.append(run)
                 self._say(f"{self._name(entry, planned)} still runs, started by an earlier clock")
@@ -325,10 +327,10 @@ class Clock:
     def _reload(self) -> None:
         """Take job files that were changed."""
         for entry in self._entries:
-            written = _written(entry.file)
-            if written == entry.changed:
+            modified = _modified(entry.file)
+            if modified == entry.modified:
                 continue
-            entry.changed = written
+            entry.modified = modified
             try:
                 job = read_job(entry.file)
                 schedule_of(job)
@@ -337,7 +339,7 @@ class Clock:
                 continue
             before, entry.job = entry.schedule, job
             if entry.schedule != before:
-                self._set(entry)
+                self._set_alarm(entry)
                 self._tell_next(entry)
 
     def _on_signal(self, number: int, _: object) -> None:
@@ -366,14 +368,14 @@ class Clock:
                     run.kill()
                 elif had < heard:
                     run.ask_to_stop(first if heard == 1 else STOP, "interrupted")
-            if not runs and not self._is_beginning():
+            if not runs and not self._is_starting():
                 break
             time.sleep(0.1)
         for thread in self._watchers:
             thread.join(5)
         return ExitStatus.INTERRUPTED if first == LET_FINISH else 0
 
-    def _is_beginning(self) -> bool:
+    def _is_starting(self) -> bool:
         """Whether a tick is on its way to a run, or there is one by now. Once it is not, none will be: who
         looks after the clock was asked to end does nothing."""
         for entry in self._entries:
@@ -402,7 +404,9 @@ class Clock:
         return f"jobs/{entry.key}.json"
 
     def _tick(self, entry: _Entry, planned: datetime, **fields: Any) -> Tick:
-        return Tick(str(entry.file), entry.job.spec.name, stamp(planned), **fields)
+        return Tick(
+            job=str(entry.file), name=entry.job.spec.name, planned=iso_time(planned), **fields
+        )
 
     def _name(self, entry: _Entry, planned: datetime) -> str:
         return f"{self._label(entry)} of {wall_text(entry.job, planned)}"
@@ -416,9 +420,8 @@ class Clock:
     def _tell_next(self, entry: _Entry) -> None:
         now = self._now()
         tick = next_tick(entry.schedule, now)
-        self._say(
-            f"{self._label(entry)}: next at {wall_text(entry.job, tick)}, in {_span(tick - now)}"
-        )
+        wait = rough_duration_text(tick - now)
+        self._say(f"{self._label(entry)}: next at {wall_text(entry.job, tick)}, in {wait}")
 
 
 class _Alarm(BaseTrigger):  # type: ignore[misc]
@@ -431,27 +434,14 @@ class _Alarm(BaseTrigger):  # type: ignore[misc]
         return next_tick(self._schedule, previous or now)
 
 
-def _keep_few(logs: Path) -> None:
+def _prune_logs(logs: Path) -> None:
     """Remove the oldest logs, that a schedule of seconds does not fill the disk."""
     for old in sorted(logs.glob("*.log"))[: -LOGS_KEPT + 1]:
         old.unlink(missing_ok=True)
 
 
-def _written(file: Path) -> float:
+def _modified(file: Path) -> float:
     try:
         return file.stat().st_mtime
     except OSError:
         return 0.0  # it is being replaced, or gone
-
-
-def _span(span: timedelta) -> str:
-    """ "5 min", "3 h 20 min"."""
-    seconds = max(0, round(span.total_seconds()))
-    if seconds < 90:
-        return f"{seconds} s"
-    minutes = round(seconds / 60)
-    hours, rest = divmod(minutes, 60)
-    days, hours_left = divmod(hours, 24)
-    if days:
-        return f"{days} d {hours_left} h"
-    return f"{hours} h {rest} min" if hours else f"{rest} min"

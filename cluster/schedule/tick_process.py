@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -18,7 +18,7 @@ import psutil
 
 from cluster.events.events import Finished, TaskFailed
 from cluster.events.json_lines import from_json
-from cluster.schedule.history import Outcome
+from cluster.schedule.history import TickOutcome
 from cluster.signals import held_back
 from jobs.errors import ExitStatus
 from jobs.jobfile.dated_output import schedule_of
@@ -103,7 +103,7 @@ class TickRun:
         self.mark = mark
         self.planned = planned
         self._process = process
-        self.stopped_for: Outcome | None = None
+        self.stopped_for: TickOutcome | None = None
         """What it was told to stop for."""
 
     @classmethod
@@ -122,7 +122,7 @@ class TickRun:
                 start_new_session=True,
             )
         born = psutil.Process(process.pid).create_time()
-        return cls(Mark(mark.planned, mark.started, mark.log, process.pid, born), planned, process)
+        return cls(replace(mark, pid=process.pid, born=born), planned, process)
 
     @classmethod
     def adopt(cls, mark: Mark, planned: datetime) -> TickRun | None:
@@ -144,7 +144,7 @@ class TickRun:
             time.sleep(0.2)
         return None
 
-    def ask_to_stop(self, number: int, why: Outcome) -> None:
+    def ask_to_stop(self, number: int, why: TickOutcome) -> None:
         """Send it a signal: SIGINT lets what paints be committed, SIGTERM has it store checkpoints."""
         self.stopped_for = self.stopped_for or why
         if self.alive:
@@ -160,7 +160,7 @@ class TickRun:
             with contextlib.suppress(psutil.NoSuchProcess):
                 each.kill()
 
-    def outcome(self, exit_status: int | None, result: Result) -> Outcome:
+    def outcome(self, exit_status: int | None, result: Result) -> TickOutcome:
         """How it ended."""
         if self.stopped_for is not None and not result.complete:
             return self.stopped_for
@@ -187,7 +187,7 @@ class TickRun:
 def read_result(log: Path) -> Result:
     """What a log says: ``finished`` among the events or, of a run that did not come to that, the last line
     that is no event."""
-    said = failure = None
+    message = failure = None
     finished: Finished | None = None
     try:
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -200,10 +200,16 @@ def read_result(log: Path) -> Result:
         elif isinstance(event, TaskFailed):
             failure = failure or event.error
         elif event is None:
-            said = said or (line.strip() or None)
+            message = message or (line.strip() or None)
     if finished is None:
-        return Result(reason=said)
+        return Result(reason=message)
     # Told to stop, it may have come to its end all the same.
     complete = finished.left == 0 or finished.reason not in ("interrupted", "preempted")
     reason = failure if finished.reason == "complete" else failure or finished.reason
-    return Result(finished.done, finished.failed, finished.left, reason, complete)
+    return Result(
+        done=finished.done,
+        failed=finished.failed,
+        left=finished.left,
+        reason=reason,
+        complete=complete,
+    )

@@ -24,7 +24,7 @@ from jobs.time_zones import find_zone
 UTC = timezone.utc
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-MOST_DAYS = 366 * 9
+MAX_DAYS = 366 * 9
 """From one 29th of February to the next there are eight years where a century is between."""
 
 
@@ -49,12 +49,12 @@ def _next_of_cron(cron: Cron, zone: tzinfo, after: datetime) -> datetime:
     # A day back, for a clock that is put back over midnight says the same day for longer.
     day = after.astimezone(zone).date() - timedelta(days=1)
     best: datetime | None = None
-    for _ in range(MOST_DAYS):
-        found = next((moment for moment in _moments(cron, zone, day) if moment > after), None)
+    for _ in range(MAX_DAYS):
+        first = next((moment for moment in _moments(cron, zone, day) if moment > after), None)
         if best is not None:
             # The day after may begin before the first has come to its end for the second time.
-            return best if found is None else min(best, found)
-        best = found
+            return best if first is None else min(best, first)
+        best = first
         day += timedelta(days=1)
     if best is None:
         raise AssertionError("parse_cron has let a day pass that never comes")
@@ -66,25 +66,25 @@ def _moments(cron: Cron, zone: tzinfo, day: date) -> tuple[datetime, ...]:
     """When it is due for a day's sake, in order and once each."""
     if not cron.has(day):
         return ()
-    found: set[datetime] = set()
+    moments: set[datetime] = set()
     for hour in cron.hours:
         for minute in cron.minutes:
             wall = datetime.combine(day, time(hour, minute))
             if cron.every_hour:
-                found.update(_as_often_as_it_comes(wall, zone))
+                moments.update(_every_occurrence(wall, zone))
             else:
-                found.add(_once(wall, zone))
-    return tuple(sorted(found))
+                moments.add(_first_occurrence(wall, zone))
+    return tuple(sorted(moments))
 
 
-def _as_often_as_it_comes(wall: datetime, zone: tzinfo) -> Iterator[datetime]:
+def _every_occurrence(wall: datetime, zone: tzinfo) -> Iterator[datetime]:
     for fold in (0, 1):
         moment = wall.replace(tzinfo=zone, fold=fold).astimezone(UTC)
         if _wall(moment, zone) == wall:
             yield moment
 
 
-def _once(wall: datetime, zone: tzinfo) -> datetime:
+def _first_occurrence(wall: datetime, zone: tzinfo) -> datetime:
     first = wall.replace(tzinfo=zone, fold=0).astimezone(UTC)
     if _wall(first, zone) == wall:
         return first

@@ -40,7 +40,7 @@ def tick(folder: Path, planned: str, seconds: float, status: int) -> int:
 
 def clock(state: Path, jobs: list[Path], seconds: float, status: int) -> int:
     """The clock itself, as the command starts it."""
-    from cluster.schedule.service import Clock, Command
+    from cluster.schedule.service import Command, Service
     from jobs.jobfile.job import Job
 
     class Quick(Command):
@@ -48,7 +48,7 @@ def clock(state: Path, jobs: list[Path], seconds: float, status: int) -> int:
             words = [sys.executable, __file__, "tick", job.base, planned.isoformat()]
             return [*map(str, words), str(seconds), str(status)]
 
-    return Clock(jobs, state, Quick(), lambda text: print(text, flush=True)).run()
+    return Service(jobs, state, Quick(), lambda text: print(text, flush=True)).run()
 
 
 def main() -> int:

@@ -62,9 +62,9 @@ def unit(text: str) -> dict[str, dict[str, str]]:
 def test_a_cron_job_carries_every_setting(tmp_path):
     job = a_job(tmp_path)
 
-    found = documents(job)
+    exported = documents(job)
 
-    spec = found["CronJob"]["spec"]
+    spec = exported["CronJob"]["spec"]
     assert spec["schedule"] == "30 2 * * mon-fri"
     assert spec["timeZone"] == "Europe/Rome"
     assert spec["concurrencyPolicy"] == "Replace"
@@ -83,7 +83,7 @@ def test_a_cron_job_carries_every_setting(tmp_path):
         for e in container["env"]
     )
     # The job file is there word for word, under the name that the command reads.
-    config = found["ConfigMap"]
+    config = exported["ConfigMap"]
     assert config["data"] == {"job.yaml": Path(job.file).read_text()}
     assert pod["volumes"] == [{"name": "job", "configMap": config["metadata"]}]
     assert container["volumeMounts"][0]["mountPath"] == "/jobs"
@@ -105,8 +105,8 @@ def test_the_policies_have_the_words_of_kubernetes(tmp_path, policy):
 
 def test_address_and_image_are_those_that_were_said(tmp_path):
     command = Command("http://ray.farm:8265", ["--workers", "3"])
-    found = documents(a_job(tmp_path), command, "registry.farm/stylefarm:7")
-    pod = found["CronJob"]["spec"]["jobTemplate"]["spec"]["template"]
+    exported = documents(a_job(tmp_path), command, "registry.farm/stylefarm:7")
+    pod = exported["CronJob"]["spec"]["jobTemplate"]["spec"]["template"]
 
     (container,) = pod["spec"]["containers"]
     assert container["image"] == "registry.farm/stylefarm:7"
@@ -138,12 +138,12 @@ def test_a_pod_submits_to_a_dashboard_alone(tmp_path):
 
 @pytest.mark.parametrize("name", ["x" * 200, "Ünïcödé", "---", "a.b_c/d"])
 def test_any_name_makes_one_that_kubernetes_takes(tmp_path, name):
-    found = documents(a_job(tmp_path, name=name))
+    exported = documents(a_job(tmp_path, name=name))
 
-    for document in found.values():
+    for document in exported.values():
         made = document["metadata"]["name"]
         assert re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", made)
-    assert len(found["CronJob"]["metadata"]["name"]) <= 52
+    assert len(exported["CronJob"]["metadata"]["name"]) <= 52
 
 
 def test_what_the_cluster_would_not_find_is_refused_with_its_line(tmp_path):
@@ -239,9 +239,9 @@ def test_systemd_accepts_the_units(tmp_path, policy, folder):
 @needs_systemd
 def test_systemd_accepts_the_service_of_the_clock(tmp_path):
     text = (ROOT / "cluster" / "deploy" / "stylefarm-schedule.service").read_text()
-    found = unit(text)["Service"]
-    assert found["RestartPreventExitStatus"] == "2"
-    assert int(found["TimeoutStopSec"]) > 60
+    service = unit(text)["Service"]
+    assert service["RestartPreventExitStatus"] == "2"
+    assert int(service["TimeoutStopSec"]) > 60
     # Its command has to be there, and is not on every machine.
     file = tmp_path / "stylefarm-schedule.service"
     file.write_text(
@@ -325,9 +325,9 @@ def test_cron_in_the_words_of_systemd(text, events):
     [("15m", "*/15 * * * *"), ("1h", "0 * * * *"), ("6h", "0 */6 * * *"), ("1d", "@daily")],
 )
 def test_every_that_a_clock_shows_is_exported(every, cron):
-    found, zone = cron_of(Schedule.model_validate({"every": every, "time_zone": "Europe/Rome"}))
+    exported, zone = cron_of(Schedule.model_validate({"every": every, "time_zone": "Europe/Rome"}))
 
-    assert (found, zone) == (parse_cron(cron), "UTC")
+    assert (exported, zone) == (parse_cron(cron), "UTC")
 
 
 @pytest.mark.parametrize("every", ["2s", "45m", "7h", "2d", "90s"])

@@ -35,17 +35,17 @@ def test_a_year_of_a_clock_that_is_often_away_leaves_no_tick_out(zone, deadline)
     while now < END:
         minutes = chance.choices([1, 5, 20, 60, 600, 3000, 20_000], [9, 9, 9, 20, 6, 1, 0.5])
         now += timedelta(minutes=minutes[0])
-        found = due(asked, seen, now)
-        assert seen <= found.seen <= now
-        if found.missed is not None:
-            between = list(ticks_between(asked, seen, found.missed.last))
-            assert found.missed.count == len(between)
-            assert (found.missed.first, found.missed.last) == (between[0], between[-1])
-            missed += found.missed.count
-        if found.run is not None:
-            run.append(found.run)
-            assert deadline is None or now - found.run <= timedelta(hours=2)
-        seen = found.seen
+        due_now = due(asked, seen, now)
+        assert seen <= due_now.seen <= now
+        if due_now.missed is not None:
+            between = list(ticks_between(asked, seen, due_now.missed.last))
+            assert due_now.missed.count == len(between)
+            assert (due_now.missed.first, due_now.missed.last) == (between[0], between[-1])
+            missed += due_now.missed.count
+        if due_now.run is not None:
+            run.append(due_now.run)
+            assert deadline is None or now - due_now.run <= timedelta(hours=2)
+        seen = due_now.seen
 
     assert run == sorted(set(run))
     assert len(run) + missed == len(list(ticks_between(asked, BEGIN, seen)))
@@ -57,9 +57,9 @@ def test_on_time_there_is_nothing_to_miss():
     asked = schedule()
     seen, run = BEGIN, []
     for tick in ticks_between(asked, BEGIN, END):
-        found = due(asked, seen, tick + timedelta(milliseconds=40))
-        assert (found.run, found.missed, found.seen) == (tick, None, tick)
-        seen = found.seen
+        due_now = due(asked, seen, tick + timedelta(milliseconds=40))
+        assert (due_now.run, due_now.missed, due_now.seen) == (tick, None, tick)
+        seen = due_now.seen
         run.append(tick)
         assert due(asked, seen, tick + timedelta(minutes=3)).run is None  # not twice
 

@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from cluster.schedule import service as module
-from cluster.schedule.history import stamp
-from cluster.schedule.service import Clock, Command
+from cluster.schedule.history import iso_time
+from cluster.schedule.service import Command, Service
 from cluster.schedule.tick_process import Mark, TickRun, read_result
 from jobs.jobfile import dated_output
 from jobs.jobfile.parse import read_job
@@ -39,8 +39,8 @@ def test_a_signal_amid_a_start_leaves_no_run_behind(tmp_path, monkeypatch, when,
         "schedule": {"every": "1d"},
     }
     (tmp_path / "job.yaml").write_text(yaml.safe_dump(said))
-    clock = Clock([tmp_path / "job.yaml"], tmp_path / "state", Slow(), lambda text: None)
-    (entry,) = clock._entries
+    service = Service([tmp_path / "job.yaml"], tmp_path / "state", Slow(), lambda text: None)
+    (entry,) = service._entries
     entry.seen -= module.timedelta(days=3)
     starting, real = threading.Event(), TickRun.start
 
@@ -54,20 +54,20 @@ def test_a_signal_amid_a_start_leaves_no_run_behind(tmp_path, monkeypatch, when,
         return run
 
     monkeypatch.setattr(TickRun, "start", start)
-    look = threading.Thread(target=clock._look, args=(entry,))
-    look.start()
+    alarm = threading.Thread(target=service._handle_due, args=(entry,))
+    alarm.start()
     assert starting.wait(10)
-    clock._on_signal(number, None)
+    service._on_signal(number, None)
     began = time.monotonic()
 
-    status = clock._end()
+    status = service._end()
 
     assert status == (130 if number == signal.SIGINT else 0)
     assert time.monotonic() - began < 20
-    look.join(5)
+    alarm.join(5)
     assert entry.runs == []
-    assert [tick.outcome for tick in clock.history.ticks()] == ["missed", "interrupted"]
-    clock._lock.release()
+    assert [tick.outcome for tick in service.history.ticks()] == ["missed", "interrupted"]
+    service._lock.release()
 
 
 @pytest.mark.slow
@@ -80,7 +80,7 @@ def test_a_run_hears_what_came_while_it_was_only_starting(tmp_path, number):
             write_job(tmp_path / f"{k}", recipe={"steps": 100_000}, schedule={"every": "1d"})
         )
         planned = dated_output.now()
-        mark = Mark(stamp(planned), stamp(planned), str(tmp_path / f"{k}.log"))
+        mark = Mark(iso_time(planned), iso_time(planned), str(tmp_path / f"{k}.log"))
         words = Command(options=("--pool", "inline")).words(job, planned)
         run = TickRun.start(words, planned, mark, tmp_path)
         time.sleep(delay)
@@ -100,7 +100,7 @@ def test_a_submission_hears_it_too(tmp_path, number):
         knobs = {"output": str(tmp_path / "out"), "schedule": {"every": "1d"}}
         job = read_job(write_job(tmp_path / "job", photos=1, styles=1, **knobs))
         planned = dated_output.now()
-        mark = Mark(stamp(planned), stamp(planned), str(tmp_path / "log"))
+        mark = Mark(iso_time(planned), iso_time(planned), str(tmp_path / "log"))
         command = Command(f"http://127.0.0.1:{silent.getsockname()[1]}", ["--ship-inputs"])
         began = time.monotonic()
         run = TickRun.start(command.words(job, planned), planned, mark, tmp_path)

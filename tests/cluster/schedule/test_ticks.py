@@ -39,7 +39,7 @@ def walls(zone: str) -> array[int]:
 
 def counted(zone: str, hour: int | None, minute: int) -> list[datetime]:
     """The ticks of ``minute hour * * *`` (or of each hour), found by looking at the clock all year."""
-    found, before = [], None
+    ticks, before = [], None
     for k, shown in enumerate(walls(zone)):
         wall = shown if shown >= 0 else -shown - 1
         if hour is None:
@@ -49,9 +49,9 @@ def counted(zone: str, hour: int | None, minute: int) -> list[datetime]:
             # Put forward over it: it is due now.
             due = due or (before is not None and before < 60 * hour + minute < wall)
         if due:
-            found.append(BEGIN + k * MINUTE)
+            ticks.append(BEGIN + k * MINUTE)
         before = wall
-    return found
+    return ticks
 
 
 @pytest.mark.parametrize("zone", [ROME, YORK, HOWE])
