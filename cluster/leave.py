@@ -29,14 +29,14 @@ DEFAULT_SECONDS = 45.0
 DRAIN_SECONDS, DRAIN_SHARE = 10.0, 1 / 3
 """Telling Ray may take so long, and so much of the time: workers need the rest."""
 
-LOOK_SECONDS = 0.25
+POLL_SECONDS = 0.25
 
 TITLE = "ray::RayWorker"
 """How Ray names the process of a worker, also while it runs a method (``ray::RayWorker.run``)."""
 
 
 @dataclass(frozen=True)
-class Node:
+class LocalNode:
     """A Ray node on this machine: one as a rule, several where a cluster is simulated."""
 
     node_id: str
@@ -55,18 +55,24 @@ def own_processes() -> Iterator[tuple[psutil.Process, list[str]]]:
             continue  # gone meanwhile
 
 
-def nodes_here() -> list[Node]:
+def nodes_here() -> list[LocalNode]:
     """The nodes of this machine, from their raylets' command lines: Ray need not answer."""
-    found = []
+    nodes = []
     for process, command in own_processes():
         if command and PurePath(command[0]).name == "raylet":
             flags = dict(part.split("=", 1) for part in command[1:] if "=" in part)
             if "--node_id" in flags and "--gcs-address" in flags:
-                found.append(Node(flags["--node_id"], flags["--gcs-address"], process))
-    return found
+                nodes.append(
+                    LocalNode(
+                        node_id=flags["--node_id"],
+                        gcs_address=flags["--gcs-address"],
+                        raylet=process,
+                    )
+                )
+    return nodes
 
 
-def drain(node: Node, seconds: float, patience: float) -> None:
+def drain(node: LocalNode, seconds: float, timeout: float) -> None:
     """Tell Ray that the node is going to be preempted, so that nothing new is placed there."""
     command = [
         *(sys.executable, "-m", "ray.scripts.scripts", "drain-node"),
@@ -78,7 +84,7 @@ def drain(node: Node, seconds: float, patience: float) -> None:
     try:
         environment = {**_ray_settings(node.raylet), **os.environ}
         done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=patience, check=False
+            command, env=environment, capture_output=True, text=True, timeout=timeout, check=False
         )
     except (OSError, psutil.Error, subprocess.TimeoutExpired) as error:
         _say(f"Ray was not told that node {node.node_id} leaves: {error}")
@@ -95,37 +101,37 @@ def _ray_settings(raylet: psutil.Process) -> dict[str, str]:
     return {key: value for key, value in raylet.environ().items() if key.startswith("RAY_")}
 
 
-def workers_of(nodes: Sequence[Node]) -> set[psutil.Process]:
+def workers_of(nodes: Sequence[LocalNode]) -> set[psutil.Process]:
     """Stylefarm's workers on these nodes; without nodes, all of this user's on the machine."""
     raylets = {node.raylet for node in nodes}
-    found = set()
+    workers = set()
     for process, command in own_processes():
         try:
             ours = bool(command) and command[0].startswith(TITLE)
             if ours and (not raylets or raylets.intersection(process.parents())):
-                found.add(process)
+                workers.add(process)
         except psutil.Error:
             continue
-    return found
+    return workers
 
 
-def send_home(nodes: Sequence[Node], deadline: float) -> tuple[int, int]:
+def end_workers(nodes: Sequence[LocalNode], deadline: float) -> tuple[int, int]:
     """Send SIGTERM to each worker and wait until they are gone. How many there were, and are left.
 
     Looks again and again: one that Ray was just starting gets its title only now.
     """
-    told: set[psutil.Process] = set()
+    signalled: set[psutil.Process] = set()
     while True:
-        for worker in workers_of(nodes) - told:
-            told.add(worker)
+        for worker in workers_of(nodes) - signalled:
+            signalled.add(worker)
             try:
                 worker.terminate()
             except psutil.Error as error:
                 _say(f"worker {worker.pid} could not be told: {error}")
-        left = sum(_is_running(worker) for worker in told)
+        left = sum(_is_running(worker) for worker in signalled)
         if not left or time.monotonic() >= deadline:
-            return len(told), left
-        time.sleep(LOOK_SECONDS)
+            return len(signalled), left
+        time.sleep(POLL_SECONDS)
 
 
 def _is_running(process: psutil.Process) -> bool:
@@ -148,8 +154,8 @@ def leave(seconds: float, node_id: str | None = None) -> None:
         _say("no raylet of yours runs here, so Ray was not told")
     for node in nodes:
         drain(node, seconds, min(DRAIN_SECONDS, seconds * DRAIN_SHARE) / len(nodes))
-    told, left = send_home(nodes, deadline)
-    _say(f"workers told to go: {told}, still there: {left}")
+    signalled, left = end_workers(nodes, deadline)
+    _say(f"workers told to go: {signalled}, still there: {left}")
 
 
 def _say(text: str) -> None:

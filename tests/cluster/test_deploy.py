@@ -51,8 +51,8 @@ def documents(name: str) -> list[dict[str, Any]]:
 
 
 def document(name: str, kind: str) -> dict[str, Any]:
-    (found,) = [each for each in documents(name) if each["kind"] == kind]
-    return found
+    (document,) = [each for each in documents(name) if each["kind"] == kind]
+    return document
 
 
 def cluster_specs() -> dict[str, dict[str, Any]]:
@@ -502,8 +502,8 @@ ALL_COMMANDS = sorted({tuple(c) for text in command_texts() for c in commands(te
 
 
 def test_commands_are_found_wherever_they_stand():
-    found = {" ".join(command[:2]) for command in ALL_COMMANDS}
-    assert found >= {
+    first_words = {" ".join(command[:2]) for command in ALL_COMMANDS}
+    assert first_words >= {
         "ray start", "ray stop", "ray up", "ray dashboard", "ray get-auth-token",
         "ray status", "stylefarm run", "stylefarm plan", "stylefarm doctor", "stylefarm report",
         "stylefarm submit", "stylefarm logs", "stylefarm list",
@@ -727,16 +727,16 @@ def pretended_raylet(tmp_path) -> Iterator[psutil.Process]:
 
 
 def test_one_that_does_not_go_is_waited_for_no_longer_than_there_is_time(pretended_raylet):
-    node = leave.Node("0", "127.0.0.1:1", pretended_raylet)
+    node = leave.LocalNode("0", "127.0.0.1:1", pretended_raylet)
     begun = time.monotonic()
-    assert leave.send_home([node], begun + 4) == (2, 1)
+    assert leave.end_workers([node], begun + 4) == (2, 1)
     assert 4 <= time.monotonic() - begun < 20
     titles = sorted(child.cmdline()[0] for child in pretended_raylet.children())
     assert titles == ["ray::IDLE", "ray::RayWorker"]
 
 
 def test_a_head_that_does_not_answer_is_told_of_and_not_waited_for(capfd):
-    node = leave.Node("ab" * 28, "127.0.0.1:1", psutil.Process())
+    node = leave.LocalNode("ab" * 28, "127.0.0.1:1", psutil.Process())
     begun = time.monotonic()
     leave.drain(node, 30, 1.5)
     assert time.monotonic() - begun < 5
