@@ -57,7 +57,7 @@ def cancel(
     target = find_target(name, address)
     if target.submission is not None:
         assert target.head is not None
-        cancel_submission(target.head, target.submission, target.storage, now, no_wait)
+        cancel_submission(target.head, target.submission, target.storage, now=now, no_wait=no_wait)
     elif now:
         raise UsageError("--now needs the cluster that runs it: say where it is with --address")
     elif target.storage is not None:
@@ -66,8 +66,9 @@ def cancel(
 
 def cancel_submission(
     head: Head,
-    found: Submission,
+    submission: Submission,
     storage: Storage | None,
+    *,
     now: bool,
     no_wait: bool,
     say: Callable[[str], None] = print,
@@ -76,7 +77,7 @@ def cancel_submission(
 
     Args:
         head: The cluster's head.
-        found: The submission to end.
+        submission: The submission to end.
         storage: Its output; None opens the one that the submission names.
         now: Stop what is painting, too; it stores a checkpoint.
         no_wait: Return without waiting for the end.
@@ -86,57 +87,57 @@ def cancel_submission(
     from jobs.errors import StorageError
     from jobs.storage.open import open_storage
 
-    if not found.alive:
-        say(f"{found.id} has ended already: {found.state}")
+    if not submission.alive:
+        say(f"{submission.id} has ended already: {submission.state}")
         return
-    if now or found.state == "pending":
-        head.stop(found.id)
+    if now or submission.state == "pending":
+        head.stop(submission.id)
         tell(
-            f"{found.id} stops: what is painting stores a checkpoint"
-            if found.state == "running"
-            else f"{found.id} had not begun, and will not"
+            f"{submission.id} stops: what is painting stores a checkpoint"
+            if submission.state == "running"
+            else f"{submission.id} had not begun, and will not"
         )
     else:
         try:
-            storage = storage or open_storage(found.output, found.storage)
-            _see_it_begin(head, found, storage)
-            ask_to_end(storage, submission=found.id)
+            storage = storage or open_storage(submission.output, submission.storage)
+            _wait_for_begin(head, submission, storage)
+            ask_to_end(storage, submission=submission.id)
         except StorageError as error:
             raise type(error)(
                 f"{error} It is by its output that a run is asked to end; --now has the cluster stop it."
             ) from error
         tell(
-            f"{found.id} ends as soon as what is painting is finished and committed; --now stops it at once, "
-            "and keeps checkpoints"
+            f"{submission.id} ends as soon as what is painting is finished and committed; --now stops it at "
+            "once, and keeps checkpoints"
         )
     if no_wait:
         return
 
     def has_ended() -> bool:
-        return not any(s.id == found.id and s.alive for s in head.submissions())
+        return not any(s.id == submission.id and s.alive for s in head.submissions())
 
     def painting() -> str:
         live = None
         with contextlib.suppress(StorageError):
             live = None if storage is None else read_live(storage)
-        heard = live is not None and live.submission == found.id and live.state == "stopping"
+        heard = live is not None and live.submission == submission.id and live.state == "stopping"
         return "finishing what is painting" if heard else "waiting until the run hears it"
 
     _wait(has_ended, painting)
     with contextlib.suppress(StorageError):
         if storage is not None and not now:
             take_back(storage)
-    say(f"{found.id} has ended; submit it again to go on")
+    say(f"{submission.id} has ended; submit it again to go on")
 
 
-def _see_it_begin(head: Head, found: Submission, storage: Storage) -> None:
+def _wait_for_begin(head: Head, submission: Submission, storage: Storage) -> None:
     """Wait until there is a sign of a run in the output. Where there comes none, it is another place here
     than on the cluster, and asking there would be in vain."""
     from jobs.errors import UsageError
     from jobs.storage import keys
 
     until = time.monotonic() + BEGIN_SECONDS
-    while storage.stat(keys.LEASE) is None and head.find(found.id).alive:
+    while storage.stat(keys.LEASE) is None and head.find(submission.id).alive:
         if time.monotonic() > until:
             raise UsageError(
                 f"{storage.url} shows no sign of the run, so it is not the same place here as on the "
@@ -160,22 +161,22 @@ def _cancel_run(name: str, storage: Storage, no_wait: bool) -> None:
         return
 
     def has_ended() -> bool:
-        found = read_live(storage)
-        if found is None or found.run != run or found.state == "ended":
+        current = read_live(storage)
+        if current is None or current.run != run or current.state == "ended":
             return True
-        return time.time() - found.updated > QUIET_SECONDS
+        return time.time() - current.updated > QUIET_SECONDS
 
     _wait(has_ended, lambda: "finishing what is painting")
     print(f"the run has ended; {name} can be run or submitted again to go on")
 
 
-def _wait(has_ended: Callable[[], bool], what: Callable[[], str]) -> None:
+def _wait(has_ended: Callable[[], bool], activity: Callable[[], str]) -> None:
     """Until it has ended, with what goes on meanwhile."""
     try:
-        with Console(stderr=True).status(what()) as shown:
+        with Console(stderr=True).status(activity()) as shown:
             while not has_ended():
                 time.sleep(POLL_SECONDS)
-                shown.update(what())
+                shown.update(activity())
     except KeyboardInterrupt:
         tell("it goes on ending")
         raise typer.Exit(ExitStatus.INTERRUPTED) from None

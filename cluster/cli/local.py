@@ -10,13 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from cluster.cli.options import (
-    AsJson,
-    EndpointUrl,
-    JobPath,
-    ProofSize,
-    RayAddress,
-)
+from cluster.cli.options import AsJson, EndpointUrl, JobPath, ProofSize, RayAddress
 from cluster.cli.terminal import tell
 from jobs.errors import ExitStatus
 
@@ -97,8 +91,8 @@ def plan(
     finally:
         agenda.close()
     if as_json:
-        told = {**made.to_json(), "proofs": proofs.to_json(), "missing": missing}
-        print(json.dumps(told, ensure_ascii=False))
+        document = {**made.to_json(), "proofs": proofs.to_json(), "missing": missing}
+        print(json.dumps(document, ensure_ascii=False))
     else:
         print(to_text(made, missing, proofs))
 
@@ -126,13 +120,13 @@ def report(
 
     storage, proofs = storages_of(output, endpoint_url)
     find = find_damaged if verify else find_missing
-    found: list[Summary | None] = []
+    summaries: list[Summary | None] = []
     for place in (storage, proofs):
         records = Records(place)
         summary = summarise(place.url, records.entries(), find(place, records.entries()))
         begun = summary.done or summary.failed or place.stat(keys.JOB) is not None
-        found.append(summary if begun else None)
-    if not any(found):
+        summaries.append(summary if begun else None)
+    if not any(summaries):
         raise UsageError(f"nothing has been rendered to {storage.url}: it has no {keys.JOB}")
     page = None
     if gallery:
@@ -142,15 +136,15 @@ def report(
             # Who may read an output need not be who may write to it.
             tell(f"the gallery is not written: {error}")
     if as_json:
-        pictures, small = found
-        told = (pictures or Summary(storage.url)).to_json()
-        told |= {"proofs": small.to_json()} if small else {}
-        print(json.dumps({**told, "gallery": page}, ensure_ascii=False))
+        pictures, small = summaries
+        document = (pictures or Summary(storage.url)).to_json()
+        document |= {"proofs": small.to_json()} if small else {}
+        print(json.dumps({**document, "gallery": page}, ensure_ascii=False))
     else:
-        print("\n".join(summary.to_text() for summary in found if summary))
+        print("\n".join(summary.to_text() for summary in summaries if summary))
         if page is not None:
             print(f"gallery: {page}")
-    broken = any(s.failed or s.missing or s.damaged for s in found if s)
+    broken = any(s.failed or s.missing or s.damaged for s in summaries if s)
     raise typer.Exit(ExitStatus.FAILED if broken else 0)
 
 

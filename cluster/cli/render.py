@@ -95,19 +95,21 @@ def run(
         raise UsageError("--brief is for --json, which is not given")
     check_proof_options(proof, proof_size, select)
     options = RunOptions(
-        pool,
-        address,
-        overwrite,
-        retry_failed,
-        verify,
-        limit,
-        proof,
-        proof_size,
-        select,
+        pool=pool,
+        address=address,
+        overwrite=overwrite,
+        retry_failed=retry_failed,
+        verify=verify,
+        limit=limit,
+        proof=proof,
+        proof_size=proof_size,
+        select=select,
         if_changed=if_changed,
     )
-    talk = _Talk(as_json, brief, quiet, verbose, log_format)
-    _render(load_job(job, at), workers, options, talk)
+    display = _Display(
+        as_json=as_json, brief=brief, quiet=quiet, verbose=verbose, log_format=log_format
+    )
+    _render(load_job(job, at), workers, options, display)
 
 
 def promote(
@@ -135,12 +137,15 @@ def promote(
     from cluster.run.options import RunOptions
     from jobs.proofs.find_job import job_of
 
-    options = RunOptions(pool, address, retry_failed=retry_failed, limit=limit, select=select)
-    _render(job_of(output, endpoint_url), workers, options, _Talk(as_json, quiet=quiet))
+    options = RunOptions(
+        pool=pool, address=address, retry_failed=retry_failed, limit=limit, select=select
+    )
+    display = _Display(as_json=as_json, quiet=quiet)
+    _render(job_of(output, endpoint_url), workers, options, display)
 
 
 @dataclass(frozen=True)
-class _Talk:
+class _Display:
     """How a run is told of."""
 
     as_json: bool
@@ -150,7 +155,7 @@ class _Talk:
     log_format: Literal["text", "json"] = "text"
 
 
-def _render(loaded: Job, workers: int | None, options: RunOptions, talk: _Talk) -> None:
+def _render(loaded: Job, workers: int | None, options: RunOptions, display: _Display) -> None:
     """Run a job, tell of it, and end with its status."""
     from cluster.events.console import ConsoleView
     from cluster.events.events import Beat, Live
@@ -159,28 +164,28 @@ def _render(loaded: Job, workers: int | None, options: RunOptions, talk: _Talk) 
     from cluster.run.run_job import run_job
     from cluster.signals import Interrupts
 
-    set_up_logging(talk.verbose, talk.log_format)
+    set_up_logging(display.verbose, display.log_format)
     if workers is not None:
         loaded = _with_workers(loaded, workers)
-    as_log = talk.verbose and talk.log_format == "json"
+    as_log = display.verbose and display.log_format == "json"
     view = ConsoleView(
-        Console(stderr=True), quiet=talk.quiet or as_log, overwrite=options.overwrite
+        Console(stderr=True), quiet=display.quiet or as_log, overwrite=options.overwrite
     )
 
-    unprinted = Beat if talk.brief else Live
+    unprinted = Beat if display.brief else Live
 
     def listen(event: Event) -> None:
-        if not talk.brief:
+        if not display.brief:
             view(event)
         if as_log:  # as text, they are shown already
             log_event(event)
-        if talk.as_json and not isinstance(event, unprinted):
+        if display.as_json and not isinstance(event, unprinted):
             # Who keeps a log reads it in whatever encoding his machine has.
-            print(to_json(event, ensure_ascii=talk.brief), file=out, flush=True)
+            print(to_json(event, ensure_ascii=display.brief), file=out, flush=True)
 
     def on_start() -> None:
         where = options.address or os.environ.get("RAY_ADDRESS")
-        if options.pool == "ray" and not talk.brief:
+        if options.pool == "ray" and not display.brief:
             view.starting(f"joining Ray at {where} ..." if where else "starting Ray here ...")
 
     with own_stdout() as out, Interrupts() as interrupts:
@@ -201,7 +206,7 @@ def _render(loaded: Job, workers: int | None, options: RunOptions, talk: _Talk) 
             os._exit(ExitStatus.INTERRUPTED)
         finally:
             view.close()
-    if not (talk.quiet or talk.as_json) and result.counts.done:
+    if not (display.quiet or display.as_json) and result.counts.done:
         _point_to(loaded, options, result.storage.url.rstrip("/"))
     raise typer.Exit(result.exit_status)
 
@@ -220,9 +225,9 @@ def _point_to(job: Job, options: RunOptions, url: str) -> None:
         print(f"choose:   stylefarm promote {file} --select IDS|FILE|all")
 
 
-def _with_workers(job: Job, most: int) -> Job:
+def _with_workers(job: Job, max_workers: int) -> Job:
     from dataclasses import replace
 
-    fewest = min(job.spec.workers.min, most)
-    wanted = job.spec.workers.model_copy(update={"max": most, "min": fewest})
-    return replace(job, spec=job.spec.model_copy(update={"workers": wanted}))
+    min_workers = min(job.spec.workers.min, max_workers)
+    limits = job.spec.workers.model_copy(update={"max": max_workers, "min": min_workers})
+    return replace(job, spec=job.spec.model_copy(update={"workers": limits}))

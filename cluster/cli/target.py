@@ -92,9 +92,9 @@ def address_of(given: str | None) -> str:
     from cluster.submit.submission import find_address
     from jobs.errors import UsageError
 
-    found = find_address(given)
-    if found is None:
+    url = find_address(given)
+    if url is None:
         raise UsageError(
             "say where the cluster is: --address http://head:8265, or set RAY_API_SERVER_ADDRESS"
         )
-    return found
+    return url
