@@ -259,7 +259,7 @@ echo '{{"Version": 1, "AccessKeyId": "{key}", "SecretAccessKey": "{secret}",
 
 def test_logging_of_botocore_stays_quiet() -> None:
     """At DEBUG it would tell headers with signatures."""
-    from cluster.cli.app import _log
+    from cluster.cli.terminal import set_up_logging
 
-    _log(verbose=True)
+    set_up_logging(verbose=True)
     assert logging.getLogger("botocore").level >= logging.WARNING
