@@ -1,1 +1,1 @@
-"""A job on its way to a cluster, and how it stands there."""
+"""A job on its way to a cluster, and its status there."""

@@ -1,4 +1,4 @@
-"""What is sent along with a submission."""
+"""``Parcel``: the files that are sent to the cluster with a submission."""
 
 from __future__ import annotations
 
@@ -11,32 +11,38 @@ from pathlib import Path
 import cluster
 
 ROOMS = ("cluster", "jobs", "stylize")
-
+"""The top-level folders of this package."""
 
 JOB_FOLDER = "job"
+"""The parcel's folder for the job file and its inputs."""
 
 
 @dataclass
 class Parcel:
-    """Files by their names in the folder that Ray unpacks."""
+    """The files of a submission, by their paths in the folder that Ray unpacks."""
 
     job_file: str
-    """What ``stylefarm run`` is given: a path in that folder, or one that the cluster sees, too."""
+    """The path that ``stylefarm run`` gets: in that folder, or absolute where the cluster sees the file."""
     files: dict[str, Path | bytes] = field(default_factory=dict)
+    """The files' contents, or where they lie on this machine."""
     has_package: bool = False
+    """Whether this package is among the files."""
 
     @property
     def size(self) -> int:
-        """Bytes."""
+        """The total size of the files, in bytes."""
         return sum(
             len(c) if isinstance(c, bytes) else c.stat().st_size for c in self.files.values()
         )
 
     def write(self, archive: Path) -> None:
-        """Write it as a ZIP file, byte for byte the same for the same content: Ray sends no archive twice."""
+        """Write the files as a ZIP archive.
+
+        The same files give the same bytes: Ray does not upload an archive that the cluster has.
+        """
         with zipfile.ZipFile(archive, "w") as packed:
             for name, content in sorted(self.files.items()):
-                entry = zipfile.ZipInfo(name)  # of 1980, whenever it is
+                entry = zipfile.ZipInfo(name)  # dated 1980 by default, whenever it is written
                 entry.external_attr = 0o644 << 16
                 with packed.open(entry, "w", force_zip64=True) as target:
                     if isinstance(content, bytes):
@@ -47,7 +53,7 @@ class Parcel:
 
 
 def package_files() -> dict[str, Path | bytes]:
-    """This package as it can be put on Python's path, with what tells its version."""
+    """Return this package's files as they lie on Python's path, with the metadata that gives its version."""
     root = Path(cluster.__file__).resolve().parents[1]
     files: dict[str, Path | bytes] = {
         path.relative_to(root).as_posix(): path

@@ -1,4 +1,4 @@
-"""Handing a job to a cluster."""
+"""Submits a job to a cluster: once, however often it is asked to."""
 
 from __future__ import annotations
 
@@ -18,27 +18,40 @@ from jobs.errors import ClusterError, UsageError
 from jobs.jobfile.job import Job
 
 AFTER_GRACE_SECONDS = 45
-"""How much longer than its workers' grace a run that Ray stops may take: to end, and to tell of it."""
+"""Seconds beyond the workers' grace that a stopped run has before Ray kills it: to end and to report it."""
 
 
 @dataclass(frozen=True)
 class Handed:
-    """What came of a submission."""
+    """The result of ``hand_over``."""
 
     id: str
+    """The id of the submission."""
     new: bool
-    """Whether it was submitted now; else it is pending or running."""
+    """Whether it was submitted now; otherwise it was pending or running already."""
     same: bool = True
-    """Whether that one was submitted with the same options."""
+    """Whether the submission was made with the same options, as far as it tells."""
 
 
 def hand_over(
     head: Head, job: Job, parcel: Parcel, options: Sequence[str], asked: str = ""
 ) -> Handed:
-    """Submit a job, unless it is there and has not ended.
+    """Submit a job, unless it has been submitted already and has not ended.
 
-    ``options`` are those of ``stylefarm run``; ``asked`` tells what was asked for from other things.
-    Raises UsageError when another job works on its output.
+    Args:
+        head: The cluster's head.
+        job: The job, or its proofs (``proofs_of``) where they are rendered.
+        parcel: The files to send, and the job file's path on the cluster.
+        options: Options of ``stylefarm run``.
+        asked: A text that is equal for equal options and selections. It is stored with the submission and
+            compared with that of an earlier one.
+
+    Returns:
+        The new submission, or the one that has not ended.
+
+    Raises:
+        UsageError: Another job that has not ended works on the same output.
+        ClusterError: The cluster cannot be reached, or does not take the submission.
     """
     base, output = id_of(job), output_of(job)
     with tempfile.TemporaryDirectory() as folder:
@@ -67,7 +80,7 @@ def hand_over(
                 metadata={**_metadata(job, output), f"{LABEL}asked": asked},
             ):
                 return Handed(submission_id, new=True)
-            # Somebody was quicker, or Ray has forgotten what it does not take again.
+            # Ray takes an id only once. Where another client was faster, the next round sees its submission.
             if not any(s.id == submission_id for s in head.submissions()):
                 raise ClusterError(
                     f"the cluster does not take {submission_id}, and does not know it"
@@ -77,13 +90,13 @@ def hand_over(
 def _command(parcel: Parcel, options: Sequence[str]) -> str:
     program = ["python", "-m", "cluster.cli"] if parcel.has_package else ["stylefarm"]
     words = [*program, "run", parcel.job_file, *options]
-    # In the shell's place, so that signals and the exit status are the run's own.
+    # exec replaces the shell, so that signals reach the run and the exit status is the run's.
     return "exec " + shlex.join([*words, "--address", "auto", "--json", "--brief"])
 
 
 def _environment(submission: str, job: Job) -> dict[str, str]:
     patience = math.ceil(job.spec.workers.grace) + AFTER_GRACE_SECONDS
-    # Ray kills what it has stopped after three seconds, which no checkpoint is stored in.
+    # By default Ray sends SIGKILL three seconds after SIGTERM, too soon for a checkpoint.
     return {SUBMISSION: submission, "RAY_JOB_STOP_WAIT_TIME_S": str(patience)}
 
 

@@ -1,4 +1,4 @@
-"""Hand a job to a cluster, find it again, read what it says, stop it: Ray's Jobs API."""
+"""``Head``: submit jobs to a cluster, list and stop them and read their logs, by Ray's Jobs API."""
 
 from __future__ import annotations
 
@@ -21,26 +21,31 @@ from cluster.submit.submission import ADDRESSES, Submission, split_id, submissio
 from jobs.errors import ClusterError, UsageError
 
 REQUEST_SECONDS = 120.0
-"""Without it Ray waits for ever for a head that took the connection and says nothing."""
+"""The timeout of a request, in seconds. Ray has none for a head that accepts the connection and is silent."""
 
 RECONNECT_SECONDS = 60.0
-"""For how long a log that is followed may be out of reach."""
+"""How long a log that is followed may be out of reach, in seconds."""
 
 
 class _Client(JobSubmissionClient):  # type: ignore[misc]
-    """Ray's own, which gives up in the end."""
+    """Ray's client, with a timeout for every request."""
 
     def _do_request(self, method: str, endpoint: str, **how: Any) -> Any:
         return super()._do_request(method, endpoint, **{"timeout": REQUEST_SECONDS, **how})
 
 
 class Head:
-    """A cluster, by the address of its dashboard. Everything here raises ClusterError when it cannot be
-    reached or lets nobody in."""
+    """A cluster, by the address of its dashboard.
+
+    Every method raises ClusterError when the cluster cannot be reached or refuses the token.
+
+    Args:
+        address: The dashboard's address, such as ``http://head:8265``.
+    """
 
     def __init__(self, address: str) -> None:
         self.address = address
-        for name in ("dashboard_sdk", "job.sdk"):  # it says what it uploads, on standard error
+        for name in ("dashboard_sdk", "job.sdk"):  # they log uploads to standard error
             logging.getLogger(f"ray.dashboard.modules.{name}").setLevel(logging.ERROR)
         with self._cluster_errors():
             _check_address(address)
@@ -48,20 +53,26 @@ class Head:
                 self._client = _Client(address)
 
     def submissions(self) -> list[Submission]:
-        """Ours, the newest first."""
+        """Return the submissions that stylefarm made, the newest first."""
         with self._cluster_errors():
             listed = [submission_of(details) for details in self._client.list_jobs()]
         ours = [submission for submission in listed if submission is not None]
         return sorted(ours, key=lambda s: (s.started or 0.0, s.number), reverse=True)
 
     def find(self, name: str) -> Submission:
-        """The submission with this id; without a number, the latest, and with -1 the first. Raises UsageError
-        when there is none."""
+        """Return the submission with this id.
+
+        Args:
+            name: An id. Without a number it means the latest submission of a job, with ``-1`` the first.
+
+        Raises:
+            UsageError: The cluster knows no such submission.
+        """
         every = self.submissions()
         same = [s for s in every if s.base == name]
         base, number = split_id(name)
         exact = [s for s in every if s.id == name or (s.base, s.number) == (base, number)]
-        # Of the id without a number there may be later ones.
+        # The first submission's id has no number, but without one the latest is meant.
         submission = max(same, key=lambda s: s.number) if same else exact[0] if exact else None
         if submission is None:
             raise UsageError(
@@ -79,8 +90,18 @@ class Head:
         environment: dict[str, str],
         metadata: dict[str, str],
     ) -> bool:
-        """Have a command run on the head, in the folder that the archive is unpacked to. Whether it will: it
-        will not when there is such a submission already."""
+        """Have a command run on the head.
+
+        Args:
+            submission: The id of the submission.
+            command: A line of shell.
+            archive: A ZIP file that Ray unpacks into the command's working directory; None: no files.
+            environment: Environment variables of the command.
+            metadata: Labels that Ray keeps with the submission.
+
+        Returns:
+            Whether it was submitted; False where a submission has this id already.
+        """
         runtime: dict[str, Any] = {"env_vars": environment}
         if archive is not None:
             runtime["working_dir"] = str(archive)
@@ -99,17 +120,17 @@ class Head:
         return True
 
     def stop(self, submission: str) -> None:
-        """Have Ray send SIGTERM, and SIGKILL after a while."""
+        """Have Ray send SIGTERM, and SIGKILL to what has not ended after the time that ``hand_over`` sets."""
         with self._cluster_errors():
             self._client.stop_job(submission)
 
     def log(self, submission: str) -> str:
-        """All that it has said."""
+        """Return the whole log of a submission."""
         with self._cluster_errors():
             return str(self._client.get_job_logs(submission))
 
     def last_lines(self, submission: str, count: int) -> list[str]:
-        """The last that it has said; the log may be very long."""
+        """Return at most ``count`` lines from the end of the log, which may be very long."""
         query = urlencode({"submission_id": submission, "lines": count})
         with self._cluster_errors():
             answer = self._client._do_request("GET", f"/api/v0/logs/file?{query}")
@@ -118,13 +139,24 @@ class Head:
         return self.log(submission).splitlines()[-count:]
 
     def follow(self, submission: str, on_line: Callable[[str], None]) -> Submission:
-        """Hear every line of its log, also those that are yet to come, until it has ended."""
+        """Pass on every line of a log as it is written, until the submission has ended.
+
+        Args:
+            submission: The id of the submission.
+            on_line: Takes each line once, without its line break.
+
+        Returns:
+            The submission, which has ended.
+
+        Raises:
+            ClusterError: The cluster is out of reach for longer than ``RECONNECT_SECONDS``.
+        """
         lines = _Lines(on_line)
         failing_since: float | None = None
         while True:
             whole = asyncio.run(self._tail(submission, lines))
             try:
-                # Ray also ends the stream without a word when it loses its own agent.
+                # Ray ends the stream without an error, too, when it loses its own agent.
                 current = self.find(submission)
                 failing_since = None
                 if not current.alive and not whole:
@@ -141,7 +173,7 @@ class Head:
             lines.restart()
 
     async def _tail(self, submission: str, lines: _Lines) -> bool:
-        """Add its log as it comes. Whether the stream came to its end; else the connection broke."""
+        """Add the log as it arrives. Return whether the stream ended; otherwise the connection broke."""
         stream = self._client.tail_job_logs(submission)
         while True:
             try:
@@ -154,7 +186,7 @@ class Head:
 
     @contextlib.contextmanager
     def _cluster_errors(self) -> Iterator[None]:
-        """Ray's errors, and those of what it is built on, become sentences."""
+        """Turn errors of Ray and of its HTTP clients into a ClusterError with one sentence."""
         try:
             yield
         except (ClusterError, UsageError):
@@ -169,7 +201,7 @@ class Head:
             ) from error
 
     def _unwelcome(self, refusal: str) -> str:
-        if "Authentication failed" in refusal:  # 403; else 401, or there is no token here to send
+        if "Authentication failed" in refusal:  # 403; else 401, or no token is set here
             return (
                 f"the cluster at {self.address} has another token than this machine: put the cluster's "
                 "into RAY_AUTH_TOKEN or ~/.ray/auth_token"
@@ -181,21 +213,21 @@ class Head:
 
 
 class _Lines:
-    """Text as it comes -> whole lines, each once, although every new connection tells all from the start."""
+    """Cuts text into lines and passes each on once, although every connection repeats the log."""
 
     def __init__(self, on_line: Callable[[str], None]) -> None:
         self._on_line = on_line
         self._passed_on = 0
-        """Characters, of all lines that were passed on."""
+        """Characters in the lines that were passed on, with their line breaks."""
         self._skip = 0
         self._part = ""
 
     def restart(self) -> None:
-        """What comes now begins at the beginning."""
+        """Expect the text from its start again."""
         self._skip, self._part = self._passed_on, ""
 
     def add(self, text: str) -> None:
-        """Some more of it."""
+        """Take the next piece of text and pass on the lines that it completes."""
         skipped = min(self._skip, len(text))
         self._skip -= skipped
         *whole, self._part = (self._part + text[skipped:]).split("\n")
@@ -204,14 +236,16 @@ class _Lines:
             self._on_line(line)
 
     def end(self) -> None:
-        """Nothing comes any more."""
+        """Pass on the last line if it has no line break."""
         if self._part:
             self._on_line(self._part)
 
 
 def _check_address(address: str) -> None:
-    """Raise when nobody listens there: the client itself would wait for minutes for an address that swallows
-    packets."""
+    """Raise OSError when nobody listens at an address.
+
+    Ray's client would wait for minutes for an address that swallows packets. A proxy is not checked.
+    """
     parts = urlsplit(address)
     host = parts.hostname or ""
     proxied = parts.scheme in urllib.request.getproxies() and not urllib.request.proxy_bypass(host)
@@ -221,17 +255,17 @@ def _check_address(address: str) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """What went wrong, in a few words."""
+    """Return what went wrong, in a few words."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     text = " ".join(str(error).split()).rstrip(".")
-    # Ray quotes whole tracebacks of the head.
+    # Ray may quote whole tracebacks of the head.
     return text if 0 < len(text) <= 200 else f"{text[:200]}..." if text else type(error).__name__
 
 
 @contextlib.contextmanager
 def _without_variables(names: Sequence[str]) -> Iterator[None]:
-    """Ray's client lets the environment overrule the address that it is given."""
+    """Unset environment variables meanwhile: Ray's client prefers them to the address that it gets."""
     kept = {name: os.environ.pop(name) for name in names if name in os.environ}
     try:
         yield

@@ -1,4 +1,4 @@
-"""The log of a submitted run, as ``stylefarm run`` would have shown it."""
+"""``LogView``: the log of a submitted run, shown as ``stylefarm run`` would have shown it."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ from cluster.events.json_lines import from_json
 RAYS_OWN = re.compile(
     r"Running entrypoint for job |.*\bRuntime env is setting up\.$|\d{4}-\d\d-\d\d .*\bINFO\b.* -- "
 )
-"""Lines that Ray puts into every log."""
+"""Lines that Ray itself writes into every log."""
 
 
 class LogView:
-    """Takes the lines of a log: events are shown on ``console``, what else was said there stands between.
+    """Shows a log line by line: its events as a run shows them, and other output as it is.
 
-    Where there is ``print_json`` it gets the events instead, as they stand in the log, and nothing is shown.
+    Args:
+        console: Where to show it.
+        print_json: Takes the lines that are events, unchanged; nothing is shown then. None: show the log.
     """
 
     def __init__(self, console: Console, print_json: Callable[[str], None] | None = None) -> None:
@@ -38,5 +40,5 @@ class LogView:
             self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the progress bar."""
         self._view.close()

@@ -1,11 +1,11 @@
-"""What of this machine a submitted job needs: the cluster sees none of it, so it is sent along or refused.
+"""What a submitted job needs from this machine. The cluster sees none of it, so it is sent along or refused.
 
 Ray unpacks what is sent into a folder on every node and starts the driver and its workers there::
 
-    job/<job file>, job/photos/...      the job file and its inputs, where they stood beside one another
+    job/<job file>, job/photos/...      the job file and its inputs, as they lie relative to each other
     cluster/, jobs/, stylize/           this package, for clusters that lack it
 
-So relative paths mean there what they mean here, and a task is the same task on both.
+Relative paths thus mean the same there as here, and a task has the same id on both.
 """
 
 from __future__ import annotations
@@ -33,11 +33,10 @@ from jobs.tasks.manifest_rows import ManifestSet, find_manifests
 from stylize.recipe import Recipe
 
 SHIP_LIMIT = 100 * 1000 * 1000
-"""Bytes. Every node gets a copy, by way of the head's memory, which is not made for more."""
-
+"""The most that is sent, in bytes. Every node gets a copy through the head's memory, not made for more."""
 
 ROWS_CHECKED = 100
-"""Of a manifest that is not sent: where one row names a picture beside the job file, most do."""
+"""Rows that are read of a manifest that is not sent: if one names a picture beside the job file, most do."""
 
 WEIGHTS_BY_NAME = ("caffe", "torchvision")
 
@@ -52,13 +51,19 @@ def pack(
     in_place: bool = False,
     limit: int = SHIP_LIMIT,
 ) -> Parcel:
-    """What is to be sent for a job.
+    """Return what is to be sent for a job.
 
-    ``inputs``: also its pictures, manifests and weights that lie beside the job file; ``package``: also this
-    package; ``in_place``: no file of the job, because the cluster sees its folder under the same path.
+    Args:
+        job: The job to submit.
+        inputs: Whether to send its pictures, masks, manifests and weights along that are given by paths
+            relative to the job file.
+        package: Whether to send this package along.
+        in_place: Whether to send no file of the job, because the cluster sees its folder under the same path.
+        limit: The most bytes of inputs to send.
 
-    Raises JobFileError for what the cluster would not find, and UsageError when it is more than ``limit``
-    bytes.
+    Raises:
+        JobFileError: The cluster would not find what the job names.
+        UsageError: The inputs have more than ``limit`` bytes.
     """
     path = Path(job.file).absolute()
     if in_place:
@@ -81,7 +86,7 @@ def pack(
 
 @dataclass(frozen=True)
 class _Reference:
-    """A path or address in a job file."""
+    """A path or an address that a job file names."""
 
     path: FieldPath
     kind: ReferenceKind
@@ -89,7 +94,7 @@ class _Reference:
 
 
 def _references(job: Job) -> Iterator[_Reference]:
-    """Everything that is read from somewhere."""
+    """Yield everything that a job reads from somewhere."""
     spec = job.spec
     for k, pair in enumerate(spec.pairs):
         yield from _pictures(k, pair)
@@ -119,8 +124,11 @@ def _pictures(k: int, pair: PairSet) -> Iterator[_Reference]:
 
 
 def _where(written: str, base: Path) -> Literal["remote", "shared", "beside", "below", "home"]:
-    """remote: S3 or the web; shared: an absolute path, of which it is believed that the cluster has it;
-    beside: relative to the job file; below: an absolute path in its folder; home: in somebody's home."""
+    """Return where a path leads.
+
+    remote: S3, the web, or weights by name; shared: an absolute path, which the cluster is assumed to have;
+    beside: relative to the job file; below: absolute, in the job file's folder; home: in a home folder.
+    """
     if written in WEIGHTS_BY_NAME or ("://" in written and not written.startswith("file://")):
         return "remote"
     if PurePath(written).parts[:1] == ("~",):
@@ -141,7 +149,7 @@ def _output_problems(job: Job) -> Iterator[Problem]:
 
 
 def _input_problems(job: Job, shipped: bool) -> Iterator[Problem]:
-    """What the cluster would not find, or take for something else: once for each field."""
+    """Yield what the cluster would not find, or would find elsewhere: one problem per field."""
     reported: set[FieldPath] = set()
     for reference in _references(job):
         field_path = reference.path[:3] if reference.path[0] == "pairs" else reference.path
@@ -205,7 +213,7 @@ def _add_inputs(job: Job, parcel: Parcel, limit: int) -> None:
     for name in (*names, *_row_names(job)):
         path = job.base / name
         key = f"{JOB_FOLDER}/{PurePosixPath(name)}"
-        # What is not there fails its own task there as it would here, and no other.
+        # A missing file fails its own task there, as it would here, and no other.
         if key not in parcel.files and path.is_file():
             left -= path.stat().st_size
             if left < 0:
@@ -217,19 +225,19 @@ def _add_inputs(job: Job, parcel: Parcel, limit: int) -> None:
 
 
 def _files_of(reference: _Reference, inputs: Inputs) -> list[str]:
-    """The files that a relative path or pattern names."""
+    """Return the files that a relative path or pattern names."""
     if reference.kind == "file":
         return [PurePath(reference.written).as_posix()]
     if reference.kind == "manifest":
         return inputs.expand(reference.written, is_manifest)
     if reference.kind == "mask" and MASK_FIELD in reference.written:
-        # Of contents that may lie on S3: all that are there are sent.
+        # Contents that give masks their names may be on S3, so every mask that matches is sent.
         return inputs.expand("*".join(map(glob.escape, reference.written.split(MASK_FIELD))))
     return inputs.expand(reference.written)
 
 
 def _row_names(job: Job) -> Iterator[str]:
-    """Files that rows of manifests name relative to the job file. Manifests on S3 are not looked into."""
+    """Yield the files that rows of manifests name relative to the job file. Manifests on S3 are not read."""
     for k in range(len(job.spec.pairs)):
         locations = _manifests_of(job, k)
         read_rows = _row_pictures if "beside" in locations else _row_pictures_if_here
@@ -239,18 +247,18 @@ def _row_names(job: Job) -> Iterator[str]:
 
 
 def _manifests_of(job: Job, k: int) -> set[str]:
-    """Where the manifests of an entry are."""
+    """Return where the manifests of an entry are, in the words of ``_where``."""
     return {_where(written, job.base) for written in job.spec.pairs[k].manifest or ()}
 
 
 def _row_pictures_if_here(job: Job, k: int, most: int | None = None) -> Iterator[str]:
-    """The same of manifests that this machine may not have."""
+    """Yield what ``_row_pictures`` does, or nothing where this machine lacks the manifests."""
     with contextlib.suppress(JobFileError):
         yield from _row_pictures(job, k, most)
 
 
 def _row_pictures(job: Job, k: int, most: int | None = None) -> Iterator[str]:
-    """What the rows of an entry name, as often as they name it; rows that cannot be used are passed over."""
+    """Yield what the rows of an entry name, with repetitions; rows that cannot be used are skipped."""
     with TemporaryDirectory() as folder:
         for draft in islice(_manifest_set(job, k, Path(folder)).drafts(), most):
             if isinstance(draft, Draft):
@@ -265,6 +273,6 @@ def _manifest_set(job: Job, k: int, folder: Path) -> ManifestSet:
     inputs = Inputs(job.base, job.spec.storage)
 
     def no_digest(_: Recipe) -> str:
-        return ""  # for an identity, which nobody asks for here
+        return ""  # only a task's identity needs it, and no identity is computed here
 
     return find_manifests(job, k, inputs, no_digest, lambda: folder)

@@ -1,7 +1,7 @@
-"""How a submitted job stands: what its cluster says of it, and what its output does.
+"""A job's status, from its cluster and from its output.
 
-The output outlives the cluster, and a cluster that was started anew knows nothing of what it did before. So
-each is asked, and either is enough.
+The output outlives the cluster, and a cluster that was restarted does not know its earlier submissions. So
+both are read, and either is enough.
 """
 
 from __future__ import annotations
@@ -29,48 +29,53 @@ if TYPE_CHECKING:
     from cluster.submit.submission import Submission
 
 LAST_LINES = 40
-"""Of a log, among which the last word on how the run stands is found."""
+"""Lines at the end of a log that are searched for the latest status."""
 
 MAX_LOG_REQUESTS = 8
+"""Logs that are read at the same time."""
 
 NO_SUCH_COMMAND = 127
+"""The exit status of a shell that does not find a command."""
 
 
 @dataclass(frozen=True)
 class JobStatus:
-    """How a job stands; None is what is not known."""
+    """The status of a job. None is what is not known."""
 
     id: str | None
+    """The submission's id; None for a run that was not submitted."""
     job: str
+    """The job's name."""
     output: str
     state: str
-    """Of a submission: pending, running, succeeded, failed or stopped. Where only the output is known:
-    running, ended, or lost, of a run that has not been heard of."""
+    """pending, running, succeeded, failed or stopped for a submission; from the output alone: running, ended,
+    or lost, which is a run that has not reported for ``QUIET_SECONDS``."""
     started: float | None = None
     """Seconds since the epoch."""
     seconds: float | None = None
-    """For which it has run, or did."""
+    """Seconds that it has run, or ran."""
     tasks: int | None = None
+    """Tasks of the whole job."""
     done: int | None = None
     failed: int | None = None
     left: int | None = None
     live: Live | None = None
-    """The last word of a run that has not ended."""
+    """The latest summary of a run that has not ended."""
     reason: str | None = None
     """Why it failed or ended."""
 
     @property
     def exit_status(self) -> int:
-        """Of ``stylefarm status``: 1 where the job, or some of its tasks, failed."""
+        """The exit status of ``stylefarm status``: 1 where the job, or some of its tasks, failed."""
         return 1 if self.state == "failed" or (self.state == "ended" and self.failed) else 0
 
     @property
     def stopping(self) -> bool:
-        """Whether it was asked to end, and has heard it."""
+        """Whether the run was asked to end, and has noticed."""
         return self.live is not None and self.live.state == "stopping"
 
     def to_json(self) -> dict[str, Any]:
-        """For ``--json``."""
+        """Return the JSON object of ``status --json``."""
         values = {**asdict(self), "stopping": self.stopping}
         del values["live"]
         for name in ("workers", "pending", "busy", "steps_per_second", "eta", "updated"):
@@ -78,7 +83,7 @@ class JobStatus:
         return values
 
     def with_live(self, live: Live) -> JobStatus:
-        """The same, with what the run says of itself."""
+        """Return the status with the numbers that the run itself reports."""
         return replace(
             self,
             tasks=live.tasks,
@@ -89,14 +94,20 @@ class JobStatus:
         )
 
 
-# --- asking ----------------------------------------------------------------------------------------
-
-
 def of_submission(head: Head, submission: Submission, storage: Storage | None = None) -> JobStatus:
-    """How a submission stands. Its output is asked first, which is quick and has the newest."""
+    """Return the status of a submission.
+
+    The output is read first: it is quick to read and most recent. The log is read where the output cannot be
+    read or is that of another run.
+
+    Args:
+        head: The cluster's head.
+        submission: The submission, as the head knows it.
+        storage: Its output; None opens the one that the submission names.
+    """
     status = _bare(submission)
     live = None
-    # Whoever may see the cluster need not see the output.
+    # A user with access to the cluster may have none to the output.
     with contextlib.suppress(StorageError):
         live = read_live(storage or open_storage(submission.output, submission.storage))
     lines: Sequence[str] = ()
@@ -112,7 +123,7 @@ def of_submission(head: Head, submission: Submission, storage: Storage | None = 
 
 
 def of_all(head: Head, submissions: Sequence[Submission]) -> list[JobStatus]:
-    """How each stands by its own log, so that no output is waited for."""
+    """Return the status of each submission, from its log: a listing waits for no output."""
 
     def status_from_log(submission: Submission) -> JobStatus:
         if submission.state == "pending":
@@ -123,7 +134,11 @@ def of_all(head: Head, submissions: Sequence[Submission]) -> list[JobStatus]:
 
 
 def of_output(job: Job, storage: Storage) -> JobStatus | None:
-    """How a job stands by its output alone; None where nothing was rendered yet. Raises StorageError."""
+    """Return a job's status from its output alone; None where nothing has been rendered yet.
+
+    Raises:
+        StorageError: The output cannot be read.
+    """
     live = read_live(storage)
     if live is None:
         if storage.stat(keys.JOB) is None:
@@ -148,11 +163,11 @@ def of_output(job: Job, storage: Storage) -> JobStatus | None:
 
 
 def _counted(status: JobStatus, job: Job, storage: Storage) -> JobStatus:
-    """With its tasks counted: what a run that was killed said last may be old."""
+    """Return the status with its tasks counted: the last summary of a killed run may be old."""
     ledger = Records(storage).ledger()
     try:
         census = open_agenda(job).census(ledger)
-    except StylefarmError:  # its pictures are elsewhere, perhaps
+    except StylefarmError:  # its pictures may be out of reach from here
         return replace(status, done=ledger.count("done"), failed=ledger.count("failed"))
     return replace(
         status, tasks=census.tasks, done=census.done, failed=census.failed, left=census.left
@@ -160,7 +175,7 @@ def _counted(status: JobStatus, job: Job, storage: Storage) -> JobStatus:
 
 
 def _last_lines(head: Head, submission: Submission) -> Sequence[str]:
-    """The end of its log; nothing where the log is gone, as with a head that was started anew."""
+    """Return the end of a log; nothing where the log is gone, as after a restart of the head."""
     with contextlib.suppress(ClusterError):
         return head.last_lines(submission.id, LAST_LINES)
     return ()
@@ -190,7 +205,13 @@ def _with_log(status: JobStatus, lines: Sequence[str]) -> JobStatus:
 
 
 def failure_reason(submission: Submission, lines: Sequence[str], failed: int | None) -> str:
-    """Why a submission failed, in a sentence."""
+    """Return why a submission failed, in a sentence.
+
+    Args:
+        submission: The submission that failed.
+        lines: The end of its log.
+        failed: How many of its tasks failed; None if unknown.
+    """
     if submission.exit_code == 1 and failed:
         return f"some tasks failed; stylefarm report {submission.output} says why"
     if submission.exit_code == NO_SUCH_COMMAND:

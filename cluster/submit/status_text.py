@@ -1,4 +1,4 @@
-"""A submission's status as text."""
+"""A job's status as text, and several as a table."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ ENDS = {
     "max_failures": "ended by stop.max_failures",
     "max_gpu_hours": "ended by stop.max_gpu_hours",
 }
-"""Why a run ended, in words."""
+"""Why a run ended, by the reason that it reports."""
 
 
 def to_text(status: JobStatus) -> str:
-    """For a person, in a terminal."""
+    """Return a status as lines for a terminal."""
     lines = [f"{status.id or status.job}: {_state(status)}", f"  {status.job} -> {status.output}"]
     live = status.live
     if live is not None and status.state == "running":
@@ -42,7 +42,7 @@ def to_text(status: JobStatus) -> str:
 
 
 def to_table(rows: Sequence[JobStatus]) -> str:
-    """Many, each on a line."""
+    """Return a table with one line for each status, without a line break at its end."""
     table = [("ID", "JOB", "STATUS", "STARTED", "TOOK", "DONE", "FAILED", "LEFT")]
     for row in rows:
         started = "-" if row.started is None else _local_time(row.started)

@@ -1,7 +1,7 @@
-"""What is known of a job that was handed to a cluster: its id, how it ended, where the cluster is.
+"""``Submission``: a job that was handed to a cluster, its id and its end; and where the cluster is.
 
-An id is made from the job, so that the same job is not submitted twice while it runs. Ray knows an id for
-ever, so what has ended and is submitted again, to go on, gets a number behind it.
+An id is made from the job, so that the same job is not submitted twice while it runs. Ray takes an id only
+once, so a job that has ended and is submitted again, to resume it, gets a number appended to its id.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from jobs.jobfile.job import Job
 from jobs.storage.base import StorageOptions, local_path
 
 ADDRESSES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
-"""Variables that say where the cluster is."""
+"""Environment variables that may hold the dashboard's address."""
 
 LABEL = "stylefarm_"
-"""Begins what a submission says of itself in Ray's metadata."""
+"""Prefix of the keys that describe a submission in Ray's metadata."""
 
 State = Literal["pending", "running", "succeeded", "failed", "stopped"]
 
 
 def id_of(job: Job) -> str:
-    """The id under which a job is submitted first: ``stylefarm-harbour-1a2b3c4d``."""
-    # When a job is rendered is no part of what it is.
+    """Return the id of a job's first submission, such as ``stylefarm-harbour-1a2b3c4d``."""
+    # The schedule says when a job is rendered, and nothing about the pictures.
     written = job.spec.model_dump(mode="json", exclude={"schedule"})
     resolved = {**written, "output": output_of(job)}
     text = json.dumps(resolved, sort_keys=True, ensure_ascii=False)
@@ -41,19 +41,19 @@ def id_of(job: Job) -> str:
 
 
 def output_of(job: Job) -> str:
-    """Where a job's results go, however it was written."""
+    """Return where a job's results go: an ``s3://`` URL or an absolute path."""
     output = job.spec.output
     return output if output.startswith("s3://") else str(local_path(output, job.base))
 
 
 def numbered(base: str, number: int) -> str:
-    """The id of a job's submission number ``number``, from 1."""
+    """Return the id of the submission number ``number``, >= 1, of a job."""
     return base if number == 1 else f"{base}-{number}"
 
 
 def split_id(submission: str) -> tuple[str, int]:
-    """The base of an id and its number. Anything else than an id of ours is a base."""
-    # A digest may have digits alone, but it has eight.
+    """Return the base of an id and its number; a text of another form is all base, with the number 1."""
+    # A digest may consist of digits alone, but it has eight of them.
     match = re.fullmatch(r"(stylefarm-.*-[0-9a-f]{8})-(\d{1,6})", submission)
     return (match[1], int(match[2])) if match else (submission, 1)
 
@@ -64,16 +64,20 @@ class Submission:
 
     id: str
     job: str
+    """The job's name."""
     output: str
     storage: StorageOptions
     state: State
     started: float | None
     """Seconds since the epoch."""
     ended: float | None
+    """Seconds since the epoch."""
     exit_code: int | None
+    """The run's exit status; None until it has ended, and where Ray does not know it."""
     message: str
+    """Ray's description of the state."""
     asked: str | None = None
-    """What tells it from other things that could be asked of the same job."""
+    """A text that is equal for equal options and selections; None where it is not recorded."""
 
     @property
     def base(self) -> str:
@@ -90,7 +94,7 @@ class Submission:
 
     @property
     def exit_status(self) -> int:
-        """That of the run; 3 where the cluster lost it or never began it."""
+        """The run's exit status; 3 where the cluster lost the run or never started it."""
         if self.state == "stopped":
             return ExitStatus.INTERRUPTED
         if self.exit_code is not None:
@@ -99,7 +103,7 @@ class Submission:
 
 
 def submission_of(details: Any) -> Submission | None:
-    """What Ray says of a job; None when it is none of ours."""
+    """Return the submission that Ray's details of a job describe; None if stylefarm did not submit it."""
     labels = {
         key.removeprefix(LABEL): value
         for key, value in (details.metadata or {}).items()
@@ -112,7 +116,7 @@ def submission_of(details: Any) -> Submission | None:
         state = "stopped"  # a run that ended because it was asked to
     try:
         storage = StorageOptions.model_validate_json(labels.get("storage", "{}"))
-    except ValueError:  # of a version that knows more
+    except ValueError:  # written by a version with more options
         storage = StorageOptions.model_validate({})
     return Submission(
         id=details.submission_id,
@@ -129,10 +133,14 @@ def submission_of(details: Any) -> Submission | None:
 
 
 def forerunners(job: Job, submissions: Iterable[Submission]) -> list[Submission]:
-    """What was submitted of a job before and has not ended: under its name, to an output that is its own at
-    one moment or another. ``job`` is as ``read_job`` has it.
+    """Return the earlier submissions of a job that have not ended.
 
-    Its id does not tell: each tick of a dated output has another, and so has a job that was edited meanwhile.
+    They are found by the job's name and by its output, at whatever moment. Ids do not tell: each tick of a
+    dated output has another id, and so has a job file that was edited meanwhile.
+
+    Args:
+        job: The job as ``read_job`` returns it, with ``{date}`` and ``{time}`` in its output.
+        submissions: All submissions of the cluster.
     """
     outputs = dated_output.pattern_of(output_of(job))
     return [
@@ -145,8 +153,14 @@ def forerunners(job: Job, submissions: Iterable[Submission]) -> list[Submission]
 
 
 def find_address(given: str | None) -> str | None:
-    """The address of a cluster's dashboard, from the command line or the environment; None where neither
-    says it. Raises UsageError."""
+    """Return the address of a cluster's dashboard; None where nothing names one.
+
+    Args:
+        given: The value of ``--address``; None looks in the environment (``ADDRESSES``).
+
+    Raises:
+        UsageError: ``given`` is not an HTTP address.
+    """
     if given is not None and not _is_http(given):
         raise UsageError(
             f"--address {given} is not the address of a cluster's dashboard, such as http://head:8265"
