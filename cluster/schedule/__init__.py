@@ -1,1 +1,1 @@
-"""``stylefarm schedule``: jobs on the clock, here or exported."""
+"""``stylefarm schedule``: jobs rendered on a schedule, by a service here or by exported files."""

@@ -1,4 +1,4 @@
-"""What schedules for Kubernetes and for systemd share: a name, and one cron expression."""
+"""What the exports to Kubernetes and to systemd share: a name, and one cron expression."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ HOUR, DAY = 3600, 86400
 
 
 def cron_of(schedule: Schedule) -> tuple[Cron, str]:
-    """What a schedule comes to as a cron expression, and in which time zone.
+    """Return a schedule as a cron expression, and the time zone of that expression.
 
-    Raises UsageError for an ``every`` that no clock shows: 45 minutes are at another minute every hour.
+    Raises:
+        UsageError: No cron expression is due at the same times, as with ``every: 45m``, which is at another
+            minute every hour.
     """
     if schedule.cron is not None:
         return parse_cron(schedule.cron), schedule.time_zone
@@ -32,9 +34,9 @@ def cron_of(schedule: Schedule) -> tuple[Cron, str]:
 
 
 LONGEST_NAME = 52
-"""Of a CronJob: its Jobs get eleven characters more, of the 63 that there may be."""
+"""The longest name of a CronJob: Kubernetes appends 11 characters for its Jobs, and allows 63."""
 
 
 def slug(name: str, longest: int) -> str:
-    """A name as Kubernetes and systemd take it."""
+    """Return a name that Kubernetes and systemd accept, of at most ``longest`` characters."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower())[:longest].strip("-") or "job"

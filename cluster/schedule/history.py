@@ -1,4 +1,4 @@
-"""What became of each tick of a schedule: one JSON object a line, appended and never changed."""
+"""What became of each tick of a schedule: one JSON object per line, appended and never changed."""
 
 from __future__ import annotations
 
@@ -12,64 +12,74 @@ from pathlib import Path
 from typing import Any, Literal
 
 TickOutcome = Literal["done", "failed", "skipped", "replaced", "missed", "interrupted"]
-"""done, failed: it ran to its end, with all its pictures or not; skipped: an earlier one still ran (forbid);
-replaced: it was stopped for a later one; missed: nobody was there when it was due; interrupted: it, or the
-service, was stopped. What was begun and not ended is gone on with by the next one."""
+"""What became of a tick. The next tick resumes what a run has begun and not finished.
+
+done, failed: its run came to its end, with all its pictures or not; skipped: an earlier run was still in
+progress (forbid); replaced: its run was stopped for a later tick; missed: it was not started in time;
+interrupted: its run, or the service, was stopped.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """One tick, or several alike that were missed in a row."""
+    """One tick, or several that were missed in a row. None is what is not known, or what did not happen."""
 
     job: str
-    """The job file."""
+    """The job file's absolute path."""
     name: str
+    """The job's name."""
     planned: str
-    """When it was due, ISO 8601 in UTC."""
+    """When it was due, or when the first of several was; ISO 8601 in UTC."""
     outcome: TickOutcome
     started: str | None = None
+    """When its run started; ISO 8601 in UTC."""
     ended: str | None = None
+    """When its run ended; ISO 8601 in UTC."""
     exit_status: int | None = None
+    """The exit status of its run."""
     done: int | None = None
-    """Pictures of this run,"""
+    """Pictures that this run rendered."""
     failed: int | None = None
+    """Pictures that failed in this run."""
     left: int | None = None
-    """and of the whole job."""
+    """Pictures of the whole job that are left."""
     reason: str | None = None
+    """Why it is not done."""
     log: str | None = None
+    """The path of the run's log."""
     count: int = 1
-    """So many ticks, of which ``planned`` was the first."""
+    """How many ticks were missed in a row, >= 1."""
 
 
 def iso_time(time: datetime) -> str:
-    """A moment as it is written."""
+    """Return a moment as text: ISO 8601 in UTC, to the second, such as ``2026-05-01T02:30:00Z``."""
     return time.astimezone(timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def parse_time(written: str) -> datetime:
-    """A moment as ``iso_time`` wrote it."""
+    """Return the aware moment that ``iso_time`` has written."""
     return datetime.fromisoformat(written.replace("Z", "+00:00"))  # Python 3.10 knows no Z
 
 
 class History:
-    """The file. Safe to append to from several threads."""
+    """The file of all ticks. Several threads may append to it."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = threading.Lock()
 
     def append(self, tick: Tick) -> None:
-        """Write one down, to stay."""
+        """Append a tick, and return when it is on the disk."""
         line = json.dumps({k: v for k, v in asdict(tick).items() if v is not None})
         with self._lock, self._path.open("ab") as file:
             if file.tell() and not _ends_a_line(self._path):
-                file.write(b"\n")  # of one that was being written when the machine stopped
+                file.write(b"\n")  # the last line was cut off when the machine stopped
             file.write(line.encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
 
     def ticks(self) -> Iterator[Tick]:
-        """All of them, the oldest first. A line that cannot be read is left out."""
+        """Yield all ticks, the oldest first. Lines that cannot be read are skipped."""
         try:
             lines = self._path.read_text(encoding="utf-8", errors="replace").splitlines()
         except FileNotFoundError:

@@ -1,7 +1,7 @@
-"""``python -m cluster.due JOB``: whether a tick of a job's schedule is due now, or was within its
-``starting_deadline``. Exit status 0 when it is, 1 when not.
+"""``python -m cluster.due JOB``: whether a tick of a job's schedule is due now, or was due within its
+``starting_deadline``. The exit status is 0 if so, 1 if not.
 
-For timers that make up for what was missed, however late: systemd's ``ExecCondition`` asks it first.
+It is for timers that make up for missed ticks however late they are: systemd runs it as ``ExecCondition``.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from jobs.jobfile.parse import read_job
 from jobs.spec.schedule import Schedule
 
 SLACK = timedelta(seconds=60)
-"""How late a timer is though nothing is wrong."""
+"""How late a timer may be though nothing is wrong."""
 
 
 def is_due(schedule: Schedule, now: datetime) -> bool:
-    """Whether a tick that is not older than the deadline was due by now."""
+    """Return whether a tick was due by ``now`` that is not older than the deadline; without one, True."""
     if schedule.starting_deadline is None:
         return True
     oldest = now - timedelta(seconds=schedule.starting_deadline) - SLACK
@@ -28,7 +28,7 @@ def is_due(schedule: Schedule, now: datetime) -> bool:
 
 
 def main() -> None:
-    """The command."""
+    """Run the command: print what was missed and exit with 0 or 1, or with 2 for a wrong command line."""
     if len(sys.argv) != 2 or sys.argv[1] in ("-h", "--help"):
         print(__doc__)
         sys.exit(0 if len(sys.argv) == 2 else 2)
@@ -36,7 +36,7 @@ def main() -> None:
         due = is_due(schedule_of(read_job(sys.argv[1])), datetime.now(timezone.utc))
     except StylefarmError as error:
         print(error, file=sys.stderr)
-        # To systemd 1 to 254 mean "not now"; what is wrong is told by the run itself.
+        # For systemd 1 to 254 mean "not now", which would hide the error: the run itself reports it.
         sys.exit(0)
     if not due:
         print("missed: no tick was due within starting_deadline, so nothing is rendered now")

@@ -1,7 +1,7 @@
-"""A job's schedule as files for those who keep time elsewhere: a CronJob of Kubernetes, a timer of systemd.
+"""A job's schedule as a CronJob of Kubernetes, which submits the job to a Ray cluster.
 
-Both use the words of the schedule where they have them; what they have no word for is built of what they
-have, or refused in a sentence.
+Settings for which Kubernetes has a field use that field. What it cannot express is left to the command that
+the CronJob runs, or refused with a sentence.
 """
 
 from __future__ import annotations
@@ -23,19 +23,26 @@ from jobs.jobfile.dated_output import schedule_of
 from jobs.jobfile.job import Job
 
 HEAD = "http://stylefarm-head-svc:8265"
-"""The dashboard of ``cluster/deploy/raycluster.yaml``, in its own namespace."""
+"""The dashboard's address in ``cluster/deploy/raycluster.yaml``, within its namespace."""
 
 SECRET, SECRET_KEY = "stylefarm", "auth_token"
-"""Where KubeRay keeps that cluster's token."""
+"""The Secret in which KubeRay keeps that cluster's token, and the token's key there."""
 
 
 def kubernetes(job: Job, command: Command, image: str | None = None) -> dict[str, str]:
-    """The CronJob that submits a job, by file name.
+    """Return the text of a CronJob and of its ConfigMap, which holds the job file, by the name of their file.
 
-    Raises JobFileError for what the cluster would not find, UsageError for what Kubernetes cannot say.
+    Args:
+        job: The job, as ``read_job`` returns it.
+        command: How it is submitted. An address of None means ``HEAD``.
+        image: The image that has stylefarm; None writes a placeholder, and a comment about it.
+
+    Raises:
+        JobFileError: The job has no schedule, or the cluster would not find what it names.
+        UsageError: Kubernetes cannot express the schedule, or the address is not that of a dashboard.
     """
     schedule = schedule_of(job)
-    # The pod has the job file alone.
+    # Raise for inputs beside the job file: the pod has the job file alone.
     pack(job)
     name = slug(job.spec.name, LONGEST_NAME)
     cron, zone = cron_of(schedule)
@@ -45,12 +52,13 @@ def kubernetes(job: Job, command: Command, image: str | None = None) -> dict[str
         raise UsageError(
             f"--address {command.address} is none that a pod submits to: give a dashboard, such as {HEAD}"
         )
-    # The pod before it may be gone, and what it followed goes on: the cluster has it.
+    # With concurrency_policy: replace, the command has --replace, too: Kubernetes only deletes the earlier
+    # pod, and the submission that it followed continues on the cluster.
     words = command.words(job, program=("stylefarm",), file="/jobs/job.yaml")
     spec: dict[str, Any] = {"schedule": schedule.cron or cron.standard(), "timeZone": zone}
     spec["concurrencyPolicy"] = schedule.concurrency_policy.capitalize()
     if schedule.starting_deadline is not None:
-        # Its controller looks every ten seconds, and with less may never be in time.
+        # Its controller polls every ten seconds, and with a shorter deadline may never be in time.
         spec["startingDeadlineSeconds"] = max(10, math.ceil(schedule.starting_deadline))
     spec |= {"successfulJobsHistoryLimit": 3, "failedJobsHistoryLimit": 7}
     spec["jobTemplate"] = {
@@ -129,7 +137,7 @@ def _pod(name: str, words: Sequence[str], image: str | None) -> dict[str, Any]:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Text of several lines as it is."""
+    """Writes text of several lines as a block, line by line."""
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:

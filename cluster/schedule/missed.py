@@ -1,8 +1,8 @@
-"""Which ticks are due now: the one that is run, and those that were missed. Pure; no clock, no files.
+"""Which ticks are due now: the one to run, and those that were missed. Pure: no clock, no files.
 
-One rule serves the moment of a tick, a service that was down, and a machine that slept: of everything due
-since it was last looked, the latest is run if it is not older than ``starting_deadline``, and all the others
-were missed. So it is with Kubernetes' CronJob.
+One rule serves a tick on time, a service that was down and a machine that slept: among all ticks due since
+the last check, the latest runs if it is not older than ``starting_deadline``, and the others were missed.
+A CronJob of Kubernetes has the same rule.
 """
 
 from __future__ import annotations
@@ -25,17 +25,18 @@ class Missed:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """What is to be done now."""
+    """What to do about the ticks that are due."""
 
     run: datetime | None
-    """The tick to run."""
+    """The tick to run now; None: none."""
     missed: Missed | None
+    """The ticks to record as missed; None: none."""
     seen: datetime
-    """Up to here everything is accounted for."""
+    """The moment up to which every tick is accounted for."""
 
 
 def due(schedule: Schedule, seen: datetime, now: datetime) -> Due:
-    """What is due by ``now`` of what comes after ``seen``."""
+    """Return what to do about the ticks that are later than ``seen`` and not later than ``now``."""
     latest: datetime | None = None
     missed: Missed | None = None
     for tick in ticks_between(schedule, seen, now):
@@ -58,7 +59,7 @@ def _extended(missed: Missed | None, tick: datetime | None) -> Missed | None:
 
 
 def upcoming(schedule: Schedule, now: datetime, count: int) -> list[datetime]:
-    """The next ticks."""
+    """Return the next ``count`` ticks after ``now``."""
     ticks = []
     for _ in range(count):
         now = next_tick(schedule, now)

@@ -1,10 +1,8 @@
-"""The clock: renders jobs when their schedules are due, for as long as it is left running.
+"""``Service``: renders jobs when their schedules are due, for as long as it runs.
 
-Each tick is a process of its own (``cluster.schedule.tick_process``). APScheduler wakes the clock; what is
-due then is
-found by ``cluster.schedule.missed`` from what was accounted for before, which is kept on disk. So nothing
-is lost
-however late it is woken, or however it ended.
+Each tick is a process of its own (``cluster.schedule.tick_process``). APScheduler wakes the service, and
+``cluster.schedule.missed`` finds what is due from what was accounted for before, which is kept on disk. So
+nothing is lost, however late the service is woken or however it ended.
 """
 
 from __future__ import annotations
@@ -46,27 +44,28 @@ from jobs.spec.schedule import Schedule
 from jobs.storage.folder import FolderStorage
 
 RELOAD_SECONDS = 5
-"""How often it is looked whether a job file was changed."""
+"""Seconds between two checks for changed job files."""
 
 LOGS_KEPT = 400
-"""Of a job: more than a year of nights."""
+"""Logs that are kept of a job: more than a year of nights."""
 
 Say = Callable[[str], None]
 
 
 @dataclass
 class _Entry:
-    """A job that is rendered on the clock."""
+    """A job that the service renders."""
 
     file: Path
     job: Job
     seen: datetime
-    """Ticks up to here are accounted for."""
+    """The moment up to which ticks are accounted for."""
     modified: float
-    """When its file was written that was read last."""
+    """When the file that was read last had been written; seconds since the epoch, 0 if unknown."""
     runs: list[TickRun] = field(default_factory=list)
+    """The runs in progress."""
     turn: threading.Lock = field(default_factory=threading.Lock)
-    """Ticks are looked after one by one."""
+    """Held while what is due is handled: one thread at a time."""
 
     @property
     def key(self) -> str:
@@ -79,9 +78,18 @@ class _Entry:
 
 
 class Service:
-    """Renders ``files`` when they are due. ``state`` is the folder of what is kept between its lives.
+    """Renders jobs when they are due.
 
-    Raises JobFileError, and UsageError when another clock works in that folder.
+    Args:
+        files: Job files with a schedule.
+        state: The folder for ticks, logs and the history, which the next service reads; made if missing.
+        command: How a job is rendered at a tick.
+        say: Takes each message.
+        now: Returns the current moment, aware.
+
+    Raises:
+        JobFileError: A job file is wrong or has no schedule.
+        UsageError: Another service works in the folder, or its state is damaged.
     """
 
     def __init__(
@@ -122,7 +130,7 @@ class Service:
             self._resume(entry)
 
     def run(self) -> int:
-        """Go on until a signal asks to end. The exit status: 130 after Ctrl-C, 0 after SIGTERM."""
+        """Serve until a signal asks to end. Return the exit status: 130 after Ctrl-C, 0 after SIGTERM."""
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._on_signal)
         for entry in self._entries:
@@ -131,7 +139,7 @@ class Service:
         self._scheduler.start()
         try:
             for entry in self._entries:
-                # What came due while nobody was there.
+                # Ticks may have come due while no service was running.
                 threading.Thread(target=self._handle_due, args=(entry,), daemon=True).start()
                 self._tell_next(entry)
             while not self._asked.wait(1.0):
@@ -150,25 +158,24 @@ class Service:
             args=(entry,),
             id=entry.key,
             replace_existing=True,
-            # It is never too late to look, one look sees everything, and while one waits for a run to
-            # stop the next must not be lost.
+            # A late call is as good, one call handles all ticks that are due, and while one call waits for
+            # a run to stop the next must not be dropped.
             misfire_grace_time=None,
             coalesce=True,
             max_instances=1000,
         )
 
     def _handle_due(self, entry: _Entry) -> None:
-        """Do what is due. What goes wrong with that is told, and ends nothing: the next look finds it due
-        still."""
+        """Do what is due. An error is reported and ends nothing: the tick is still due at the next call."""
         try:
             self._run_due(entry)
         except (StylefarmError, OSError) as error:
             self._say(f"{self._label(entry)}: {error}; it is tried again at the next tick")
-        except Exception:  # a bug of ours: the other jobs go on
+        except Exception:  # a bug of ours: the other jobs continue
             self._say(f"{self._label(entry)}: {traceback.format_exc()}")
 
     def _run_due(self, entry: _Entry) -> None:
-        """Run the latest tick and write down the others."""
+        """Start the latest tick that is due, and record the others as missed."""
         with entry.turn:
             if self._asked.is_set():
                 return
@@ -202,7 +209,7 @@ class Service:
             before = list(entry.runs)
         if before and policy == "forbid":
             why = f"that of {before[0].mark.planned} still ran"
-            # Written down first: else the clock might end in between, and know nothing of it.
+            # Recorded first: if the service ended in between, the next would not know of the tick.
             self.history.append(self._tick(entry, planned, outcome="skipped", reason=why))
             self._save(entry, seen=planned)
             self._say(f"{name} was skipped: {why}")
@@ -211,16 +218,16 @@ class Service:
             self._say(f"{name}: the run before it is stopped, and goes on with this one")
             self._stop(entry, before)
             if self._asked.is_set():
-                return  # it is due when the clock goes on
+                return  # it is still due when the next service starts
         log = self._folder / "logs" / entry.key / f"{planned:%Y%m%dT%H%M%SZ}.log"
         _prune_logs(log.parent)
         mark = Mark(planned=iso_time(planned), started=iso_time(now), log=str(log))
-        # From here on it is accounted for: should the clock end now, it was interrupted.
+        # From here on the tick is accounted for: if the service ends now, it counts as interrupted.
         self._save(entry, seen=planned, starting=mark)
         try:
             words = self._command.words(entry.job, planned)
             run = TickRun.start(words, planned, mark, entry.file.parent)
-        except OSError as error:  # no memory, no room: the next tick may fare better
+        except OSError as error:  # no memory, no room: the next tick may start
             why = f"it could not be started: {error}"
             self.history.append(
                 self._tick(entry, planned, outcome="failed", started=mark.started, reason=why)
@@ -237,7 +244,7 @@ class Service:
         self._watch(entry, run)
 
     def _stop(self, entry: _Entry, runs: Sequence[TickRun]) -> None:
-        """Have runs store checkpoints and end."""
+        """Have runs store checkpoints and end; kill those that do not end in time."""
         for run in runs:
             run.ask_to_stop(STOP, "replaced")
         until = time.monotonic() + entry.job.spec.workers.grace + STOP_SECONDS
@@ -246,7 +253,7 @@ class Service:
         for run in runs:
             run.kill()
 
-    # --- what became of it -------------------------------------------------------------------------
+    # --- how a run ended ---------------------------------------------------------------------------
 
     def _watch(self, entry: _Entry, run: TickRun) -> None:
         thread = threading.Thread(target=self._await, args=(entry, run), daemon=True)
@@ -302,7 +309,7 @@ class Service:
     # --- starting and ending ------------------------------------------------------------------------
 
     def _resume(self, entry: _Entry) -> None:
-        """Go on with what is known of a job from earlier lives."""
+        """Resume from what earlier services kept of a job: adopt its runs, record those that ended."""
         try:
             known: dict[str, Any] = json.loads(self._storage.get(self._key(entry)))
             entry.seen = datetime.fromisoformat(known["seen"])
@@ -325,7 +332,7 @@ class Service:
                 self._watch(entry, run)
 
     def _reload(self) -> None:
-        """Take job files that were changed."""
+        """Read job files that were changed."""
         for entry in self._entries:
             modified = _modified(entry.file)
             if modified == entry.modified:
@@ -347,10 +354,10 @@ class Service:
         self._asked.set()
 
     def _end(self) -> int:
-        """Pass the signals on to what runs, and wait for it."""
+        """Pass the signals on to the runs and wait for them. Return the exit status."""
         first = self._signals[0]
         passed_on: dict[TickRun, int] = {}
-        """How many signals each run has had: one may begin while the first comes."""
+        """Signals that each run has had: a run may start while the first arrives."""
         while True:
             with self._state_lock:
                 runs = [run for entry in self._entries for run in entry.runs]
@@ -376,8 +383,10 @@ class Service:
         return ExitStatus.INTERRUPTED if first == LET_FINISH else 0
 
     def _is_starting(self) -> bool:
-        """Whether a tick is on its way to a run, or there is one by now. Once it is not, none will be: who
-        looks after the clock was asked to end does nothing."""
+        """Return whether a tick is being started, or a run is in progress by now.
+
+        Once neither is so, none will be: after the request to end, ``_run_due`` starts nothing.
+        """
         for entry in self._entries:
             if not entry.turn.acquire(blocking=False):
                 return True
@@ -385,7 +394,7 @@ class Service:
         with self._state_lock:
             return any(entry.runs for entry in self._entries)
 
-    # --- what is kept and said ----------------------------------------------------------------------
+    # --- state and messages -------------------------------------------------------------------------
 
     def _save(
         self, entry: _Entry, *, seen: datetime | None = None, starting: Mark | None = None
@@ -412,7 +421,7 @@ class Service:
         return f"{self._label(entry)} of {wall_text(entry.job, planned)}"
 
     def _label(self, entry: _Entry) -> str:
-        """Its name, with the file where another job has the same."""
+        """Return the job's name, with its file where another job has the same name."""
         name = entry.job.spec.name
         alike = sum(other.job.spec.name == name for other in self._entries)
         return name if alike < 2 else f"{name} ({entry.file})"
@@ -425,7 +434,7 @@ class Service:
 
 
 class _Alarm(BaseTrigger):  # type: ignore[misc]
-    """Wakes the clock at every tick."""
+    """Wakes the service at every tick."""
 
     def __init__(self, schedule: Schedule) -> None:
         self._schedule = schedule
@@ -435,7 +444,7 @@ class _Alarm(BaseTrigger):  # type: ignore[misc]
 
 
 def _prune_logs(logs: Path) -> None:
-    """Remove the oldest logs, that a schedule of seconds does not fill the disk."""
+    """Remove the oldest logs, so that a schedule of seconds does not fill the disk."""
     for old in sorted(logs.glob("*.log"))[: -LOGS_KEPT + 1]:
         old.unlink(missing_ok=True)
 
@@ -444,4 +453,4 @@ def _modified(file: Path) -> float:
     try:
         return file.stat().st_mtime
     except OSError:
-        return 0.0  # it is being replaced, or gone
+        return 0.0  # it is being replaced, or was removed

@@ -1,4 +1,4 @@
-"""A job's schedule as units of systemd, in the words of its timers (systemd.time(7), "calendar events")."""
+"""A job's schedule as units of systemd, with calendar events as in systemd.time(7)."""
 
 from __future__ import annotations
 
@@ -19,21 +19,23 @@ DAYS = ("Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat")
 
 
 def on_calendar(cron: Cron, time_zone: str) -> list[str]:
-    """The calendar events that come to a cron expression: one, or two where it names days of the month and
-    days of the week, of which either is enough."""
+    """Return the calendar events that are due when a cron expression is.
+
+    There are two where the expression names days of the month and days of the week, because either is enough.
+    """
     month = _numbers(cron.months, 1, 12)
     time = f"{_numbers(cron.hours, 0, 23)}:{_numbers(cron.minutes, 0, 59)}:00 {time_zone}"
     month_day = _numbers(cron.days, 1, 31)
     week = "" if len(cron.weekdays) == len(DAYS) else f"{_week(cron.weekdays)} "
     if cron.any_day or cron.any_weekday:
         return [f"{week}*-{month}-{month_day} {time}"]
-    if not week or month_day == "*":  # all of the one, so the other adds nothing
+    if not week or month_day == "*":  # one of the two is every day, so the other adds nothing
         return [f"*-{month}-* {time}"]
     return [f"*-{month}-{month_day} {time}", f"{week}*-{month}-* {time}"]
 
 
 def _week(days: Sequence[int]) -> str:
-    # Their week begins on Monday.
+    # In systemd a week begins on Monday.
     return ",".join(DAYS[day] for day in sorted(days, key=lambda day: (day - 1) % 7))
 
 
@@ -56,7 +58,16 @@ def _numbers(values: Sequence[int], low: int, high: int) -> str:
 
 
 def systemd(job: Job, command: Command) -> dict[str, str]:
-    """The units that render a job, by file name. Raises UsageError for what systemd cannot say."""
+    """Return the texts of the units that render a job, by file name.
+
+    Args:
+        job: The job, as ``read_job`` returns it.
+        command: How it is rendered.
+
+    Raises:
+        JobFileError: The job has no schedule.
+        UsageError: systemd cannot express the schedule, or a unit cannot hold a text of the job.
+    """
     schedule = schedule_of(job)
     cron, zone = cron_of(schedule)
     name = f"stylefarm-{slug(job.spec.name, LONGEST_NAME)}"
@@ -74,8 +85,8 @@ def systemd(job: Job, command: Command) -> dict[str, str]:
     }
     started = service
     if policy != "forbid":
-        # A timer does nothing while its unit runs, which is forbid. For the others it starts one that never
-        # runs for long. MANAGERPID is set where it is a user's own systemd.
+        # A timer does nothing while its unit runs, which is "forbid". For the other policies it activates a
+        # unit that ends at once and starts the service. MANAGERPID is set where systemd is a user's own.
         what = f"restart {service}"
         if policy == "allow":
             what = f"start {name}@$(date +%s).service"
@@ -157,14 +168,14 @@ WantedBy=timers.target
 
 
 def _escaped(text: str) -> str:
-    """Text in a unit file, where % begins a specifier."""
+    """Return text for a unit file, where % begins a specifier. Raises UsageError."""
     if "\n" in text or "\r" in text:
         raise UsageError(f"{text!r} has a line break, which no unit of systemd can hold")
     return text.replace("%", "%%")
 
 
 def _line(words: Sequence[str]) -> str:
-    """A command line in a unit file: systemd's quotes, which know \\ and $."""
+    """Return a command line for a unit file, in systemd's quotes, which interpret \\ and $."""
     return " ".join(_word(word) for word in words)
 
 

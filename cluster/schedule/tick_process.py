@@ -1,5 +1,8 @@
-"""A run of one tick: a process of its own, so that whatever becomes of it, the clock goes on; and whatever
-becomes of the clock, the run goes on, and is known again by its process."""
+"""The run of one tick, in a process of its own.
+
+Whatever becomes of the run, the service continues. Whatever becomes of the service, the run continues, and
+the next service recognises its process.
+"""
 
 from __future__ import annotations
 
@@ -25,23 +28,27 @@ from jobs.jobfile.dated_output import schedule_of
 from jobs.jobfile.job import Job
 
 LET_FINISH, STOP = signal.SIGINT, signal.SIGTERM
-"""What lets a run commit what it paints, and what has it store checkpoints."""
+"""The signal that lets a run commit what it paints, and the one that has it store checkpoints."""
 
 STOP_SECONDS = 60.0
-"""What a run that is to stop has beyond its workers' grace."""
+"""Seconds beyond its workers' grace that a run has to stop."""
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """How a job is rendered at a tick: run from here or, where ``address`` is a cluster's dashboard,
-    submitted to it. Whoever keeps the clock uses the same words."""
+    """How a job is rendered at a tick: by ``stylefarm run`` from here, or by ``stylefarm submit``.
+
+    The service and the exported files use the same command.
+    """
 
     address: str | None = None
+    """A dashboard to submit to, or a Ray cluster to run on; None: run on this machine."""
     options: Sequence[str] = ()
-    """More of ``run``, or of ``submit``."""
+    """Further options of ``run``, or of ``submit``."""
 
     @property
     def submits(self) -> bool:
+        """Whether ``address`` is a dashboard, so that jobs are submitted to it."""
         return self.address is not None and self.address.startswith(("http://", "https://"))
 
     def words(
@@ -52,13 +59,23 @@ class Command:
         program: Sequence[str] = (sys.executable, "-m", "cluster.cli"),
         file: str | None = None,
     ) -> list[str]:
-        """The command line; with ``planned`` that of a tick of our own, which tells events."""
+        """Return the command line.
+
+        Args:
+            job: The job, which has a schedule.
+            planned: When the service's tick is due, which adds ``--at`` and ``--json``; None for an export.
+            program: The words that call ``stylefarm``.
+            file: The job file's path in the command; None: where it is, absolute.
+
+        Raises:
+            JobFileError: The job has no schedule.
+        """
         schedule = schedule_of(job)
         words = [*program, "submit" if self.submits else "run"]
         words.append(file or str(Path(job.file).absolute()))
         words += [] if self.address is None else ["--address", self.address]
         words += ["--follow"] if self.submits else []
-        # To go away stops a run from here, but nothing on a cluster.
+        # The end of the process stops a run from here, but not a submission on a cluster.
         replaces = self.submits and schedule.concurrency_policy == "replace"
         words += ["--replace"] if replaces else []
         words += ["--if-changed"] if schedule.if_changed else []
@@ -70,32 +87,44 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """By what a run is known again: JSON-simple, kept on disk."""
+    """What the next service recognises a run by. It is kept on disk as JSON."""
 
     planned: str
+    """When the tick was due; ISO 8601 in UTC."""
     started: str
+    """When the run was started; ISO 8601 in UTC."""
     log: str
+    """The path of the run's log."""
     pid: int = 0
-    """0 while it is being started."""
+    """The process id; 0 while the process is being started."""
     born: float = 0.0
-    """When its process was made, for numbers of processes are used again."""
+    """When the process was created, in seconds since the epoch: process ids are used again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a log says of how its run ended."""
+    """How a run ended, as its log tells."""
 
     done: int | None = None
+    """Pictures that the run rendered; None if the log does not tell."""
     failed: int | None = None
+    """Pictures that failed in the run; None if the log does not tell."""
     left: int | None = None
+    """Pictures of the whole job that are left; None if the log does not tell."""
     reason: str | None = None
-    """Why not all is done: the last failure, or the last that it said."""
+    """Why not all is done: the last failure, the reason of ``finished``, or the last line of other output."""
     complete: bool = False
-    """Whether it came to its end."""
+    """Whether the run came to its end, rather than being stopped."""
 
 
 class TickRun:
-    """A process that renders, ours or one that an earlier clock started."""
+    """A process that renders for a tick.
+
+    Args:
+        mark: What the next service recognises it by.
+        planned: When the tick was due.
+        process: The child process; None where an earlier service started it.
+    """
 
     def __init__(
         self, mark: Mark, planned: datetime, process: subprocess.Popen[bytes] | None
@@ -104,11 +133,21 @@ class TickRun:
         self.planned = planned
         self._process = process
         self.stopped_for: TickOutcome | None = None
-        """What it was told to stop for."""
+        """The outcome for which it was asked to stop; None: it was not asked."""
 
     @classmethod
     def start(cls, command: Sequence[str], planned: datetime, mark: Mark, folder: Path) -> TickRun:
-        """Start it. Its log has what it says to whomever."""
+        """Start a run.
+
+        Args:
+            command: The command line.
+            planned: When the tick is due.
+            mark: The mark, without its process. Its log gets standard output and standard error.
+            folder: The working directory.
+
+        Raises:
+            OSError: The process cannot be started, or the log cannot be written.
+        """
         log = Path(mark.log)
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as file, held_back():
@@ -118,7 +157,7 @@ class TickRun:
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 cwd=folder,
-                # Ctrl-C at the clock is for the clock, which passes it on.
+                # Ctrl-C in the service's terminal is for the service alone, which passes it on.
                 start_new_session=True,
             )
         born = psutil.Process(process.pid).create_time()
@@ -126,18 +165,19 @@ class TickRun:
 
     @classmethod
     def adopt(cls, mark: Mark, planned: datetime) -> TickRun | None:
-        """A run that an earlier clock started, when it is still going on."""
+        """Return a run that an earlier service started, if it is still in progress; else None."""
         run = cls(mark, planned, None)
         return run if run.alive else None
 
     @property
     def alive(self) -> bool:
+        """Whether the process is running."""
         if self._process is not None:
             return self._process.poll() is None
         return self._find() is not None
 
     def wait(self) -> int | None:
-        """Wait until it has ended. Its exit status; None of one that is not ours."""
+        """Wait for the end. Return the exit status; None where an earlier service started the run."""
         if self._process is not None:
             return self._process.wait()
         while self._find() is not None:
@@ -145,14 +185,19 @@ class TickRun:
         return None
 
     def ask_to_stop(self, number: int, why: TickOutcome) -> None:
-        """Send it a signal: SIGINT lets what paints be committed, SIGTERM has it store checkpoints."""
+        """Ask the run to stop, by a signal.
+
+        Args:
+            number: ``LET_FINISH`` or ``STOP``.
+            why: The outcome if it stops before its end. The first request decides.
+        """
         self.stopped_for = self.stopped_for or why
         if self.alive:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.mark.pid, number)
 
     def kill(self) -> None:
-        """End it and all that it started, now."""
+        """Kill the process and all its descendants."""
         process = self._find()
         if process is None:
             return
@@ -161,7 +206,7 @@ class TickRun:
                 each.kill()
 
     def outcome(self, exit_status: int | None, result: Result) -> TickOutcome:
-        """How it ended."""
+        """Return what became of the tick. An exit status of None means that it is unknown."""
         if self.stopped_for is not None and not result.complete:
             return self.stopped_for
         if exit_status is None:
@@ -177,7 +222,7 @@ class TickRun:
     def _find(self) -> psutil.Process | None:
         try:
             process = psutil.Process(self.mark.pid)
-            # A zombie is over, whoever has not asked after it yet.
+            # A zombie has ended, although its parent has not waited for it yet.
             over = process.status() == psutil.STATUS_ZOMBIE
             return None if over or abs(process.create_time() - self.mark.born) > 0.05 else process
         except (psutil.Error, ValueError):
@@ -185,8 +230,10 @@ class TickRun:
 
 
 def read_result(log: Path) -> Result:
-    """What a log says: ``finished`` among the events or, of a run that did not come to that, the last line
-    that is no event."""
+    """Return how a run ended, as its log tells.
+
+    The log's event ``finished`` tells it. Without one, the last line that is no event is the reason.
+    """
     message = failure = None
     finished: Finished | None = None
     try:
@@ -203,7 +250,7 @@ def read_result(log: Path) -> Result:
             message = message or (line.strip() or None)
     if finished is None:
         return Result(reason=message)
-    # Told to stop, it may have come to its end all the same.
+    # A run that was asked to stop may have come to its end all the same.
     complete = finished.left == 0 or finished.reason not in ("interrupted", "preempted")
     reason = failure if finished.reason == "complete" else failure or finished.reason
     return Result(

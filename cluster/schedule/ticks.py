@@ -1,14 +1,13 @@
-"""When a schedule is due: pure arithmetic on moments, no clock.
+"""When a schedule is due: pure arithmetic on moments, without a clock.
 
-The time of a wall clock, in a zone that changes it, in spring and autumn:
+``cron`` names times on the wall clock of a zone. When the zone's clock changes in spring and autumn:
 
-* a time that does not exist that day, because the clock is put forward over it, is due once, at the moment at
-  which the clock is put forward;
+* a time that is skipped, because the clock is put forward over it, is due once, at the moment of the change;
 * a time that comes twice, because the clock is put back, is due once, the first time;
-* with ``*`` for the hour (or all of them) no time of the day is meant but every hour that there is: each is
-  due when it comes, twice if it comes twice, and what does not exist is not made up for.
+* ``*`` for the hour (or all 24 of them) means every hour that exists, not a time of the day: an hour that
+  comes twice is due twice, and one that is skipped is not made up for.
 
-``every`` counts from 1970-01-01 00:00 UTC, so that its ticks are the same ones after a restart.
+``every`` counts from 1970-01-01 00:00 UTC, so its ticks are the same after a restart.
 """
 
 from __future__ import annotations
@@ -25,11 +24,19 @@ UTC = timezone.utc
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 MAX_DAYS = 366 * 9
-"""From one 29th of February to the next there are eight years where a century is between."""
+"""Days to search: a 29th of February may be eight years after the last, across a century."""
 
 
 def next_tick(schedule: Schedule, after: datetime) -> datetime:
-    """The first tick later than ``after`` (aware), in UTC."""
+    """Return the first tick later than a moment.
+
+    Args:
+        schedule: A valid schedule, with ``cron`` or ``every``.
+        after: An aware moment, in any zone.
+
+    Returns:
+        The tick, in UTC.
+    """
     if schedule.every is not None:
         step = timedelta(seconds=schedule.every)
         return EPOCH + ((after - EPOCH) // step + 1) * step
@@ -38,7 +45,7 @@ def next_tick(schedule: Schedule, after: datetime) -> datetime:
 
 
 def ticks_between(schedule: Schedule, after: datetime, until: datetime) -> Iterator[datetime]:
-    """Every tick later than ``after`` and not later than ``until``."""
+    """Yield every tick later than ``after`` and not later than ``until``, in order."""
     tick = next_tick(schedule, after)
     while tick <= until:
         yield tick
@@ -46,13 +53,13 @@ def ticks_between(schedule: Schedule, after: datetime, until: datetime) -> Itera
 
 
 def _next_of_cron(cron: Cron, zone: tzinfo, after: datetime) -> datetime:
-    # A day back, for a clock that is put back over midnight says the same day for longer.
+    # Begin a day early: a clock that is put back over midnight shows the earlier day again.
     day = after.astimezone(zone).date() - timedelta(days=1)
     best: datetime | None = None
     for _ in range(MAX_DAYS):
         first = next((moment for moment in _moments(cron, zone, day) if moment > after), None)
         if best is not None:
-            # The day after may begin before the first has come to its end for the second time.
+            # The next day may begin before this one has ended for the second time.
             return best if first is None else min(best, first)
         best = first
         day += timedelta(days=1)
@@ -63,7 +70,7 @@ def _next_of_cron(cron: Cron, zone: tzinfo, after: datetime) -> datetime:
 
 @lru_cache(maxsize=64)
 def _moments(cron: Cron, zone: tzinfo, day: date) -> tuple[datetime, ...]:
-    """When it is due for a day's sake, in order and once each."""
+    """Return the moments at which a cron expression is due by one day's date, in order and once each."""
     if not cron.has(day):
         return ()
     moments: set[datetime] = set()
@@ -88,7 +95,7 @@ def _first_occurrence(wall: datetime, zone: tzinfo) -> datetime:
     first = wall.replace(tzinfo=zone, fold=0).astimezone(UTC)
     if _wall(first, zone) == wall:
         return first
-    # In a gap, fold 0 counts with the offset before it and comes out after it, fold 1 the other way round.
+    # In a gap, fold 0 uses the offset before the gap and gives a moment after it; fold 1 is the reverse.
     before, behind = wall.replace(tzinfo=zone, fold=1).astimezone(UTC), first
     new = behind.astimezone(zone).utcoffset()
     while behind - before > timedelta(seconds=1):
