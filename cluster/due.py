@@ -1,4 +1,4 @@
-"""``python -m cluster.due JOB``: the name that exported systemd units call ``cluster.schedule.is_due`` by."""
+"""``python -m cluster.due JOB``: exported systemd units call ``cluster.schedule.is_due`` by this name."""
 
 from __future__ import annotations
 

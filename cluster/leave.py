@@ -1,13 +1,12 @@
-"""Leave the cluster before this machine is taken away: ``python -m cluster.leave``.
+"""``python -m cluster.leave``: take this machine out of its cluster before it is taken away.
 
-Run it in a pod's preStop hook, or when a spot instance is given notice. Ray is told first, so that
-it places nothing here that would have to leave at once; then stylefarm's workers get SIGTERM, upon
-which each stores a checkpoint, hands its task back and exits. The driver goes on with it elsewhere.
+It is run by a pod's preStop hook, or when a spot instance is given notice. It drains the nodes first, so that
+Ray places nothing here that would have to leave at once. Then it sends SIGTERM to stylefarm's workers: each
+stores a checkpoint, hands its task back and exits, and the driver has the task resumed elsewhere.
 
-Nothing here may keep the machine from being taken away, nor make a hook fail: what cannot be done
-is said on stderr, and the exit status is 0. Of Ray only its command line is used, in a process of
-its own, because Ray's client can end its process, or wait for minutes, when the head does not
-answer; and that is when this must go on.
+Nothing here may delay the end of the machine or make a hook fail: errors are reported on stderr, and the exit
+status is 0. Ray is called by its command line, in a process of its own: when the head does not answer, Ray's
+client can end its process or wait for minutes, and this must continue.
 """
 
 from __future__ import annotations
@@ -25,11 +24,13 @@ from pathlib import PurePath
 import psutil
 
 DEFAULT_SECONDS = 45.0
+"""The time until the machine is taken away."""
 
 DRAIN_SECONDS, DRAIN_SHARE = 10.0, 1 / 3
-"""Telling Ray may take so long, and so much of the time: workers need the rest."""
+"""The most seconds, and the largest share of the time, for draining: workers need the rest."""
 
 POLL_SECONDS = 0.25
+"""How often workers are listed until they are gone."""
 
 TITLE = "ray::RayWorker"
 """How Ray names the process of a worker, also while it runs a method (``ray::RayWorker.run``)."""
@@ -37,7 +38,7 @@ TITLE = "ray::RayWorker"
 
 @dataclass(frozen=True)
 class LocalNode:
-    """A Ray node on this machine: one as a rule, several where a cluster is simulated."""
+    """A Ray node of this machine, which has one as a rule and several where a cluster is simulated."""
 
     node_id: str
     gcs_address: str
@@ -45,18 +46,18 @@ class LocalNode:
 
 
 def own_processes() -> Iterator[tuple[psutil.Process, list[str]]]:
-    """This user's processes with their command lines; others cannot be signalled anyway."""
+    """Yield this user's processes with their command lines; others cannot be signalled anyway."""
     me = os.getuid()
     for process in psutil.process_iter():
         try:
             if process.uids().real == me:
                 yield process, process.cmdline()
         except psutil.Error:
-            continue  # gone meanwhile
+            continue  # it has ended meanwhile
 
 
 def nodes_here() -> list[LocalNode]:
-    """The nodes of this machine, from their raylets' command lines: Ray need not answer."""
+    """Return this user's nodes on this machine, by their raylets' command lines: Ray need not answer."""
     nodes = []
     for process, command in own_processes():
         if command and PurePath(command[0]).name == "raylet":
@@ -73,7 +74,15 @@ def nodes_here() -> list[LocalNode]:
 
 
 def drain(node: LocalNode, seconds: float, timeout: float) -> None:
-    """Tell Ray that the node is going to be preempted, so that nothing new is placed there."""
+    """Tell Ray that a node is about to be preempted, so that nothing new is placed there.
+
+    A failure is reported and raises nothing.
+
+    Args:
+        node: The node to drain.
+        seconds: The time until the machine is taken away, which Ray is told.
+        timeout: How long Ray may take to answer, in seconds.
+    """
     command = [
         *(sys.executable, "-m", "ray.scripts.scripts", "drain-node"),
         *("--address", node.gcs_address, "--node-id", node.node_id),
@@ -97,12 +106,12 @@ def drain(node: LocalNode, seconds: float, timeout: float) -> None:
 
 
 def _ray_settings(raylet: psutil.Process) -> dict[str, str]:
-    """How the node was started: its token and TLS, of which a hook may have neither."""
+    """Return the variables that Ray was started with, such as its token; a hook may lack them."""
     return {key: value for key, value in raylet.environ().items() if key.startswith("RAY_")}
 
 
 def workers_of(nodes: Sequence[LocalNode]) -> set[psutil.Process]:
-    """Stylefarm's workers on these nodes; without nodes, all of this user's on the machine."""
+    """Return stylefarm's workers on these nodes; without nodes, all workers of this user on the machine."""
     raylets = {node.raylet for node in nodes}
     workers = set()
     for process, command in own_processes():
@@ -116,9 +125,16 @@ def workers_of(nodes: Sequence[LocalNode]) -> set[psutil.Process]:
 
 
 def end_workers(nodes: Sequence[LocalNode], deadline: float) -> tuple[int, int]:
-    """Send SIGTERM to each worker and wait until they are gone. How many there were, and are left.
+    """Send SIGTERM to each worker and wait until they are gone.
 
-    Looks again and again: one that Ray was just starting gets its title only now.
+    Workers are listed repeatedly: one that Ray was just starting gets its title later.
+
+    Args:
+        nodes: The nodes whose workers to end; empty: all of this user's.
+        deadline: When to give up, by ``time.monotonic()``.
+
+    Returns:
+        How many workers got the signal, and how many of them are left.
     """
     signalled: set[psutil.Process] = set()
     while True:
@@ -142,7 +158,12 @@ def _is_running(process: psutil.Process) -> bool:
 
 
 def leave(seconds: float, node_id: str | None = None) -> None:
-    """Drain the nodes of this machine (or the one), then end their workers, in so many seconds."""
+    """Drain the nodes of this machine, then end their workers.
+
+    Args:
+        seconds: The time for all of it, > 0.
+        node_id: The one node to drain; None: all of this user's.
+    """
     deadline = time.monotonic() + seconds
     nodes = nodes_here()
     if node_id is not None:
@@ -170,7 +191,7 @@ def _positive(text: str) -> float:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The command line."""
+    """Run the command. Exits with status 2 for a wrong command line alone."""
     parser = argparse.ArgumentParser(
         prog="python -m cluster.leave",
         description="Take this machine out of its Ray cluster before it is taken away.",

@@ -1,4 +1,4 @@
-"""A job with its pictures found and its weights identified."""
+"""``open_agenda``: a job with its pictures found and its weights identified."""
 
 from __future__ import annotations
 
@@ -11,7 +11,15 @@ from stylize.recipe import Recipe
 
 
 def open_agenda(job: Job) -> Agenda:
-    """A job's agenda, its weights found. Raises JobFileError, StorageError."""
+    """Return the agenda of a job, with its pictures found, its manifests opened and its weights identified.
+
+    Args:
+        job: The job, as ``load_job`` returns it.
+
+    Raises:
+        JobFileError: A pattern matches nothing, a manifest cannot be read, or weights do not exist.
+        StorageError: An ``s3://`` pattern cannot be listed, or a manifest cannot be copied.
+    """
 
     def digest_of(recipe: Recipe) -> str:
         try:

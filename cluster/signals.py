@@ -1,4 +1,7 @@
-"""Ctrl-C that behaves: the first asks, the second insists. SIGTERM means that the machine goes."""
+"""Ctrl-C and SIGTERM as requests: the first Ctrl-C asks to drain, the second ends the process at once.
+
+SIGTERM means that the machine is about to be taken away.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,14 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupts:
-    """While entered, the first SIGINT asks to drain, and SIGTERM to leave; what comes after either raises
-    KeyboardInterrupt, except that who drains may still be made to leave."""
+    """While entered, turns the first SIGINT into a request to drain, and SIGTERM into one to preempt.
+
+    A further signal raises KeyboardInterrupt, except that SIGTERM turns a drain into a preemption.
+    """
 
     def __init__(self) -> None:
         self.asked: Literal["no", "drain", "preempt"] = "no"
+        """What was asked for so far."""
         self._previous: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Interrupts:
@@ -31,12 +37,12 @@ class Interrupts:
             signal.signal(number, handler)
 
     def install(self) -> None:
-        """Take the signals (again: starting Ray takes SIGTERM for itself)."""
+        """Install the handlers. Call it again after Ray has started, which installs its own for SIGTERM."""
         for number in SIGNALS:
             signal.signal(number, self._handle)
 
     def what(self) -> Literal["no", "drain", "preempt"]:
-        """What somebody asked for."""
+        """Return what was asked for so far."""
         return self.asked
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
@@ -48,9 +54,11 @@ class Interrupts:
 
 @contextlib.contextmanager
 def held_back() -> Iterator[None]:
-    """While entered, a process that this thread starts begins with these signals held back: what comes for it
-    waits until it lets them through, however long it takes to be ready for them. A Python that is just
-    starting dies of them or, amid an import, forgets them."""
+    """While entered, processes that this thread starts begin with SIGINT and SIGTERM blocked.
+
+    A signal for such a process stays pending until the process is ready for it and calls ``let_through``.
+    Otherwise Python dies of a signal while it starts or, amid an import, loses it.
+    """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         yield
@@ -59,5 +67,5 @@ def held_back() -> Iterator[None]:
 
 
 def let_through() -> None:
-    """Take what was held back since this process was started."""
+    """Unblock SIGINT and SIGTERM, and receive those that were held back since this process started."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
