@@ -1,1 +1,1 @@
-"""The command ``stylefarm``, a file a group of commands."""
+"""The command ``stylefarm``, one module per group of commands."""

@@ -1,4 +1,4 @@
-"""The command ``stylefarm``. Heavy imports stay inside the commands: ``--help`` takes no second."""
+"""The command ``stylefarm``. Heavy imports stay inside the commands, so ``--help`` is quick."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ ORDER = [
     "cancel",
     "schedule",
 ]
-"""How ``--help`` lists the commands: as somebody meets them."""
+"""The commands in the order in which a new user needs them, and ``--help`` lists them."""
 
 for group in (local, render, submitted, cancel, schedule):
     group.add_to(app)
@@ -65,7 +65,11 @@ app.registered_commands.sort(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The console script: every error of ours becomes its sentence and its exit status."""
+    """Run the console script: every error of ours becomes its sentence and its exit status.
+
+    Args:
+        arguments: The words after ``stylefarm``; None: those of this process.
+    """
     try:
         from jobs.errors import StylefarmError
         from stylize.errors import StylizeError
@@ -77,8 +81,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except StylefarmError as error:
         tell(str(error))
         sys.exit(error.exit_status)
-    except StylizeError as error:  # weights that cannot be found: the recipe asks for them
+    except StylizeError as error:  # weights that the recipe names and that cannot be found
         tell(str(error))
         sys.exit(ExitStatus.USAGE)
     except BrokenPipeError:
-        os._exit(ExitStatus.FAILED)  # whoever read our output is gone; nobody is left to tell
+        os._exit(ExitStatus.FAILED)  # the reader of our output is gone, so there is nobody to tell

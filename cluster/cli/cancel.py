@@ -20,11 +20,10 @@ if TYPE_CHECKING:
     from jobs.storage.base import Storage
 
 POLL_SECONDS = 1.0
-"""How often a run that ends is polled."""
-
+"""Seconds between two checks of a run that ends."""
 
 BEGIN_SECONDS = 60.0
-"""How long a run may take from when Ray calls it running to its first sign in the output."""
+"""Seconds that a run may take from Ray's state "running" to its first sign in the output."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -73,7 +72,7 @@ def cancel_submission(
     no_wait: bool,
     say: Callable[[str], None] = print,
 ) -> None:
-    """End a submission: through its output, or by the cluster where ``now`` or where it has not begun.
+    """End a submission: through its output, or by the cluster if ``now`` or if it has not begun.
 
     Args:
         head: The cluster's head.
@@ -82,6 +81,12 @@ def cancel_submission(
         now: Stop what is painting, too; it stores a checkpoint.
         no_wait: Return without waiting for the end.
         say: Takes the sentences that are the command's result.
+
+    Raises:
+        UsageError: The output shows no sign of the run, so it is not the same place as on the cluster.
+        StorageError: The output cannot be used.
+        ClusterError: The cluster cannot be reached.
+        typer.Exit: Ctrl-C interrupted the wait for the end.
     """
     from cluster.events.live import ask_to_end, read_live, take_back
     from jobs.errors import StorageError
@@ -131,8 +136,10 @@ def cancel_submission(
 
 
 def _wait_for_begin(head: Head, submission: Submission, storage: Storage) -> None:
-    """Wait until there is a sign of a run in the output. Where there comes none, it is another place here
-    than on the cluster, and asking there would be in vain."""
+    """Wait for a sign of the run in the output. Raises UsageError when none comes.
+
+    The output is then another place here than on the cluster, and a request in it would not be read.
+    """
     from jobs.errors import UsageError
     from jobs.storage import keys
 
@@ -171,7 +178,7 @@ def _cancel_run(name: str, storage: Storage, no_wait: bool) -> None:
 
 
 def _wait(has_ended: Callable[[], bool], activity: Callable[[], str]) -> None:
-    """Until it has ended, with what goes on meanwhile."""
+    """Wait for the end, and show meanwhile what the run does."""
     try:
         with Console(stderr=True).status(activity()) as shown:
             while not has_ended():

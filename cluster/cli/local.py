@@ -133,7 +133,7 @@ def report(
         try:
             page = f"{storage.url.rstrip('/')}/{write_gallery(storage, proofs)}"
         except StorageError as error:
-            # Who may read an output need not be who may write to it.
+            # A user who may read an output may lack the right to write to it.
             tell(f"the gallery is not written: {error}")
     if as_json:
         pictures, small = summaries

@@ -1,4 +1,4 @@
-"""Options that several commands have, in the same words."""
+"""Options that several commands share, each declared once."""
 
 from __future__ import annotations
 

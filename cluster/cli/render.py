@@ -146,7 +146,7 @@ def promote(
 
 @dataclass(frozen=True)
 class _Display:
-    """How a run is told of."""
+    """How a run is shown: ``--json``, ``--brief``, ``--quiet``, ``--verbose`` and ``--log-format``."""
 
     as_json: bool
     brief: bool = False
@@ -156,7 +156,7 @@ class _Display:
 
 
 def _render(loaded: Job, workers: int | None, options: RunOptions, display: _Display) -> None:
-    """Run a job, tell of it, and end with its status."""
+    """Run a job, show it, and exit with its status."""
     from cluster.events.console import ConsoleView
     from cluster.events.events import Beat, Live
     from cluster.events.json_lines import to_json
@@ -180,7 +180,7 @@ def _render(loaded: Job, workers: int | None, options: RunOptions, display: _Dis
         if as_log:  # as text, they are shown already
             log_event(event)
         if display.as_json and not isinstance(event, unprinted):
-            # Who keeps a log reads it in whatever encoding his machine has.
+            # A log that is kept is ASCII, so it can be read in whatever encoding a machine has.
             print(to_json(event, ensure_ascii=display.brief), file=out, flush=True)
 
     def on_start() -> None:
@@ -212,7 +212,7 @@ def _render(loaded: Job, workers: int | None, options: RunOptions, display: _Dis
 
 
 def _point_to(job: Job, options: RunOptions, url: str) -> None:
-    """Say where the pictures are, and what one does with them."""
+    """Print where the pictures are, and the command for the next step."""
     from jobs.storage import keys
 
     file = shlex.quote(job.file)

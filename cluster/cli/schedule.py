@@ -1,5 +1,7 @@
-"""The command ``schedule``: jobs on the clock, what became of their ticks, and files for others to keep them.
-Heavy imports stay inside, as in ``cluster.cli.app``."""
+"""The command ``schedule``: serve schedules, show their ticks and history, and export them.
+
+Heavy imports stay inside, as in ``cluster.cli.app``.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +22,11 @@ if TYPE_CHECKING:
     from cluster.schedule.tick_process import Command
 
 STATE = Path("stylefarm") / "schedule"
-"""Below the user's folder for what programs keep."""
+"""The folder of the service's state, below the user's folder for the state of programs."""
 
 
 def add_to(app: typer.Typer) -> None:
-    """Give the command to the application."""
+    """Register the command."""
     app.command(
         epilog="Examples:  stylefarm schedule job.yaml  |  stylefarm schedule jobs/*.yaml --address "
         "http://head:8265  |  stylefarm schedule --history  |  stylefarm schedule job.yaml --next 5  |  "
@@ -127,7 +129,7 @@ def schedule(
 def _command(
     address: str | None, pool: str, workers: int | None, retry_failed: bool, shipping: list[str]
 ) -> Command:
-    """How jobs are rendered at their ticks. Raises UsageError."""
+    """Return how jobs are rendered at their ticks. Raises UsageError."""
     from cluster.schedule.tick_process import Command
     from jobs.errors import UsageError
 
@@ -199,6 +201,7 @@ def _show_history(folder: Path, jobs: list[Path], as_json: bool) -> None:
 
 
 def _elapsed(begin: str | None, end: str | None) -> str:
+    """Return the time between two moments as text, at least 0; empty if either is unknown."""
     if begin is None or end is None:
         return ""
     from cluster.schedule.history import parse_time

@@ -1,5 +1,7 @@
-"""The commands for jobs that a cluster renders while no terminal stays open: ``submit``, and what comes after
-it. Heavy imports stay inside, as in ``cluster.cli.app``."""
+"""Commands for jobs that a cluster renders without a terminal: ``submit``, ``list``, ``status``, ``logs``.
+
+Heavy imports stay inside, as in ``cluster.cli.app``.
+"""
 
 from __future__ import annotations
 
@@ -36,11 +38,11 @@ if TYPE_CHECKING:
     from cluster.submit.status import JobStatus
 
 SELECTION = "selection.txt"
-"""What a submission's selection is called where the cluster unpacks it."""
+"""The name of a submission's selection in the folder that the cluster unpacks."""
 
 
 def add_to(app: typer.Typer) -> None:
-    """Give the commands to the application."""
+    """Register these commands."""
     app.command(
         epilog="Examples:  stylefarm submit job.yaml --address http://head:8265  |  "
         "stylefarm submit job.yaml --ship-inputs --follow  |  stylefarm submit job.yaml --proof  |  "
@@ -126,7 +128,7 @@ def submit(
     from jobs.proofs.proofs import proofs_of
     from jobs.proofs.selection import ALL, read_selection
 
-    let_through()  # a clock may have started this
+    let_through()  # the schedule's service may have started this process with signals held back
     moment = at or dated_output.now().isoformat(timespec="seconds")
     written = read_job(job)
     loaded = dated_output.dated_at(written, moment)
@@ -156,7 +158,7 @@ def submit(
         *(("--verify",) if verify else ()),
         *(("--if-changed",) if if_changed else ()),
     ]
-    # Wherever and whenever it begins there, it renders to the output of this moment.
+    # Whenever the run begins there, it renders to the output of this moment.
     when = ("--at", moment) if dated_output.is_dated(written) else ()
     if parcel.size > 1_000_000:
         tell(f"sending {len(parcel.files)} files, {parcel.size / 1e6:,.1f} MB ...")
@@ -260,7 +262,7 @@ def logs(
 
 
 def _follow(head: Head, submission_id: str, console: Console, as_json: bool = False) -> None:
-    """Show a run until it ends, and end with its status."""
+    """Show a run until it ends, and exit with its status."""
     from cluster.submit.log_view import LogView
     from cluster.submit.status import NO_SUCH_COMMAND, failure_reason
 

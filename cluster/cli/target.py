@@ -32,15 +32,23 @@ class Target:
 
     def __init__(self) -> None:
         self.job: Job | None = None
+        """The job; None where the name is an id."""
         self.storage: Storage | None = None
+        """The job's output; None where the name is an id."""
         self.head: Head | None = None
+        """The cluster's head; None where no address is known, or the cluster cannot be reached."""
         self.submission: Submission | None = None
+        """The submission; None where no cluster that can be reached knows one."""
         self.problem_status = 0
-        """The exit status where the cluster could not be asked, and the output was instead."""
+        """The exit status where the cluster cannot be reached and the output is read instead; else 0."""
 
 
 def find_target(name: str, address: str | None) -> Target:
-    """Return the submission, or the job and its output, that a name means; a job file needs no cluster.
+    """Return the submission, or the job and its output, that a name means. A job file needs no cluster.
+
+    Args:
+        name: An id or the path of a job file.
+        address: The value of ``--address``; None looks in the environment.
 
     Raises:
         UsageError: No such job or submission.

@@ -17,10 +17,12 @@ def tell(text: str) -> None:
 
 @contextlib.contextmanager
 def own_stdout() -> Iterator[IO[str]]:
-    """Standard output for us alone: what others print there, as Ray does of workers that died, goes to
-    standard error meanwhile."""
+    """Yield standard output for our text alone.
+
+    What others print there, such as Ray about workers that died, goes to standard error meanwhile.
+    """
     sys.stdout.flush()
-    own = os.fdopen(os.dup(1), "w", encoding="utf-8")  # which JSON is in, whatever the locale
+    own = os.fdopen(os.dup(1), "w", encoding="utf-8")  # as JSON is, whatever the locale
     os.dup2(2, 1)
     try:
         yield own
@@ -32,6 +34,12 @@ def own_stdout() -> Iterator[IO[str]]:
 
 
 def set_up_logging(verbose: bool, log_format: Literal["text", "json"] = "text") -> None:
+    """Log what is of level INFO or above if ``verbose``, and otherwise only what is critical.
+
+    Args:
+        verbose: Whether ``--verbose`` is given.
+        log_format: Lines of text, or one JSON object per line; used if ``verbose``.
+    """
     if not verbose:
         logging.basicConfig(force=True, level=logging.CRITICAL)
         return
