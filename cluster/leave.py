@@ -200,7 +200,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--seconds",
         type=_positive,
         default=DEFAULT_SECONDS,
-        help="time until the machine goes, for all of it (default: %(default)g)",
+        help="time until the machine is taken away (default: %(default)g)",
     )
     parser.add_argument(
         "--node-id",

@@ -36,7 +36,7 @@ def common(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
-    """Render pictures in the style of paintings, by the thousand, on every GPU there is."""
+    """Render pictures in the style of paintings, by the thousand, on every GPU of a machine or a cluster."""
     set_up_logging(False)
 
 

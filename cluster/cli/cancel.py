@@ -40,14 +40,14 @@ def cancel(
         bool,
         typer.Option(
             "--now",
-            help="Stop what is painting, too: it stores a checkpoint, from which it is gone on with.",
+            help="Stop running tasks, too: they store checkpoints, from which they are resumed.",
         ),
     ] = False,
     no_wait: Annotated[
-        bool, typer.Option("--no-wait", help="Return at once; it ends by itself.")
+        bool, typer.Option("--no-wait", help="Return at once; the run ends by itself.")
     ] = False,
 ) -> None:
-    """End a job: what is painting is finished and committed, nothing new is begun. Submit it again to go on.
+    """End a job: running tasks are finished and committed, and no new ones begin. Submit it again to resume.
 
     Exit status: 0 it has ended (or will), 2 there is no such job, 3 cluster or storage cannot be reached.
     """

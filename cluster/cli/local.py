@@ -32,17 +32,17 @@ def add_to(app: typer.Typer) -> None:
 
 
 def init(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder to make.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to create.")],
     photo: Annotated[
         list[Path] | None,
         typer.Option(
             exists=True,
             dir_okay=False,
-            help="A photo to copy in; repeat for more. Default: samples.",
+            help="Photo to copy in; repeat for more. Default: sample photos.",
         ),
     ] = None,
 ) -> None:
-    """Write a starter job with pictures: a job file, photos, and paintings to borrow from."""
+    """Write a starter job with pictures: a job file, photos, and paintings to take styles from."""
     from jobs.examples.starter import write_starter
 
     print("drawing three paintings ...", flush=True)
@@ -53,22 +53,27 @@ def init(
 def plan(
     job: JobPath,
     pilot: Annotated[
-        bool, typer.Option("--pilot", help="Make a few steps of each kind here, to tell the time.")
+        bool,
+        typer.Option("--pilot", help="Render a few steps of each kind here, to estimate the time."),
     ] = False,
-    gpus: Annotated[int, typer.Option(min=1, help="For how many workers to tell it.")] = 1,
+    gpus: Annotated[int, typer.Option(min=1, help="Number of workers to estimate for.")] = 1,
     price: Annotated[
         float | None,
-        typer.Option("--price-per-gpu-hour", min=0.0, help="What a GPU costs, to tell the cost."),
+        typer.Option(
+            "--price-per-gpu-hour", min=0.0, help="Price of a GPU hour, to estimate the cost."
+        ),
     ] = None,
     card: Annotated[
         float | None,
-        typer.Option("--card-gb", min=0.1, help="A GPU's memory, to tell what will not fit."),
+        typer.Option(
+            "--card-gb", min=0.1, help="Memory of a GPU in GB, to find out what does not fit."
+        ),
     ] = None,
     proof_size: ProofSize = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what would be rendered, and what it takes: memory, time and cost, of the pictures and of their
-    proofs (run --proof). Writes nothing, and renders nothing but a pilot's few steps."""
+    """Show what would be rendered, with its memory, time and cost, for the pictures and for their proofs
+    (run --proof). Writes nothing, and renders nothing except a pilot's few steps."""
     from cluster.open_job import open_agenda
     from cluster.plan.plan import Price, make_ladder, missing_pictures
     from cluster.plan.plan_text import to_text
@@ -103,13 +108,14 @@ def report(
     ],
     endpoint_url: EndpointUrl = None,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Read every picture and compare its digest.")
+        bool,
+        typer.Option("--verify", help="Read every picture and compare its digest with its record."),
     ] = False,
     gallery: Annotated[bool, typer.Option(help="Whether to write the gallery.")] = True,
     as_json: AsJson = False,
 ) -> None:
-    """Sum up what is in an output: how many are done, what failed and why, what is missing or damaged; the
-    proofs likewise. And write its gallery, index.html, to look at the pictures and to choose among proofs."""
+    """Summarise an output and its proofs: how many pictures are done, what failed and why, what is missing
+    or damaged. Also writes the gallery, index.html, to view the pictures and to choose among proofs."""
     from jobs.errors import StorageError, UsageError
     from jobs.proofs.find_job import storages_of
     from jobs.records.commit import Records
@@ -163,7 +169,7 @@ def doctor(
     address: RayAddress = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check GPU, weights, storage and Ray, and say what to do about what is wrong."""
+    """Check GPU, weights, storage and Ray, and say how to correct what is wrong."""
     from dataclasses import asdict
 
     from cluster.plan.doctor import examine

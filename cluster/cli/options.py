@@ -8,13 +8,15 @@ from typing import Annotated, Literal
 import typer
 
 JobPath = Annotated[Path, typer.Argument(metavar="JOB", help="The job file (YAML).")]
-AsJson = Annotated[bool, typer.Option("--json", help="JSON on stdout, and nothing else there.")]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print JSON on stdout, and nothing else there.")
+]
 ProofSize = Annotated[
     int | None,
     typer.Option(
         min=32,
-        help="Pixels of a proof's longest side; proofs of another size are made anew. Default: as they are, "
-        "or 256.",
+        help="Longest side of a proof, in pixels; proofs of another size are rendered again. Default: that "
+        "of the existing proofs, or 256.",
         show_default=False,
     ),
 ]
@@ -29,31 +31,31 @@ EndpointUrl = Annotated[
 ]
 Pool = Annotated[
     Literal["ray", "inline"],
-    typer.Option(help="ray: a process for each worker; inline: one worker in this process."),
+    typer.Option(help="ray: one process per worker; inline: one worker in this process."),
 ]
 Workers = Annotated[
-    int | None, typer.Option(min=1, help="Most workers at once; overrides workers.max.")
+    int | None, typer.Option(min=1, help="Maximum number of workers; overrides workers.max.")
 ]
 IfChanged = Annotated[
     bool,
     typer.Option(
         "--if-changed",
-        help="Render again, too, what was rendered of pictures that have changed since.",
+        help="Also render again where an input picture has changed since.",
     ),
 ]
 At = Annotated[
     str | None,
     typer.Option(
         metavar="DATE",
-        help="What {date} and {time} in output stand for, e.g. 2026-11-25 or 2026-11-25T02:00. Default: now.",
+        help="Value of {date} and {time} in output, e.g. 2026-11-25 or 2026-11-25T02:00. Default: now.",
     ),
 ]
-Limit = Annotated[int | None, typer.Option(min=1, help="Render at most so many tasks.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="Render at most this many tasks.")]
 RetryFailed = Annotated[
-    bool, typer.Option("--retry-failed", help="Take the tasks that failed earlier, too.")
+    bool, typer.Option("--retry-failed", help="Also render tasks that failed earlier.")
 ]
-Events = Annotated[bool, typer.Option("--json", help="One JSON line for each event on stdout.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
+Events = Annotated[bool, typer.Option("--json", help="Print one JSON line per event on stdout.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 Proof = Annotated[
     bool, typer.Option("--proof", help="Render every picture small, into proofs/, to choose from.")
 ]
@@ -61,7 +63,7 @@ Select = Annotated[
     str | None,
     typer.Option(
         metavar="IDS|FILE|all",
-        help="Render these tasks alone: ids, a file of them, or all whose proof is done.",
+        help="Render only these tasks: ids, a file of ids, or all whose proof is done.",
     ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Render everything again.")]
@@ -69,7 +71,7 @@ Verify = Annotated[
     bool,
     typer.Option(
         "--verify",
-        help="Read finished pictures first; render again what is missing or damaged.",
+        help="Read finished pictures first, and render missing or damaged ones again.",
     ),
 ]
 

@@ -70,22 +70,22 @@ def run(
         bool,
         typer.Option(
             "--brief",
-            help="With --json: the totals now and then instead of every worker's progress, and nothing else "
-            "but errors; for logs that are kept.",
+            help="With --json: print totals now and then instead of every worker's progress, and nothing "
+            "else except errors; for logs that are kept.",
         ),
     ] = False,
     quiet: Quiet = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what happens.")] = False,
     log_format: Annotated[
         Literal["text", "json"],
-        typer.Option(help="Of --verbose: text, or one JSON object a line."),
+        typer.Option(help="Format of --verbose: text, or one JSON object per line."),
     ] = "text",
 ) -> None:
-    """Render a job; what is done already stays. Ctrl-C once lets running tasks finish.
+    """Render a job; finished pictures are kept. Ctrl-C once lets running tasks finish.
 
     Exit status: 0 all done, 1 some tasks failed, 2 the job file or command line is wrong,
-    3 storage or cluster unreachable, 130 interrupted. SIGTERM, which says that the machine is taken away, has
-    what is painting store a checkpoint and ends with 130, too.
+    3 storage or cluster unreachable, 130 interrupted. SIGTERM means that the machine is taken away: running
+    tasks store checkpoints, and the exit status is 130, too.
     """
     from cluster.run.options import RunOptions
     from jobs.errors import UsageError
@@ -120,8 +120,8 @@ def promote(
         str,
         typer.Option(
             metavar="IDS|FILE|all",
-            help="What to render: ids, or names of proofs, with commas between; a file with one in each "
-            "line, as the gallery saves it; or all, whose proof is done.",
+            help="What to render: ids or names of proofs, separated by commas; a file with one per line, as "
+            "the gallery saves it; or all whose proof is done.",
         ),
     ],
     endpoint_url: EndpointUrl = None,
@@ -133,7 +133,7 @@ def promote(
     as_json: Events = False,
     quiet: Quiet = False,
 ) -> None:
-    """Render the chosen ones among the proofs at full size. Exit status as with run."""
+    """Render the chosen proofs at full size. Exit status as with run."""
     from cluster.run.options import RunOptions
     from jobs.proofs.find_job import job_of
 

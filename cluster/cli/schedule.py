@@ -37,13 +37,15 @@ def add_to(app: typer.Typer) -> None:
 def schedule(
     jobs: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="JOB...", help="Job files with a schedule:.", show_default=False),
+        typer.Argument(
+            metavar="JOB...", help="Job files that have a schedule.", show_default=False
+        ),
     ] = None,
     address: Annotated[
         str | None,
         typer.Option(
-            help="A cluster's dashboard, such as http://head:8265, which jobs are submitted to; or a Ray "
-            "cluster for runs from here, such as auto. Default: this machine."
+            help="A cluster's dashboard to submit jobs to, such as http://head:8265; or a Ray cluster for "
+            "runs from here, such as auto. Default: this machine."
         ),
     ] = None,
     pool: Pool = "ray",
@@ -51,13 +53,13 @@ def schedule(
     ship_inputs: Annotated[
         bool,
         typer.Option(
-            "--ship-inputs", help="As of submit: send what lies beside the job file along."
+            "--ship-inputs", help="As with submit: send inputs below the job file's folder along."
         ),
     ] = False,
     allow_local: Annotated[
         bool,
         typer.Option(
-            "--allow-local", help="As of submit: the cluster sees the job file's folder, too."
+            "--allow-local", help="As with submit: the cluster sees the job file's folder."
         ),
     ] = False,
     retry_failed: RetryFailed = False,
@@ -65,40 +67,40 @@ def schedule(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Where ticks, their logs and what became of them are kept. Default: "
-            "~/.local/state/stylefarm/schedule.",
+            help="Folder for ticks, their logs and the history. Default: ~/.local/state/stylefarm/schedule.",
             show_default=False,
         ),
     ] = None,
     history: Annotated[
-        bool, typer.Option("--history", help="Show what became of the ticks so far, and end.")
+        bool, typer.Option("--history", help="Show what became of the ticks so far, and exit.")
     ] = False,
     upcoming: Annotated[
         int | None,
-        typer.Option("--next", metavar="N", min=1, help="Show the next N ticks, and end."),
+        typer.Option("--next", metavar="N", min=1, help="Show the next N ticks, and exit."),
     ] = None,
     export: Annotated[
         Literal["kubernetes", "systemd"] | None,
-        typer.Option(help="Print a CronJob, or units of systemd, that render the job instead."),
+        typer.Option(help="Print a CronJob, or systemd units, that render the job instead."),
     ] = None,
     to: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Of --export: write the files there.")
+        Path | None,
+        typer.Option(metavar="DIR", help="With --export: write the files to this folder."),
     ] = None,
     image: Annotated[
-        str | None, typer.Option(help="Of --export kubernetes: the image with stylefarm in it.")
+        str | None, typer.Option(help="With --export kubernetes: the image that has stylefarm.")
     ] = None,
     as_json: Annotated[
         bool,
-        typer.Option("--json", help="Of --history and --next: JSON, one object a line."),
+        typer.Option("--json", help="With --history or --next: print one JSON object per line."),
     ] = False,
 ) -> None:
     """Render jobs whenever their schedules are due, in the foreground, as a service does.
 
     Each tick renders what is new, or whose pictures have changed. State is kept on disk: after a stop of any
-    kind, what was missed is made up for or told. Ctrl-C once lets running tasks finish.
+    kind, missed ticks are made up for or recorded. Ctrl-C once lets running tasks finish.
 
-    Exit status: 0 after SIGTERM, 130 after Ctrl-C, 2 a job file or the command line is wrong. What becomes of
-    the ticks is told by --history, and ends nothing.
+    Exit status: 0 after SIGTERM, 130 after Ctrl-C, 2 a job file or the command line is wrong. A tick that
+    fails does not end the service; --history shows what became of each.
     """
     from jobs.errors import UsageError
 

@@ -68,14 +68,15 @@ def submit(
         bool,
         typer.Option(
             "--ship-inputs",
-            help="Send pictures, manifests and weights along that lie beside the job file; 100 MB at most.",
+            help="Send pictures, masks, manifests and weights along that are below the job file's folder; at "
+            "most 100 MB.",
         ),
     ] = False,
     ship_package: Annotated[
         bool,
         typer.Option(
             "--ship-package",
-            help="Send this stylefarm along, for a cluster that lacks it (what it depends on must be there).",
+            help="Send this stylefarm along, for a cluster that has only its dependencies.",
         ),
     ] = False,
     allow_local: Annotated[
@@ -99,25 +100,27 @@ def submit(
         bool,
         typer.Option(
             "--replace",
-            help="Stop the same job first, where it has not ended: it stores checkpoints, and goes on.",
+            help="Stop the same job first if it has not ended: it stores checkpoints, and is resumed.",
         ),
     ] = False,
     follow: Annotated[
         bool,
-        typer.Option("--follow", "-f", help="Show the run until it ends; Ctrl-C ends only that."),
+        typer.Option(
+            "--follow", "-f", help="Show the run until it ends; Ctrl-C ends only the view."
+        ),
     ] = False,
     as_json: Annotated[
         bool,
         typer.Option(
-            "--json", help="JSON on stdout: the id, and with --follow one line for each event."
+            "--json", help="Print JSON on stdout: the id, and with --follow one line per event."
         ),
     ] = False,
 ) -> None:
-    """Hand a job to a Ray cluster and return at once; prints its id, by which it is asked after.
+    """Submit a job to a Ray cluster and return at once. Prints its id, which status, logs and cancel take.
 
-    A job that is pending or running is not submitted twice. One that has ended, in whatever way, goes on
-    where it was. Exit status: 0 submitted, or already there; 2 the job file or command line is wrong; 3 the
-    cluster cannot be reached or lets nobody in; with --follow, that of the run.
+    A job that is pending or running is not submitted twice. One that has ended, in whatever way, is resumed.
+    Exit status: 0 submitted, or already there; 2 the job file or command line is wrong; 3 the cluster cannot
+    be reached or refuses the token; with --follow, that of the run.
     """
     from cluster.signals import let_through
     from cluster.submit.pack import pack
@@ -195,7 +198,7 @@ def submit(
 
 
 def list_(address: Address = None, as_json: AsJson = False) -> None:
-    """List what was submitted to a cluster, the newest first."""
+    """List the jobs that were submitted to a cluster, the newest first."""
     from cluster.submit.jobs_api import Head
     from cluster.submit.status import of_all
     from cluster.submit.status_text import to_table
@@ -211,11 +214,11 @@ def list_(address: Address = None, as_json: AsJson = False) -> None:
 
 
 def status(name: Name, address: Address = None, as_json: AsJson = False) -> None:
-    """Tell how a job stands: tasks done, failed and left, how fast it goes and when it ends.
+    """Show the status of a job: tasks done, failed and left, its speed, and the time that is left.
 
-    With the job file it is told from the output where no cluster is given, or where it is gone or has
-    forgotten the job. Exit status: 0 all is well, 1 the job or some of its tasks failed, 2 there is no such
-    job, 3 cluster or storage cannot be reached.
+    With the job file, the status comes from the output if no cluster is given, or if the cluster is gone or
+    does not know the job. Exit status: 0 all is well, 1 the job or some of its tasks failed, 2 there is no
+    such job, 3 cluster or storage cannot be reached.
     """
     from cluster.submit.status import of_output, of_submission
     from cluster.submit.status_text import to_text
@@ -240,11 +243,11 @@ def logs(
     name: Name,
     address: Address = None,
     follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Go on until it has ended.")
+        bool, typer.Option("--follow", "-f", help="Continue until the run has ended.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show what a submitted job has said; with --json, one line for each event.
+    """Show the log of a submitted job; with --json, one line per event.
 
     Exit status: 0; 2 there is no such job; 3 the cluster cannot be reached; with --follow, that of the run.
     """

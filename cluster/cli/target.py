@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Name = Annotated[
     str,
-    typer.Argument(metavar="ID_OR_JOB", help="What submit printed, or the job file itself."),
+    typer.Argument(metavar="ID_OR_JOB", help="The id that submit printed, or the job file."),
 ]
 Address = Annotated[
     str | None,
