@@ -9,53 +9,53 @@ from collections.abc import Iterator
 
 import pytest
 
-ENTRY_POINTS = """
-stylize.api:stylize
-stylize.api:Result.save
-stylize.losses.objective:Objective
-stylize.memory:predict_bytes
-stylize.network.vgg19:load_vgg19
-stylize.network.weights:identify
-stylize.optimise.optimiser:make_optimiser
-stylize.pictures.codec:decode
-stylize.pictures.codec:encode
-stylize.render.render:Render
-stylize.render.checkpoint:Checkpoint.from_bytes
-jobs.jobfile.load:load_job
-jobs.jobfile.parse:parse_job
-jobs.inputs.reader:Inputs
-jobs.inputs.reader:Inputs.read
-jobs.proofs.selection:read_selection
-jobs.records.commit:Records
-jobs.records.commit:Records.commit
-jobs.records.verify:find_damaged
-jobs.report.gallery:write_gallery
-jobs.report.summary:summarise
-jobs.storage.base:Storage.get
-jobs.storage.base:Storage.put
-jobs.storage.lease:Lease
-jobs.storage.open:open_storage
-jobs.tasks.pairs:expand
-jobs.tasks.task:Task.record
-jobs.tasks.todo:Agenda
-cluster.driver.backlog:Backlog
-cluster.driver.backlog:Backlog.take
-cluster.driver.driver:Driver
-cluster.driver.driver:Driver.run
-cluster.events.live:LiveBoard
-cluster.open_job:open_agenda
-cluster.pools.base:Pool.submit
-cluster.pools.base:Pool.wait
-cluster.pools.inline_pool:InlinePool
-cluster.pools.ray_cluster:connect
-cluster.pools.ray_pool:RayPool
-cluster.plan.plan:make_plan
-cluster.run.run_job:run_job
-cluster.submit.hand_over:hand_over
-cluster.worker.worker:Worker
-cluster.worker.worker:Worker.run
-cluster.worker.renderer:make_renderer
-""".split()
+ENTRY_POINTS = [
+    "stylize.api:stylize",
+    "stylize.api:Result.save",
+    "stylize.losses.objective:Objective",
+    "stylize.memory:predict_bytes",
+    "stylize.network.vgg19:load_vgg19",
+    "stylize.network.weights:identify",
+    "stylize.optimise.optimiser:make_optimiser",
+    "stylize.pictures.codec:decode",
+    "stylize.pictures.codec:encode",
+    "stylize.render.render:Render",
+    "stylize.render.checkpoint:Checkpoint.from_bytes",
+    "jobs.jobfile.load:load_job",
+    "jobs.jobfile.parse:parse_job",
+    "jobs.inputs.reader:Inputs",
+    "jobs.inputs.reader:Inputs.read",
+    "jobs.proofs.selection:read_selection",
+    "jobs.records.commit:Records",
+    "jobs.records.commit:Records.commit",
+    "jobs.records.verify:find_damaged",
+    "jobs.report.gallery:write_gallery",
+    "jobs.report.summary:summarise",
+    "jobs.storage.base:Storage.get",
+    "jobs.storage.base:Storage.put",
+    "jobs.storage.lease:Lease",
+    "jobs.storage.open:open_storage",
+    "jobs.tasks.pairs:expand",
+    "jobs.tasks.task:Task.record",
+    "jobs.tasks.todo:Agenda",
+    "cluster.driver.backlog:Backlog",
+    "cluster.driver.backlog:Backlog.take",
+    "cluster.driver.driver:Driver",
+    "cluster.driver.driver:Driver.run",
+    "cluster.events.live:LiveBoard",
+    "cluster.open_job:open_agenda",
+    "cluster.pools.base:Pool.submit",
+    "cluster.pools.base:Pool.wait",
+    "cluster.pools.inline_pool:InlinePool",
+    "cluster.pools.ray_cluster:connect",
+    "cluster.pools.ray_pool:RayPool",
+    "cluster.plan.plan:make_plan",
+    "cluster.run.run_job:run_job",
+    "cluster.submit.hand_over:hand_over",
+    "cluster.worker.worker:Worker",
+    "cluster.worker.worker:Worker.run",
+    "cluster.worker.renderer:make_renderer",
+]
 
 
 def entry(name: str) -> object:
