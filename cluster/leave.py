@@ -80,7 +80,7 @@ def drain(node: LocalNode, seconds: float, timeout: float) -> None:
 
     Args:
         node: The node to drain.
-        seconds: The time until the machine is taken away, which Ray is told.
+        seconds: The time until the machine is taken away, as Ray takes it.
         timeout: How long Ray may take to answer, in seconds.
     """
     command = [
