@@ -170,8 +170,7 @@ class _Pass:
         self._deep = _LayerRun(extractor, extractor.deep, whole(height))
         # The first layer itself reduces pictures to a precision below theirs.
         precision = torch.promote_types(extractor.options.dtype, self._dtype)
-        # Passed without a name here, which would keep the tensor alive after the first layer.
-        self._deep.forward(self._shallow(channels_last(x_B3HW.to(precision)), keep), keep)
+        self._deep.forward([self._shallow(channels_last(x_B3HW.to(precision)), keep)], keep)
         self._parts += self._deep.take_parts()
 
     def _shallow(self, x: Tensor, keep: bool) -> Tensor:
@@ -182,7 +181,7 @@ class _Pass:
         self._x = x if keep else None
         for strip in self._strips:
             run = _LayerRun(extractor, extractor.shallow, strip)
-            y = run.forward(x[:, :, strip.above : strip.below], keep=False)
+            y = run.forward([x[:, :, strip.above : strip.below]], keep=False)
             self._parts += run.take_parts()
             if extractor.deep:
                 rows = y[:, :, strip.rows(SHALLOW_SCALE)]
@@ -221,7 +220,7 @@ class _Pass:
         into = torch.zeros_like(self._x, dtype=self._dtype)
         for strip in reversed(self._strips):
             run = _LayerRun(self._extractor, self._extractor.shallow, strip)
-            y = run.forward(self._x[:, :, strip.above : strip.below], keep=True)
+            y = run.forward([self._x[:, :, strip.above : strip.below]], keep=True)
             below = None if gradient is None else self._strip_gradient(gradient, strip, y)
             del y
             piece = run.backward(below, remaining)
@@ -251,8 +250,15 @@ class _LayerRun:
         self._parts: list[tuple[str, int, Part]] = []
         self._grad_outputs: list[Tensor] = []
 
-    def forward(self, x: Tensor, keep: bool) -> Tensor:
-        """Return the output of the run's last layer. ``keep``: whether a backward pass follows."""
+    def forward(self, given: list[Tensor], keep: bool) -> Tensor:
+        """Return the output of the run's last layer.
+
+        Args:
+            given: The run's input alone. It is taken out of the list, because nothing else may keep it alive
+                after the first layer: an argument would, before Python 3.11, until this returns.
+            keep: Whether a backward pass follows.
+        """
+        x = given.pop()
         options = self._extractor.options
         scale = 1 if not self._compact or LAYERS[0] in self._names else SHALLOW_SCALE
         for name in self._names:
