@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 from collections.abc import Callable, Iterator
@@ -71,8 +72,9 @@ def _torch() -> str:
 def _recipes(job: Job) -> Iterator[Recipe]:
     from cluster.open_job import open_agenda
 
-    for pictures in open_agenda(job).sets:
-        yield from pictures.recipes
+    with contextlib.closing(open_agenda(job)) as agenda:
+        for pictures in agenda.sets:
+            yield from pictures.recipes
 
 
 def _weights(recipe: Recipe, job: Job | None) -> str:
