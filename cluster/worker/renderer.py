@@ -39,7 +39,7 @@ Observe = Callable[[Sequence[LossRow]], None]
 ShouldStop = Callable[[], bool]
 """Returns whether the render must be interrupted."""
 
-StyleParts = Sequence[tuple[Any, float, Any | None]]
+DecodedStyle = Sequence[tuple[Any, float, Any | None]]
 """The decoded parts of a style: (picture, share, mask or None)."""
 
 
@@ -103,7 +103,7 @@ class Order:
 
     task: Task
     content: Any
-    styles: StyleParts
+    styles: DecodedStyle
     init: Any | None
     observe: Observe
     resumption: Resumption
