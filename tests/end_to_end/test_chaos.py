@@ -129,11 +129,14 @@ def test_chaos_and_a_poison_picture(tmp_path: Path, make_cluster: Callable[..., 
     (record,) = failed
     assert "it kills what paints it" in (record.error or "")
     assert record.content == f"c{poison:03}.png"
-    # It killed a worker or two (of one it may seem to have waited there), then a process of its own.
-    killed = [
-        a for a in record.attempts if a.id.startswith("1-") and "its worker" in (a.error or "")
+    # It was held against it once that its worker died; then a process of its own did. A worker that is killed
+    # beside that process counts for nothing, however often it happens.
+    counted = [
+        event
+        for event in run.said("retry")
+        if event["id"] == record.id and event["kind"] == "worker"
     ]
-    assert len(killed) <= 1
+    assert len(counted) <= 1
     # No process of ours is left behind, and when the cluster goes, none of Ray's.
     wait_for(lambda: not cluster.workers(), 30)
     family = cluster.processes()
