@@ -6,6 +6,8 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from jobs.errors import ObjectNotFoundError, UsageError
 from jobs.jobfile import dated_output
 from jobs.jobfile.job import Job, open_output
@@ -25,13 +27,19 @@ def storages_of(output: str, endpoint_url: str | None) -> tuple[Storage, Storage
         endpoint_url: The S3 endpoint of an output; a job file names its own. None: AWS.
 
     Raises:
+        UsageError: The endpoint is no address of a server.
         JobFileError: The job file cannot be used.
         StorageError: The output is an address of no known storage.
     """
     if is_job_file(output):
         job = load_job(output)
         return open_output(job), open_output(proofs_of(job))
-    options = StorageOptions(endpoint_url=endpoint_url)
+    try:
+        options = StorageOptions(endpoint_url=endpoint_url)
+    except ValidationError:
+        raise UsageError(
+            f"--endpoint-url {endpoint_url} is not an address: give one such as http://minio:9000"
+        ) from None
     below = f"{output.rstrip('/')}/{keys.PROOFS}"
     return open_storage(output, options), open_storage(below, options)
 
@@ -45,7 +53,7 @@ def job_of(output: str, endpoint_url: str | None) -> Job:
 
     Raises:
         UsageError: No job has rendered to the output, or its file is not on this machine, or renders to
-            another output now.
+            another output now; or the endpoint is no address of a server.
         JobFileError: The job file cannot be used.
         StorageError: The output cannot be read.
     """
@@ -64,7 +72,7 @@ def job_of(output: str, endpoint_url: str | None) -> Job:
     job = _dated_as(read_job(file), pictures.url)
     now = open_output(job)
     if now.url.rstrip("/") != pictures.url.rstrip("/"):
-        raise UsageError(f"{file} renders to {now.url} by now, not to {pictures.url}; {instead}")
+        raise UsageError(f"{file} now renders to {now.url}, not to {pictures.url}; {instead}")
     return job
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs.errors import UsageError
+from jobs.proofs.find_job import job_of, storages_of
 from jobs.proofs.proofs import (
     PROOF_SIZE,
     Proofs,
@@ -193,3 +195,15 @@ def test_the_size_of_proofs_is_known_from_their_job(
     assert have_other_size(storage, 64) is (known is not None)
     assert wanted_size(storage, None) == (known or PROOF_SIZE)
     assert wanted_size(storage, 64) == 64
+
+
+@pytest.mark.parametrize("output", ["out", "s3://bucket/x"])
+@pytest.mark.parametrize("find", [storages_of, job_of])
+def test_an_endpoint_that_is_no_address_is_told_in_a_sentence(
+    find: Callable[[str, str], object], output: str
+) -> None:
+    with pytest.raises(UsageError) as refused:
+        find(output, "nonsense")
+
+    assert str(refused.value).startswith("--endpoint-url nonsense is not an address")
+    assert "\n" not in str(refused.value)
