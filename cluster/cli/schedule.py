@@ -243,7 +243,7 @@ def _export(
     if kind == "kubernetes" and not {"--ship-inputs", "--allow-local"}.isdisjoint(command.options):
         raise UsageError(
             "--ship-inputs and --allow-local do not go with --export kubernetes, whose pod has the job file "
-            "alone: put what the job names on s3:// or under a path that the cluster sees"
+            "alone: put what the job names on s3:// or under an absolute path that the cluster sees"
         )
     files: dict[str, str] = {}
     for file in jobs:

@@ -43,7 +43,7 @@ def kubernetes(job: Job, command: Command, image: str | None = None) -> dict[str
     """
     schedule = schedule_of(job)
     # Raise for inputs beside the job file: the pod has the job file alone.
-    pack(job)
+    pack(job, alone=True)
     name = slug(job.spec.name, LONGEST_NAME)
     cron, zone = cron_of(schedule)
     if command.address is None:

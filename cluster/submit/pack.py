@@ -40,6 +40,14 @@ ROWS_CHECKED = 100
 
 WEIGHTS_BY_NAME = ("caffe", "torchvision")
 
+_SHARE = "give s3://, or an absolute path that the cluster and this machine share"
+"""The advice for a job file that goes to the cluster alone."""
+
+_SEND_BELOW = (
+    "write it relative to the job file and add --ship-inputs (or --allow-local, if the cluster sees this "
+    "folder)"
+)
+
 ReferenceKind = Literal["picture", "mask", "manifest", "file"]
 
 
@@ -49,6 +57,7 @@ def pack(
     inputs: bool = False,
     package: bool = False,
     in_place: bool = False,
+    alone: bool = False,
     limit: int = SHIP_LIMIT,
 ) -> Parcel:
     """Return what is to be sent for a job.
@@ -59,6 +68,8 @@ def pack(
             relative to the job file.
         package: Whether to send this package along.
         in_place: Whether to send no file of the job, because the cluster sees its folder under the same path.
+        alone: Whether the job file goes to the cluster without any other file, and without the options of
+            ``submit``: the problems then advise s3:// or a shared path only.
         limit: The most bytes of inputs to send.
 
     Raises:
@@ -69,7 +80,7 @@ def pack(
     if in_place:
         parcel = Parcel(str(path))
     else:
-        problems = [*_output_problems(job), *_input_problems(job, inputs)]
+        problems = [*_output_problems(job, alone), *_input_problems(job, inputs, alone)]
         if problems:
             raise JobFileError(sorted(problems, key=lambda p: p.line or 0))
         parcel = Parcel(f"{JOB_FOLDER}/{path.name}", {f"{JOB_FOLDER}/{path.name}": path})
@@ -138,22 +149,23 @@ def _where(written: str, base: Path) -> Literal["remote", "shared", "beside", "b
     return "beside"
 
 
-def _output_problems(job: Job) -> Iterator[Problem]:
+def _output_problems(job: Job, alone: bool) -> Iterator[Problem]:
     where = _where(job.spec.output, job.base)
     if where in ("beside", "home"):
         yield job.problem(
             ("output",),
             f"{job.spec.output} is a folder of this machine; give s3://, or an absolute path that the "
-            "cluster and this machine share (or --allow-local, if they share this very folder)",
+            "cluster and this machine share"
+            + ("" if alone else " (or --allow-local, if they share this very folder)"),
         )
 
 
-def _input_problems(job: Job, shipped: bool) -> Iterator[Problem]:
+def _input_problems(job: Job, shipped: bool, alone: bool) -> Iterator[Problem]:
     """Yield what the cluster would not find, or would find elsewhere: one problem per field."""
     reported: set[FieldPath] = set()
     for reference in _references(job):
         field_path = reference.path[:3] if reference.path[0] == "pairs" else reference.path
-        reason = _reason(reference, job.base, shipped)
+        reason = _reason(reference, job.base, shipped, alone)
         if reason is not None and field_path not in reported:
             reported.add(field_path)
             yield job.problem(reference.path, f"{reference.written} {reason}")
@@ -164,26 +176,31 @@ def _input_problems(job: Job, shipped: bool) -> Iterator[Problem]:
             if name is not None:
                 yield job.problem(
                     ("pairs", k, "manifest"),
-                    f"its rows name {name}, which is relative to the job file: --ship-inputs sends such "
-                    "pictures along (or --allow-local, if the cluster sees this folder)",
+                    f"its rows name {name}, which is relative to the job file: "
+                    + (
+                        f"{_SHARE}, in each row"
+                        if alone
+                        else "--ship-inputs sends such pictures along (or --allow-local, if the cluster "
+                        "sees this folder)"
+                    ),
                 )
 
 
-def _reason(reference: _Reference, base: Path, shipped: bool) -> str | None:
+def _reason(reference: _Reference, base: Path, shipped: bool, alone: bool) -> str | None:
     where = _where(reference.written, base)
     if where == "home":
         return "begins at a home folder, which is another one on the cluster"
     if where == "below" and reference.kind != "file":
-        return (
-            "is an absolute path in the job file's own folder, of which the cluster has none: write it "
-            "relative to the job file and --ship-inputs (or --allow-local, if the folder is shared)"
+        return "is in the job file's own folder, which the cluster does not see: " + (
+            f"{_SHARE}, outside that folder" if alone else _SEND_BELOW
         )
     if where != "beside":
         return None
     if not shipped:
-        return (
-            "is relative to the job file, so the cluster does not see it: --ship-inputs sends it along "
-            "(or --allow-local, if the cluster sees this folder)"
+        return "is relative to the job file, so the cluster does not see it: " + (
+            _SHARE
+            if alone
+            else "--ship-inputs sends it along (or --allow-local, if the cluster sees this folder)"
         )
     if ".." in PurePosixPath(reference.written).parts:
         return "is not below the job file's folder, and is not sent along"

@@ -23,6 +23,7 @@ from jobs.cron import parse_cron
 from jobs.errors import JobFileError, UsageError
 from jobs.jobfile.job import Job
 from jobs.jobfile.load import load_job
+from jobs.jobfile.parse import read_job
 from jobs.spec.schedule import Schedule
 from tests.support.farm import ROOT
 
@@ -152,6 +153,33 @@ def test_what_the_cluster_would_not_find_is_refused_with_its_line(tmp_path):
     with pytest.raises(JobFileError, match=r"job\.yaml:3: output"):
         kubernetes(job, Command())
     assert systemd(job, Command())  # which is for this machine
+
+
+def test_a_job_file_that_a_pod_gets_alone_is_not_advised_to_send_its_inputs(tmp_path):
+    manifest = tmp_path / "elsewhere" / "rows.csv"
+    manifest.parent.mkdir()
+    manifest.write_text("content,style\ncat.jpg,wave.jpg\n")
+    base = tmp_path / "job"
+    base.mkdir()
+    (base / "job.yaml").write_text(
+        f"""output: out
+schedule: {{cron: "30 2 * * *"}}
+pairs:
+- {{content: photos/, style: {base}/wave.jpg}}
+- {{manifest: {manifest}}}
+"""
+    )
+
+    with pytest.raises(JobFileError) as refused:
+        kubernetes(read_job(base / "job.yaml"), Command())
+
+    assert len(refused.value.problems) == 4
+    for problem in refused.value.problems:
+        assert "give s3://, or an absolute path that the cluster and this machine share" in str(
+            problem
+        )
+        assert "--ship-inputs" not in str(problem)
+        assert "--allow-local" not in str(problem)
 
 
 def test_a_job_without_a_schedule_is_told_to_have_one(tmp_path):
