@@ -40,7 +40,7 @@ def cancel(
         bool,
         typer.Option(
             "--now",
-            help="Stop running tasks, too: they store checkpoints, from which they are resumed.",
+            help="Have the cluster stop running tasks, too: they store checkpoints and are resumed later.",
         ),
     ] = False,
     no_wait: Annotated[
@@ -58,7 +58,7 @@ def cancel(
         assert target.head is not None
         cancel_submission(target.head, target.submission, target.storage, now=now, no_wait=no_wait)
     elif now:
-        raise UsageError("--now needs the cluster that runs it: say where it is with --address")
+        raise UsageError(_why_not_now(target.storage))
     elif target.storage is not None:
         _cancel_run(name, target.storage, no_wait)
 
@@ -153,6 +153,22 @@ def _wait_for_begin(head: Head, submission: Submission, storage: Storage) -> Non
         time.sleep(POLL_SECONDS)
 
 
+def _why_not_now(storage: Storage | None) -> str:
+    """Return why a run that no known cluster runs is not stopped at once, and how it can be."""
+    from cluster.events.live import read_live
+    from jobs.errors import StorageError
+
+    live = None
+    with contextlib.suppress(StorageError):
+        live = None if storage is None else read_live(storage)
+    if live is not None and live.submission is not None and live.state != "ended":
+        return f"--now needs the cluster that runs {live.submission}: give its dashboard with --address"
+    return (
+        "--now needs a cluster: a run without one is stopped by Ctrl-C or SIGTERM where it runs, or by "
+        "cancel without --now"
+    )
+
+
 def _cancel_run(name: str, storage: Storage, no_wait: bool) -> None:
     """End whatever run works on an output, submitted or not."""
     from cluster.events.live import QUIET_SECONDS, ask_to_end, read_live
@@ -185,5 +201,5 @@ def _wait(has_ended: Callable[[], bool], activity: Callable[[], str]) -> None:
                 time.sleep(POLL_SECONDS)
                 shown.update(activity())
     except KeyboardInterrupt:
-        tell("it goes on ending")
+        tell("no longer waiting; the run still ends by itself")
         raise typer.Exit(ExitStatus.INTERRUPTED) from None
