@@ -39,7 +39,7 @@ class ExitStatus(IntEnum):
     UNREACHABLE = 3
     """The storage or the cluster cannot be used."""
     INTERRUPTED = 130
-    """Ctrl-C, or SIGTERM; the same command resumes."""
+    """Ctrl-C, or SIGTERM while a job renders; the same command resumes."""
 
 
 def printable(text: str) -> str:
