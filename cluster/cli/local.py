@@ -45,8 +45,7 @@ def init(
     """Write a starter job with pictures: a job file, photos, and paintings to take styles from."""
     from jobs.examples.starter import write_starter
 
-    print("drawing three paintings ...", flush=True)
-    job_file = write_starter(folder, photo or ())
+    job_file = write_starter(folder, photo or (), say=lambda text: print(text, flush=True))
     print(f"{job_file} is ready. Render it:  stylefarm run {job_file}")
 
 

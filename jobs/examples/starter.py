@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import Path
 
@@ -20,12 +20,19 @@ PAINTING_WIDTH = 768
 """Pixels."""
 
 
-def write_starter(folder: Path, photos: Sequence[Path] = ()) -> Path:
+def _be_quiet(_: str) -> None:
+    pass
+
+
+def write_starter(
+    folder: Path, photos: Sequence[Path] = (), say: Callable[[str], None] = _be_quiet
+) -> Path:
     """Write a starter job: a job file, photos and paintings.
 
     Args:
         folder: Created where it does not exist; nothing in it is overwritten.
         photos: Copied into the folder; none: those of scikit-image.
+        say: Takes a line before the paintings are drawn, which takes seconds; by default, nothing is said.
 
     Returns:
         The path of the job file. It is written last, so a folder with a job file is complete.
@@ -43,10 +50,12 @@ def write_starter(folder: Path, photos: Sequence[Path] = ()) -> Path:
             (folder / name).mkdir(parents=True, exist_ok=True)
         for target, source in copies.items():
             shutil.copyfile(source, target)
-        for name in NAMES:
-            target = folder / "paintings" / f"{name}.png"
-            if not target.exists():
-                draw(name, PAINTING_WIDTH).save(target)
+        paintings = {name: folder / "paintings" / f"{name}.png" for name in NAMES}
+        missing = {name: path for name, path in paintings.items() if not path.exists()}
+        if missing:
+            say("drawing paintings ...")
+        for name, path in missing.items():
+            draw(name, PAINTING_WIDTH).save(path)
         # The last file, so that a folder with a job file is complete.
         job_file.write_text(files(__package__).joinpath("starter.yaml").read_text("utf-8"), "utf-8")
     except OSError as error:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from jobs.errors import JobFileError, UsageError
+from jobs.examples import starter
 from jobs.examples.paintings import NAMES
 from jobs.examples.starter import write_starter
 from jobs.jobfile.load import load_job
 from jobs.records.statuses import Ledger, Status
 from jobs.tasks.census import Census
 from jobs.tasks.todo import Agenda
+from stylize.presets import PRESETS
 from stylize.recipe import Recipe
 from tests.jobs.support import read, touch
 from tests.support.rigs import missing
@@ -170,10 +173,36 @@ def test_without_sample_photos_it_says_what_to_install(
     assert write_starter(folder, [photo(tmp_path / "cat.jpg")]).exists()
 
 
+def test_a_starter_names_every_preset(folder: Path, tmp_path: Path) -> None:
+    text = write_starter(folder, [photo(tmp_path / "cat.jpg")]).read_text()
+
+    (line,) = (line for line in text.splitlines() if "preset:" in line)
+    assert set(re.findall(r"[a-z-]+", line.partition("preset:")[2])) == {*PRESETS, "or"}
+
+
+def test_a_starter_says_that_it_draws_only_where_it_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(starter, "draw", lambda *_: Image.new("RGB", (4, 4)))
+    said: list[str] = []
+    with pytest.raises(UsageError):
+        write_starter(tmp_path / "new", [tmp_path / "none.jpg"], said.append)
+    assert said == []
+
+    job_file = write_starter(tmp_path / "new", [photo(tmp_path / "cat.jpg")], said.append)
+    assert said == ["drawing paintings ..."]
+
+    job_file.unlink()
+    write_starter(tmp_path / "new", [photo(tmp_path / "dog.jpg")], said.append)
+    assert said == ["drawing paintings ..."]
+
+
 def test_a_starter_overwrites_no_job(tmp_path: Path, folder: Path) -> None:
     (folder / "job.yaml").write_text("mine")
+    said: list[str] = []
     with pytest.raises(UsageError, match="is there already"):
-        write_starter(folder, [photo(tmp_path / "cat.jpg")])
+        write_starter(folder, [photo(tmp_path / "cat.jpg")], said.append)
+    assert said == []
     assert (folder / "job.yaml").read_text() == "mine"
     assert not (folder / "photos").exists()
 
