@@ -1,5 +1,4 @@
-"""``python -m cluster.due JOB``: whether a tick of a job's schedule is due now, or was due within its
-``starting_deadline``. The exit status is 0 if so, 1 if not.
+"""The command ``python -m cluster.due JOB``: whether a tick of a job's schedule is due.
 
 It is for timers that make up for missed ticks however late they are: systemd runs it as ``ExecCondition``.
 """
@@ -15,6 +14,19 @@ from jobs.jobfile.dated_output import schedule_of
 from jobs.jobfile.parse import read_job
 from jobs.spec.schedule import Schedule
 
+HELP = """\
+Usage: python -m cluster.due JOB
+
+Check whether a tick of a job's schedule is due now, or was due within its starting_deadline.
+Exported systemd units run it as ExecCondition, before the job.
+
+Exit status:
+  0  a tick is due, the schedule has no starting_deadline, or the job file cannot be used, which
+     the command that follows then reports
+  1  no tick is due, so nothing is to be rendered now
+  2  the command line is wrong
+"""
+
 SLACK = timedelta(seconds=60)
 """How late a timer may be though nothing is wrong."""
 
@@ -28,9 +40,9 @@ def is_due(schedule: Schedule, now: datetime) -> bool:
 
 
 def main() -> None:
-    """Run the command: print what was missed and exit with 0 or 1, or with 2 for a wrong command line."""
+    """Run the command and exit with a status of ``HELP``."""
     if len(sys.argv) != 2 or sys.argv[1] in ("-h", "--help"):
-        print(__doc__)
+        print(HELP, end="", file=sys.stdout if len(sys.argv) == 2 else sys.stderr)
         sys.exit(0 if len(sys.argv) == 2 else 2)
     try:
         due = is_due(schedule_of(read_job(sys.argv[1])), datetime.now(timezone.utc))

@@ -377,6 +377,24 @@ def test_what_was_missed_for_too_long_is_not_due():
     assert is_due(schedule.model_copy(update={"starting_deadline": None}), now)
 
 
+def due(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    words = [sys.executable, "-m", "cluster.due", *arguments]
+    return subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+
+
+def test_the_help_of_due_says_its_statuses_and_they_are_so(tmp_path):
+    shown = due("--help")
+
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert "`" not in shown.stdout
+    statuses = re.findall(r"^  (\d)  ", shown.stdout, re.M)
+    assert statuses == ["0", "1", "2"]
+    assert "cannot be used" in shown.stdout
+    unreadable = due(tmp_path / "none.yaml")
+    assert (unreadable.returncode, "cannot be read" in unreadable.stderr) == (0, True)
+    assert due().returncode == 2
+
+
 def test_a_timer_asks_whether_it_is_due(tmp_path):
     now = datetime.now(UTC)
     soon, late = (now + timedelta(minutes=k) for k in (0, -30))
@@ -385,10 +403,5 @@ def test_a_timer_asks_whether_it_is_due(tmp_path):
             f"""schedule: {{cron: "{moment.minute} {moment.hour} * * *", starting_deadline: 5m}}"""
         )
         a_job(tmp_path, text)
-        asked = subprocess.run(
-            [sys.executable, "-m", "cluster.due", tmp_path / "job.yaml"],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-        )
+        asked = due(tmp_path / "job.yaml")
         assert asked.returncode == status, asked.stderr
