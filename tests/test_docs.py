@@ -475,6 +475,13 @@ def test_a_line_of_shell_that_is_wrong_is_found(line):
 # --- prose ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: str(folder.relative_to(ROOT)))
+def test_every_folder_can_be_tried_alone(folder):
+    _, heading, block = BY_FOLDER[folder].path.read_text("utf-8").lower().partition("try it alone")
+    assert heading
+    assert re.search("^```(python|console)$", block, re.M)
+
+
 @every_readme
 def test_every_link_leads_somewhere(readme):
     for link in readme.links:
