@@ -28,7 +28,7 @@ COUNTERS = {
 GAUGES = {
     "stylefarm_queue": ("Tasks at hand: waiting, running or retrying.", ("state",)),
     "stylefarm_workers": ("Workers: up or pending.", ("state",)),
-    "stylefarm_paused": ("1 while the floor waits for storage in trouble.", ()),
+    "stylefarm_paused": ("1 while a storage outage pauses the run.", ()),
     "stylefarm_gpu_hours": ("GPU hours that this run's workers have held.", ()),
 }
 HISTOGRAMS = {

@@ -328,7 +328,7 @@ class Service:
                 self._record_end(entry, TickRun(mark, planned, None), None)
             else:
                 entry.runs.append(run)
-                self._say(f"{self._name(entry, planned)} still runs, started by an earlier clock")
+                self._say(f"{self._name(entry, planned)} still runs, started by an earlier service")
                 self._watch(entry, run)
 
     def _reload(self) -> None:

@@ -157,7 +157,7 @@ def test_a_clock_that_was_killed_knows_its_run_again_and_makes_up_for_one_tick(t
     # Of those that were missed the latest came while it still ran; the others are told.
     missed = [tick for tick in told(tmp_path) if tick.outcome == "missed"]
     assert sum(tick.count for tick in missed) >= 1
-    assert "still runs, started by an earlier clock" in (tmp_path / "clock.log").read_text()
+    assert "still runs, started by an earlier service" in (tmp_path / "clock.log").read_text()
 
 
 def test_a_run_that_died_with_its_clock_was_interrupted_and_the_latest_tick_is_made_up_for(

@@ -45,12 +45,12 @@ def backlog_of(*tasks, **options):
     return backlog
 
 
-def drain(backlog, *seats, classes=()):
+def drain(backlog, *candidates, classes=()):
     """What each takes in turn, one at a time, until nobody gets anything."""
-    taken = [[] for _ in seats]
+    taken = [[] for _ in candidates]
     while True:
         before = sum(map(len, taken))
-        for candidate, mine in zip(seats, taken, strict=True):
+        for candidate, mine in zip(candidates, taken, strict=True):
             mine += [e.task.name for e in backlog.take(candidate, classes)]
             backlog.fill(0.0)
         if sum(map(len, taken)) == before:

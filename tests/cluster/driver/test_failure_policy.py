@@ -81,7 +81,7 @@ AGAIN_AT_ONCE = Decision("again", counts=False)
             Decision("give_up", worker="replace"),
         ),
         (Situation("bug", in_a_row=FAILURES_IN_A_ROW - 1), Decision("again", 1.0)),
-        # Storage in trouble fails no task: the floor waits, and gives up in the end.
+        # A storage outage fails no task: the run waits, and gives up in the end.
         (Situation("storage"), Decision("again", 1.0, counts=False, floor="pause")),
         (
             Situation("storage", attempt_number=3),
