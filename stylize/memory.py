@@ -152,7 +152,13 @@ def predict_bytes(
 
 
 def history_bytes(recipe: Recipe, height: int, width: int) -> int:
-    """Return the bytes of L-BFGS's remembered pairs for one picture of this size; 0 for Adam."""
+    """Return the bytes of L-BFGS's remembered pairs for one picture; 0 for Adam.
+
+    Args:
+        recipe: The knobs of the render.
+        height: Height of the finished picture, in pixels, without margin.
+        width: Width of the finished picture, in pixels, without margin.
+    """
     pairs = recipe.history if recipe.optimizer == "lbfgs" else 0
     return pairs * BYTES_PER_REMEMBERED_PAIR * _canvas(recipe, height, width)
 

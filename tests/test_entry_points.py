@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import pkgutil
 import re
 from collections.abc import Iterator
 
 import pytest
+
+import cluster
+import jobs
+import stylize
+from cluster.cli.app import app
 
 ENTRY_POINTS = [
     "stylize.api:stylize",
@@ -73,7 +79,31 @@ def parameters(thing: object) -> Iterator[str]:
             yield f"**{name}" if parameter.kind is parameter.VAR_KEYWORD else name
 
 
-@pytest.mark.parametrize("name", ENTRY_POINTS)
+def public_functions() -> Iterator[str]:
+    """Every public function of a module that has three parameters or more.
+
+    Left out: a command's functions, whose parameters have help texts; how a starter's paintings are drawn.
+    """
+    for room in (stylize, jobs, cluster):
+        for module in pkgutil.walk_packages(room.__path__, f"{room.__name__}."):
+            if module.name.startswith("jobs.examples._") or module.name.endswith("__main__"):
+                continue
+            for name, thing in vars(importlib.import_module(module.name)).items():
+                if (
+                    inspect.isfunction(thing)
+                    and thing.__module__ == module.name
+                    and not name.startswith("_")
+                    and len(list(parameters(thing))) >= 3
+                    and not is_command(thing)
+                ):
+                    yield f"{module.name}:{name}"
+
+
+def is_command(thing: object) -> bool:
+    return any(command.callback is thing for command in app.registered_commands)
+
+
+@pytest.mark.parametrize("name", sorted({*ENTRY_POINTS, *public_functions()}))
 def test_every_argument_is_described(name):
     thing = entry(name)
     text = inspect.getdoc(thing) or ""

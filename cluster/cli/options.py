@@ -77,7 +77,16 @@ Verify = Annotated[
 
 
 def check_proof_options(proof: bool, size: int | None, select: str | None) -> None:
-    """Raise UsageError where ``--proof``, ``--proof-size`` and ``--select`` do not go together."""
+    """Raise where ``--proof``, ``--proof-size`` and ``--select`` do not go together.
+
+    Args:
+        proof: Whether ``--proof`` is given.
+        size: The value of ``--proof-size``, in pixels; None: not given.
+        select: The value of ``--select``; None: not given.
+
+    Raises:
+        UsageError: They do not go together.
+    """
     from jobs.errors import UsageError
 
     if size is not None and not proof:

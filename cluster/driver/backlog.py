@@ -247,6 +247,11 @@ class _Needs:
 
         Negative values come first, since smaller devices cannot take the render. 1 comes last, since the
         render needs strips there and larger devices do without. None means never.
+
+        Args:
+            recipe: The knobs of the render.
+            memory: The device's memory, in bytes.
+            classes: The memory sizes of the workers in the pool, in bytes, ascending and not empty.
         """
         whole, strips = self._bytes(recipe)
         fitting = [k for k, size in enumerate(classes) if whole <= MEMORY_SHARE * size]

@@ -129,7 +129,14 @@ StopReason = Literal["max_failures", "max_gpu_hours"]
 def must_stop(
     failed: int, max_failures: int | None, gpu_hours: float, max_gpu_hours: float | None
 ) -> StopReason | None:
-    """Return the job's own limit that ends the run, if one is reached."""
+    """Return the job's own limit that ends the run; None where none is reached.
+
+    Args:
+        failed: Tasks that failed in this run.
+        max_failures: The limit of ``failed``, > 0; None: no limit.
+        gpu_hours: Device hours of this run, >= 0.
+        max_gpu_hours: The limit of ``gpu_hours``, > 0; None: no limit.
+    """
     if max_failures is not None and failed >= max_failures:
         return "max_failures"
     if max_gpu_hours is not None and gpu_hours >= max_gpu_hours:

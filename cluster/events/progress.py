@@ -45,7 +45,13 @@ class Meter:
             self._rendered_work += work
 
     def beat(self, steps: int, work: int, now: float) -> None:
-        """Note the steps and the work done at ``now`` in tasks that are still in flight."""
+        """Note what is done in tasks that are still in flight.
+
+        Args:
+            steps: The steps made so far in all of them, >= 0.
+            work: The work of these steps, in ``Recipe.work_at`` units.
+            now: The time, in seconds, by a clock that never goes back.
+        """
         self._running_work = work
         self._steps.add(self._rendered_steps + steps, now)
         self._work.add(self._rendered_work + work, now)

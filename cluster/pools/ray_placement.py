@@ -111,7 +111,16 @@ def suits(wanted: Workers, node: Node) -> bool:
 
 
 def check_room(wanted: Workers, needs: Needs, nodes: Sequence[Node]) -> None:
-    """Raise ClusterError if no node has room for a worker and ``workers.max`` does not ask for more."""
+    """Raise if no node has room for a worker and ``workers.max`` is ``auto``, so that no node is added.
+
+    Args:
+        wanted: The job's ``workers`` section.
+        needs: The resources that each worker holds.
+        nodes: The cluster's nodes.
+
+    Raises:
+        ClusterError: No node that has the job's labels has room for one worker.
+    """
     if wanted.max != "auto" or any(needs.fit(n.resources) for n in nodes if suits(wanted, n)):
         return
     what, each = ("GPU", needs.gpus) if needs.gpus else ("CPU", needs.cpus)

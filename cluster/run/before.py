@@ -34,6 +34,11 @@ class Rendering:
 def choose_rendering(job: Job, options: RunOptions, agenda: Agenda) -> Rendering:
     """Return what a run renders: the job's pictures, the selected ones, or its proofs.
 
+    Args:
+        job: The job.
+        options: Say which: ``proof``, ``proof_size``, ``select``.
+        agenda: All tasks of the job.
+
     Raises:
         UsageError: The selection names tasks that the job lacks, or no proof is done.
     """

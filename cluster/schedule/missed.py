@@ -36,7 +36,13 @@ class Due:
 
 
 def due(schedule: Schedule, seen: datetime, now: datetime) -> Due:
-    """Return what to do about the ticks that are later than ``seen`` and not later than ``now``."""
+    """Return what to do about the ticks that are due since the last check.
+
+    Args:
+        schedule: A valid schedule.
+        seen: The moment up to which every tick is accounted for, aware; only later ticks count.
+        now: The current moment, aware; a tick of this very moment is due.
+    """
     latest: datetime | None = None
     missed: Missed | None = None
     for tick in ticks_between(schedule, seen, now):
@@ -59,7 +65,13 @@ def _extended(missed: Missed | None, tick: datetime | None) -> Missed | None:
 
 
 def upcoming(schedule: Schedule, now: datetime, count: int) -> list[datetime]:
-    """Return the next ``count`` ticks after ``now``."""
+    """Return the next ticks after a moment, in UTC.
+
+    Args:
+        schedule: A valid schedule.
+        now: The moment, aware; a tick of this very moment is left out.
+        count: The number of ticks, >= 0.
+    """
     ticks = []
     for _ in range(count):
         now = next_tick(schedule, now)

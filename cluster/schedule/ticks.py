@@ -45,7 +45,13 @@ def next_tick(schedule: Schedule, after: datetime) -> datetime:
 
 
 def ticks_between(schedule: Schedule, after: datetime, until: datetime) -> Iterator[datetime]:
-    """Yield every tick later than ``after`` and not later than ``until``, in order."""
+    """Yield every tick between two moments, in order, in UTC.
+
+    Args:
+        schedule: A valid schedule.
+        after: The first moment, aware; a tick of this very moment is left out.
+        until: The last moment, aware; a tick of this very moment is included.
+    """
     tick = next_tick(schedule, after)
     while tick <= until:
         yield tick

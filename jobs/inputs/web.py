@@ -36,7 +36,13 @@ class Download(NamedTuple):
 
 
 def too_large(uri: str, limit: int, size: int | None = None) -> str:
-    """Return the sentence for a picture above ``limit`` bytes; ``size`` is its own, where it is known."""
+    """Return the sentence for a picture that is too large.
+
+    Args:
+        uri: The picture's address.
+        limit: The limit, in bytes.
+        size: The picture's size, in bytes; None: unknown, but above the limit.
+    """
     has = "is larger than" if size is None else f"has {size:,} bytes, more than"
     return f"{display(uri)} {has} the limit of {limit:,} bytes for one picture; make it smaller."
 

@@ -24,7 +24,13 @@ def problems_of(source: Source, error: ValidationError) -> list[Problem]:
 def located_problems(
     source: Source, error: ValidationError, place: FieldPath
 ) -> Iterator[tuple[Problem, FieldPath]]:
-    """Yield each fault of an error about the field ``place`` as a problem, with its path below ``place``."""
+    """Yield each fault of an error about one field as a problem, with its path below that field.
+
+    Args:
+        source: The job file's text, which gives each problem its line.
+        error: pydantic's error about the field's value.
+        place: The path of the field in the file; empty: the file as a whole.
+    """
     for loc, message in complaints(error, place):
         yield source.problem((*place, *loc), message), loc
 

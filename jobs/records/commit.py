@@ -341,6 +341,15 @@ class _Listing:
 
 
 def write_json(storage: Storage, key: str, value: object) -> None:
-    """Store a small JSON document for people and other programs, such as job.json. Raises StorageError."""
+    """Store a small JSON document for people and other programs, such as job.json.
+
+    Args:
+        storage: The output.
+        key: From ``jobs.storage.keys``; an object under it is replaced.
+        value: What ``json.dumps`` takes.
+
+    Raises:
+        StorageError: The document cannot be written.
+    """
     data = json.dumps(value, indent=2, ensure_ascii=False).encode()
     storage.put(key, data, content_type="application/json")

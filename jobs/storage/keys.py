@@ -56,12 +56,24 @@ _CHECKPOINT = re.compile(rf"checkpoints/([0-9a-f]{{{ID_LENGTH}}})\.safetensors")
 
 
 def image(name: str, task_id: str, extension: str) -> str:
-    """Return the key of a task's picture."""
+    """Return the key of a task's picture.
+
+    Args:
+        name: The picture's name, from ``safe_name``.
+        task_id: The task's id, ``ID_LENGTH`` hex digits.
+        extension: The file's ending, without a dot.
+    """
     return f"{IMAGES}{name}-{task_id}.{extension}"
 
 
 def kept(name: str, task_id: str, extension: str) -> str:
-    """Return the key of the last good picture of a failed render, apart from the finished ones."""
+    """Return the key of the last good picture of a failed render, apart from the finished ones.
+
+    Args:
+        name: As in ``image``.
+        task_id: As in ``image``.
+        extension: As in ``image``.
+    """
     return f"{KEPT}{name}-{task_id}.{extension}"
 
 

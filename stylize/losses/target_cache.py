@@ -81,6 +81,12 @@ def target_key(
 
     The key has the pixels that are analysed, not those of the file: they are fewer, and they reflect the
     recipe's size, proportions and colours.
+
+    Args:
+        network: The network that analyses the style.
+        recipe: The knobs of the render; those count that the statistics depend on.
+        options: How the network runs, in strips for example.
+        style_13HW: The style as it is analysed, (1, 3, H, W).
     """
     return (
         _pixels(style_13HW),

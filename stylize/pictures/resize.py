@@ -73,7 +73,13 @@ def cut_margin(x_B3HW: Tensor, height: int, width: int) -> Tensor:
 
 
 def mirrored(height: int, width: int, margin: int) -> int:
-    """Return the width of the margin that a picture can have, in pixels: less than its shorter side."""
+    """Return the width of the margin that a picture can have, in pixels: less than its shorter side.
+
+    Args:
+        height: Height of the picture, in pixels, >= 1.
+        width: Width of the picture, in pixels, >= 1.
+        margin: The width that is wanted, in pixels, >= 0.
+    """
     return min(margin, height - 1, width - 1)
 
 

@@ -110,7 +110,7 @@ def fingerprint(recipe: Recipe, weights_digest: str, tensors: Iterable[Tensor], 
         recipe: The recipe, whose ``identity`` counts.
         weights_digest: The digest of the network's weights.
         tensors: All pictures and masks of the render, in order.
-        more: Other values that determine the pictures, as plain JSON.
+        **more: Other values that determine the pictures, as plain JSON.
 
     Returns:
         The SHA-256 of all of them, 64 hex digits.
