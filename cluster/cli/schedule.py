@@ -19,10 +19,21 @@ import typer
 from cluster.cli.options import Pool, RetryFailed, Workers
 
 if TYPE_CHECKING:
+    from cluster.schedule.history import Tick
     from cluster.schedule.tick_process import Command
 
 STATE = Path("stylefarm") / "schedule"
 """The folder of the service's state, below the user's folder for the state of programs."""
+
+
+HEADINGS = ("job", "due (UTC)", "late", "took", "outcome", "done", "failed", "left", "why")
+"""The columns of the history."""
+
+GAP = 2
+"""Blanks between two columns."""
+
+REASON_WIDTH = 24
+"""Columns that the reasons in the history have at least, or as many as the longest has."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -164,6 +175,7 @@ def _run(jobs: list[Path], folder: Path, command: Command) -> None:
 
 
 def _show_history(folder: Path, jobs: list[Path], as_json: bool) -> None:
+    from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table
 
@@ -179,27 +191,47 @@ def _show_history(folder: Path, jobs: list[Path], as_json: bool) -> None:
             print(json.dumps(asdict(tick), ensure_ascii=False))
         return
     if not ticks:
-        print(f"no tick so far, as {folder} knows")
+        print(f"no ticks are recorded in {folder}")
         return
+    rows = [_history_row(tick) for tick in ticks]
+    console = Console(markup=False, highlight=False)
+    # Where too little room is left for the reasons, their lines are longer than the terminal is wide.
+    *others, reasons = (max(map(cell_len, column)) for column in zip(HEADINGS, *rows, strict=True))
+    room = console.width - sum(width + GAP for width in others)
+    if room < min(reasons, REASON_WIDTH):
+        console.width += reasons - room
     table = Table(box=None, pad_edge=False, header_style="bold")
-    headings = ("job", "due (UTC)", "late", "took", "outcome", "done", "failed", "left", "why")
-    for heading in headings:
+    for heading in HEADINGS:
         counted = heading in ("late", "took", "done", "failed", "left")
         table.add_column(
             heading,
             overflow="fold",
-            no_wrap=heading not in ("job", "why"),
+            no_wrap=heading != "why",
             justify="right" if counted else "left",
         )
-    for tick in ticks:
-        numbers = ("" if n is None else f"{n:,}" for n in (tick.done, tick.failed, tick.left))
-        outcome = tick.outcome if tick.count == 1 else f"{tick.outcome} x {tick.count:,}"
-        times = (_elapsed(tick.planned, tick.started), _elapsed(tick.started, tick.ended))
-        table.add_row(tick.name, _short(tick.planned), *times, outcome, *numbers, tick.reason or "")
-    Console(markup=False, highlight=False).print(table)
+    for row in rows:
+        table.add_row(*row)
+    with console.capture() as shown:
+        console.print(table)
+    for line in shown.get().splitlines():
+        # Blanks at the end of a long line would become an empty line in the terminal.
+        print(re.sub(r" +(\x1b\[0m)?$", r"\1", line))
     last = next((tick.log for tick in reversed(ticks) if tick.log), None)
     if last is not None:
         print(f"the last one's log: {last}")
+
+
+def _history_row(tick: Tick) -> tuple[str, ...]:
+    """Return a tick's cells below ``HEADINGS``."""
+    return (
+        tick.name,
+        _short(tick.planned),
+        _elapsed(tick.planned, tick.started),
+        _elapsed(tick.started, tick.ended),
+        tick.outcome if tick.count == 1 else f"{tick.outcome} x {tick.count:,}",
+        *("" if n is None else f"{n:,}" for n in (tick.done, tick.failed, tick.left)),
+        " ".join((tick.reason or "").split()),
+    )
 
 
 def _elapsed(begin: str | None, end: str | None) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
 import pytest
 
+from cluster.cli.schedule import schedule as schedule_command
 from cluster.events.events import Finished, TaskFailed
 from cluster.events.json_lines import to_json
 from cluster.schedule.history import History, Tick
@@ -132,3 +134,51 @@ def test_a_history_survives_a_machine_that_stopped_in_the_middle_of_a_line(tmp_p
     history.append(a_tick(3))
 
     assert list(History(tmp_path / "history.jsonl").ticks()) == [a_tick(1), a_tick(2), a_tick(3)]
+
+
+WHY = "s3://renders/harbour cannot be reached: no host of that name answers; see stylefarm doctor"
+
+
+def shown_history(tmp_path, monkeypatch, capsys, columns: int, reason: str | None) -> list[str]:
+    tick = replace(
+        a_tick(1),
+        outcome="failed",
+        started="2026-05-01T00:00:03Z",
+        ended="2026-05-01T00:12:03Z",
+        failed=1_234,
+        left=0,
+        reason=reason,
+    )
+    for each in (replace(tick, reason=None), tick):
+        History(tmp_path / "history.jsonl").append(each)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    schedule_command(history=True, state=tmp_path)
+    return capsys.readouterr().out.splitlines()
+
+
+def test_reasons_in_the_history_are_not_squeezed(tmp_path, monkeypatch, capsys):
+    lines = shown_history(tmp_path, monkeypatch, capsys, 80, WHY)
+
+    assert len(lines) == 3
+    assert lines[-1].endswith(f" 1,234     0  {WHY}")
+    assert all(line == line.rstrip() for line in lines)
+
+
+def test_reasons_in_the_history_are_folded_where_there_is_room(tmp_path, monkeypatch, capsys):
+    lines = shown_history(tmp_path, monkeypatch, capsys, 110, WHY)
+
+    assert len(lines) > 3
+    assert max(map(len, lines)) <= 110
+    folded = [line[lines[0].index("why") :].strip() for line in lines[2:]]
+    assert " ".join(folded) == WHY
+    assert max(map(len, folded)) > 20
+
+
+def test_a_history_without_reasons_fits(tmp_path, monkeypatch, capsys):
+    assert max(map(len, shown_history(tmp_path, monkeypatch, capsys, 80, None))) <= 80
+
+
+def test_an_empty_history_says_where_it_looked(tmp_path, capsys):
+    schedule_command(history=True, state=tmp_path)
+
+    assert capsys.readouterr().out == f"no ticks are recorded in {tmp_path}\n"
