@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
 from jobs.records.segments import Entry, entry_of
-from jobs.report.summary import SHOWN_FAILURES, summarise
+from jobs.report.summary import SHOWN_FAILURES, Summary, summarise
 from tests.jobs.support import a_record as full_record
 
 
@@ -70,6 +72,22 @@ def test_the_text_says_it_all() -> None:
         f"  failed: picture 0-{0:016x}: no reason recorded",
         f"  failed: picture 4-{4:016x}: no such picture",
     ]
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (0, "0.0 kB"),
+        (31_000, "31.0 kB"),
+        (999_940, "999.9 kB"),
+        (999_960, "1.0 MB"),
+        (1_500_000, "1.5 MB"),
+        (2_340_000_000, "2.3 GB"),
+        (5_000_000_000_000_000, "5,000.0 TB"),
+    ],
+)
+def test_a_size_has_the_unit_that_shows_it(size: int, text: str) -> None:
+    assert f" {text} of pictures" in Summary("out", done=1, bytes=size).to_text()
 
 
 def test_what_was_done_for_lack_of_memory_is_counted() -> None:
