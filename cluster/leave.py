@@ -96,13 +96,13 @@ def drain(node: LocalNode, seconds: float, timeout: float) -> None:
             command, env=environment, capture_output=True, text=True, timeout=timeout, check=False
         )
     except (OSError, psutil.Error, subprocess.TimeoutExpired) as error:
-        _say(f"Ray was not told that node {node.node_id} leaves: {error}")
+        _say(f"Ray did not drain node {node.node_id}: {error}")
         return
     if done.returncode:
         last = (done.stderr.strip() or f"exit status {done.returncode}").splitlines()[-1]
-        _say(f"Ray was not told that node {node.node_id} leaves: {last}")
+        _say(f"Ray did not drain node {node.node_id}: {last}")
     else:
-        _say(f"node {node.node_id} takes nothing new")
+        _say(f"node {node.node_id} accepts no new work")
 
 
 def _ray_settings(raylet: psutil.Process) -> dict[str, str]:
@@ -143,7 +143,7 @@ def end_workers(nodes: Sequence[LocalNode], deadline: float) -> tuple[int, int]:
             try:
                 worker.terminate()
             except psutil.Error as error:
-                _say(f"worker {worker.pid} could not be told: {error}")
+                _say(f"worker {worker.pid} could not be signalled: {error}")
         left = sum(_is_running(worker) for worker in signalled)
         if not left or time.monotonic() >= deadline:
             return len(signalled), left
@@ -169,14 +169,14 @@ def leave(seconds: float, node_id: str | None = None) -> None:
     if node_id is not None:
         nodes = [node for node in nodes if node.node_id == node_id]
         if not nodes:
-            _say(f"there is no node {node_id} of yours on this machine")
+            _say(f"you have no node {node_id} on this machine")
             return
     if not nodes:
-        _say("no raylet of yours runs here, so Ray was not told")
+        _say("you have no raylet on this machine, so no node is drained")
     for node in nodes:
         drain(node, seconds, min(DRAIN_SECONDS, seconds * DRAIN_SHARE) / len(nodes))
     signalled, left = end_workers(nodes, deadline)
-    _say(f"workers told to go: {signalled}, still there: {left}")
+    _say(f"workers signalled: {signalled}, still running: {left}")
 
 
 def _say(text: str) -> None:

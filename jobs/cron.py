@@ -42,10 +42,10 @@ class _Field:
         if text.lower() in self.words:
             return self.low + self.words.index(text.lower())
         if not re.fullmatch(r"[0-9]{1,4}", text):
-            raise ValueError(f"{text!r} is no {self.name}")
+            raise ValueError(f"{text!r} is not a valid {self.name}")
         value = int(text)
         if not self.low <= value <= self.high:
-            raise ValueError(f"{value} is no {self.name}: give {self.low} to {self.high}")
+            raise ValueError(f"{value} is not a valid {self.name}: give {self.low} to {self.high}")
         return value
 
 
@@ -123,7 +123,7 @@ def parse_cron(text: str) -> Cron:
             raise ValueError(f"{written} is not one of {', '.join(MACROS)}")
         written = MACROS[written.lower()]
     if re.match(r"(CRON_)?TZ=", written):
-        raise ValueError("a time zone does not belong in it: say time_zone")
+        raise ValueError("a time zone does not belong in it: use time_zone")
     parts = written.split()
     if len(parts) != len(FIELDS):
         raise ValueError(
@@ -140,7 +140,7 @@ def parse_cron(text: str) -> Cron:
     cron = Cron(minutes, hours, days, months, weekdays, any_day=stars[2], any_weekday=stars[4])
     # Every day of the week comes in every month, so only a day of the month can be missing.
     if cron.any_weekday and min(days) > max(_LONGEST[month - 1] for month in months):
-        raise ValueError("the day that it names never comes")
+        raise ValueError("the day that it names does not exist")
     return cron
 
 
@@ -153,7 +153,7 @@ def _parse_field(field: _Field, text: str) -> tuple[set[int], bool]:
         step = 1
         if slash:
             if not re.fullmatch(r"[0-9]{1,4}", step_text) or int(step_text) == 0:
-                raise ValueError(f"{part!r} has no step: give a number above 0 behind the /")
+                raise ValueError(f"{part!r} has no step: give a number above 0 after the /")
             step = int(step_text)
         first, dash, last = span.partition("-")
         if span in ("*", "?"):

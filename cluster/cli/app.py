@@ -74,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         from jobs.errors import StylefarmError
         from stylize.errors import StylizeError
     except KeyboardInterrupt:
-        tell("stopped before anything was begun")
+        tell("stopped before anything had started")
         sys.exit(ExitStatus.INTERRUPTED)
     try:
         app(args=list(arguments) if arguments is not None else None, prog_name="stylefarm")

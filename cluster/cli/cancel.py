@@ -98,9 +98,9 @@ def cancel_submission(
     if now or submission.state == "pending":
         head.stop(submission.id)
         tell(
-            f"{submission.id} stops: what is painting stores a checkpoint"
+            f"{submission.id} is stopping: running tasks store checkpoints"
             if submission.state == "running"
-            else f"{submission.id} had not begun, and will not"
+            else f"{submission.id} had not started, and now will not"
         )
     else:
         try:
@@ -109,11 +109,11 @@ def cancel_submission(
             ask_to_end(storage, submission=submission.id)
         except StorageError as error:
             raise type(error)(
-                f"{error} It is by its output that a run is asked to end; --now has the cluster stop it."
+                f"{error} A run is asked to end through its output; with --now, the cluster stops it instead."
             ) from error
         tell(
-            f"{submission.id} ends as soon as what is painting is finished and committed; --now stops it at "
-            "once, and keeps checkpoints"
+            f"{submission.id} will end when its running tasks are committed; --now stops it at once, with "
+            "checkpoints"
         )
     if no_wait:
         return
@@ -126,13 +126,13 @@ def cancel_submission(
         with contextlib.suppress(StorageError):
             live = None if storage is None else read_live(storage)
         heard = live is not None and live.submission == submission.id and live.state == "stopping"
-        return "finishing what is painting" if heard else "waiting until the run hears it"
+        return "finishing the running tasks" if heard else "waiting for the run to notice"
 
     _wait(has_ended, painting)
     with contextlib.suppress(StorageError):
         if storage is not None and not now:
             take_back(storage)
-    say(f"{submission.id} has ended; submit it again to go on")
+    say(f"{submission.id} has ended; submit it again to resume")
 
 
 def _wait_for_begin(head: Head, submission: Submission, storage: Storage) -> None:
@@ -148,7 +148,7 @@ def _wait_for_begin(head: Head, submission: Submission, storage: Storage) -> Non
         if time.monotonic() > until:
             raise UsageError(
                 f"{storage.url} shows no sign of the run, so it is not the same place here as on the "
-                "cluster; --now has the cluster stop it"
+                "cluster; with --now, the cluster stops it"
             )
         time.sleep(POLL_SECONDS)
 
@@ -175,11 +175,11 @@ def _cancel_run(name: str, storage: Storage, no_wait: bool) -> None:
 
     live = read_live(storage)
     if live is None or live.state == "ended" or time.time() - live.updated > QUIET_SECONDS:
-        print(f"no run works on {storage.url}")
+        print(f"no run is working on {storage.url}")
         return
     run = live.run
     ask_to_end(storage, run=run)
-    tell("the run ends as soon as what is painting is finished and committed")
+    tell("the run will end when its running tasks are committed")
     if no_wait:
         return
 
@@ -189,8 +189,8 @@ def _cancel_run(name: str, storage: Storage, no_wait: bool) -> None:
             return True
         return time.time() - current.updated > QUIET_SECONDS
 
-    _wait(has_ended, lambda: "finishing what is painting")
-    print(f"the run has ended; {name} can be run or submitted again to go on")
+    _wait(has_ended, lambda: "finishing the running tasks")
+    print(f"the run has ended; run or submit {name} again to resume")
 
 
 def _wait(has_ended: Callable[[], bool], activity: Callable[[], str]) -> None:

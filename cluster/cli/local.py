@@ -80,7 +80,7 @@ def plan(
     from jobs.jobfile.load import load_job
 
     if price is not None and not math.isfinite(price):
-        raise UsageError(f"--price-per-gpu-hour {price} is no price")
+        raise UsageError(f"--price-per-gpu-hour {price} is not a price")
     loaded = load_job(job)
     wanted = Price(gpus, price, None if card is None else int(card * 1e9))
     pilots = None

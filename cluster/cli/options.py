@@ -90,6 +90,8 @@ def check_proof_options(proof: bool, size: int | None, select: str | None) -> No
     from jobs.errors import UsageError
 
     if size is not None and not proof:
-        raise UsageError("--proof-size is for --proof, which is not given")
+        raise UsageError("--proof-size needs --proof")
     if proof and select is not None:
-        raise UsageError("--proof renders proofs of everything, --select what was chosen: drop one")
+        raise UsageError(
+            "--proof renders all proofs, and --select only what was chosen: give one of them"
+        )

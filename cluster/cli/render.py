@@ -92,7 +92,7 @@ def run(
     from jobs.jobfile.load import load_job
 
     if brief and not as_json:
-        raise UsageError("--brief is for --json, which is not given")
+        raise UsageError("--brief needs --json")
     check_proof_options(proof, proof_size, select)
     options = RunOptions(
         pool=pool,
@@ -200,7 +200,7 @@ def _render(loaded: Job, workers: int | None, options: RunOptions, display: _Dis
             )
         except KeyboardInterrupt:
             view.close()
-            tell("stopped; what was committed stays, and the same command goes on from there")
+            tell("stopped; what is committed stays, and the same command resumes from there")
             out.flush()
             # Not an ordinary exit, which would wait for the threads that are painting.
             os._exit(ExitStatus.INTERRUPTED)

@@ -64,7 +64,7 @@ def schedule(
     ship_inputs: Annotated[
         bool,
         typer.Option(
-            "--ship-inputs", help="As with submit: send inputs below the job file's folder along."
+            "--ship-inputs", help="As with submit: also send inputs below the job file's folder."
         ),
     ] = False,
     allow_local: Annotated[
@@ -83,7 +83,7 @@ def schedule(
         ),
     ] = None,
     history: Annotated[
-        bool, typer.Option("--history", help="Show what became of the ticks so far, and exit.")
+        bool, typer.Option("--history", help="Show the outcome of every tick so far, and exit.")
     ] = False,
     upcoming: Annotated[
         int | None,
@@ -91,7 +91,9 @@ def schedule(
     ] = None,
     export: Annotated[
         Literal["kubernetes", "systemd"] | None,
-        typer.Option(help="Print a CronJob, or systemd units, that render the job instead."),
+        typer.Option(
+            help="Instead of rendering, print a CronJob or systemd units that render the job."
+        ),
     ] = None,
     to: Annotated[
         Path | None,
@@ -122,19 +124,19 @@ def schedule(
     ]
     command = _command(address, pool, workers, retry_failed, shipping)
     if sum((history, upcoming is not None, export is not None)) > 1:
-        raise UsageError("--history, --next and --export are three things: ask for one")
+        raise UsageError("--history, --next and --export cannot be combined: give one of them")
     if as_json and not (history or upcoming):
-        raise UsageError("--json is for --history and --next, which are not given")
+        raise UsageError("--json needs --history or --next")
     if history:
         _show_history(folder, [job.absolute() for job in jobs or ()], as_json)
     elif not jobs:
-        raise UsageError("name at least one job file, or ask for --history")
+        raise UsageError("name at least one job file, or use --history")
     elif upcoming is not None:
         _show_next(jobs, upcoming, as_json)
     elif export is not None:
         _export(jobs, export, command, image, to)
     elif to is not None or image is not None:
-        raise UsageError("--to and --image are for --export, which is not given")
+        raise UsageError("--to and --image need --export")
     else:
         _run(jobs, folder, command)
 
@@ -151,11 +153,11 @@ def _command(
         command.submits or re.fullmatch(r"auto|(ray://)?[\w.\-\[\]]+:\d+", address)
     ):
         raise UsageError(
-            f"--address {address} is no cluster: give its dashboard, such as http://head:8265, or for runs "
-            "from here auto or 10.0.0.1:6379"
+            f"--address {address} is not a cluster: give its dashboard, such as http://head:8265, or, for "
+            "runs from here, auto or 10.0.0.1:6379"
         )
     if shipping and not command.submits:
-        raise UsageError(f"{shipping[0]} is for an --address such as http://head:8265")
+        raise UsageError(f"{shipping[0]} needs an --address such as http://head:8265")
     options = [
         *shipping,
         *(["--pool", pool] if pool != "ray" and not command.submits else []),
@@ -218,7 +220,7 @@ def _show_history(folder: Path, jobs: list[Path], as_json: bool) -> None:
         print(re.sub(r" +(\x1b\[0m)?$", r"\1", line))
     last = next((tick.log for tick in reversed(ticks) if tick.log), None)
     if last is not None:
-        print(f"the last one's log: {last}")
+        print(f"log of the last run: {last}")
 
 
 def _history_row(tick: Tick) -> tuple[str, ...]:
@@ -271,11 +273,12 @@ def _export(
     from jobs.jobfile.parse import read_job
 
     if image is not None and kind != "kubernetes":
-        raise UsageError("--image is for --export kubernetes")
+        raise UsageError("--image needs --export kubernetes")
     if kind == "kubernetes" and not {"--ship-inputs", "--allow-local"}.isdisjoint(command.options):
         raise UsageError(
-            "--ship-inputs and --allow-local do not go with --export kubernetes, whose pod has the job file "
-            "alone: put what the job names on s3:// or under an absolute path that the cluster sees"
+            "--ship-inputs and --allow-local cannot be combined with --export kubernetes, whose pod has "
+            "only the job file: put what the job names on s3:// or under an absolute path that the cluster "
+            "sees"
         )
     files: dict[str, str] = {}
     for file in jobs:
@@ -285,7 +288,7 @@ def _export(
         )
         if twice := files.keys() & exported.keys():
             raise UsageError(
-                f"two jobs would be {min(twice)}: give them different names with name:"
+                f"two jobs would be written to {min(twice)}: give them different names with name:"
             )
         files |= exported
     if to is not None:
@@ -300,7 +303,7 @@ def _export(
         else:
             print(f"# --- {name}\n{text}")
     if kind == "systemd" and sys.stdout.isatty():
-        print("# --to DIR writes each into a file of its own", file=sys.stderr)
+        print("# --to DIR writes each to its own file", file=sys.stderr)
 
 
 def _state_folder() -> Path:

@@ -68,15 +68,15 @@ def submit(
         bool,
         typer.Option(
             "--ship-inputs",
-            help="Send pictures, masks, manifests and weights along that are below the job file's folder; at "
-            "most 100 MB.",
+            help="Also send the pictures, masks, manifests and weights below the job file's folder; at most "
+            "100 MB.",
         ),
     ] = False,
     ship_package: Annotated[
         bool,
         typer.Option(
             "--ship-package",
-            help="Send this stylefarm along, for a cluster that has only its dependencies.",
+            help="Also send this stylefarm, for a cluster that has only its dependencies.",
         ),
     ] = False,
     allow_local: Annotated[
@@ -139,7 +139,8 @@ def submit(
     chosen = None if select is None else read_selection(select)
     if allow_local and ship_inputs:
         raise UsageError(
-            "--allow-local runs the job file where it is, so nothing is sent: drop one of the two"
+            "--allow-local runs the job file where it is, so --ship-inputs has nothing to send: give "
+            "one of them"
         )
     where = address_of(address)
     parcel = pack(loaded, inputs=ship_inputs, package=ship_package, in_place=allow_local)
@@ -179,21 +180,21 @@ def submit(
     handed = hand_over(head, rendered, parcel, [*options, *when], asked)
     if not handed.same:
         raise UsageError(
-            f"{handed.id} is there already and has not ended, but was submitted with other options: wait for "
-            "it, cancel it, or submit with --replace"
+            f"{handed.id} is already submitted with other options and has not ended: wait for it, cancel it, "
+            "or submit with --replace"
         )
     print(json.dumps({"id": handed.id, "new": handed.new}) if as_json else handed.id, flush=True)
     if handed.new:
         tell(f"submitted to {where}")
     else:
-        tell("it is there already and has not ended, so it was not submitted again")
+        tell("it is already submitted and has not ended, so it is not submitted again")
     if follow:
-        tell("waiting until the cluster begins it ...")
+        tell("waiting for the cluster to start it ...")
         _follow(head, handed.id, Console(stderr=True), as_json)
     tell(
-        f"  see it:   stylefarm logs {handed.id} --follow\n"
-        f"  ask:      stylefarm status {handed.id}\n"
-        f"  end it:   stylefarm cancel {handed.id}"
+        f"  log:     stylefarm logs {handed.id} --follow\n"
+        f"  status:  stylefarm status {handed.id}\n"
+        f"  end it:  stylefarm cancel {handed.id}"
     )
 
 
@@ -210,7 +211,7 @@ def list_(address: Address = None, as_json: AsJson = False) -> None:
     elif rows:
         print(to_table(rows))
     else:
-        print(f"nothing was submitted to {head.address}, or its head was started anew")
+        print(f"nothing was submitted to {head.address}, or its head was restarted")
 
 
 def status(name: Name, address: Address = None, as_json: AsJson = False) -> None:
@@ -234,7 +235,7 @@ def status(name: Name, address: Address = None, as_json: AsJson = False) -> None
     if job_status is None:
         if target.problem_status:
             raise typer.Exit(target.problem_status)
-        raise UsageError(f"nothing has been rendered by {name} yet")
+        raise UsageError(f"{name} has not rendered anything yet")
     print(json.dumps(job_status.to_json(), ensure_ascii=False) if as_json else to_text(job_status))
     raise typer.Exit(target.problem_status or job_status.exit_status)
 
@@ -278,7 +279,7 @@ def _follow(head: Head, submission_id: str, console: Console, as_json: bool = Fa
     except KeyboardInterrupt:
         view.close()
         tell(
-            f"the job goes on; see it with stylefarm logs {submission_id} --follow, end it with "
+            f"the job continues; watch it with stylefarm logs {submission_id} --follow, end it with "
             f"stylefarm cancel {submission_id}"
         )
         raise typer.Exit(ExitStatus.INTERRUPTED) from None

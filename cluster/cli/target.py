@@ -75,10 +75,12 @@ def find_target(name: str, address: str | None) -> Target:
             target.submission = target.head.find(id_of(target.job))
         except UsageError:
             tell(
-                f"the cluster at {where} knows no submission of it; its output is looked at instead"
+                f"the cluster at {where} knows no submission of this job; reading its output instead"
             )
         except ClusterError as error:
-            tell(f"{str(error).rstrip('.')}. Its output is looked at instead.")
+            sentence = str(error)
+            stop = "" if sentence.endswith((".", "?", "!")) else "."
+            tell(f"{sentence}{stop} Reading its output instead.")
             target.problem_status = error.exit_status
     return target
 

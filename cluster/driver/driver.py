@@ -379,7 +379,7 @@ class Driver:
             if failure.kind == "recalled" or not painting:
                 task_run.attempts.pop()
         if decision.worker == "replace":
-            reason = f"one task after the other fails there, the last: {failure.message}"
+            reason = f"several tasks in a row failed there; the last one: {failure.message}"
             self._pool.replace(worker, reason)
         if decision.floor == "abort":
             self._abort(failure)

@@ -84,7 +84,7 @@ class ConsoleView:
             case events.WebhookFailed():
                 host, reason = escape(event.host), escape(event.reason)
                 self._say(
-                    f"[yellow]not told[/]: the webhook at {host} {reason}", even_if_quiet=True
+                    f"[yellow]webhook failed[/]: the webhook at {host} {reason}", even_if_quiet=True
                 )
             case events.Beat():
                 self._beat(event)
@@ -97,7 +97,7 @@ class ConsoleView:
                 self._task_failed(event)
             case events.TaskRetried():
                 name = f"{escape(event.name)}-{event.id}"
-                self._say(f"[yellow]again[/] {name}: {escape(event.error)}")
+                self._say(f"[yellow]retry[/] {name}: {escape(event.error)}")
             case events.WorkerLost():
                 self._say(f"[yellow]lost[/] {escape(event.worker)}: {escape(event.reason)}")
             case events.NodeAvoided():
@@ -108,7 +108,7 @@ class ConsoleView:
             case events.Paused():
                 self._paused(event)
             case events.Resumed():
-                self._say(f"[green]going on[/] after {event.seconds:.0f} s", even_if_quiet=True)
+                self._say(f"[green]resumed[/] after {event.seconds:.0f} s", even_if_quiet=True)
             case events.Draining():
                 self._draining(event)
             case events.Finished():
@@ -155,7 +155,7 @@ class ConsoleView:
     def _tally(self, event: events.Started | events.Counted) -> str:
         parts = [plural(event.tasks, "task"), f"{event.done:,} done already"]
         if event.failed:
-            parts.append(f"{event.failed:,} failed earlier (--retry-failed takes them again)")
+            parts.append(f"{event.failed:,} failed earlier (--retry-failed retries them)")
         return ", ".join(parts)
 
     def _rows_skipped(self, event: events.RowsSkipped) -> None:
@@ -190,16 +190,16 @@ class ConsoleView:
         patience = timedelta(seconds=round(event.patience))
         self._say(
             f"[yellow]paused[/]: {escape(event.reason)} "
-            f"[dim](nothing is lost; it is tried again for {patience})[/]",
+            f"[dim](nothing is lost; retrying for up to {patience})[/]",
             even_if_quiet=True,
         )
 
     def _draining(self, event: events.Draining) -> None:
-        insist = "" if self._remote else "; Ctrl-C once more stops now"
+        insist = "" if self._remote else "; press Ctrl-C again to stop now"
         self._say(
-            "[yellow]stopping[/]: what is painting stores a checkpoint"
+            "[yellow]stopping[/]: running tasks store checkpoints"
             if event.preempted
-            else f"[yellow]stopping[/] when what is painting is committed{insist}"
+            else f"[yellow]stopping[/] when running tasks are committed{insist}"
         )
 
     def _beat(self, event: events.Beat) -> None:
@@ -212,7 +212,7 @@ class ConsoleView:
         state += plural(event.workers, "worker")
         state += _busy(event)
         if event.pending:
-            state += f" (+{event.pending:,} to come)"
+            state += f" (+{event.pending:,} pending)"
         if event.paused:
             state += ", paused"
         if self._meter.steps_per_second:
@@ -246,11 +246,11 @@ class ConsoleView:
         text = f"{event.done} done, {event.failed} failed, {left} left in {took}"
         if event.reason in ("interrupted", "preempted"):
             again = "submit it again" if self._remote else "run the same command again"
-            text += f"; {again} to go on" + (", without --overwrite" if self._overwrite else "")
+            text += f"; {again} to resume" + (", without --overwrite" if self._overwrite else "")
         elif event.reason == "max_failures":
             text += "; stopped by stop.max_failures"
         elif event.reason == "max_gpu_hours":
-            text += "; stopped by stop.max_gpu_hours, and the same command goes on"
+            text += "; stopped by stop.max_gpu_hours; the same command resumes"
         elif event.reason == "limit":
             text += "; stopped by --limit"
         self._say(text)

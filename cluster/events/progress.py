@@ -79,7 +79,7 @@ def status_line(live: Live) -> str:
     if live.state != "ended":
         workers = plural(live.workers, "worker")
         workers += "" if live.busy is None else f" {live.busy:.0%} busy"
-        parts.append(workers + (f" (+{live.pending:,} to come)" if live.pending else ""))
+        parts.append(workers + (f" (+{live.pending:,} pending)" if live.pending else ""))
     if live.state in ("paused", "stopping"):
         parts.append(live.state)
     if live.state != "ended" and live.steps_per_second:

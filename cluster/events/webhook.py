@@ -64,7 +64,7 @@ def notifying(job: Job, output: str, listen: Listener) -> Iterator[Listener]:
         raise
     except KeyboardInterrupt:
         _notify(
-            notify, url, listen, "stopped", _body(job, output, "stopped", None, "stopped by hand")
+            notify, url, listen, "stopped", _body(job, output, "stopped", None, "stopped by Ctrl-C")
         )
         raise
     for event in finished:
@@ -91,7 +91,7 @@ def _resolve(job: Job, notify: Notify) -> str:
     name = notify.url[1:]
     url = os.environ.get(name, "")
     if not url.startswith(("http://", "https://")):
-        problem = f"the environment has no web address in {name}"
+        problem = f"the environment variable {name} holds no web address"
         raise JobFileError([job.problem(("notify", "url"), problem)])
     return url
 
@@ -132,7 +132,7 @@ def _notify(notify: Notify, url: str, listen: Listener, what: What, body: dict[s
     sender.start()
     sender.join(PATIENCE_SECONDS)
     if sender.is_alive():
-        problems.append(f"has not taken the news in {PATIENCE_SECONDS:.0f} s")
+        problems.append(f"has not accepted the report within {PATIENCE_SECONDS:.0f} s")
     for problem in problems[:1]:
         log.warning("the webhook at %s %s", _host(url), problem)
         listen(WebhookFailed(host=_host(url), reason=problem))
@@ -160,7 +160,7 @@ def _post(url: str, body: dict[str, Any]) -> list[str]:
             retries=retry,
         )
     except Exception as error:  # whatever it is, it must not change how the run ended
-        return [f"could not be told ({type(error).__name__})"]
+        return [f"could not be reached ({type(error).__name__})"]
     return [f"answers {answer.status}"] if answer.status >= 300 else []
 
 

@@ -175,4 +175,4 @@ def _first_order(job: Job, painter: Painter, tasks: Iterable[Task]) -> Order:
             )
         except (InputError, PictureError, StorageError) as error:
             problem = problem or error
-    raise UsageError(f"there is nothing to try the pilot with: {problem}")
+    raise UsageError(f"the pilot has nothing to render: {problem}")

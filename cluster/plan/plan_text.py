@@ -32,7 +32,7 @@ def to_text(plan: Plan, missing: Mapping[str, str], proofs: Plan | None = None) 
     for reason in list(missing.values())[:MISSING_SHOWN]:
         lines.append(f"  will fail: {reason}")
     if len(missing) > MISSING_SHOWN:
-        lines.append(f"  and {len(missing) - MISSING_SHOWN} more pictures that are not there")
+        lines.append(f"  and {len(missing) - MISSING_SHOWN} more missing pictures")
     return "\n".join(lines)
 
 
@@ -56,7 +56,7 @@ def _group(group: Group) -> list[str]:
         steps = ", ".join(f"{seconds:.3g} s at {size} px" for size, seconds in group.step_seconds)
         lines.append(f"    a step takes {steps}")
     if group.fits == "strips":
-        lines.append("    fits the card in strips only, which takes a little longer")
+        lines.append("    fits the card only in strips, which takes a little longer")
     elif group.fits == "no":
         lines.append("    WILL NOT FIT the card, not even in strips: use a smaller size")
     return lines
@@ -76,15 +76,15 @@ def _time(plan: Plan) -> list[str]:
     if not plan.left:
         return []
     if plan.device_seconds is None or plan.wall_seconds is None:
-        return ["  how long it takes tells a pilot: stylefarm plan JOB --pilot"]
+        return ["  to estimate the time: stylefarm plan JOB --pilot"]
     on = plural(plan.gpus, "worker")
-    text = f"  {_hours(plan.device_seconds)} of device time are left: about "
+    text = f"  {_hours(plan.device_seconds)} of device time left: about "
     text += f"{_hours(plan.wall_seconds)} on {on}"
     if plan.cost is not None:
         text += f", {plan.cost:,.2f} at {plan.price_per_gpu_hour:,.2f} an hour each"
     lines = [text]
     if plan.device is not None:
-        lines.append(f"    as a pilot on {plan.device} found, with one worker at a time")
+        lines.append(f"    measured by a pilot on {plan.device}, with one worker at a time")
     return lines
 
 

@@ -192,7 +192,7 @@ def _find_problem(visible_gpus: Sequence[str], gpus: float) -> str | None:
         if free < FREE_SHARE * share * total:
             return (
                 f"GPU {visible_gpus[index]} has only {free / 1e9:.1f} of {total / 1e9:.1f} GB free: "
-                "something else works there"
+                "another program is using it"
             )
     return None
 

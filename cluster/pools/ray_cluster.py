@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 TOKEN_ADVICE = (
-    " (somebody listens there: is it a Ray head of this version, and is the token the cluster's? With "
+    " (a server listens there: is it a Ray head of this version, and is the token the cluster's? With "
     "RAY_AUTH_MODE=token it is read from RAY_AUTH_TOKEN or ~/.ray/auth_token)"
 )
 

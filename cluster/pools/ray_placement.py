@@ -79,13 +79,12 @@ def needs_of(wanted: Workers, nodes: Sequence[Node]) -> Needs:
     if wanted.device == "gpu" or (wanted.device == "auto" and (any_gpu or not cpus)):
         if not any_gpu and wanted.max == "auto":
             raise ClusterError(
-                "the cluster has no GPU; where an autoscaler is to bring some, say how many with "
-                "workers.max"
+                "the cluster has no GPU; if an autoscaler adds nodes, set workers.max to a number"
             )
         # Fetching and encoding need a core only at times; reserving whole cores would leave GPUs idle.
         return Needs(wanted.gpus, 0.0, threads)
     if not cpus:
-        raise ClusterError("the cluster has no CPUs to work with")
+        raise ClusterError("the cluster has no CPUs")
     if threads is not None:
         each = min(threads, max(cpus))
     elif wanted.max == "auto":
@@ -127,8 +126,8 @@ def check_room(wanted: Workers, needs: Needs, nodes: Sequence[Node]) -> None:
     largest = max((node.resources.get(what, 0.0) for node in nodes), default=0.0)
     labelled = f" with the labels {dict(wanted.labels)}" if wanted.labels else ""
     raise ClusterError(
-        f"no node{labelled} has room for a worker, which needs {each:g} {what}s (the largest of all has "
-        f"{largest:g}); where an autoscaler is to bring some, say how many workers with workers.max"
+        f"no node{labelled} has room for a worker, which needs {each:g} {what}s (the largest has "
+        f"{largest:g}); if an autoscaler adds nodes, set workers.max to a number"
     )
 
 

@@ -251,7 +251,7 @@ class RayPool:
                 self._request()
         elif missing < 0 and not self._roster.closed:
             for member in self._roster.surplus(-missing):
-                log.info("%s is not needed any more", member.handle.name)
+                log.info("%s is no longer needed", member.handle.name)
                 self._release(member)
 
     def _request(self) -> None:

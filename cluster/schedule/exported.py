@@ -28,8 +28,8 @@ def cron_of(schedule: Schedule) -> tuple[Cron, str]:
     if seconds % HOUR == 0 and DAY % seconds == 0:
         return parse_cron(f"0 */{int(seconds // HOUR)} * * *" if seconds < DAY else "@daily"), "UTC"
     raise UsageError(
-        f"schedule.every is {seconds:g} s, which only stylefarm schedule itself keeps: to export it, give "
-        "minutes that an hour is divided by, hours that a day is divided by, or cron:"
+        f"schedule.every is {seconds:g} s, which only stylefarm schedule itself supports: to export it, "
+        "give minutes that divide an hour, hours that divide a day, or cron:"
     )
 
 

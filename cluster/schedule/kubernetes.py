@@ -50,7 +50,8 @@ def kubernetes(job: Job, command: Command, image: str | None = None) -> dict[str
         command = replace(command, address=HEAD)
     if not command.submits:
         raise UsageError(
-            f"--address {command.address} is none that a pod submits to: give a dashboard, such as {HEAD}"
+            f"--address {command.address} is not one that a pod can submit to: give a dashboard, such "
+            f"as {HEAD}"
         )
     # With concurrency_policy: replace, the command has --replace, too: Kubernetes only deletes the earlier
     # pod, and the submission that it followed continues on the cluster.
@@ -85,25 +86,25 @@ def kubernetes(job: Job, command: Command, image: str | None = None) -> dict[str
 
 
 _KUBERNETES = """\
-# {job} on the clock, submitted to a Ray cluster that is there:
+# Submits {job} on a schedule to an existing Ray cluster:
 #
 #   kubectl apply -f {file}
-#   kubectl create job --from=cronjob/NAME try-it        # now, to see that it works
+#   kubectl create job --from=cronjob/NAME try-it        # once, now, as a test
 #
-# The token is that of the cluster, which KubeRay keeps in the Secret {secret}. A Job ends with the exit
-# status of the run, so one with failed pictures counts as failed; the next tick goes on from what is done.
-# What becomes of an hour that the clock skips or shows twice, Kubernetes decides by itself.
+# The token is the cluster's, which KubeRay keeps in the Secret {secret}. A Job ends with the exit status of
+# the run, so one with failed pictures counts as failed; the next tick resumes from what is done. Kubernetes
+# decides what happens in an hour that the clock skips or repeats.
 """
 
 _PUT_IMAGE = """\
 #
-# PUT IN YOUR IMAGE below: cluster/deploy/README.md says how it is made.
+# SET YOUR IMAGE below: cluster/deploy/README.md says how to build it.
 """
 
 _HAS_SECRET = """\
 #
-# The job file below has the address of a webhook, which with many services is a password: write
-# notify: {url: $NAME} instead, and give the cluster's head that variable.
+# The job file below has the address of a webhook, which many services treat as a password: write
+# notify: {url: $NAME} instead, and set that variable on the cluster's head.
 """
 
 

@@ -120,7 +120,7 @@ class Service:
             self._lock.acquire(timeout=0)
         except Timeout:
             raise UsageError(
-                f"another stylefarm schedule works in {state}; give this one its own with --state"
+                f"another stylefarm schedule is using {state}; give this one its own folder with --state"
             ) from None
         self._entries = [
             _Entry(file=file, job=job, seen=self._now(), modified=_modified(file))
@@ -190,7 +190,11 @@ class Service:
 
     def _record_missed(self, entry: _Entry, missed: Missed) -> None:
         deadline = entry.schedule.starting_deadline
-        why = "a later one was due, too" if deadline is None else "it was too late for it"
+        why = (
+            "a later one was due, too"
+            if deadline is None
+            else "it was missed by more than starting_deadline"
+        )
         self.history.append(
             self._tick(entry, missed.first, outcome="missed", reason=why, count=missed.count)
         )
@@ -208,14 +212,14 @@ class Service:
         with self._state_lock:
             before = list(entry.runs)
         if before and policy == "forbid":
-            why = f"that of {before[0].mark.planned} still ran"
+            why = f"the tick of {before[0].mark.planned} was still running"
             # Recorded first: if the service ended in between, the next would not know of the tick.
             self.history.append(self._tick(entry, planned, outcome="skipped", reason=why))
             self._save(entry, seen=planned)
             self._say(f"{name} was skipped: {why}")
             return
         if before and policy == "replace":
-            self._say(f"{name}: the run before it is stopped, and goes on with this one")
+            self._say(f"{name}: the earlier run is stopped, and this one resumes it")
             self._stop(entry, before)
             if self._asked.is_set():
                 return  # it is still due when the next service starts
@@ -240,7 +244,7 @@ class Service:
             self._save(entry)
         late = now - planned
         behind = f", {rough_duration_text(late)} late" if late > timedelta(seconds=10) else ""
-        self._say(f"{name} begins{behind}; log: {mark.log}")
+        self._say(f"{name} starts{behind}; log: {mark.log}")
         self._watch(entry, run)
 
     def _stop(self, entry: _Entry, runs: Sequence[TickRun]) -> None:
@@ -266,7 +270,7 @@ class Service:
             self._record_end(entry, run, status)
         except (StylefarmError, OSError) as error:
             self._say(
-                f"{self._name(entry, run.planned)} has ended, but that cannot be written down: {error}"
+                f"{self._name(entry, run.planned)} has ended, but this could not be recorded: {error}"
             )
         finally:
             with self._state_lock:
@@ -279,7 +283,10 @@ class Service:
         good = outcome == "done"
         reason = result.reason
         if outcome == "failed" and reason is None and result.done is not None:
-            reason = "some failed at earlier ticks; see stylefarm report, and try them with --retry-failed"
+            reason = (
+                "some tasks failed at earlier ticks; see stylefarm report, and retry them with "
+                "--retry-failed"
+            )
         tick = self._tick(
             entry,
             run.planned,
@@ -300,7 +307,7 @@ class Service:
             self._save(entry)
         counts = "" if result.done is None else f": {result.done} done, {result.failed} failed"
         if good and result.done == 0:
-            counts = ": nothing was new"
+            counts = ": nothing new"
         why = f" ({reason})" if reason and not good else ""
         self._say(f"{self._name(entry, run.planned)} {outcome}{counts}{why}")
         if self._scheduler.running and not self._asked.is_set():
@@ -342,7 +349,9 @@ class Service:
                 job = read_job(entry.file)
                 schedule_of(job)
             except JobFileError as error:
-                self._say(f"{error}\n  ticks go on as they were; each will say so")
+                self._say(
+                    f"{error}\n  the schedule stays as it was, and every tick fails until this is corrected"
+                )
                 continue
             before, entry.job = entry.schedule, job
             if entry.schedule != before:
@@ -364,9 +373,9 @@ class Service:
             heard = len(self._signals)
             if runs and not passed_on:
                 self._say(
-                    "stopping when what is painting is committed; Ctrl-C once more stops now"
+                    "stopping when running tasks are committed; press Ctrl-C again to stop now"
                     if first == LET_FINISH
-                    else "stopping: what is painting stores a checkpoint"
+                    else "stopping: running tasks store checkpoints"
                 )
             for run in runs:
                 had = passed_on.get(run, 0)

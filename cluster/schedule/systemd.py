@@ -111,7 +111,7 @@ def systemd(job: Job, command: Command) -> dict[str, str]:
 
 _SYSTEMD = """\
 # One of: {files}
-# Put them into ~/.config/systemd/user (or /etc/systemd/system, and leave --user out), then:
+# Put them into ~/.config/systemd/user (or /etc/systemd/system, and omit --user), then:
 #
 #   systemctl --user daemon-reload && systemctl --user enable --now {timer}
 #   systemctl --user list-timers; journalctl --user -u '{service}'
@@ -127,15 +127,15 @@ After=network-online.target
 [Service]
 Type=oneshot
 WorkingDirectory={folder}
-# Keys for S3 and the like, as NAME=value; a file that is not there is none.
+# Keys for S3 and the like, as NAME=value; the file is optional.
 EnvironmentFile=-%h/.config/stylefarm/environment
-# What was missed for longer than starting_deadline is not made up for.
+# A tick that was missed by more than starting_deadline is not made up for.
 ExecCondition={condition}
 ExecStart={command}
-# What is painting stores a checkpoint first.
+# Running tasks store checkpoints first.
 KillMode=mixed
 TimeoutStopSec={stop}
-# Stopped, and to be gone on with.
+# Interrupted; the next start resumes.
 SuccessExitStatus=130
 """
 
@@ -156,10 +156,10 @@ Description=When {name} is rendered
 
 [Timer]
 Unit={unit}
-# What becomes of an hour that the clock skips or shows twice, systemd decides by itself.
+# systemd decides what happens in an hour that the clock skips or repeats.
 {events}
 AccuracySec=1s
-# What was missed while the machine was off is made up for once.
+# Ticks that were missed while the machine was off are made up for once.
 Persistent=true
 
 [Install]
@@ -170,7 +170,7 @@ WantedBy=timers.target
 def _escaped(text: str) -> str:
     """Return text for a unit file, where % begins a specifier. Raises UsageError."""
     if "\n" in text or "\r" in text:
-        raise UsageError(f"{text!r} has a line break, which no unit of systemd can hold")
+        raise UsageError(f"{text!r} has a line break, which a systemd unit cannot hold")
     return text.replace("%", "%%")
 
 

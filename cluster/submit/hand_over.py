@@ -68,8 +68,8 @@ def hand_over(
             for submission in every:
                 if submission.alive and submission.output == output:
                     raise UsageError(
-                        f"{submission.id} ({submission.job}) works on {output} and has not ended; one run "
-                        "works on an output at a time, so wait for it or cancel it"
+                        f"{submission.id} ({submission.job}) is working on {output} and has not ended; an "
+                        "output takes one run at a time, so wait for it or cancel it"
                     )
             submission_id = numbered(base, max((s.number for s in same), default=0) + 1)
             if head.submit(
@@ -83,7 +83,7 @@ def hand_over(
             # Ray takes an id only once. Where another client was faster, the next round sees its submission.
             if not any(s.id == submission_id for s in head.submissions()):
                 raise ClusterError(
-                    f"the cluster does not take {submission_id}, and does not know it"
+                    f"the cluster refuses {submission_id} as known, but does not list it"
                 )
 
 

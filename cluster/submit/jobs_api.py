@@ -76,8 +76,8 @@ class Head:
         submission = max(same, key=lambda s: s.number) if same else exact[0] if exact else None
         if submission is None:
             raise UsageError(
-                f"the cluster at {self.address} knows no submission {name}; stylefarm list shows those it "
-                "does. A head that was started anew has forgotten all: ask with the job file then"
+                f"the cluster at {self.address} knows no submission {name}; stylefarm list shows those that "
+                "it knows. A restarted head has forgotten all of them: use the job file then"
             )
         return submission
 
@@ -197,13 +197,13 @@ class Head:
         except Exception as error:
             raise ClusterError(
                 f"the cluster at {self.address} cannot be reached: {_reason(error)}; is its head up, and "
-                "this the address of its dashboard?"
+                "is this the address of its dashboard?"
             ) from error
 
     def _unwelcome(self, refusal: str) -> str:
         if "Authentication failed" in refusal:  # 403; else 401, or no token is set here
             return (
-                f"the cluster at {self.address} has another token than this machine: put the cluster's "
+                f"the cluster at {self.address} has a different token than this machine: put its token "
                 "into RAY_AUTH_TOKEN or ~/.ray/auth_token"
             )
         return (

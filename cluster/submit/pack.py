@@ -189,7 +189,7 @@ def _input_problems(job: Job, shipped: bool, alone: bool) -> Iterator[Problem]:
 def _reason(reference: _Reference, base: Path, shipped: bool, alone: bool) -> str | None:
     where = _where(reference.written, base)
     if where == "home":
-        return "begins at a home folder, which is another one on the cluster"
+        return "begins with ~, which is another folder on the cluster"
     if where == "below" and reference.kind != "file":
         return "is in the job file's own folder, which the cluster does not see: " + (
             f"{_SHARE}, outside that folder" if alone else _SEND_BELOW
@@ -203,7 +203,7 @@ def _reason(reference: _Reference, base: Path, shipped: bool, alone: bool) -> st
             else "--ship-inputs sends it along (or --allow-local, if the cluster sees this folder)"
         )
     if ".." in PurePosixPath(reference.written).parts:
-        return "is not below the job file's folder, and is not sent along"
+        return "is not below the job file's folder, so it is not sent along"
     return None
 
 

@@ -216,8 +216,8 @@ def failure_reason(submission: Submission, lines: Sequence[str], failed: int | N
         return f"some tasks failed; stylefarm report {submission.output} says why"
     if submission.exit_code == NO_SUCH_COMMAND:
         return (
-            "the cluster's head has no such command; install stylefarm there and start Ray where it is on "
-            "the PATH, or submit with --ship-package"
+            "the cluster's head has no command stylefarm; install it there and start Ray where it is on the "
+            "PATH, or submit with --ship-package"
         )
     messages = [line for line in lines if line.strip() and not line.startswith("{")]
     if submission.exit_code is not None and messages:

@@ -37,7 +37,7 @@ def to_text(status: JobStatus) -> str:
     if quiet > QUIET_SECONDS / 2:
         lines.append(f"  last heard of {duration_text(quiet)} ago")
     if status.state == "lost":
-        lines.append("  it was killed, perhaps; run or submit it again to go on")
+        lines.append("  it may have been killed; run or submit it again to resume")
     return "\n".join(lines)
 
 
@@ -62,7 +62,7 @@ def to_table(rows: Sequence[JobStatus]) -> str:
 def _state(status: JobStatus) -> str:
     took = "" if status.seconds is None else duration_text(status.seconds)
     if status.state == "pending":
-        return f"pending for {took}: the cluster has not begun it"
+        return f"pending for {took}: the cluster has not started it"
     if status.state == "running":
         return f"{'stopping, after' if status.stopping else 'running for'} {took}"
     return status.state + (f" after {took}" if took else "")

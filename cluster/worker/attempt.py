@@ -98,7 +98,7 @@ class Attempt:
         self.failure = explain(error)
         if self.failure.kind == "bug":
             log.error(
-                "an attempt failed as nobody foresaw\n%s",
+                "an attempt failed unexpectedly\n%s",
                 "".join(traceback.format_exception(error)),
                 extra={"task": self.task.id, "attempt": self.id},
             )

@@ -92,12 +92,12 @@ def paint_isolated(
 
 def _explain_death(status: int) -> Failure:
     if status >= 0:  # it exited by itself, before it painted
-        return Failure("bug", f"a process of its own could not be had (exit status {status})")
+        return Failure("bug", f"no separate process could be started (exit status {status})")
     how = str(-status)
     with contextlib.suppress(ValueError):
         how = signal.Signals(-status).name
     how += ", perhaps for lack of memory" if -status == signal.SIGKILL else ""
     return Failure(
         "poison",
-        f"it kills what paints it: a worker died of it, and then a process of its own ({how})",
+        f"it kills the process that paints it: first a worker, then a separate process ({how})",
     )

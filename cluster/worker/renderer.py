@@ -238,7 +238,7 @@ class Painter:
                 resume = Checkpoint.from_bytes(order.resumption.checkpoint)
                 return self._paint(orders, resume, should_stop)
         except CheckpointError as error:  # damaged, or its pictures have changed since
-            log.info("task %s begins anew: %s", order.task.id, error)
+            log.info("task %s starts over: %s", order.task.id, error)
         return self._paint(orders, None, should_stop)
 
     def _paint(

@@ -43,7 +43,7 @@ def write_starter(
     """
     job_file = folder / JOB_FILE
     if job_file.exists():
-        raise UsageError(f"{job_file} is there already; choose another folder, or remove it first")
+        raise UsageError(f"{job_file} already exists; choose another folder, or remove it first")
     copies = _copies(list(photos) or _sample_photos(), folder / "photos")
     try:
         for name in ("photos", "paintings"):
@@ -75,9 +75,7 @@ def _copies(sources: Sequence[Path], folder: Path) -> dict[Path, Path]:
         if target.exists():
             if target.samefile(source):
                 continue  # the photo is there already
-            raise UsageError(
-                f"{target} is there already; rename {source}, or choose another folder"
-            )
+            raise UsageError(f"{target} already exists; rename {source}, or choose another folder")
         copies[target] = source
     return copies
 

@@ -129,7 +129,9 @@ class Inputs:
             StorageError: The disk or store does not answer; a retry may succeed.
         """
         if is_web(uri):
-            raise InputError(f"{display(uri)} is not looked at: the web says nothing sure of it.")
+            raise InputError(
+                f"{display(uri)} is not inspected: what web servers say about their files is not reliable."
+            )
         if uri.startswith("s3://"):
             bucket, key = _split_s3(uri)
             there = self._bucket(bucket).stat(key)
@@ -223,7 +225,7 @@ class Inputs:
             if stat.S_ISDIR(status.st_mode):
                 raise InputError(f"{uri} is a folder; name a picture in it.")
             if not stat.S_ISREG(status.st_mode):
-                raise InputError(f"{uri} is no regular file.")
+                raise InputError(f"{uri} is not a regular file.")
             self._check_size(uri, status.st_size)
             return _input_data(uri, path.read_bytes(), None, status.st_mtime)
         except OSError as error:
@@ -245,7 +247,7 @@ class Inputs:
                 return [name]
             return self._glob(name, wanted)
         except PermissionError:
-            raise InputError(f"Permission denied: cannot look into {pattern}.") from None
+            raise InputError(f"Permission denied: cannot list {pattern}.") from None
         except (OSError, ValueError):  # too long a name, or a NUL in it: nothing can match
             return []
 

@@ -90,7 +90,7 @@ def _next_hop(uri: str, url: str, location: str) -> str:
     try:
         return urljoin(url, location)
     except ValueError:
-        raise InputError(f"{display(uri)} redirects to something that is no address.") from None
+        raise InputError(f"{display(uri)} redirects to something that is not an address.") from None
 
 
 def _request(uri: str, url: str, allow_private: bool) -> urllib3.BaseHTTPResponse:
@@ -129,7 +129,7 @@ def _parse(uri: str, url: str) -> urllib3.util.Url:
     try:
         parts = urllib3.util.parse_url(url)
     except urllib3.exceptions.LocationParseError:
-        raise InputError(f"{display(uri)} is no web address.") from None
+        raise InputError(f"{display(uri)} is not a web address.") from None
     if parts.scheme not in ("http", "https"):
         raise InputError(f"{display(uri)} redirects to something that is not http or https.")
     if not parts.host:

@@ -92,7 +92,7 @@ def read_moment(text: str, zone: tzinfo) -> datetime:
         parsed = datetime.fromisoformat(re.sub(r"[zZ]$", "+00:00", written))
     except ValueError:
         raise UsageError(
-            f"--at {text} is no moment: give a date such as 2026-11-25, or 2026-11-25T02:00"
+            f"--at {text} is not a date or a time: give a date such as 2026-11-25, or 2026-11-25T02:00"
         ) from None
     return parsed if parsed.tzinfo is not None else parsed.replace(tzinfo=zone)
 

@@ -41,7 +41,7 @@ class Selection:
             shown = ", ".join(f"{number:016x}" for number in sorted(missing)[:SHOWN_IDS])
             more = f" and {len(missing) - SHOWN_IDS} more" if len(missing) > SHOWN_IDS else ""
             raise UsageError(
-                f"the selection has ids that are no tasks of this job: {shown}{more}; was the job file "
+                f"the selection has ids that are not tasks of this job: {shown}{more}; was the job file "
                 "changed since its proofs were made?"
             )
 
@@ -93,8 +93,8 @@ def _ids(words: Iterable[tuple[int, str]], file: str | None) -> Iterator[str]:
         if task_id is None:
             place = "--select" if file is None else f"{file}:{number}"
             raise UsageError(
-                f"{place}: {word.strip()!r} is no id of a task, 16 digits 0-9a-f, which a picture's name "
-                "ends in"
+                f"{place}: {word.strip()!r} is not a task id: give the 16 hexadecimal digits at the end of "
+                "a picture's name"
             )
         any_at_all = True
         yield task_id

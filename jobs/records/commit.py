@@ -261,7 +261,7 @@ class Records:
         try:
             self._storage.delete(key)
         except StorageError as error:  # the object takes room, but no record is wrong
-            log.warning("%s is not needed any more, but stays: %s", key, error)
+            log.warning("%s is no longer needed, but could not be deleted: %s", key, error)
 
     def _listed(self) -> Iterator[tuple[str, int]]:
         """Yield (id, stamp) of every record."""

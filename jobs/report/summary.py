@@ -63,7 +63,7 @@ class Summary:
             )
         if self.concessions:
             made = ", ".join(f"{what} ({count})" for what, count in self.concessions.items())
-            lines.append(f"  to make do with the memory there was: {made}")
+            lines.append(f"  for lack of memory: {made}")
         for failure in self.failures[:SHOWN_FAILURES]:
             kept = f" (last good picture: {failure['kept']})" if "kept" in failure else ""
             lines.append(

@@ -45,8 +45,8 @@ def _told_apart(schedule: Schedule | None, others: ValidationInfo) -> Schedule |
     if allows and output is not None and "{" not in output:
         raise PydanticCustomError(
             "allow",
-            "concurrency_policy: allow wants an output for each tick, for one run works on an output at "
-            "a time: put {date} or {time} into output, or say forbid or replace",
+            "concurrency_policy: allow needs an output for each tick, because an output takes one "
+            "run at a time: put {date} or {time} into output, or use forbid or replace",
         )
     return schedule
 

@@ -17,7 +17,7 @@ from jobs.spec.values import Section
 
 def _some_events(events: list[str]) -> list[str]:
     if not events:
-        raise PydanticCustomError("empty", "is empty; leave notify out to be told nothing")
+        raise PydanticCustomError("empty", "is empty; leave notify out to send no reports")
     return events
 
 
@@ -26,7 +26,7 @@ def _webhook(url: str) -> str:
         return url
     raise PydanticCustomError(
         "webhook",
-        "is no web address: give https://..., or $NAME of an environment variable that holds it",
+        "is not a web address: give https://..., or $NAME of an environment variable that holds it",
     )
 
 

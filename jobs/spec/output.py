@@ -37,7 +37,7 @@ def _known_fields(template: str) -> str:
         if name not in (*NAME_FIELDS, *Recipe.model_fields) or width or conversion:
             raise PydanticCustomError(
                 "name",
-                "knows no {field}; it takes {content}, {style} and any knob of the recipe",
+                "has no field {field}; it takes {content}, {style} and any knob of the recipe",
                 {"field": f"{{{name}}}"},
             )
     return template

@@ -23,7 +23,7 @@ def _either(given: Any, others: ValidationInfo) -> Any:
     if others.data["manifest"] is not None:
         if given is not None:
             raise PydanticCustomError(
-                "beside_manifest", "does not go with manifest:, whose rows say it"
+                "beside_manifest", "cannot be combined with manifest:, whose rows give it"
             )
     elif given is None and others.field_name != "init":
         raise PydanticCustomError("missing", "is required")
@@ -32,7 +32,7 @@ def _either(given: Any, others: ValidationInfo) -> Any:
 
 def _with_manifest(given: Any, others: ValidationInfo) -> Any:
     if others.data.get("manifest", ()) is None:
-        raise PydanticCustomError("no_manifest", "is for a manifest:, and there is none")
+        raise PydanticCustomError("no_manifest", "needs manifest:, which is not given")
     return given
 
 

@@ -31,7 +31,7 @@ def _cron(text: str) -> str:
 
 def _cron_or_every(every: float | None, others: ValidationInfo) -> float | None:
     if "cron" in others.data and (others.data["cron"] is None) == (every is None):
-        raise PydanticCustomError("when", "takes cron: or every:, one of the two")
+        raise PydanticCustomError("when", "takes either cron: or every:")
     return every
 
 

@@ -128,7 +128,7 @@ def _style(item: object) -> object:
             beside = ", ".join(f"{key}:" for key in item if key != "blend")
             raise PydanticCustomError(
                 "blend",
-                "blend: takes nothing beside it, but here is {beside}; a mask: goes with its picture",
+                "blend: takes no other key beside it, such as {beside}; a mask: belongs to its picture",
                 {"beside": beside},
             )
         parts = _Blend.model_validate(item).blend.items()

@@ -48,7 +48,7 @@ def _ray_labels(labels: dict[str, str]) -> dict[str, str]:
         if not re.match(_LABEL_KEY, key) or not re.match(_LABEL_VALUE, value):
             raise PydanticCustomError(
                 "labels",
-                "{given} is no condition on a Ray label: give name: value, !value, in(a, b) or !in(a, b)",
+                "{given} is not a condition on a Ray label: give name: value, !value, in(a, b) or !in(a, b)",
                 {"given": shown({key: value})},
             )
     return labels

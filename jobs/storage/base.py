@@ -166,7 +166,7 @@ def local_path(url: str, base: Path | None = None) -> Path:
         url = url2pathname(parts.path)
     elif scheme := re.match(r"([a-zA-Z][a-zA-Z0-9+.-]+)://", url):
         raise StorageError(
-            f"{scheme[1]}:// is no storage that stylefarm knows; use a folder or s3://bucket/prefix."
+            f"{scheme[1]}:// is not a storage that stylefarm supports; use a folder or s3://bucket/prefix."
         )
     path = Path(url)
     if path.parts[:1] == ("~",):  # no other: "~a.jpg" is a file like any other
@@ -213,7 +213,7 @@ def probe(storage: Storage) -> None:
         came_back = b""
     if came_back != data:
         raise StorageError(
-            f"{storage.url} does not give back what was written to it; is this really the storage?"
+            f"{storage.url} does not return what was written to it; is this really the storage?"
         )
     if not any(listed.key == key and listed.size == len(data) for listed in storage.list(key)):
         raise StorageError(

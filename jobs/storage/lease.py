@@ -161,7 +161,7 @@ class Lease:
             if holder is None or holder.nonce != self._me.nonce:
                 who = str(holder) if holder else "nobody: the lease was deleted"
                 url = self._storage.url
-                self._lost = f"{url} now belongs to {who}; this run stops, what it committed stays."
+                self._lost = f"{url} now belongs to {who}; this run stops; what it committed stays."
                 return
             self._renewals += 1
             self._storage.put(keys.LEASE, self._text(), content_type="application/json")
@@ -200,8 +200,8 @@ def _refusal(url: str, holder: Holder | None, age: float, stale: float) -> str:
     who = str(holder) if holder else "another driver"
     since = f", last heard of {age:.0f} s ago" if age else ""
     return (
-        f"{url} is being rendered by {who}{since}. One driver works on an output; wait for it, or stop "
-        f"it there: {stale:.0f} s after its last sign of life its lease is free."
+        f"{url} is being rendered by {who}{since}. An output takes one run at a time; wait for "
+        f"that one, or stop it: its lease is free {stale:.0f} s after its last sign of life."
     )
 
 

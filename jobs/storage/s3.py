@@ -372,7 +372,7 @@ def _build_client(options: StorageOptions, attempts: int) -> Any:
         )
     except ValueError:
         raise StorageUnreachableError(
-            f"storage.endpoint_url: {place_of(options)} is no address that can be reached; write "
+            f"storage.endpoint_url: {place_of(options)} is not an address that can be reached; write "
             "http://host:port or https://host."
         ) from None
 

@@ -207,7 +207,7 @@ def explain_exchange(error: Exception, task: str, options: StorageOptions) -> St
         )
     if isinstance(error, (boto.EndpointProviderError, boto.InvalidRegionError)):
         return StorageUnreachableError(
-            f"{task}: storage.endpoint_url or storage.region is no address of an S3 server; write "
+            f"{task}: storage.endpoint_url or storage.region does not lead to an S3 server; write "
             "http://host:port or https://host, and a region such as eu-west-1."
         )
     if isinstance(error, RecursionError):
@@ -219,7 +219,7 @@ def explain_exchange(error: Exception, task: str, options: StorageOptions) -> St
         return StorageUnreachableError(f"{task}: {_NOT_S3.format(place=place)}")
     broken = (boto.HTTPClientError, boto.IncompleteReadError, urllib3.exceptions.HTTPError)
     if isinstance(error, broken):
-        return StorageFailingError(f"{task}: {place} breaks the connection off; try again later.")
+        return StorageFailingError(f"{task}: {place} breaks off the connection; try again later.")
     return StorageError(f"{task}: botocore refuses the request ({type(error).__name__}).")
 
 

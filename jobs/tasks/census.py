@@ -55,7 +55,9 @@ class BadRows:
         """Return the error for rows that end a run."""
         hidden = self.count - len(self.first)
         more = f"{hidden:,} more rows cannot be used" if hidden else ""
-        advice = "correct them, or leave such rows out with on_bad_row: skip"
+        advice = (
+            f"correct {'the' if more else 'these'} rows, or leave them out with on_bad_row: skip"
+        )
         last = f"{more}; {advice}" if more else advice
         return JobFileError([*self.first, Problem("manifest", None, "", last)])
 

@@ -154,7 +154,7 @@ def kind_of(name: str) -> str:
     for kind in FORMATS:
         if plain.endswith(kind) and is_manifest(name):
             return kind
-    raise InputError(f"{name} is no manifest that stylefarm reads: {', '.join(ENDINGS)}")
+    raise InputError(f"{name} is not a manifest that stylefarm reads: {', '.join(ENDINGS)}")
 
 
 def _byte_lines(stream: BinaryIO) -> Iterator[bytes]:
@@ -197,9 +197,8 @@ def _table_rows(table: Any) -> Iterator[Row | BadRow]:
         if not cells or not any(cells):
             continue
         if len(cells) != len(names):
-            yield BadRow(
-                table.line_num, f"has {len(cells)} cells where the header has {len(names)}"
-            )
+            count = "1 cell" if len(cells) == 1 else f"{len(cells)} cells"
+            yield BadRow(table.line_num, f"has {count} where the header has {len(names)}")
         elif not "".join(cells).isprintable() and any(map(_is_broken, cells)):
             yield BadRow(table.line_num, "is not UTF-8")
         else:

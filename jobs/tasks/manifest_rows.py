@@ -162,11 +162,11 @@ def _wrong_knob(column: str, sweep: Mapping[str, Any]) -> str | None:
         return None
     knob = column.removeprefix(KNOB)
     if knob in sweep:
-        return "is swept, too; leave one out"
+        return "is also swept; leave one out"
     if knob not in Recipe.model_fields:
         near = difflib.get_close_matches(knob, Recipe.model_fields, n=1)
         hint = f"; did you mean {KNOB}{near[0]}?" if near else ""
-        return f"is no knob of a recipe{hint}"
+        return f"is not a knob of a recipe{hint}"
     return None
 
 

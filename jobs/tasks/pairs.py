@@ -217,7 +217,7 @@ def _found_mask(
     if MASK_FIELD not in written:
         pictures = _found(job, finder, written, path, problems)
         if len(pictures) > 1:
-            message = f"{written} matches {len(pictures)} pictures; a mask is one"
+            message = f"{written} matches {len(pictures)} pictures, but a mask is one"
             problems.append(job.problem(path, message))
         return pictures[0] if pictures else written
     try:

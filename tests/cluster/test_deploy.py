@@ -690,8 +690,8 @@ def test_a_node_that_leaves_is_drained_and_its_workers_go(two_nodes, tmp_path):
     done = run_leave("--seconds", "45", "--node-id", two_nodes.node_id)
     assert time.monotonic() - begun < 45
     assert done.returncode == 0
-    assert f"node {two_nodes.node_id} takes nothing new" in done.stderr
-    assert "told to go: 1, still there: 0" in done.stderr
+    assert f"node {two_nodes.node_id} accepts no new work" in done.stderr
+    assert "signalled: 1, still running: 0" in done.stderr
 
     assert (tmp_path / "goes").exists()
     with pytest.raises(ray.exceptions.RayActorError):
@@ -740,13 +740,13 @@ def test_a_head_that_does_not_answer_is_told_of_and_not_waited_for(capfd):
     begun = time.monotonic()
     leave.drain(node, 30, 1.5)
     assert time.monotonic() - begun < 5
-    assert "Ray was not told that node abab" in capfd.readouterr().err
+    assert "Ray did not drain node abab" in capfd.readouterr().err
 
 
 def test_a_node_that_is_not_here_harms_nobody():
     done = run_leave("--node-id", "0" * 56, "--seconds", "5")
     assert done.returncode == 0
-    assert f"there is no node {'0' * 56} of yours on this machine" in done.stderr
+    assert f"you have no node {'0' * 56} on this machine" in done.stderr
 
 
 @pytest.mark.parametrize("seconds", ["0", "-1", "soon", "inf", "nan"])

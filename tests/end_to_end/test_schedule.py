@@ -102,7 +102,7 @@ def test_forbid_skips_what_comes_while_one_runs_and_says_so(tmp_path, farm):
     assert not overlap(ticks(tmp_path))
     assert "skipped" in outcomes(tmp_path)
     skipped = next(tick for tick in told(tmp_path) if tick.outcome == "skipped")
-    assert "still ran" in (skipped.reason or "")
+    assert "was still running" in (skipped.reason or "")
     # Every tick is accounted for: two seconds lie between any two.
     planned = sorted(time.strptime(t.planned, "%Y-%m-%dT%H:%M:%SZ") for t in told(tmp_path))
     seconds = [time.mktime(moment) for moment in planned]
@@ -315,7 +315,7 @@ def test_each_tick_renders_what_is_new_or_changed(tmp_path):
     assert status == 0, (tmp_path / "clock.log").read_text()
     shown = stylefarm("schedule", "--history", *state, COLUMNS="200").stdout
     assert re.search(r"test +\d{4}-\d\d-\d\d .* done ", shown)
-    assert "the last one's log:" in shown
+    assert "log of the last run:" in shown
     listed = stylefarm("schedule", job, "--history", "--json", *state).stdout.splitlines()
     assert {json.loads(line)["outcome"] for line in listed} <= {"done", "skipped", "interrupted"}
     assert stylefarm("schedule", "other.yaml", "--history", "--json", *state).stdout == ""
@@ -326,11 +326,11 @@ def test_what_is_asked_wrongly_is_told_in_a_sentence(tmp_path):
     for arguments, said in (
         ((), "name at least one job file"),
         ((plain,), "job.yaml:1: schedule: is not given"),
-        ((plain, "--to", tmp_path), "are for --export"),
-        ((plain, "--address", "nonsense:::1"), "is no cluster"),
-        ((plain, "--ship-inputs"), "is for an --address"),
-        ((plain, "--json"), "--json is for --history and --next"),
-        ((plain, "--history", "--next", "2"), "ask for one"),
+        ((plain, "--to", tmp_path), "need --export"),
+        ((plain, "--address", "nonsense:::1"), "is not a cluster"),
+        ((plain, "--ship-inputs"), "needs an --address"),
+        ((plain, "--json"), "--json needs --history or --next"),
+        ((plain, "--history", "--next", "2"), "give one of them"),
         ((plain, "--export", "systemd"), "schedule: is not given"),
         ((tmp_path / "none.yaml",), "cannot be read"),
     ):

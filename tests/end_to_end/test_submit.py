@@ -110,7 +110,7 @@ def test_a_job_is_submitted_seen_ended_and_gone_on_with(tmp_path, head):
     wait_for(lambda: records_of(job), 120)
     ended = head.stylefarm("cancel", name)
     assert ended.returncode == 0, ended.stderr
-    assert "submit it again to go on" in ended.stdout
+    assert "submit it again to resume" in ended.stdout
     code, stands = head.status(name)
     done = stands["done"]
     assert (code, stands["state"], stands["left"]) == (0, "stopped", 16 - done)
@@ -118,7 +118,7 @@ def test_a_job_is_submitted_seen_ended_and_gone_on_with(tmp_path, head):
     assert not (out / keys.CANCEL).exists()
     said = head.stylefarm("logs", name)
     assert said.stdout.count("done images/") == done
-    assert "stopping when what is painting is committed\n" in said.stdout
+    assert "stopping when running tasks are committed\n" in said.stdout
 
     # Again: it goes on, under the same name with a number, and is stopped at once.
     second = head.stylefarm("submit", job, "--ship-inputs").stdout.strip()
@@ -315,6 +315,6 @@ def test_any_run_is_ended_by_its_output(tmp_path):
     assert "the run has ended" in ended.stdout
     _, err = run.communicate(timeout=60)
     assert run.returncode == 130
-    assert "run the same command again to go on" in err
+    assert "run the same command again to resume" in err
     assert 1 <= len(records_of(job)) < 16
-    assert "no run works on" in stylefarm("cancel", job, RAY_ADDRESS="").stdout
+    assert "no run is working on" in stylefarm("cancel", job, RAY_ADDRESS="").stdout

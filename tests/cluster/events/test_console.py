@@ -59,9 +59,9 @@ def test_a_run_in_lines():
     )
     assert "10 tasks, 4 done already, 1 failed earlier (--retry-failed" in text
     assert "done images/a--b-ab.png (170 steps in 12 s, loss 4.5e+06)" in text
-    assert "again c--b-cd: its worker died" in text
+    assert "retry c--b-cd: its worker died" in text
     assert "failed e--b-ef: e.jpg is empty (0 bytes)" in text
-    assert "1 done, 1 failed, 3 left in 0:01:05; run the same command again to go on" in text
+    assert "1 done, 1 failed, 3 left in 0:01:05; run the same command again to resume" in text
 
 
 def test_names_are_shown_as_they_are():
@@ -141,7 +141,7 @@ def test_the_fleet_is_seen_in_the_bar(monkeypatch):
         STARTED, Beat(done=3, failed=0, workers=3, running=(), pending=2, paused=True, fleet=fleet)
     )
     assert "3 done, 0 failed, 2 left, 3 workers 75% busy (least gpu-1(gpu 1): 50%)" in text
-    assert "(+2 to come), paused" in text
+    assert "(+2 pending), paused" in text
 
 
 def test_pauses_and_losses_are_shown_with_what_follows():
@@ -162,10 +162,10 @@ def test_pauses_and_losses_are_shown_with_what_follows():
     )
     assert "lost gpu-0@a:1: its worker died: SIGSEGV" in text
     assert "avoiding node node: 3 workers were lost there" in text
-    assert "paused: 503 Slow Down (nothing is lost; it is tried again for 1:00:00)" in text
-    assert "going on after 12 s" in text
-    assert "stopping: what is painting stores a checkpoint" in text
-    assert "4 left in 0:01:05; run the same command again to go on" in text
+    assert "paused: 503 Slow Down (nothing is lost; retrying for up to 1:00:00)" in text
+    assert "resumed after 12 s" in text
+    assert "stopping: running tasks store checkpoints" in text
+    assert "4 left in 0:01:05; run the same command again to resume" in text
 
 
 def test_what_must_be_known_is_said_even_when_quiet():

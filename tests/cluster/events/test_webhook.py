@@ -104,8 +104,8 @@ def test_a_webhook_that_refuses_or_is_not_there_fails_no_run(tmp_path, make_hook
 
     assert (first.returncode, second.returncode) == (0, 0)
     assert hook.tries == 1  # to be refused is final
-    assert "not told: the webhook at 127.0.0.1 answers 403" in first.stderr
-    assert "not told: the webhook at 127.0.0.1 could not be told" in second.stderr
+    assert "webhook failed: the webhook at 127.0.0.1 answers 403" in first.stderr
+    assert "webhook failed: the webhook at 127.0.0.1 could not be reached" in second.stderr
     assert len(records_of(refused)) == len(records_of(nobody)) == 1
 
 
@@ -148,7 +148,9 @@ def test_an_address_that_the_environment_lacks_is_the_job_files_mistake(tmp_path
     refused = run(write_job(tmp_path, notify={"url": "$NO_SUCH_HOOK"}))
 
     assert refused.returncode == 2
-    assert "notify.url: the environment has no web address in NO_SUCH_HOOK" in refused.stderr
+    assert (
+        "notify.url: the environment variable NO_SUCH_HOOK holds no web address" in refused.stderr
+    )
     assert not (tmp_path / "out" / "tasks").exists()
 
 

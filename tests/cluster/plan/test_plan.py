@@ -43,7 +43,7 @@ def test_time_and_cost_are_those_of_what_is_left():
     assert plan.device_seconds == 8 * 90 + 2 * 45
     assert plan.wall_seconds == plan.device_seconds / 4
     assert plan.cost == pytest.approx(810 / 3600 * 2)
-    assert "0:13:30 of device time are left: about 0:03:22 on 4 workers, 0.45 at 2.00" in to_text(
+    assert "0:13:30 of device time left: about 0:03:22 on 4 workers, 0.45 at 2.00" in to_text(
         plan, {}
     )
 
@@ -72,7 +72,7 @@ def test_what_nobody_knows_is_not_made_up():
     ("size", "card", "fits", "said"),
     [
         (512, 80e9, "whole", None),
-        (4096, 24e9, "strips", "in strips only"),
+        (4096, 24e9, "strips", "only in strips"),
         (16384, 24e9, "no", "WILL NOT FIT"),
         (512, None, None, None),
     ],
@@ -127,7 +127,7 @@ def test_no_price_is_no_number(tmp_path):
     ran = stylefarm("plan", job, "--price-per-gpu-hour", "inf", "--json")
 
     assert (ran.returncode, ran.stdout) == (2, "")
-    assert "inf is no price" in ran.stderr
+    assert "inf is not a price" in ran.stderr
 
 
 def test_a_pilot_tries_another_when_a_picture_is_not_there(tmp_path):
@@ -139,5 +139,5 @@ def test_a_pilot_tries_another_when_a_picture_is_not_there(tmp_path):
     refused = stylefarm("plan", job, "--pilot")
 
     assert refused.returncode == 2
-    assert "nothing to try the pilot with" in refused.stderr
+    assert "the pilot has nothing to render" in refused.stderr
     assert "Traceback" not in refused.stderr

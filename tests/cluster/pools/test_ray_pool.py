@@ -416,7 +416,7 @@ def test_what_workers_hold_and_how_many_there_are(wanted, machines, needs, count
         ({}, None),
         (
             {"gpus": 8},
-            "no node has room for a worker, which needs 8 GPUs (the largest of all has 4)",
+            "no node has room for a worker, which needs 8 GPUs (the largest has 4)",
         ),
         ({"gpus": 8, "max": 2}, None),  # an autoscaler may bring it
         ({"labels": {"zone": "in(a, b)"}}, None),

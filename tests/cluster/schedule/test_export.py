@@ -117,18 +117,18 @@ def test_address_and_image_are_those_that_were_said(tmp_path):
 
 def test_what_is_still_to_be_put_in_is_said(tmp_path):
     ((_, text),) = kubernetes(a_job(tmp_path), Command()).items()
-    assert "PUT IN YOUR IMAGE" in text
+    assert "SET YOUR IMAGE" in text
     assert "webhook" not in text
 
     hook = "{url: https://chat.example.com/secret}"
     told = a_job(tmp_path, f"notify: {hook}\n{FULL}")
     ((_, text),) = kubernetes(told, Command(), "registry.farm/stylefarm:7").items()
-    assert "PUT IN YOUR IMAGE" not in text
+    assert "SET YOUR IMAGE" not in text
     assert "the address of a webhook" in text
 
 
 def test_a_pod_submits_to_a_dashboard_alone(tmp_path):
-    with pytest.raises(UsageError, match="auto is none that a pod submits to"):
+    with pytest.raises(UsageError, match="auto is not one that a pod can submit to"):
         kubernetes(a_job(tmp_path), Command("auto"))
     # systemd, on a machine of the cluster, runs it there.
     units = systemd(a_job(tmp_path, name="n"), Command("auto", ["--workers", "3"]))
@@ -363,7 +363,7 @@ def test_every_that_no_clock_shows_is_refused(tmp_path, every):
     job = a_job(tmp_path, f"schedule: {{every: {every}}}")
 
     for export in (kubernetes, systemd):
-        with pytest.raises(UsageError, match="only stylefarm schedule itself keeps"):
+        with pytest.raises(UsageError, match="only stylefarm schedule itself supports"):
             export(job, Command())
 
 

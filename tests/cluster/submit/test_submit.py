@@ -227,7 +227,7 @@ def test_what_lies_beside_the_job_file_is_refused_with_its_place(tmp_path):
     ]
     assert "is a folder of this machine" in problems[0]
     assert "--ship-inputs sends it along" in problems[1]
-    assert "a home folder, which is another one on the cluster" in problems[4]
+    assert "begins with ~, which is another folder on the cluster" in problems[4]
     # Sent along, nothing is left but what cannot be.
     assert [line.split(": ")[1] for line in problems_of(file, inputs=True)] == [
         *("output", "pairs[1].init"),
@@ -394,7 +394,7 @@ def test_a_standing_in_words():
     assert to_text(status.with_live(LIVE)) == (
         "stylefarm-harbour-1a2b3c4d: running for 0:12:03\n"
         "  harbour -> s3://renders/h\n"
-        "  120 done, 3 failed, 277 left, 8 workers 97% busy (+2 to come), 41.2 steps/s, ETA 1:02:11"
+        "  120 done, 3 failed, 277 left, 8 workers 97% busy (+2 pending), 41.2 steps/s, ETA 1:02:11"
     )
     stopping = status.with_live(dataclasses.replace(LIVE, state="stopping"))
     assert "stopping, after 0:12:03" in to_text(stopping)
@@ -460,7 +460,7 @@ def test_a_run_that_was_killed_is_lost_and_one_that_goes_on_is_running(tmp_path)
     status = of_output(job, storage)
     # What it said last may be old, so its records are counted.
     assert (status.state, status.done, status.left) == ("lost", 0, 4)
-    assert "submit it again to go on" in to_text(status)
+    assert "submit it again to resume" in to_text(status)
 
 
 # --- the log ---------------------------------------------------------------------------------------
@@ -492,11 +492,11 @@ def test_a_log_is_shown_as_the_run_would_have_been(capsys):
         view(line)
     view.close()
     assert capsys.readouterr().out.splitlines() == [
-        "harbour -> out: 10 tasks, 4 done already, 1 failed earlier (--retry-failed takes them again)",
+        "harbour -> out: 10 tasks, 4 done already, 1 failed earlier (--retry-failed retries them)",
         "done images/a-ab.png (50 steps in 1.0 s, loss 4.5)",
         "[bold] a library has something to say",
-        "stopping when what is painting is committed",
-        "1 done, 1 failed, 3 left in 0:01:05; submit it again to go on",
+        "stopping when running tasks are committed",
+        "1 done, 1 failed, 3 left in 0:01:05; submit it again to resume",
     ]
 
 

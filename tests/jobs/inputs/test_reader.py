@@ -72,7 +72,7 @@ def test_files_that_cannot_be_read(inputs: Inputs, tmp_path: Path) -> None:
     for uri, message in {
         "folder.jpg": r"folder\.jpg is a folder; name a picture in it\.",
         "empty.jpg": r"empty\.jpg is empty \(0 bytes\)\.",
-        "pipe.jpg": r"pipe\.jpg is no regular file\.",
+        "pipe.jpg": r"pipe\.jpg is not a regular file\.",
         "loop.jpg": r"loop\.jpg cannot be opened",
         "a\0.jpg": "cannot be the name of a file",
         "x" * 300: "cannot be opened: File name too long",
@@ -92,7 +92,7 @@ def test_a_forbidden_file(inputs: Inputs, tmp_path: Path) -> None:
     (tmp_path / "a.jpg").chmod(0)
     with no_root(), pytest.raises(InputError, match=r"Permission denied: a\.jpg"):
         inputs.read("a.jpg")
-    with no_root(), pytest.raises(InputError, match="Permission denied: cannot look into"):
+    with no_root(), pytest.raises(InputError, match="Permission denied: cannot list"):
         inputs.expand("folder")
 
 
@@ -444,7 +444,7 @@ def test_https_checks_the_name_and_not_the_address(
 
 @pytest.mark.parametrize("uri", ["http://", "https:///a.jpg", "http://[x/a.jpg", "http://h:99999/"])
 def test_what_is_no_web_address(web: Inputs, uri: str) -> None:
-    with pytest.raises(InputError, match=r"is no web address|names no host"):
+    with pytest.raises(InputError, match=r"is not a web address|names no host"):
         web.read(uri)
 
 

@@ -173,7 +173,7 @@ def test_unknown_keys_may_look_like_types(key: str, section: str) -> None:
         ("workers: {max: 2, min: 3}", "workers.min: 3 is above workers.max, 2"),
         (
             "workers: {labels: {zone: a b}}",
-            "workers.labels: {'zone': 'a b'} is no condition on a Ray label: give name: value, !value, "
+            "workers.labels: {'zone': 'a b'} is not a condition on a Ray label: give name: value, !value, "
             "in(a, b) or !in(a, b)",
         ),
         (
@@ -198,7 +198,7 @@ def test_unknown_keys_may_look_like_types(key: str, section: str) -> None:
         ),
         (
             'image: {name: "{place}"}',
-            "image.name: knows no {place}; it takes {content}, {style} and any knob of the recipe",
+            "image.name: has no field {place}; it takes {content}, {style} and any knob of the recipe",
         ),
         ("losses: {every: 0}", "losses.every: 0 is below 1"),
         ("retries: [3]", "retries: [3] is not a mapping"),
@@ -412,8 +412,8 @@ def test_everything_wrong_with_masks_is_told_at_once() -> None:
         "job.yaml:13: pairs[0].style[4].blend.[de].jpg.maks: is not a key; did you mean mask?",
         "job.yaml:14: pairs[0].style[4].blend.f.jpg: 'x' is not a share: give a number above 0, at "
         "most 1,000,000,000",
-        "job.yaml:15: pairs[0].style[5]: blend: takes nothing beside it, but here is mask:; a mask: "
-        "goes with its picture",
+        "job.yaml:15: pairs[0].style[5]: blend: takes no other key beside it, such as mask:; a mask: "
+        "belongs to its picture",
     ]
 
 

@@ -105,7 +105,7 @@ def test_ids_that_are_no_tasks_of_the_job_are_told(tmp_path: Path) -> None:
     a, *_ = agenda(tmp_path).tasks()
     drafts = (draft for draft, _ in agenda(tmp_path).drafts(Ledger.of({}), BadRows()))
 
-    with pytest.raises(UsageError, match=rf"no tasks of this job: {A}, {B};.*changed"):
+    with pytest.raises(UsageError, match=rf"not tasks of this job: {A}, {B};.*changed"):
         Selection([a.id, A, B]).check(drafts)
     with pytest.raises(UsageError, match="and 7 more"):
         Selection([f"{k:016x}" for k in range(12)]).check([])
@@ -144,7 +144,7 @@ def test_ids_can_stand_on_the_command_line() -> None:
 
 @pytest.mark.parametrize("given", ["", "nothing-of-the-kind.txt", f"{A},", "abc", f"{A}0", f"q{A}"])
 def test_what_is_no_selection_is_told(given: str) -> None:
-    with pytest.raises(UsageError, match=r"no id of a task|there is no such file"):
+    with pytest.raises(UsageError, match=r"not a task id|there is no such file"):
         read_selection(given)
 
 
@@ -152,7 +152,7 @@ def test_a_wrong_line_is_told_with_its_place(tmp_path: Path) -> None:
     file = tmp_path / "chosen.txt"
     file.write_text(f"{A}\nharbour\n")
 
-    with pytest.raises(UsageError, match=r"chosen\.txt:2: 'harbour' is no id"):
+    with pytest.raises(UsageError, match=r"chosen\.txt:2: 'harbour' is not a task id"):
         read_selection(str(file))
     file.write_text("# nothing yet\n")
     with pytest.raises(UsageError, match="selects nothing"):

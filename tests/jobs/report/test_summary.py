@@ -98,9 +98,7 @@ def test_what_was_done_for_lack_of_memory_is_counted() -> None:
     ]
     summary = summarise("out", conceded)
     assert summary.concessions == {"in strips": 2, "halved": 1}
-    assert summary.to_text().splitlines()[-1] == (
-        "  to make do with the memory there was: in strips (2), halved (1)"
-    )
+    assert summary.to_text().splitlines()[-1] == ("  for lack of memory: in strips (2), halved (1)")
 
 
 def test_the_text_shows_so_many_failures_and_counts_the_others() -> None:

@@ -240,7 +240,7 @@ def test_urls_that_mean_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     ("url", "message"),
     [
         ("", "empty path"),
-        ("gs://bucket/x", "gs:// is no storage that stylefarm knows"),
+        ("gs://bucket/x", "gs:// is not a storage that stylefarm supports"),
         ("file://server/x", "three slashes"),
         ("s3://", "must read s3://bucket/prefix"),
         ("s3:///prefix", "must read s3://bucket/prefix"),

@@ -90,7 +90,7 @@ def test_of_parquet_only_the_columns_asked_for_are_read(tmp_path: Path) -> None:
 
 
 BAD_LINES = {
-    "content,style\na.jpg\nb.jpg,s.jpg\n": [(2, "has 1 cells where the header has 2")],
+    "content,style\na.jpg\nb.jpg,s.jpg\n": [(2, "has 1 cell where the header has 2")],
     "content,style\na,b,c\nb.jpg,s.jpg\n": [(2, "has 3 cells where the header has 2")],
     'content,style\n"a"x,b\nb.jpg,s.jpg\n': [(2, "',' expected after '\"'")],
 }
@@ -171,7 +171,7 @@ def test_the_kind_is_the_ending() -> None:
     assert kind_of("a/B.CSV.gz") == ".csv"
     assert is_manifest("x.parquet")
     assert not is_manifest("x.parquet.gz")
-    with pytest.raises(InputError, match=r"no manifest that stylefarm reads: \.csv"):
+    with pytest.raises(InputError, match=r"not a manifest that stylefarm reads: \.csv"):
         kind_of("pairs.xlsx")
 
 

@@ -194,7 +194,7 @@ WRONG = [
     ),
     (
         {"content": "a.jpg", "style": "s.jpg", "recipe.sise": 64},
-        "recipe.sise: is no knob of a recipe; did",
+        "recipe.sise: is not a knob of a recipe; did",
     ),
     (
         {"content": "a.jpg", "style": "s.jpg", "recipe.init": "image"},
@@ -222,7 +222,7 @@ def test_bad_rows_end_the_run_unless_they_are_skipped(tmp_path: Path) -> None:
         tasks(tmp_path, rows)
     assert str(caught.value).splitlines() == [
         "p.jsonl:2: style: is empty",
-        "manifest: correct them, or leave such rows out with on_bad_row: skip",
+        "manifest: correct these rows, or leave them out with on_bad_row: skip",
     ]
     left = tasks(tmp_path, rows, "{manifest: p.jsonl, on_bad_row: skip}")
     assert [task.content for task in left] == ["a.jpg"]
@@ -247,9 +247,9 @@ def test_of_very_many_bad_rows_the_first_are_shown(tmp_path: Path) -> None:
         ("", "has no column content; it has none"),
         (
             "content,style,recipe.sise\n",
-            "column recipe.sise, which is no knob of a recipe; did you mean",
+            "column recipe.sise, which is not a knob of a recipe; did you mean",
         ),
-        ("content,style,recipe.seed\n", "column recipe.seed, which is swept, too; leave one out"),
+        ("content,style,recipe.seed\n", "column recipe.seed, which is also swept; leave one out"),
     ],
 )
 def test_wrong_columns_are_told_before_any_row(text: str, message: str, tmp_path: Path) -> None:
@@ -271,7 +271,7 @@ def test_columns_that_mean_nothing_are_known(tmp_path: Path) -> None:
     ("entry", "message"),
     [
         ("{manifest: none.csv}", "There is no file none.csv"),
-        ("{manifest: p.xlsx}", "is no manifest that stylefarm reads: .csv, .tsv"),
+        ("{manifest: p.xlsx}", "is not a manifest that stylefarm reads: .csv, .tsv"),
         ("{manifest: empty/}", "empty/ matches no manifest"),
         (
             "{manifest: 'https://x.org/p.csv'}",
@@ -290,11 +290,11 @@ def test_manifests_that_are_not_there(entry: str, message: str, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("{manifest: p.csv, content: a.jpg}", "content: does not go with manifest:"),
-        ("{manifest: p.csv, style: a.jpg}", "style: does not go with manifest:"),
-        ("{manifest: p.csv, init: a.jpg}", "init: does not go with manifest:"),
-        ("{manifest: p.csv, combine: zip}", "combine: does not go with manifest:"),
-        ("{content: a, style: b, on_bad_row: skip}", "on_bad_row: is for a manifest:"),
+        ("{manifest: p.csv, content: a.jpg}", "content: cannot be combined with manifest:"),
+        ("{manifest: p.csv, style: a.jpg}", "style: cannot be combined with manifest:"),
+        ("{manifest: p.csv, init: a.jpg}", "init: cannot be combined with manifest:"),
+        ("{manifest: p.csv, combine: zip}", "combine: cannot be combined with manifest:"),
+        ("{content: a, style: b, on_bad_row: skip}", "on_bad_row: needs manifest:"),
         ("{manifest: p.csv, on_bad_row: ignore}", "on_bad_row: 'ignore' is not one of"),
         ("{}", "content: is required"),
     ],

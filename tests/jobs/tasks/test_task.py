@@ -206,7 +206,7 @@ def test_masks_that_cannot_be_are_told_with_their_place(tmp_path: Path) -> None:
         """,
         tmp_path,
     ) == [
-        "job.yaml:6: pairs[0].style[0].mask: m/*.png matches 2 pictures; a mask is one",
+        "job.yaml:6: pairs[0].style[0].mask: m/*.png matches 2 pictures, but a mask is one",
         "job.yaml:10: pairs[0].style[1].blend.c.jpg.mask: empty/ matches no picture",
         "job.yaml:11: pairs[0].style[2].mask: Pictures cannot be read from ftp://; use a path, "
         "s3://bucket/key or https://.",

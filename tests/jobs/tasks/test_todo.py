@@ -200,7 +200,7 @@ def test_a_starter_says_that_it_draws_only_where_it_does(
 def test_a_starter_overwrites_no_job(tmp_path: Path, folder: Path) -> None:
     (folder / "job.yaml").write_text("mine")
     said: list[str] = []
-    with pytest.raises(UsageError, match="is there already"):
+    with pytest.raises(UsageError, match="already exists"):
         write_starter(folder, [photo(tmp_path / "cat.jpg")], said.append)
     assert said == []
     assert (folder / "job.yaml").read_text() == "mine"
@@ -209,7 +209,7 @@ def test_a_starter_overwrites_no_job(tmp_path: Path, folder: Path) -> None:
 
 def test_a_starter_overwrites_no_picture(tmp_path: Path, folder: Path) -> None:
     touch(folder, "photos/cat.jpg", "paintings/flow.png")
-    with pytest.raises(UsageError, match=r"cat\.jpg is there already"):
+    with pytest.raises(UsageError, match=r"cat\.jpg already exists"):
         write_starter(folder, [photo(tmp_path / "cat.jpg")])
     write_starter(folder, [photo(tmp_path / "dog.jpg")])
 
