@@ -91,6 +91,8 @@ class Plan:
     """The first of them, each with its place and the reason."""
     unused_columns: tuple[str, ...] = ()
     """Columns of manifests that are not used."""
+    own_pictures: int = 0
+    """Pictures that patterns match and that are left out, because the job itself has made them."""
     gpus: int = 1
     """The number of workers for which time and cost are predicted."""
     price_per_gpu_hour: float | None = None
@@ -206,6 +208,7 @@ def make_plan(
         bad_rows=bad.count,
         first_bad_rows=tuple(str(problem) for problem in bad.first),
         unused_columns=agenda.unused_columns,
+        own_pictures=agenda.own_pictures,
         gpus=price.gpus,
         price_per_gpu_hour=price.per_gpu_hour,
         startup_seconds=None if measured is None else measured.startup_seconds,

@@ -29,6 +29,9 @@ def to_text(plan: Plan, missing: Mapping[str, str], proofs: Plan | None = None) 
         lines.append(f"  {plan.bad_rows:,} rows are skipped in all")
     if plan.unused_columns:
         lines.append(f"  not used: the manifest's {', '.join(plan.unused_columns)}")
+    if plan.own_pictures:
+        those = plural(plan.own_pictures, "picture")
+        lines.append(f"  left out: {those} under {plan.output} that this job itself has made")
     for reason in list(missing.values())[:MISSING_SHOWN]:
         lines.append(f"  will fail: {reason}")
     if len(missing) > MISSING_SHOWN:

@@ -23,6 +23,7 @@ from cluster.submit.bundle import JOB_FOLDER, Parcel, package_files
 from jobs.errors import InputError, JobFileError, Problem, UsageError
 from jobs.inputs.reader import Inputs
 from jobs.jobfile.job import Job
+from jobs.jobfile.own_pictures import OwnPictures
 from jobs.jobfile.yaml_source import FieldPath
 from jobs.spec.pairs import PairSet
 from jobs.spec.styles import MASK_FIELD
@@ -211,7 +212,7 @@ def _reason(reference: _Reference, base: Path, shipped: bool, alone: bool) -> st
 
 
 def _add_inputs(job: Job, parcel: Parcel, limit: int) -> None:
-    inputs = Inputs(job.base, job.spec.storage)
+    inputs = Inputs(job.base, job.spec.storage, own=OwnPictures(job))
     names: dict[str, None] = {}
     problems: list[Problem] = []
     for reference in _references(job):
@@ -287,7 +288,7 @@ def _row_pictures(job: Job, k: int, most: int | None = None) -> Iterator[str]:
 
 
 def _manifest_set(job: Job, k: int, folder: Path) -> ManifestSet:
-    inputs = Inputs(job.base, job.spec.storage)
+    inputs = Inputs(job.base, job.spec.storage, own=OwnPictures(job))
 
     def no_digest(_: Recipe) -> str:
         return ""  # only a task's identity needs it, and no identity is computed here

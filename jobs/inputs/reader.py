@@ -14,7 +14,7 @@ import os
 import re
 import stat
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, NoReturn
@@ -79,6 +79,7 @@ class Inputs:
         allow_private: Fetch ``http(s)://`` pictures from private addresses, too. False by default, because a
             job file could make a farm fetch what only the farm can see.
         max_bytes: Limit of every picture.
+        own: The pictures that the job itself has made, which ``expand`` leaves out; None: there are none.
     """
 
     def __init__(
@@ -88,11 +89,15 @@ class Inputs:
         *,
         allow_private: bool = False,
         max_bytes: int = MAX_BYTES,
+        own: Container[str] | None = None,
     ) -> None:
         self.base = base.absolute()
         self.options = resolve_options(options, self.base)
         self.allow_private = allow_private
         self.max_bytes = max_bytes
+        self.own: Container[str] = () if own is None else own
+        self.left_out = 0
+        """Pictures of the job's own that ``expand`` has left out so far."""
         self._buckets: dict[str, S3Storage] = {}
         self._lock = threading.Lock()
 
@@ -196,18 +201,23 @@ class Inputs:
         Returns:
             Addresses, sorted; none when nothing matches. Paths below ``base`` are relative to it, with ``/``,
             because they are hashed into task ids. A wanted name without ``* ? [`` is returned as it is,
-            whether it exists or not, so that a long list costs no access to the disk.
+            whether it exists or not, so that a long list costs no access to the disk. What a folder, prefix
+            or glob has of ``own`` is left out.
 
         Raises:
             InputError: A folder is forbidden, or the address is of no known kind.
             StorageError: The store cannot be listed.
         """
         wanted = wanted or is_picture
-        if pattern.startswith("s3://"):
-            return self._expand_s3(pattern, wanted)
         if is_web(pattern):
             return [pattern]
-        return self._expand_local(pattern, wanted)
+        s3 = pattern.startswith("s3://")
+        names = self._expand_s3(pattern, wanted) if s3 else self._expand_local(pattern, wanted)
+        if names == [self.spelling(pattern)]:
+            return names
+        kept = [name for name in names if name not in self.own]
+        self.left_out += len(names) - len(kept)
+        return kept
 
     def spelling(self, uri: str) -> str:
         """Return an address, or a pattern, in the spelling of ``expand``, without access to the disk.

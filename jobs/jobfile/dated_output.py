@@ -52,7 +52,8 @@ def dated(job: Job, when: datetime) -> Job:
     again = there.strftime("%z") if there.fold else ""
     output = job.spec.output.replace("{date}", there.strftime("%Y-%m-%d"))
     output = output.replace("{time}", there.strftime("%H-%M-%S") + again)
-    return replace(job, spec=job.spec.model_copy(update={"output": output}))
+    spec = job.spec.model_copy(update={"output": output})
+    return replace(job, spec=spec, template=job.output_template)
 
 
 def dated_at(job: Job, at: str | None) -> Job:

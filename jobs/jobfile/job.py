@@ -27,6 +27,13 @@ class Job:
     """The folder that relative paths in the file start at; absolute."""
     source: Source
     """The YAML nodes, for the lines of problems."""
+    template: str | None = None
+    """The output as the file has it, with ``{date}`` and ``{time}``, once ``spec`` has a dated one."""
+
+    @property
+    def output_template(self) -> str:
+        """The output with its ``{date}`` and ``{time}``."""
+        return self.spec.output if self.template is None else self.template
 
     def problem(self, path: FieldPath, message: str) -> Problem:
         """Return a problem at a field that shows after loading, such as a glob that matches nothing.

@@ -83,7 +83,8 @@ def _dated_as(job: Job, url: str) -> Job:
     written = open_output(job).url
     if not dated_output.pattern_of(written.rstrip("/")).fullmatch(url.rstrip("/")):
         return dated_output.dated(job, dated_output.now())
-    return replace(job, spec=job.spec.model_copy(update={"output": url}))
+    spec = job.spec.model_copy(update={"output": url})
+    return replace(job, spec=spec, template=job.output_template)
 
 
 def is_job_file(name: str) -> bool:

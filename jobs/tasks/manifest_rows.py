@@ -26,7 +26,7 @@ from jobs.jobfile.yaml_source import FieldPath
 from jobs.spec.styles import StyleMix, StylePart, Styles
 from jobs.tasks.identity import Draft, Kind
 from jobs.tasks.manifest_files import BadRow, Manifest, Row, is_manifest
-from jobs.tasks.pairs import for_content
+from jobs.tasks.pairs import OWN, for_content
 from stylize.recipe import Recipe, resolve
 
 REQUIRED = ("content", "style")
@@ -198,7 +198,7 @@ class _RowReader:
         for column in REQUIRED:
             if column not in cells:
                 raise RowError(column, "is empty")
-        content = self._picture("content", cells["content"])
+        content = self._source("content", cells["content"])
         styles = self._style(cells["style"])
         if any(part.mask is not None for part in styles):
             styles = for_content(styles, content)
@@ -207,6 +207,13 @@ class _RowReader:
         if "name" in cells:
             name = str(cells["name"])
         return [Draft(content, styles, init, kind, name) for kind in self._kinds_of(cells, init)]
+
+    def _source(self, column: str, cell: object) -> str:
+        """Return a picture's address. Raises RowError, also for a picture that the job itself has made."""
+        uri = self._picture(column, cell)
+        if uri in self._inputs.own:
+            raise RowError(column, f"{uri} is one of the pictures {OWN}; use a copy")
+        return uri
 
     def _picture(self, column: str, cell: object) -> str:
         if not isinstance(cell, str):
@@ -240,7 +247,7 @@ class _RowReader:
             raise RowError("style", f"{inside}: {message}" if inside else message) from None
         return tuple(
             StylePart(
-                self._picture("style", uri),
+                self._source("style", uri),
                 share,
                 None if mask is None else self._picture("style", mask),
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 from urllib.parse import quote
@@ -19,9 +19,16 @@ from jobs.tasks.identity import Draft, Kind
 from jobs.tasks.task import Task, make_task, stem_of
 from stylize.recipe import Recipe, resolve
 
+OWN = "that this job itself has made"
+
 
 class PictureFinder(Protocol):
     """Turns patterns into addresses of pictures; ``jobs.inputs.reader.Inputs`` is one."""
+
+    own: Container[str]
+    """The pictures that the job itself has made."""
+    left_out: int
+    """Pictures of its own that ``expand`` has left out so far."""
 
     def expand(self, pattern: str) -> list[str]:
         """Return the pictures that a path, glob, folder or prefix names, in order; none: no match.
@@ -174,13 +181,17 @@ def _found(
     path: FieldPath,
     problems: list[Problem],
 ) -> list[str]:
+    before = finder.left_out
     try:
         pictures = finder.expand(pattern)
     except InputError as error:
         problems.append(job.problem(path, str(error)))
         return []
     if not pictures:
-        problems.append(job.problem(path, f"{pattern} matches no picture"))
+        only = f"only pictures {OWN}" if finder.left_out > before else "no picture"
+        problems.append(job.problem(path, f"{pattern} matches {only}"))
+    elif pictures[0] in finder.own:  # by its own name: nothing that a pattern matches is
+        problems.append(job.problem(path, f"{pattern} is one of the pictures {OWN}; use a copy"))
     return pictures
 
 

@@ -14,6 +14,7 @@ from jobs.errors import JobFileError, Problem
 from jobs.id_sets import IdSet
 from jobs.inputs.reader import Inputs
 from jobs.jobfile.job import Job
+from jobs.jobfile.own_pictures import OwnPictures
 from jobs.records.statuses import ABSENT, FAILED, Ledger
 from jobs.tasks.census import BadRows, Census, Counter
 from jobs.tasks.identity import Draft
@@ -53,7 +54,7 @@ class Agenda:
         """Digests of the weights found so far, by the knobs ``weights`` and ``weights_input``."""
         self._find_digest = digest_of
         self._copies: TemporaryDirectory[str] | None = None
-        inputs = Inputs(job.base, job.spec.storage)
+        inputs = Inputs(job.base, job.spec.storage, own=OwnPictures(job))
         self.entries: list[PictureSet | ManifestSet] = []
         problems: list[Problem] = []
         for k, pair in enumerate(job.spec.pairs):
@@ -68,6 +69,8 @@ class Agenda:
                 problems += error.problems
         if problems:
             raise JobFileError(problems)
+        self.own_pictures = inputs.left_out
+        """Pictures that patterns match and that are left out, because the job itself has made them."""
         for entry in self.entries:
             for recipe in entry.recipes if isinstance(entry, PictureSet) else ():
                 self._digest_of(recipe)
