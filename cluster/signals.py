@@ -1,6 +1,7 @@
-"""Ctrl-C and SIGTERM as requests: the first Ctrl-C asks to drain, the second ends the process at once.
+"""Ctrl-C, SIGTERM and SIGHUP as requests: the first Ctrl-C asks to drain, the second ends the process.
 
-SIGTERM means that the machine is about to be taken away.
+SIGTERM means that the machine is about to be taken away. SIGHUP means that the terminal is; it asks for the
+same, unless the process was started to ignore it, as by nohup.
 """
 
 from __future__ import annotations
@@ -11,13 +12,20 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Any, Literal
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def heeded() -> list[signal.Signals]:
+    """Return the signals to handle: all of ``SIGNALS`` but SIGHUP where it is ignored already."""
+    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return [number for number in SIGNALS if number != signal.SIGHUP or not ignored]
 
 
 class Interrupts:
-    """While entered, turns the first SIGINT into a request to drain, and SIGTERM into one to preempt.
+    """While entered, the first SIGINT is a request to drain, and SIGTERM or SIGHUP is one to preempt.
 
-    A further signal raises KeyboardInterrupt, except that SIGTERM turns a drain into a preemption.
+    A further signal raises KeyboardInterrupt, except that SIGTERM and SIGHUP turn a drain into a preemption,
+    and that SIGHUP adds nothing to one: a terminal that closes sends it twice, itself and by its shell.
     """
 
     def __init__(self) -> None:
@@ -26,7 +34,7 @@ class Interrupts:
         self._previous: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Interrupts:
-        for number in SIGNALS:
+        for number in heeded():
             self._previous[number] = signal.getsignal(number)
         self.install()
         let_through()
@@ -38,7 +46,7 @@ class Interrupts:
 
     def install(self) -> None:
         """Install the handlers. Call it again after Ray has started, which installs its own for SIGTERM."""
-        for number in SIGNALS:
+        for number in self._previous:
             signal.signal(number, self._handle)
 
     def what(self) -> Literal["no", "drain", "preempt"]:
@@ -46,7 +54,9 @@ class Interrupts:
         return self.asked
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        leaving = number == signal.SIGTERM
+        if number == signal.SIGHUP and self.asked == "preempt":
+            return
+        leaving = number != signal.SIGINT
         if self.asked == "preempt" or (self.asked == "drain" and not leaving):
             raise KeyboardInterrupt
         self.asked = "preempt" if leaving else "drain"
@@ -54,7 +64,7 @@ class Interrupts:
 
 @contextlib.contextmanager
 def held_back() -> Iterator[None]:
-    """While entered, processes that this thread starts begin with SIGINT and SIGTERM blocked.
+    """While entered, processes that this thread starts begin with these signals blocked.
 
     A signal for such a process stays pending until the process is ready for it and calls ``let_through``.
     Otherwise Python dies of a signal while it starts or, amid an import, loses it.
@@ -67,5 +77,5 @@ def held_back() -> Iterator[None]:
 
 
 def let_through() -> None:
-    """Unblock SIGINT and SIGTERM, and receive those that were held back since this process started."""
+    """Unblock these signals, and receive those that were held back since this process started."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)

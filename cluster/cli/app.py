@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -10,7 +9,7 @@ from typing import Annotated
 import typer
 
 from cluster.cli import cancel, local, render, schedule, submitted
-from cluster.cli.terminal import set_up_logging, tell
+from cluster.cli.terminal import guarded, lost_output, set_up_logging, tell
 from jobs.errors import ExitStatus
 
 app = typer.Typer(
@@ -70,19 +69,32 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: The words after ``stylefarm``; None: those of this process.
     """
+    with guarded():
+        status = _main(arguments)
+        lost = lost_output()
+        if lost is not None and status == ExitStatus.DONE and not lost.display:
+            # What the command is for has not arrived.
+            if not lost.reader_gone:
+                tell(f"standard output could not be written: {lost.problem}")
+            status = ExitStatus.FAILED
+    sys.exit(status)
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     try:
         from jobs.errors import StylefarmError
         from stylize.errors import StylizeError
     except KeyboardInterrupt:
         tell("stopped before anything had started")
-        sys.exit(ExitStatus.INTERRUPTED)
+        return ExitStatus.INTERRUPTED
     try:
         app(args=list(arguments) if arguments is not None else None, prog_name="stylefarm")
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else ExitStatus.DONE
     except StylefarmError as error:
         tell(str(error))
-        sys.exit(error.exit_status)
+        return error.exit_status
     except StylizeError as error:  # weights that the recipe names and that cannot be found
         tell(str(error))
-        sys.exit(ExitStatus.USAGE)
-    except BrokenPipeError:
-        os._exit(ExitStatus.FAILED)  # the reader of our output is gone, so there is nobody to tell
+        return ExitStatus.USAGE
+    return ExitStatus.DONE

@@ -29,7 +29,13 @@ from cluster.cli.options import (
     Workers,
     check_proof_options,
 )
-from cluster.cli.terminal import own_stdout, set_up_logging, tell
+from cluster.cli.terminal import (
+    only_displays,
+    own_stdout,
+    set_up_logging,
+    tell,
+    tell_of_lost_displays,
+)
 from jobs.errors import ExitStatus
 
 if TYPE_CHECKING:
@@ -164,6 +170,7 @@ def _render(loaded: Job, workers: int | None, options: RunOptions, display: _Dis
     from cluster.run.run_job import run_job
     from cluster.signals import Interrupts
 
+    only_displays()
     set_up_logging(display.verbose, display.log_format)
     if workers is not None:
         loaded = _with_workers(loaded, workers)
@@ -206,6 +213,8 @@ def _render(loaded: Job, workers: int | None, options: RunOptions, display: _Dis
             os._exit(ExitStatus.INTERRUPTED)
         finally:
             view.close()
+        out.flush()
+        tell_of_lost_displays(out, data=display.as_json)
     if not (display.quiet or display.as_json) and result.counts.done:
         _point_to(loaded, options, result.storage.url.rstrip("/"))
     raise typer.Exit(result.exit_status)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from cluster.cli.options import Pool, RetryFailed, Workers
+from cluster.cli.terminal import only_displays
 
 if TYPE_CHECKING:
     from cluster.schedule.history import Tick
@@ -173,6 +174,7 @@ def _run(jobs: list[Path], folder: Path, command: Command) -> None:
     def say(text: str) -> None:
         print(f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S} {text}", flush=True)
 
+    only_displays()
     raise typer.Exit(Service(jobs, folder, command, say).run())
 
 

@@ -35,6 +35,7 @@ from cluster.schedule.tick_process import (
     read_result,
 )
 from cluster.schedule.ticks import next_tick
+from cluster.signals import heeded
 from cluster.time_text import rough_duration_text
 from jobs.errors import ExitStatus, JobFileError, ObjectNotFoundError, StylefarmError, UsageError
 from jobs.jobfile.dated_output import schedule_of, wall_text
@@ -130,8 +131,8 @@ class Service:
             self._resume(entry)
 
     def run(self) -> int:
-        """Serve until a signal asks to end. Return the exit status: 130 after Ctrl-C, 0 after SIGTERM."""
-        for number in (signal.SIGINT, signal.SIGTERM):
+        """Serve until a signal asks to end. Return the exit status: 130 after Ctrl-C, else 0."""
+        for number in heeded():
             signal.signal(number, self._on_signal)
         for entry in self._entries:
             self._set_alarm(entry)
@@ -359,6 +360,10 @@ class Service:
                 self._tell_next(entry)
 
     def _on_signal(self, number: int, _: object) -> None:
+        if number == signal.SIGHUP:
+            if self._signals:
+                return  # a terminal that closes sends it twice, itself and by its shell
+            number = STOP
         self._signals.append(number)
         self._asked.set()
 
