@@ -192,9 +192,9 @@ class Service:
     def _record_missed(self, entry: _Entry, missed: Missed) -> None:
         deadline = entry.schedule.starting_deadline
         why = (
-            "a later one was due, too"
+            "a later tick was due, too"
             if deadline is None
-            else "it was missed by more than starting_deadline"
+            else "it was later than starting_deadline allows"
         )
         self.history.append(
             self._tick(entry, missed.first, outcome="missed", reason=why, count=missed.count)

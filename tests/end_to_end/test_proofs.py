@@ -157,8 +157,8 @@ def test_wrong_choices_are_told_in_a_sentence(tmp_path):
     for arguments, said in (
         (("promote", tmp_path / "out", "--select", "all"), "no job has rendered to"),
         (("promote", job, "--select", "all", *INLINE), "no proof is done"),
-        (("promote", job, "--select", unknown, *INLINE), f"no tasks of this job: {unknown}"),
-        (("promote", job, "--select", "harbour", *INLINE), "'harbour' is no id of a task"),
+        (("promote", job, "--select", unknown, *INLINE), f"not tasks of this job: {unknown}"),
+        (("promote", job, "--select", "harbour", *INLINE), "'harbour' is not a task id"),
         (("run", job, "--proof-size", "64"), "--proof-size is for --proof"),
         (("run", job, "--proof", "--select", "all"), "drop one"),
     ):
@@ -180,7 +180,7 @@ def test_an_output_whose_job_file_is_gone_asks_for_it(tmp_path):
 
     assert (gone.returncode, elsewhere.returncode, named.returncode) == (2, 2, 0)
     assert "name the job file instead" in gone.stderr
-    assert "elsewhere by now" in elsewhere.stderr
+    assert "elsewhere, not to" in elsewhere.stderr
 
 
 def test_checkpoints_of_what_was_not_chosen_stay(tmp_path):

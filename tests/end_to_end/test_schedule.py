@@ -208,7 +208,7 @@ def test_what_was_missed_for_longer_than_the_deadline_is_told_and_not_run(tmp_pa
     (missed,) = told(tmp_path)
     assert (missed.outcome, missed.planned) == ("missed", "2026-01-02T00:00:00Z")
     assert missed.count > 300
-    assert "too late" in (missed.reason or "")
+    assert "later than starting_deadline" in (missed.reason or "")
     assert ticks(tmp_path) == []
     # Told once.
     clock = farm(job)
@@ -272,7 +272,7 @@ def test_only_one_clock_works_in_a_folder(tmp_path, farm):
     other = stylefarm("schedule", job, "--state", tmp_path / "state")
 
     assert (other.returncode, other.stderr.count("Traceback")) == (2, 0)
-    assert "another stylefarm schedule works in" in other.stderr
+    assert "another stylefarm schedule is using" in other.stderr
     assert end(clock) == 0
 
 
