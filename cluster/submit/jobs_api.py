@@ -203,7 +203,7 @@ class Head:
     def _unwelcome(self, refusal: str) -> str:
         if "Authentication failed" in refusal:  # 403; else 401, or no token is set here
             return (
-                f"the cluster at {self.address} has a different token than this machine: put its token "
+                f"the cluster at {self.address} has a different token than this machine: put the cluster's "
                 "into RAY_AUTH_TOKEN or ~/.ray/auth_token"
             )
         return (

@@ -159,8 +159,8 @@ def test_wrong_choices_are_told_in_a_sentence(tmp_path):
         (("promote", job, "--select", "all", *INLINE), "no proof is done"),
         (("promote", job, "--select", unknown, *INLINE), f"not tasks of this job: {unknown}"),
         (("promote", job, "--select", "harbour", *INLINE), "'harbour' is not a task id"),
-        (("run", job, "--proof-size", "64"), "--proof-size is for --proof"),
-        (("run", job, "--proof", "--select", "all"), "drop one"),
+        (("run", job, "--proof-size", "64"), "--proof-size needs --proof"),
+        (("run", job, "--proof", "--select", "all"), "give one of them"),
     ):
         ran = stylefarm(*arguments)
         assert (ran.returncode, ran.stderr.count("Traceback")) == (2, 0), ran.stderr

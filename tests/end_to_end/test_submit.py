@@ -95,11 +95,11 @@ def test_a_job_is_submitted_seen_ended_and_gone_on_with(tmp_path, head):
     # The same job again, and another one to the same output, while it is there.
     again = head.stylefarm("submit", job, "--ship-inputs")
     assert (again.returncode, again.stdout) == (0, submitted.stdout)
-    assert "not submitted again" in again.stderr
+    assert "is not submitted again" in again.stderr
     rival = write_job(tmp_path / "job2", photos=1, styles=1, name="other", **knobs)
     refused = head.stylefarm("submit", rival, "--ship-inputs")
     assert refused.returncode == 2
-    assert f"{name} (Häfen) works on {out} and has not ended" in refused.stderr
+    assert f"{name} (Häfen) is working on {out} and has not ended" in refused.stderr
 
     wait_for(lambda: painting(out, name), 120)
     code, stands = head.status(name)
@@ -207,7 +207,7 @@ def test_a_job_is_replaced_while_it_runs_and_renders_to_the_output_of_one_moment
     assert head.stylefarm("submit", job, *ship).stdout == first.stdout  # it is there already
     other = head.stylefarm("submit", job, *ship, "--limit", "1")
     assert other.returncode == 2
-    assert "was submitted with other options" in other.stderr
+    assert "is already submitted with other options" in other.stderr
     other_day = head.stylefarm("submit", job, "--ship-inputs", "--at", "2026-11-25", "--json")
     assert json.loads(other_day.stdout)["new"] is True
     head.stylefarm("cancel", json.loads(other_day.stdout)["id"], "--now")
@@ -281,7 +281,7 @@ def test_who_is_not_let_in_or_asks_nobody_is_told_so_in_a_sentence(tmp_path, hea
     job = write_job(tmp_path, output="s3://renders/h", photos=1, styles=1)
     home = {"HOME": str(tmp_path)}  # without a token of whoever runs this
     for env, sentence in (
-        ({"RAY_AUTH_TOKEN": "f" * 32}, "has another token than this machine"),
+        ({"RAY_AUTH_TOKEN": "f" * 32}, "has a different token than this machine"),
         ({"RAY_AUTH_TOKEN": "", **home}, "asks for a token: set RAY_AUTH_MODE=token"),
         ({"RAY_AUTH_MODE": "disabled"}, "asks for a token: set RAY_AUTH_MODE=token"),
         ({"RAY_API_SERVER_ADDRESS": "http://127.0.0.1:1"}, "cannot be reached: Connection refused"),
