@@ -127,7 +127,7 @@ def test_chaos_and_a_poison_picture(tmp_path: Path, make_cluster: Callable[..., 
     assert sum(chaos.done.values()) >= 8
     assert run.said("worker_lost")
     (record,) = failed
-    assert "it kills what paints it" in (record.error or "")
+    assert "it kills the process that paints it" in (record.error or "")
     assert record.content == f"c{poison:03}.png"
     # It was held against it once that its worker died; then a process of its own did. A worker that is killed
     # beside that process counts for nothing, however often it happens.
