@@ -7,10 +7,15 @@ same, unless the process was started to ignore it, as by nohup.
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
+import threading
 from collections.abc import Iterator
 from types import FrameType
 from typing import Any, Literal
+
+INSIST_SECONDS = 5.0
+"""How long a command has to end after Ctrl-C before it is ended, in seconds."""
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -79,3 +84,28 @@ def held_back() -> Iterator[None]:
 def let_through() -> None:
     """Unblock these signals, and receive those that were held back since this process started."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
+@contextlib.contextmanager
+def ended_by_interrupt() -> Iterator[None]:
+    """While entered, SIGINT raises KeyboardInterrupt, and ends the process with 130 where that has no effect.
+
+    An exception is lost where it is raised in a destructor or a callback, such as amid an import; a request
+    to a server that says nothing would then be waited for.
+    """
+
+    timers: list[threading.Timer] = []
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        timers.append(threading.Timer(INSIST_SECONDS, os._exit, [128 + number]))
+        timers[-1].daemon = True
+        timers[-1].start()
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        for timer in timers:
+            timer.cancel()

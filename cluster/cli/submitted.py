@@ -31,6 +31,7 @@ from cluster.cli.options import (
 )
 from cluster.cli.target import Address, Name, address_of, find_target, submission_named
 from cluster.cli.terminal import tell
+from cluster.signals import ended_by_interrupt, let_through
 from jobs.errors import ExitStatus
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def add_to(app: typer.Typer) -> None:
     )(logs)
 
 
+@ended_by_interrupt()
 def submit(
     job: JobPath,
     address: Address = None,
@@ -122,7 +124,6 @@ def submit(
     Exit status: 0 submitted, or already there; 2 the job file or command line is wrong; 3 the cluster cannot
     be reached or refuses the token; with --follow, that of the run.
     """
-    from cluster.signals import let_through
     from cluster.submit.pack import pack
     from cluster.submit.submission import forerunners
     from jobs.errors import UsageError
