@@ -156,24 +156,38 @@ def test_a_terminal_that_goes_away_amid_a_run_ends_nothing(tmp_path: Path) -> No
     assert len(records_of(job)) == 3
 
 
+@contextlib.contextmanager
+def started(job: Path, hangup: signal.Handlers) -> Iterator[subprocess.Popen[str]]:
+    """A run that begins with this answer to SIGHUP, whatever that of these tests is."""
+    process = subprocess.Popen(
+        command("run", job, "--pool", "inline", "--json"),
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, hangup),
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
 @pytest.mark.parametrize("twice", [False, True])
 def test_hangup_stores_a_checkpoint_and_gives_the_lease_back(tmp_path: Path, twice: bool) -> None:
     job = write_job(tmp_path, photos=1, styles=1, recipe={"steps": 100_000, "segment": 50})
-    process = subprocess.Popen(
-        command("run", job, "--pool", "inline", "--json"), stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    for line in process.stdout:
-        event = json.loads(line)
-        if event["event"] == "progress" and any(r["step"] > 100 for r in event["running"]):
-            break
-    process.send_signal(signal.SIGHUP)
-    if twice:  # as a terminal that closes does it, and its shell
-        time.sleep(0.05)
-        with contextlib.suppress(ProcessLookupError):
-            process.send_signal(signal.SIGHUP)
-    process.communicate(timeout=60)
-    assert process.returncode == 130
+    with started(job, signal.SIG_DFL) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            event = json.loads(line)
+            if event["event"] == "progress" and any(r["step"] > 100 for r in event["running"]):
+                break
+        process.send_signal(signal.SIGHUP)
+        if twice:  # as a terminal that closes does it, and its shell
+            time.sleep(0.05)
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(signal.SIGHUP)
+        process.communicate(timeout=60)
+        assert process.returncode == 130
     assert list((tmp_path / "out" / "checkpoints").iterdir())
     assert not (tmp_path / "out" / "lease.json").exists()
 
@@ -181,19 +195,14 @@ def test_hangup_stores_a_checkpoint_and_gives_the_lease_back(tmp_path: Path, twi
 def test_hangup_is_ignored_where_it_was_before(tmp_path: Path) -> None:
     """As by nohup."""
     job = write_job(tmp_path, photos=1, styles=1, recipe={"steps": 300})
-    process = subprocess.Popen(
-        command("run", job, "--pool", "inline", "--json"),
-        stdout=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),
-    )
-    assert process.stdout is not None
-    for line in process.stdout:
-        if json.loads(line)["event"] == "progress":
-            break
-    process.send_signal(signal.SIGHUP)
-    process.communicate(timeout=90)
-    assert process.returncode == 0
+    with started(job, signal.SIG_IGN) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if json.loads(line)["event"] == "progress":
+                break
+        process.send_signal(signal.SIGHUP)
+        process.communicate(timeout=90)
+        assert process.returncode == 0
     assert len(records_of(job)) == 1
 
 
