@@ -170,12 +170,16 @@ def _command(
 
 def _run(jobs: list[Path], folder: Path, command: Command) -> None:
     from cluster.schedule.service import Service
+    from cluster.signals import held_back
 
     def say(text: str) -> None:
         print(f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S} {text}", flush=True)
 
     only_displays()
-    raise typer.Exit(Service(jobs, folder, command, say).run())
+    with held_back():  # the state that is written from now on says that a service is there
+        service = Service(jobs, folder, command, say)
+        service.hear_signals()
+    raise typer.Exit(service.run())
 
 
 def _show_history(folder: Path, jobs: list[Path], as_json: bool) -> None:

@@ -132,8 +132,7 @@ class Service:
 
     def run(self) -> int:
         """Serve until a signal asks to end. Return the exit status: 130 after Ctrl-C, else 0."""
-        for number in heeded():
-            signal.signal(number, self._on_signal)
+        self.hear_signals()
         for entry in self._entries:
             self._set_alarm(entry)
         self._scheduler.add_job(self._reload, "interval", seconds=RELOAD_SECONDS)
@@ -358,6 +357,11 @@ class Service:
             if entry.schedule != before:
                 self._set_alarm(entry)
                 self._tell_next(entry)
+
+    def hear_signals(self) -> None:
+        """Take the signals that ask the service to end, also before ``run``, which then ends at once."""
+        for number in heeded():
+            signal.signal(number, self._on_signal)
 
     def _on_signal(self, number: int, _: object) -> None:
         if number == signal.SIGHUP:
