@@ -12,7 +12,10 @@ import signal
 import threading
 from collections.abc import Iterator
 from types import FrameType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cluster.messages import Asked
 
 INSIST_SECONDS = 5.0
 """How long a command has to end after Ctrl-C before it is ended, in seconds."""
@@ -34,7 +37,7 @@ class Interrupts:
     """
 
     def __init__(self) -> None:
-        self.asked: Literal["no", "drain", "preempt"] = "no"
+        self.asked: Asked = "no"
         """What was asked for so far."""
         self._previous: dict[signal.Signals, Any] = {}
 
@@ -54,7 +57,7 @@ class Interrupts:
         for number in self._previous:
             signal.signal(number, self._handle)
 
-    def what(self) -> Literal["no", "drain", "preempt"]:
+    def what(self) -> Asked:
         """Return what was asked for so far."""
         return self.asked
 

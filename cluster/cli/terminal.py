@@ -1,7 +1,7 @@
 """Standard output, standard error and logging, as commands share them.
 
 A display may fail at any time: the disk is full, the reader of a pipe is gone, the terminal is closed. No run
-ends by that, and no scheduled tick is lost. So ``guard`` puts a ``GuardedStream`` in the place of each.
+ends by that, and no scheduled tick is lost. So ``guarded`` puts a ``GuardedStream`` in the place of each.
 """
 
 from __future__ import annotations
@@ -147,14 +147,12 @@ def tell(text: str) -> None:
 def own_stdout() -> Iterator[GuardedStream]:
     """Yield standard output for our text alone.
 
-    What others print there, such as Ray about workers that died, goes to standard error meanwhile. When our
-    text cannot be written any more, that is said once on standard error, and the rest is dropped.
+    What others print there, such as Ray about workers that died, goes to standard error meanwhile.
     """
-    sys.stdout.flush()
-    own = GuardedStream(
-        os.fdopen(os.dup(1), "w", encoding="utf-8")
-    )  # as JSON is, whatever the locale
-    if (lost := lost_output()) is not None:
+    lost = lost_output()
+    # In UTF-8, as JSON is, whatever the locale.
+    own = GuardedStream(os.fdopen(os.dup(1), "w", encoding="utf-8"))
+    if lost is not None:
         own.problem = lost.problem
     os.dup2(2, 1)
     try:

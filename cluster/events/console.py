@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from datetime import timedelta
 
 from rich.console import Console
 from rich.markup import escape
@@ -20,6 +19,7 @@ from typing_extensions import assert_never
 
 from cluster.events import events
 from cluster.events.progress import Meter, plural, status_line
+from cluster.time_text import duration_text
 
 LINE_SECONDS = 30.0
 """The interval between two lines about progress, where there is no terminal, in seconds."""
@@ -187,7 +187,7 @@ class ConsoleView:
         self._say(failed + kept, even_if_quiet=True)
 
     def _paused(self, event: events.Paused) -> None:
-        patience = timedelta(seconds=round(event.patience))
+        patience = duration_text(event.patience)
         self._say(
             f"[yellow]paused[/]: {escape(event.reason)} "
             f"[dim](nothing is lost; retrying for up to {patience})[/]",
@@ -218,7 +218,7 @@ class ConsoleView:
         if self._meter.steps_per_second:
             state += f", {self._meter.steps_per_second:.1f} steps/s"
         if self._meter.seconds_left is not None:
-            state += f", ETA {timedelta(seconds=round(self._meter.seconds_left))}"
+            state += f", ETA {duration_text(self._meter.seconds_left)}"
         self._show(event.done + event.failed, state, now)
 
     def _live(self, event: events.Live) -> None:
@@ -235,7 +235,7 @@ class ConsoleView:
 
     def _finished(self, event: events.Finished) -> None:
         self._progress.stop()
-        took = timedelta(seconds=round(event.seconds))
+        took = duration_text(event.seconds)
         if event.reason == "complete" and not event.done and not event.failed and not event.left:
             rest = (
                 "nothing is left to render" if self._failed_before else "everything is already done"

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 from cluster.events.events import Live
 from cluster.sliding_rate import SlidingRate
+from cluster.time_text import duration_text
 
 RATE_WINDOW = 30.0
 """The window over which speed is averaged, in seconds."""
@@ -85,7 +84,7 @@ def status_line(live: Live) -> str:
     if live.state != "ended" and live.steps_per_second:
         parts.append(f"{live.steps_per_second:.1f} steps/s")
     if live.eta is not None:
-        parts.append(f"ETA {timedelta(seconds=round(live.eta))}")
+        parts.append(f"ETA {duration_text(live.eta)}")
     return ", ".join(parts)
 
 

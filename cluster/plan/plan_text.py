@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
 
 from cluster.events.progress import plural
 from cluster.plan.plan import Group, Plan
+from cluster.time_text import duration_text
 
 MISSING_SHOWN = 10
 
@@ -92,4 +92,4 @@ def _time(plan: Plan) -> list[str]:
 
 
 def _hours(seconds: float) -> str:
-    return f"{seconds:.1f} s" if seconds < 60 else str(timedelta(seconds=round(seconds)))
+    return f"{seconds:.1f} s" if seconds < 60 else duration_text(seconds)

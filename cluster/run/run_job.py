@@ -69,7 +69,7 @@ def run_job(
     """
     with contextlib.ExitStack() as stack:
         run = Run(job, options, listen, asked, stack)
-        counts = run.render(on_start, on_connected) if run.is_work_left() else Counts()
+        counts = run.render(on_start, on_connected) if run.begin() else Counts()
         return run.conclude(counts)
 
 
@@ -127,7 +127,7 @@ class Run:
         self._counting = Counting(self._reader, self._listen)
         self._reported = False
 
-    def is_work_left(self) -> bool:
+    def begin(self) -> bool:
         """Announce the run; return whether there is anything to render, as far as the job is read."""
         census = self._counting.begin(self._job.spec.name, self._storage.url)
         return census is None or census.left > 0

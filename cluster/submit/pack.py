@@ -155,8 +155,7 @@ def _output_problems(job: Job, alone: bool) -> Iterator[Problem]:
     if where in ("beside", "home"):
         yield job.problem(
             ("output",),
-            f"{job.spec.output} is a folder of this machine; give s3://, or an absolute path that the "
-            "cluster and this machine share"
+            f"{job.spec.output} is a folder of this machine; {_SHARE}"
             + ("" if alone else " (or --allow-local, if they share this very folder)"),
         )
 

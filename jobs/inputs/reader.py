@@ -97,7 +97,7 @@ class Inputs:
         self.max_bytes = max_bytes
         self.own: Container[str] = () if own is None else own
         self.left_out = 0
-        """Pictures of the job's own that ``expand`` has left out so far."""
+        """The job's own pictures that ``expand`` has left out, each as often as a pattern matched it."""
         self._buckets: dict[str, S3Storage] = {}
         self._lock = threading.Lock()
 

@@ -48,12 +48,12 @@ class OwnPictures:
         """Return whether an address, as ``Inputs.expand`` spells it, is a picture of the job's own."""
         if not isinstance(uri, str):
             return False
-        if uri.startswith(("s3://", "http://", "https://")):
-            return self._is_s3 and self._pattern.match(uri) is not None
-        folder, slash, name = uri.rpartition("/")
-        if self._is_s3:
+        if uri.startswith(("s3://", "http://", "https://")) != self._is_s3:
             return False
-        return self._pattern.match(f"{self._folder(folder + slash)}/{name}") is not None
+        if not self._is_s3:
+            folder, slash, name = uri.rpartition("/")
+            uri = f"{self._folder(folder + slash)}/{name}"
+        return self._pattern.match(uri) is not None
 
     def _find_folder(self, written: str) -> str:
         try:

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from rich.filesize import decimal
+
 from jobs.errors import printable
 from jobs.records.segments import Entry
 from jobs.records.verify import Damage
@@ -55,7 +57,7 @@ class Summary:
             lines.append(
                 f"  {self.steps:,} steps in {self.render_seconds:,.0f} s of device time "
                 f"({self.render_seconds / max(1, self.steps):.2g} s a step), "
-                f"{_size_text(self.bytes)} of pictures"
+                f"{decimal(self.bytes)} of pictures"
             )
             painted = ", ".join(f"{count} on {device}" for device, count in self.devices.items())
             lines.append(
@@ -79,15 +81,6 @@ class Summary:
         if self.missing or self.damaged:
             lines.append("  render them again: stylefarm run JOB --verify")
         return "\n".join(lines)
-
-
-def _size_text(size: float) -> str:
-    """Return a number of bytes as text: 31_000 -> "31.0 kB"."""
-    for unit in ("kB", "MB", "GB"):
-        size /= 1000
-        if round(size, 1) < 1000:
-            return f"{size:,.1f} {unit}"
-    return f"{size / 1000:,.1f} TB"
 
 
 def summarise(output: str, entries: Iterable[Entry], damages: Iterable[Damage] = ()) -> Summary:

@@ -20,6 +20,7 @@ from jobs.tasks.task import Task, make_task, stem_of
 from stylize.recipe import Recipe, resolve
 
 OWN = "that this job itself has made"
+"""Which pictures are no input, in the words of every message about them."""
 
 
 class PictureFinder(Protocol):

@@ -8,6 +8,7 @@ import os
 import pty
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -36,17 +37,18 @@ def stream_in(state: str) -> Iterator[int | str]:
     else:
         reader, descriptor = os.pipe()
         os.set_blocking(descriptor, False)
-        pid = os.fork()
-        if not pid:  # reads slowly
-            os.close(descriptor)
-            while os.read(reader, 512):
-                time.sleep(0.001)
-            os._exit(0)
-        os.close(reader)
+        threading.Thread(target=read_slowly, args=(reader,)).start()
     try:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def read_slowly(reader: int) -> None:
+    """Until the last writer is gone."""
+    while os.read(reader, 512):
+        time.sleep(0.001)
+    os.close(reader)
 
 
 def run(arguments: list[str], state: str, broken: str) -> tuple[int, str]:

@@ -248,6 +248,19 @@ def test_expanding_on_s3(bucket: str, s3_rig: Rig, tmp_path: Path) -> None:
     assert inputs.read(inputs.expand(f"{bucket}/p/q/*")[0]).data == b"picture"
 
 
+def test_the_pictures_of_the_jobs_own_are_left_out_on_s3(
+    bucket: str, s3_rig: Rig, tmp_path: Path
+) -> None:
+    own = {f"{bucket}/p/d.png", f"{bucket}/a.jpg"}
+    inputs = Inputs(tmp_path, s3_rig.options, own=own)
+    assert inputs.expand(f"{bucket}/**/*.png") == [f"{bucket}/p/q/e[1].png"]
+    assert inputs.expand(f"{bucket}/p/") == []
+    assert inputs.left_out == 2
+    assert inputs.expand(f"{bucket}/a.jpg") == [
+        f"{bucket}/a.jpg"
+    ]  # by its own name: the caller's word
+
+
 def test_s3_trouble_is_the_machines_fault(
     bucket: str, s3_rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

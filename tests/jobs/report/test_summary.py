@@ -77,13 +77,10 @@ def test_the_text_says_it_all() -> None:
 @pytest.mark.parametrize(
     ("size", "text"),
     [
-        (0, "0.0 kB"),
+        (0, "0 bytes"),
         (31_000, "31.0 kB"),
-        (999_940, "999.9 kB"),
-        (999_960, "1.0 MB"),
         (1_500_000, "1.5 MB"),
         (2_340_000_000, "2.3 GB"),
-        (5_000_000_000_000_000, "5,000.0 TB"),
     ],
 )
 def test_a_size_has_the_unit_that_shows_it(size: int, text: str) -> None:
