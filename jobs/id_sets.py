@@ -6,7 +6,7 @@ that numpy does the work.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -59,6 +59,48 @@ class IdSet:
             merged = np.concatenate([self._runs.pop(), last])
             merged.sort(kind="stable")  # two sorted runs are merged in one pass
             self._runs.append(merged)
+
+
+class IdNames:
+    """The names that ids were first given, each as a 64-bit number. Ids without a name cost nothing."""
+
+    def __init__(self) -> None:
+        self._runs: list[tuple[Ids, NDArray[np.int64]]] = []
+
+    @staticmethod
+    def number(name: str | None) -> int:
+        """Return the number of a name; 0 for None."""
+        return 0 if name is None else hash(name)
+
+    def put(
+        self, ids: Ids, names: Sequence[str | None], new: NDArray[np.bool_]
+    ) -> NDArray[np.int64]:
+        """Remember the names of a batch of ids.
+
+        Args:
+            ids: The ids.
+            names: The name of each; None: it has none.
+            new: Which of them occur for the first time.
+
+        Returns:
+            The number of the name that each id was first given.
+        """
+        numbers = np.fromiter(map(self.number, names), np.int64, len(names))
+        self._push(IdTable(ids[new], numbers[new]))
+        first = np.zeros(len(ids), np.int64)
+        old = ~new
+        for run, values in self._runs if old.any() else ():
+            at = np.minimum(np.searchsorted(run, ids[old]), len(run) - 1)
+            first[old] = np.where(run[at] == ids[old], values[at], first[old])
+        return first
+
+    def _push(self, table: IdTable) -> None:
+        if len(table):
+            self._runs.append((table.ids, table.values))
+        while len(self._runs) > 1 and len(self._runs[-2][0]) < MERGE_RATIO * len(self._runs[-1][0]):
+            last, before = self._runs.pop(), self._runs.pop()
+            merged = IdTable(*(np.concatenate(pair) for pair in zip(before, last, strict=True)))
+            self._runs.append((merged.ids, merged.values))
 
 
 class IdTable:

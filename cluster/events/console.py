@@ -18,8 +18,9 @@ from rich.progress import (
 from typing_extensions import assert_never
 
 from cluster.events import events
-from cluster.events.progress import Meter, plural, status_line
+from cluster.events.progress import Meter, plural, rows_text, status_line
 from cluster.time_text import duration_text
+from jobs.storage import keys
 
 LINE_SECONDS = 30.0
 """The interval between two lines about progress, where there is no terminal, in seconds."""
@@ -71,6 +72,8 @@ class ConsoleView:
                 self._started(event)
             case events.Counted():
                 self._counted(event)
+            case events.RowsRead():
+                self._rows_read(event)
             case events.RowsSkipped():
                 self._rows_skipped(event)
             case events.ColumnsUnused():
@@ -158,11 +161,21 @@ class ConsoleView:
             parts.append(f"{event.failed:,} failed earlier (--retry-failed retries them)")
         return ", ".join(parts)
 
+    def _rows_read(self, event: events.RowsRead) -> None:
+        counts = event.rows, event.used, event.repeated, event.left_out, event.skipped
+        self._say(rows_text(*counts))
+        for note in event.notes:
+            self._say(f"[yellow]note[/] {escape(note)}", even_if_quiet=True)
+
     def _rows_skipped(self, event: events.RowsSkipped) -> None:
         for row in event.first:
             self._say(f"[yellow]skipped[/] {escape(row)}", even_if_quiet=True)
         if event.rows > len(event.first):
-            self._say(f"{plural(event.rows, 'row')} skipped in all", even_if_quiet=True)
+            more = event.rows - len(event.first)
+            self._say(
+                f"and {more:,} more rows: {keys.SKIPPED} in the output names them",
+                even_if_quiet=True,
+            )
 
     def _input_changed(self, event: events.InputChanged) -> None:
         then = "stays as it is" if event.what == "gone" else "will be rendered again"

@@ -44,6 +44,28 @@ class Counted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RowsRead:
+    """The manifests have been read to their end: what became of their rows.
+
+    The rows used, repeated, left out and skipped add up to all rows.
+    """
+
+    event: ClassVar[str] = "rows_read"
+    rows: int
+    """All rows."""
+    used: int
+    """Rows that are tasks."""
+    repeated: int
+    """Rows that name a pair that the job has named before."""
+    left_out: int
+    """Rows whose tasks are not selected."""
+    skipped: int
+    """Rows that cannot be used."""
+    notes: tuple[str, ...] = ()
+    """What is not used as it is written: one sentence for each kind, with its first row."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RowsSkipped:
     """A manifest has rows that cannot be used and were skipped."""
 
@@ -272,6 +294,7 @@ class Finished:
 Event = (
     Started
     | Counted
+    | RowsRead
     | RowsSkipped
     | ColumnsUnused
     | PictureLost

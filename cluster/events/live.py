@@ -148,6 +148,7 @@ class LiveBoard:
             case (
                 events.Finished()
                 | events.Live()
+                | events.RowsRead()
                 | events.RowsSkipped()
                 | events.ColumnsUnused()
                 | events.PictureLost()

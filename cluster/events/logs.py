@@ -99,6 +99,7 @@ def log_event(event: events.Event) -> None:
         case (
             events.Started()
             | events.Counted()
+            | events.RowsRead()
             | events.RowsSkipped()
             | events.ColumnsUnused()
             | events.PictureLost()

@@ -91,3 +91,17 @@ def status_line(live: Live) -> str:
 def plural(count: int, word: str) -> str:
     """Return ``1 task``, ``2 tasks``."""
     return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"
+
+
+def rows_text(rows: int, used: int, repeated: int, left_out: int, skipped: int) -> str:
+    """Return what became of the rows of manifests: "5 rows: 3 used, 1 repeated, 1 skipped".
+
+    Args:
+        rows: All rows; the others add up to it.
+        used: Rows that are tasks.
+        repeated: Rows that name a pair again.
+        left_out: Rows whose tasks are not selected; named only where there are any.
+        skipped: Rows that cannot be used.
+    """
+    selected = f"{left_out:,} not selected, " if left_out else ""
+    return f"{plural(rows, 'row')}: {used:,} used, {repeated:,} repeated, {selected}{skipped:,} skipped"

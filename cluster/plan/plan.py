@@ -18,8 +18,8 @@ from jobs.proofs.proofs import Proofs, have_other_size, proofs_of, wanted_size
 from jobs.records.commit import Records
 from jobs.records.statuses import ABSENT, CODES, FAILED, Ledger
 from jobs.spec.styles import StyleMix
-from jobs.tasks.census import BadRows
-from jobs.tasks.identity import Draft
+from jobs.tasks.identity import Draft, Kind
+from jobs.tasks.row_account import RowAccount, RowCounts
 from jobs.tasks.todo import Agenda
 from stylize.memory import MEMORY_SHARE, history_bytes, predict_bytes
 from stylize.recipe import Recipe
@@ -85,10 +85,12 @@ class Plan:
     done: int
     failed: int
     groups: tuple[Group, ...]
+    rows: RowCounts = RowCounts()  # noqa: RUF009 - immutable
+    """The rows of the manifests, by what becomes of them."""
     bad_rows: int = 0
     """Rows of manifests that are skipped."""
     first_bad_rows: tuple[str, ...] = ()
-    """The first of them, each with its place and the reason."""
+    """The first 100,000 of them, each with its place and the reason."""
     unused_columns: tuple[str, ...] = ()
     """Columns of manifests that are not used."""
     own_pictures: int = 0
@@ -170,12 +172,12 @@ def make_plan(
     price = price or Price()
     ledger, seconds_of = _read_records(records)
     tallies: dict[object, _Tally] = {}
-    failed, bad = 0, BadRows()
-    for draft, code in agenda.drafts(ledger, bad):
-        key = _kind(draft.kind.recipe)
-        tally = tallies.get(key)
-        if tally is None:
-            tally = tallies[key] = _Tally(draft.kind.recipe)
+    failed, rows = 0, RowAccount()
+    kind: Kind | None = None
+    for draft, code in agenda.drafts(ledger, rows):
+        if draft.kind is not kind:  # most rows have the recipe of the row before
+            kind = draft.kind
+            tally = tallies.setdefault(_kind(kind.recipe), _Tally(kind.recipe))
         tally.tasks += 1
         tally.masks = max(tally.masks, _masks(draft.styles))
         if code == ABSENT:
@@ -184,8 +186,8 @@ def make_plan(
             failed += 1
         else:
             tally.done.append(draft.number)
-    if bad.fatal:
-        raise bad.error()
+    if rows.fatal:
+        raise rows.error()
     if not tallies:
         raise agenda.nothing_to_do()
     measured = None
@@ -205,8 +207,9 @@ def make_plan(
             _group(tally, seconds_of, None if measured is None else measured.samples.get(key), card)
             for key, tally in tallies.items()
         ),
-        bad_rows=bad.count,
-        first_bad_rows=tuple(str(problem) for problem in bad.first),
+        rows=rows.counts(),
+        bad_rows=rows.bad,
+        first_bad_rows=tuple(map(str, rows.problems)),
         unused_columns=agenda.unused_columns,
         own_pictures=agenda.own_pictures,
         gpus=price.gpus,

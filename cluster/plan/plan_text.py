@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from cluster.events.progress import plural
+from cluster.events.progress import plural, rows_text
 from cluster.plan.plan import Group, Plan
 from cluster.time_text import duration_text
 
 MISSING_SHOWN = 10
+BAD_ROWS_SHOWN = 20
 
 
 def to_text(plan: Plan, missing: Mapping[str, str], proofs: Plan | None = None) -> str:
@@ -24,9 +25,7 @@ def to_text(plan: Plan, missing: Mapping[str, str], proofs: Plan | None = None) 
         sizes = sorted({group.sizes[-1] for group in proofs.groups})
         few = "" if len(sizes) > 1 else f", {sizes[0]} px"
         lines += [f"proofs (run --proof{few}) -> {proofs.output}", *_work(proofs, "proof")]
-    lines += [f"  skipped: {row}" for row in plan.first_bad_rows]
-    if plan.bad_rows > len(plan.first_bad_rows):
-        lines.append(f"  {plan.bad_rows:,} rows are skipped in all")
+    lines += _rows(plan)
     if plan.unused_columns:
         lines.append(f"  not used: the manifest's {', '.join(plan.unused_columns)}")
     if plan.own_pictures:
@@ -46,6 +45,22 @@ def _work(plan: Plan, what: str) -> list[str]:
     for group in plan.groups:
         lines += _group(group)
     return lines + _time(plan)
+
+
+def _rows(plan: Plan) -> list[str]:
+    """Return the lines about the rows of manifests, and about pairs that the job names twice."""
+    rows = plan.rows
+    lines = []
+    if rows.rows:
+        counts = rows.rows, rows.used, rows.repeated, rows.left_out, rows.bad
+        lines.append(f"  {rows_text(*counts)}")
+    lines += [f"  skipped: {row}" for row in plan.first_bad_rows[:BAD_ROWS_SHOWN]]
+    if plan.bad_rows > BAD_ROWS_SHOWN:
+        lines.append(f"  and {plan.bad_rows - BAD_ROWS_SHOWN:,} more rows, which plan --json names")
+    lines += [f"  note: {note}" for note in rows.notes]
+    if rows.repeated_pairs:
+        lines.append(f"  {plural(rows.repeated_pairs, 'pair')} named more than once: rendered once")
+    return lines
 
 
 def _group(group: Group) -> list[str]:

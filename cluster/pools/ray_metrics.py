@@ -80,6 +80,7 @@ class Metrics:
             case (
                 events.Started()
                 | events.Counted()
+                | events.RowsRead()
                 | events.RowsSkipped()
                 | events.ColumnsUnused()
                 | events.PictureLost()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import logging
 
-from jobs.errors import ObjectNotFoundError, StorageError
+from jobs.errors import ObjectNotFoundError, StorageError, printable
 from jobs.jobfile.job import Job, open_output
 from jobs.proofs.proofs import proofs_of
 from jobs.records.commit import Records, write_json
@@ -14,6 +16,7 @@ from jobs.report.gallery import write_gallery
 from jobs.report.summary import summarise
 from jobs.storage import keys
 from jobs.storage.base import Storage
+from jobs.tasks.row_account import RowAccount
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +38,19 @@ class Gallery:
 def write_summary(storage: Storage, records: Records) -> None:
     """Write ``summary.json`` from all records of the output."""
     write_json(storage, keys.SUMMARY, summarise(storage.url, records.entries()).to_json())
+
+
+def write_skipped_rows(storage: Storage, rows: RowAccount) -> None:
+    """Write ``skipped.csv``, which names the rows that could not be used; without such rows, delete it."""
+    if not rows.problems:
+        if rows.counts().rows:
+            storage.delete(keys.SKIPPED)
+        return
+    text = io.StringIO()
+    table = csv.writer(text)
+    table.writerow(("row", "column", "problem"))
+    table.writerows((p.file, p.field, printable(p.message)) for p in rows.problems)
+    storage.put(keys.SKIPPED, text.getvalue().encode(), content_type="text/csv")
 
 
 def is_summed_up(storage: Storage, ledger: Ledger) -> bool:

@@ -14,8 +14,8 @@ from jobs.records.commit import Records
 from jobs.records.statuses import ABSENT, Ledger
 from jobs.records.verify import find_damaged
 from jobs.storage.base import Storage
-from jobs.tasks.census import BadRows
 from jobs.tasks.changed_inputs import find_changes
+from jobs.tasks.row_account import RowAccount
 from jobs.tasks.todo import Agenda
 
 
@@ -51,7 +51,7 @@ def choose_rendering(job: Job, options: RunOptions, agenda: Agenda) -> Rendering
     ids = read_selection(options.select)
     if ids is not None:
         selection = Selection(ids)
-        selection.check(draft for draft, _ in agenda.drafts(Ledger.of({}), BadRows()))
+        selection.check(draft for draft, _ in agenda.drafts(Ledger.of({}), RowAccount()))
         return Rendering(job, agenda.seen_as(selection))
     storage = open_output(proofs_of(job))
     ids = done_proofs(storage)
@@ -107,7 +107,7 @@ def _forget_damaged(storage: Storage, records: Records, ledger: Ledger, listen: 
 def _forget_all(records: Records, ledger: Ledger, agenda: Agenda) -> None:
     """Take back every task of the job. This is done at once, not one by one: a run that is interrupted can
     then be resumed, and no record points to a loss log that is being rewritten."""
-    drafts = agenda.drafts(ledger, BadRows())
+    drafts = agenda.drafts(ledger, RowAccount())
     records.forget((draft.id for draft, code in drafts if code != ABSENT), ledger.kept)
 
 

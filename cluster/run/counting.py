@@ -8,11 +8,13 @@ from cluster.events.events import (
     Counted,
     Event,
     Listener,
+    RowsRead,
     RowsSkipped,
     Started,
 )
 from jobs.tasks.background_reader import Reader
 from jobs.tasks.census import Census
+from jobs.tasks.row_account import BAD_ROWS_SHOWN
 
 FIRST_READ_SECONDS = 2.0
 """How long a run waits for its job to be read to the end before it starts without the number of tasks."""
@@ -61,7 +63,7 @@ class Counting:
             self._listen(ColumnsUnused(columns=self._reader.unused_columns))
         if census is not None:
             self._counted = True
-            self._report_bad_rows(census)
+            self._report_rows(census)
         # A pool costs seconds and memory: none is opened before there is something to render.
         while self._reader.census is None and not self._reader.has_task:
             self._reader.wait(POLL_SECONDS)
@@ -85,9 +87,21 @@ class Counting:
                     work_left=census.work_left,
                 )
             )
-            self._report_bad_rows(census)
+            self._report_rows(census)
 
-    def _report_bad_rows(self, census: Census) -> None:
-        if census.bad_rows:
-            first = tuple(str(problem) for problem in self._reader.bad.first)
-            self._listen(RowsSkipped(rows=census.bad_rows, first=first))
+    def _report_rows(self, census: Census) -> None:
+        rows = census.rows
+        if rows.rows:
+            self._listen(
+                RowsRead(
+                    rows=rows.rows,
+                    used=rows.used,
+                    repeated=rows.repeated,
+                    left_out=rows.left_out,
+                    skipped=rows.bad,
+                    notes=tuple(map(str, rows.notes)),
+                )
+            )
+        if rows.bad:
+            first = tuple(map(str, self._reader.rows.problems[:BAD_ROWS_SHOWN]))
+            self._listen(RowsSkipped(rows=rows.bad, first=first))

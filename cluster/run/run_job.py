@@ -19,7 +19,7 @@ from cluster.messages import SUBMISSION, Asked, WorkerSetup
 from cluster.open_job import open_agenda
 from cluster.pools.base import Pool
 from cluster.pools.inline_pool import InlinePool
-from cluster.run.after import Gallery, is_summed_up, write_summary
+from cluster.run.after import Gallery, is_summed_up, write_skipped_rows, write_summary
 from cluster.run.before import Rendering, choose_rendering, take_back
 from cluster.run.counting import Counting
 from cluster.run.options import RunOptions, RunResult
@@ -164,6 +164,8 @@ class Run:
         if not self._reported and not is_summed_up(self._storage, self._ledger):
             self._write_report()  # the last run was killed before it wrote the summary
         census = self._reader.wait(LAST_READ_SECONDS)
+        if census is not None:
+            write_skipped_rows(self._storage, self._reader.rows)
         left = None if census is None else census.left - counts.done - counts.failed
         if counts.reason == "limit" and left == 0:
             counts.reason = "complete"

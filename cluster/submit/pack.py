@@ -25,12 +25,12 @@ from jobs.inputs.reader import Inputs
 from jobs.jobfile.job import Job
 from jobs.jobfile.own_pictures import OwnPictures
 from jobs.jobfile.yaml_source import FieldPath
+from jobs.manifests.manifest import is_manifest
 from jobs.spec.pairs import PairSet
 from jobs.spec.styles import MASK_FIELD
 from jobs.storage.base import local_path
-from jobs.tasks.identity import Draft
-from jobs.tasks.manifest_files import is_manifest
 from jobs.tasks.manifest_rows import ManifestSet, find_manifests
+from jobs.tasks.row_account import RowDrafts
 from stylize.recipe import Recipe
 
 SHIP_LIMIT = 100 * 1000 * 1000
@@ -277,8 +277,8 @@ def _row_pictures_if_here(job: Job, k: int, most: int | None = None) -> Iterator
 def _row_pictures(job: Job, k: int, most: int | None = None) -> Iterator[str]:
     """Yield what the rows of an entry name, with repetitions; rows that cannot be used are skipped."""
     with TemporaryDirectory() as folder:
-        for draft in islice(_manifest_set(job, k, Path(folder)).drafts(), most):
-            if isinstance(draft, Draft):
+        for row in islice(_manifest_set(job, k, Path(folder)).rows(), most):
+            for draft in row.drafts if isinstance(row, RowDrafts) else ():
                 yield draft.content
                 for part in draft.styles:
                     yield from (part.uri,) if part.mask is None else (part.uri, part.mask)

@@ -13,6 +13,7 @@
     live.json                        the progress of its run, every few seconds
     cancel.json                      a request to end the run
     summary.json                     totals over all records
+    skipped.csv                      the rows of manifests that the last run could not use
     index.html, gallery/...          the gallery
     proofs/...                       an output of its own, with every picture small
 """
@@ -24,6 +25,7 @@ import unicodedata
 
 JOB = "job.json"
 SUMMARY = "summary.json"
+SKIPPED = "skipped.csv"
 IMAGES = "images/"
 KEPT = "kept/"
 LOSSES = "losses/"

@@ -13,7 +13,8 @@ from collections.abc import Iterator, Mapping
 
 from jobs.errors import StylefarmError
 from jobs.records.statuses import ABSENT, Ledger
-from jobs.tasks.census import BadRows, Census, Counter
+from jobs.tasks.census import Census, Counter
+from jobs.tasks.row_account import RowAccount
 from jobs.tasks.task import Task
 from jobs.tasks.todo import Agenda
 
@@ -51,8 +52,8 @@ class Reader:
         self._ended = False
         self.census: Census | None = None
         """The counts; None until the first pass has ended."""
-        self.bad = BadRows()
-        """Rows found so far that cannot be used."""
+        self.rows = RowAccount()
+        """The rows of manifests read so far."""
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._read, name="reader", daemon=True)
 
@@ -130,19 +131,19 @@ class Reader:
     def _count(self) -> tuple[int, bool]:
         """Count, and hand out. Returns the number of tasks handed out, and whether these are all."""
         counter, handed, full = Counter(), 0, False
-        for draft, code in self._agenda.drafts(self._ledger, self.bad, self._retry_failed):
+        for draft, code in self._agenda.drafts(self._ledger, self.rows, self._retry_failed):
             if self._closed.is_set():
                 raise _Closed
             counter.add(draft, code)
-            if code == ABSENT and not full and not self.bad.fatal:
+            if code == ABSENT and not full and not self.rows.fatal:
                 try:
                     self._at_hand.put_nowait(self._agenda.make(draft))
                     handed += 1
                 except queue.Full:
                     full = True
-        if self.bad.fatal:
-            raise self.bad.error()
-        self.census = counter.census(self.bad)
+        if self.rows.fatal:
+            raise self.rows.error()
+        self.census = counter.census(self.rows)
         if not self.census.tasks:
             raise self._agenda.nothing_to_do()
         self._counted.set()
@@ -150,7 +151,7 @@ class Reader:
 
     def _hand_out(self, skip: int) -> None:
         """Read again, and hand out all tasks to do except the first ``skip``."""
-        for draft, code in self._agenda.drafts(self._ledger, BadRows(), self._retry_failed):
+        for draft, code in self._agenda.drafts(self._ledger, RowAccount(), self._retry_failed):
             if self._closed.is_set():
                 raise _Closed
             if code != ABSENT:

@@ -25,8 +25,8 @@ from jobs.parallel import parallel_map
 from jobs.records.commit import READERS, Records
 from jobs.records.record import InputRecord, TaskRecord
 from jobs.records.statuses import ABSENT, Ledger
-from jobs.tasks.census import BadRows
 from jobs.tasks.identity import Draft
+from jobs.tasks.row_account import RowAccount
 from jobs.tasks.todo import Agenda
 
 
@@ -57,7 +57,7 @@ def find_changes(records: Records, ledger: Ledger, agenda: Agenda) -> Iterator[C
     Raises:
         StorageError: A record or a picture cannot be read.
     """
-    drafts = (draft for draft, code in agenda.drafts(ledger, BadRows()) if code != ABSENT)
+    drafts = (draft for draft, code in agenda.drafts(ledger, RowAccount()) if code != ABSENT)
     with _Pictures(Inputs(agenda.job.base, agenda.job.spec.storage)) as pictures:
 
         def inspect(draft: Draft) -> Change | None:

@@ -11,10 +11,12 @@ import hashlib
 import json
 from collections import defaultdict
 from functools import lru_cache
-from typing import Any
 
 from jobs.spec.styles import StyleMix
 from stylize.recipe import Recipe
+
+# One encoder: json.dumps would make a new one for each of a million contents.
+_json = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
 
 
 class Kind:
@@ -101,7 +103,3 @@ def _styles_json(styles: StyleMix) -> str:
             for uri, share, mask in styles
         )
     )
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)

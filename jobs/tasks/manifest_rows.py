@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,10 +24,13 @@ from jobs.jobfile.job import Job
 from jobs.jobfile.messages import complaints
 from jobs.jobfile.recipes import sweep_combinations
 from jobs.jobfile.yaml_source import FieldPath
+from jobs.manifests.manifest import Manifest, is_manifest
+from jobs.manifests.row import BadRow, Row
 from jobs.spec.styles import StyleMix, StylePart, Styles
+from jobs.storage.keys import safe_name
 from jobs.tasks.identity import Draft, Kind
-from jobs.tasks.manifest_files import BadRow, Manifest, Row, is_manifest
 from jobs.tasks.pairs import OWN, for_content
+from jobs.tasks.row_account import RowDrafts, RowNote
 from stylize.recipe import Recipe, resolve
 
 REQUIRED = ("content", "style")
@@ -35,6 +39,9 @@ KNOB = "recipe."
 
 REMEMBERED = 1024
 """The most recent recipes, and styles, that are kept: manifests repeat them."""
+
+_SAFE_NAME = re.compile(r"[A-Za-z0-9]{5,100}")
+"""Names that certainly are those of files; of others ``safe_name`` knows more."""
 
 T = TypeVar("T")
 
@@ -65,8 +72,11 @@ class ManifestSet:
     """Whether bad rows are left out; False: they end the run."""
     _reader: _RowReader
 
-    def drafts(self) -> Iterator[Draft | Problem]:
-        """Yield each row's tasks in order, lazily, or the problem of a row that cannot be used.
+    def rows(self, count: Callable[[int], None] | None = None) -> Iterator[RowDrafts | Problem]:
+        """Yield every row in order, lazily: its drafts, or what is wrong with it.
+
+        Args:
+            count: Is called with 1 for every row that its file has; None: nobody counts.
 
         Raises:
             JobFileError: A file cannot be read.
@@ -75,17 +85,20 @@ class ManifestSet:
         for file in self.files:
             try:
                 for row in file.rows(self._reader.columns_of(file)):
-                    yield from self._of(file, row)
+                    if count is not None:
+                        count(1)
+                    yield self._of(file, row)
             except InputError as error:
                 raise JobFileError([self.job.problem(self.path, str(error))]) from None
 
-    def _of(self, file: Manifest, row: Row | BadRow) -> Sequence[Draft | Problem]:
+    def _of(self, file: Manifest, row: Row | BadRow) -> RowDrafts | Problem:
         if isinstance(row, BadRow):
-            return (Problem(file.at(row.place), None, "", row.reason),)
+            return Problem(file.at(row.place), None, "", row.reason)
         try:
-            return self._reader.drafts(row.cells)
+            drafts, notes = self._reader.drafts(row.cells)
         except RowError as error:
-            return (Problem(file.at(row.place), None, error.column, str(error)),)
+            return Problem(file.at(row.place), None, error.column, str(error))
+        return RowDrafts(drafts, file, row.place, notes)
 
 
 def find_manifests(
@@ -186,59 +199,69 @@ class _RowReader:
         self._inputs = inputs
         self._digest_of = digest_of
         self._kinds: _Recent[tuple[Kind, ...]] = _Recent()
-        self._styles: _Recent[StyleMix] = _Recent()
+        self._styles: _Recent[tuple[StyleMix, tuple[RowNote, ...]]] = _Recent()
 
     def columns_of(self, file: Manifest) -> Sequence[str] | None:
         """Return the columns of a file that have a meaning; None for lines of JSON."""
         columns = file.columns()
         return None if columns is None else [name for name in columns if _is_used(name)]
 
-    def drafts(self, cells: Mapping[str, Any]) -> Sequence[Draft]:
-        """Return a row's drafts, one per combination of the sweep. Raises RowError."""
+    def drafts(self, cells: Mapping[str, Any]) -> tuple[Sequence[Draft], tuple[RowNote, ...]]:
+        """Return a row's drafts, one per combination of the sweep, and what is not used as it is written.
+
+        Raises RowError.
+        """
         for column in REQUIRED:
             if column not in cells:
                 raise RowError(column, "is empty")
-        content = self._source("content", cells["content"])
-        styles = self._style(cells["style"])
+        notes: list[RowNote] = []
+        content = self._source("content", cells["content"], notes)
+        styles = self._style(cells["style"], notes)
         if any(part.mask is not None for part in styles):
             styles = for_content(styles, content)
-        init = self._picture("init", cells["init"]) if "init" in cells else None
-        name = None
-        if "name" in cells:
-            name = str(cells["name"])
-        return [Draft(content, styles, init, kind, name) for kind in self._kinds_of(cells, init)]
+        init = self._picture("init", cells["init"], notes) if "init" in cells else None
+        name = _picture_name(cells["name"], notes) if "name" in cells else None
+        drafts = [Draft(content, styles, init, kind, name) for kind in self._kinds_of(cells, init)]
+        return drafts, tuple(notes)
 
-    def _source(self, column: str, cell: object) -> str:
+    def _source(self, column: str, cell: object, notes: list[RowNote]) -> str:
         """Return a picture's address. Raises RowError, also for a picture that the job itself has made."""
-        uri = self._picture(column, cell)
+        uri = self._picture(column, cell, notes)
         if uri in self._inputs.own:
             raise RowError(column, f"{uri} is one of the pictures {OWN}; use a copy")
         return uri
 
-    def _picture(self, column: str, cell: object) -> str:
+    def _picture(self, column: str, cell: object, notes: list[RowNote]) -> str:
         if not isinstance(cell, str):
             raise RowError(column, f"{cell!r} is not a path or URL")
-        cell = cell.strip()
-        if cell.isalnum() or _is_plain(cell):
-            return cell
+        uri = cell.strip()
+        if uri != cell:
+            notes.append(_cut(column, cell))
+        if uri.isalnum() or _is_plain(uri):
+            return uri
         try:
-            return self._inputs.spelling(cell)
+            return self._inputs.spelling(uri)
         except InputError as error:
             raise RowError(column, str(error)) from None
 
-    def _style(self, cell: object) -> StyleMix:
+    def _style(self, cell: object, notes: list[RowNote]) -> StyleMix:
         key = cell if isinstance(cell, str) else json.dumps(cell, sort_keys=True, default=str)
         known = self._styles.get(key)
         if known is None:
-            known = self._styles.put(key, self._read_style(cell))
-        return known
+            own: list[RowNote] = []
+            known = self._styles.put(key, (self._read_style(cell, own), tuple(own)))
+        notes += known[1]
+        return known[0]
 
-    def _read_style(self, cell: object) -> StyleMix:
+    def _read_style(self, cell: object, notes: list[RowNote]) -> StyleMix:
         if isinstance(cell, str) and cell.lstrip().startswith("{"):
             try:
                 cell = json.loads(cell)
             except (ValueError, RecursionError):
                 raise RowError("style", "begins with { but is not JSON") from None
+        elif isinstance(cell, str) and cell.strip() != cell:
+            notes.append(_cut("style", cell))
+            cell = cell.strip()
         try:
             (written,) = _STYLES.validate_python([cell], strict=True)
         except ValidationError as error:
@@ -247,9 +270,9 @@ class _RowReader:
             raise RowError("style", f"{inside}: {message}" if inside else message) from None
         return tuple(
             StylePart(
-                self._source("style", uri),
+                self._source("style", uri, notes),
                 share,
-                None if mask is None else self._picture("style", mask),
+                None if mask is None else self._picture("style", mask, notes),
             )
             for uri, share, mask in written.parts
         )
@@ -286,6 +309,23 @@ class _RowReader:
             except JobFileError as error:
                 raise RowError("recipe.weights", error.problems[0].message) from None
         return tuple(kinds)
+
+
+def _cut(column: str, cell: str) -> RowNote:
+    name = cell.strip("\r\n\t")
+    text = f"{cell!r} is read without the spaces around it; write './{name}' where they belong to the name"
+    return RowNote("spaces", column, text)
+
+
+def _picture_name(cell: object, notes: list[RowNote]) -> str:
+    """Return the picture's name in a cell, as it is written; and note when no file can have it."""
+    # Tables of numbers, in which a cell is empty, have 7.0 for 7.
+    name = str(int(cell) if isinstance(cell, float) and cell.is_integer() else cell)
+    if _SAFE_NAME.fullmatch(name) is None and (safe := safe_name(name)) != name:
+        notes.append(
+            RowNote("name", "name", f"{name!r} cannot be the name of a file; it becomes {safe!r}")
+        )
+    return name
 
 
 def _is_plain(path: str) -> bool:

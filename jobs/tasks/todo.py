@@ -16,10 +16,11 @@ from jobs.inputs.reader import Inputs
 from jobs.jobfile.job import Job
 from jobs.jobfile.own_pictures import OwnPictures
 from jobs.records.statuses import ABSENT, FAILED, Ledger
-from jobs.tasks.census import BadRows, Census, Counter
+from jobs.tasks.census import Census, Counter
 from jobs.tasks.identity import Draft
 from jobs.tasks.manifest_rows import KNOB, ManifestSet, find_manifests
 from jobs.tasks.pairs import PictureSet, look_up_pair
+from jobs.tasks.row_account import RowAccount, RowDrafts
 from jobs.tasks.task import Task, make_task
 from stylize.recipe import Recipe
 
@@ -106,13 +107,13 @@ class Agenda:
         return JobFileError([self.job.problem(("pairs", k, "manifest"), message)])
 
     def drafts(
-        self, ledger: Ledger, bad: BadRows, retry_failed: bool = False
+        self, ledger: Ledger, rows: RowAccount, retry_failed: bool = False
     ) -> Iterator[tuple[Draft, int]]:
         """Yield every task once, lazily, with its status.
 
         Args:
             ledger: The tasks that have a record.
-            bad: Counts the rows of manifests that cannot be used.
+            rows: Counts the rows of manifests.
             retry_failed: Yield failed tasks as ABSENT.
 
         Yields:
@@ -123,39 +124,43 @@ class Agenda:
             StorageError: An input cannot be reached.
         """
         seen = IdSet()
-        everything = self._everything(bad)
-        size = FIRST_CHUNK
-        while chunk := list(itertools.islice(everything, size)):
-            size = min(2 * size, LARGEST_CHUNK)
-            ids = np.fromiter((draft.number for draft in chunk), np.uint64, len(chunk))
+        for chunk in _chunks(self._everything(rows)):
+            drafts = [draft for row in chunk for draft in row.drafts]
+            ids = np.fromiter((draft.number for draft in drafts), np.uint64, len(drafts))
             codes = ledger.codes(ids)
             if retry_failed:
                 codes = np.where(codes == FAILED, ABSENT, codes)
             new = seen.add_new(ids)
-            yield from itertools.compress(zip(chunk, codes.tolist(), strict=True), new.tolist())
+            rows.take(chunk, ids, new)
+            yield from itertools.compress(zip(drafts, codes.tolist(), strict=True), new.tolist())
 
-    def _everything(self, bad: BadRows) -> Iterator[Draft]:
-        if self._view is None:
-            return self._written(bad)
-        return (seen for seen in map(self._view, self._written(bad)) if seen is not None)
+    def _everything(self, rows: RowAccount) -> Iterator[RowDrafts]:
+        view = self._view
+        if view is None:
+            return self._written(rows)
+        return (
+            row._replace(drafts=[d for d in map(view, row.drafts) if d is not None])
+            for row in self._written(rows)
+        )
 
-    def _written(self, bad: BadRows) -> Iterator[Draft]:
+    def _written(self, rows: RowAccount) -> Iterator[RowDrafts]:
         for entry in self.entries:
             if isinstance(entry, PictureSet):
-                yield from entry.drafts(self._digest_of)
+                for draft in entry.drafts(self._digest_of):
+                    yield RowDrafts((draft,))
                 continue
-            for draft in entry.drafts():
-                if isinstance(draft, Problem):
-                    bad.add(draft, skipped=entry.skips)
+            for row in entry.rows(rows.read):
+                if isinstance(row, Problem):
+                    rows.refuse(row, skipped=entry.skips)
                 else:
-                    yield draft
+                    yield row
 
     def first_pictures(self, most: int) -> Iterator[str]:
         """Yield the pictures of each manifest's first ``most`` drafts, each as often as it is named."""
         for entry in self.entries:
             if isinstance(entry, ManifestSet):
-                for draft in itertools.islice(entry.drafts(), max(0, most)):
-                    if isinstance(draft, Draft):
+                for row in itertools.islice(entry.rows(), max(0, most)):
+                    for draft in row.drafts if isinstance(row, RowDrafts) else ():
                         yield draft.content
                         yield from (part.uri for part in draft.styles)
                         yield from () if draft.init is None else (draft.init,)
@@ -175,21 +180,21 @@ class Agenda:
 
     def left(self, ledger: Ledger, *, retry_failed: bool = False) -> Iterator[Task]:
         """Yield the tasks that have no record yet. For scripts and tests; raises as ``tasks``."""
-        bad = BadRows()
-        for draft, code in self.drafts(ledger, bad, retry_failed):
+        rows = RowAccount()
+        for draft, code in self.drafts(ledger, rows, retry_failed):
             if code == ABSENT:
                 yield self.make(draft)
-        if bad.fatal:
-            raise bad.error()
+        if rows.fatal:
+            raise rows.error()
 
     def census(self, ledger: Ledger, *, retry_failed: bool = False) -> Census:
         """Count the tasks, in one pass. Raises as ``tasks``."""
-        bad, counter = BadRows(), Counter()
-        for draft, code in self.drafts(ledger, bad, retry_failed):
+        rows, counter = RowAccount(), Counter()
+        for draft, code in self.drafts(ledger, rows, retry_failed):
             counter.add(draft, code)
-        if bad.fatal:
-            raise bad.error()
-        return counter.census(bad)
+        if rows.fatal:
+            raise rows.error()
+        return counter.census(rows)
 
     def close(self) -> None:
         """Remove copies of manifests from S3."""
@@ -207,3 +212,17 @@ class Agenda:
         if key not in self.digests:
             self.digests[key] = self._find_digest(recipe)
         return self.digests[key]
+
+
+def _chunks(rows: Iterator[RowDrafts]) -> Iterator[list[RowDrafts]]:
+    """Yield rows in chunks of so many drafts: few at first, then ``LARGEST_CHUNK``, or one row with more."""
+    chunk: list[RowDrafts] = []
+    drafts, size = 0, FIRST_CHUNK
+    for row in rows:
+        chunk.append(row)
+        drafts += len(row.drafts) or 1
+        if drafts >= size:
+            yield chunk
+            chunk, drafts, size = [], 0, min(2 * size, LARGEST_CHUNK)
+    if chunk:
+        yield chunk

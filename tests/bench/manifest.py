@@ -119,10 +119,10 @@ def drafts(job: Path) -> Iterator[str]:
     from cluster.open_job import open_agenda
     from jobs.jobfile.load import load_job
     from jobs.records.statuses import Ledger
-    from jobs.tasks.census import BadRows
+    from jobs.tasks.row_account import RowAccount
 
     agenda = open_agenda(load_job(job))
-    for draft, _ in agenda.drafts(Ledger.of({}), BadRows()):
+    for draft, _ in agenda.drafts(Ledger.of({}), RowAccount()):
         yield draft.id
 
 

@@ -221,6 +221,16 @@ def test_a_manifest_is_rendered_and_its_bad_rows_are_told(tmp_path: Path) -> Non
     }
     (picture,) = (tmp_path / "out" / "images").iterdir()
     assert picture.name.startswith("first-")
+    assert "2 rows: 1 used, 0 repeated, 1 skipped" in planned.stdout
+    assert "2 rows: 1 used, 0 repeated, 1 skipped" in ran.stderr
+    assert events["rows_read"]["rows"] == 2
+    skipped = tmp_path / "out" / "skipped.csv"
+    assert skipped.read_text().splitlines() == ["row,column,problem", "p.csv:3,style,is empty"]
+
+    (tmp_path / "p.csv").write_text("\n".join(rows[:2]) + "\n")
+    assert stylefarm("run", job, "--pool", "inline").returncode == 0
+    assert not skipped.exists()
+    (tmp_path / "p.csv").write_text("\n".join(rows) + "\n")
 
     job.write_text(job.read_text().replace("skip", "fail"))
     for command in ("plan", "run"):
@@ -228,6 +238,29 @@ def test_a_manifest_is_rendered_and_its_bad_rows_are_told(tmp_path: Path) -> Non
         assert refused.returncode == 2
         assert refused.stderr.startswith("p.csv:3: style: is empty\n")
         assert "on_bad_row: skip" in refused.stderr
+
+
+def test_more_bad_rows_than_a_terminal_shows_are_all_named(tmp_path: Path) -> None:
+    job = write_job(
+        tmp_path, photos=1, styles=1, pairs=[{"manifest": "p.csv", "on_bad_row": "skip"}]
+    )
+    rows = ["content,style,name", "photos/p0.png,styles/s0.png,first"]
+    rows += [f'photos/p{k}.png,"styles/s0.png,open' for k in range(30)]
+    (tmp_path / "p.csv").write_text("\n".join(rows) + "\n")
+    reason = "opens a quote that is not closed in its row"
+
+    planned = stylefarm("plan", job)
+    assert planned.stdout.count(reason) == 20
+    assert "and 10 more rows, which plan --json names" in planned.stdout
+    named = json.loads(stylefarm("plan", job, "--json").stdout)
+    assert named["first_bad_rows"] == [f"p.csv:{line}: {reason}" for line in range(3, 33)]
+    assert named["rows"]["rows"] == 31
+
+    ran = stylefarm("run", job, "--pool", "inline")
+    assert ran.returncode == 0
+    assert "and 10 more rows: skipped.csv in the output names them" in ran.stderr
+    skipped = (tmp_path / "out" / "skipped.csv").read_text().splitlines()
+    assert skipped[1:] == [f"p.csv:{line},,{reason}" for line in range(3, 33)]
 
 
 def test_credentials_that_expire_are_renewed_in_a_long_job(

@@ -9,14 +9,10 @@ from cluster.run import counting
 from cluster.run.counting import Counting
 from jobs.errors import Problem
 from jobs.tasks.census import Census
+from jobs.tasks.row_account import RowAccount, RowCounts
 
 BEAT = events.Beat(done=0, failed=0, workers=1, running=())
 CENSUS = Census(10, 4, 1, 900)
-
-
-class Bad:
-    def __init__(self, *first):
-        self.first = first
 
 
 class Reader:
@@ -25,7 +21,9 @@ class Reader:
     def __init__(self, reads=0, census=CENSUS, unused=(), bad=()):
         self._left, self._census = reads, census
         self.unused_columns = unused
-        self.bad = Bad(*bad)
+        self.rows = RowAccount()
+        for problem in bad:
+            self.rows.refuse(problem, skipped=True)
         self.has_task = False
 
     @property
@@ -92,13 +90,17 @@ def test_nothing_is_opened_before_there_is_a_task():
 def test_rows_that_were_skipped_are_reported_with_the_counts(reads):
     heard = []
     problem = Problem("pairs.csv", 7, "style", "is empty")
-    reader = Reader(reads, Census(10, 4, 1, 900, bad_rows=2), ("kontent",), (problem,))
+    reader = Reader(
+        reads, Census(10, 4, 1, 900, RowCounts(rows=12, used=10, bad=2)), ("kontent",), (problem,)
+    )
     count = Counting(reader, heard.append)
     count.begin("harbour", "out")
     while reader.census is None:
         reader.wait(0)
     count(BEAT)
     assert [event.columns for event in heard if event.event == "columns_unused"] == [("kontent",)]
+    (read,) = [event for event in heard if event.event == "rows_read"]
+    assert (read.rows, read.used, read.repeated, read.skipped) == (12, 10, 0, 2)
     (skipped,) = [event for event in heard if event.event == "rows_skipped"]
     assert skipped.rows == 2
     assert skipped.first == (str(problem),)

@@ -26,7 +26,7 @@ from jobs.records.commit import Records, write_json
 from jobs.records.statuses import Ledger
 from jobs.storage import keys
 from jobs.storage.open import open_storage
-from jobs.tasks.census import BadRows
+from jobs.tasks.row_account import RowAccount
 from jobs.tasks.todo import Agenda
 from tests.jobs.support import a_record, read, touch
 
@@ -98,12 +98,12 @@ def test_a_selection_is_what_is_left_of_a_job(tmp_path: Path) -> None:
     selection = Selection([b.id])
 
     assert list(agenda(tmp_path, selection).tasks()) == [b]
-    selection.check(draft for draft, _ in agenda(tmp_path).drafts(Ledger.of({}), BadRows()))
+    selection.check(draft for draft, _ in agenda(tmp_path).drafts(Ledger.of({}), RowAccount()))
 
 
 def test_ids_that_are_no_tasks_of_the_job_are_told(tmp_path: Path) -> None:
     a, *_ = agenda(tmp_path).tasks()
-    drafts = (draft for draft, _ in agenda(tmp_path).drafts(Ledger.of({}), BadRows()))
+    drafts = (draft for draft, _ in agenda(tmp_path).drafts(Ledger.of({}), RowAccount()))
 
     with pytest.raises(UsageError, match=rf"not tasks of this job: {A}, {B};.*changed"):
         Selection([a.id, A, B]).check(drafts)
@@ -113,7 +113,7 @@ def test_ids_that_are_no_tasks_of_the_job_are_told(tmp_path: Path) -> None:
 
 def test_a_check_reads_no_further_than_it_must(tmp_path: Path) -> None:
     (a, *_) = agenda(tmp_path).tasks()
-    drafts = (draft for draft, _ in agenda(tmp_path).drafts(Ledger.of({}), BadRows()))
+    drafts = (draft for draft, _ in agenda(tmp_path).drafts(Ledger.of({}), RowAccount()))
 
     Selection([a.id]).check(drafts)
 

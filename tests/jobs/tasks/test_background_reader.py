@@ -14,8 +14,8 @@ from jobs.records.statuses import Ledger
 from jobs.tasks.background_reader import Reader
 from jobs.tasks.task import Task
 from jobs.tasks.todo import Agenda
+from tests.jobs.manifests.test_manifest import write
 from tests.jobs.support import read
-from tests.jobs.tasks.test_manifest_files import write
 
 NOTHING = Ledger.of({})
 
@@ -88,7 +88,7 @@ def test_rows_that_are_skipped_are_counted(tmp_path: Path) -> None:
     assert len(list(taken(reader))) == 51
     census = reader.wait(5)
     assert census is not None
-    assert census.bad_rows == 2
+    assert census.rows.bad == 2
 
 
 def test_the_first_task_does_not_wait_for_the_last_row(

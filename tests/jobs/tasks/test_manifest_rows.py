@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from jobs.errors import JobFileError, StorageError
 from jobs.records.statuses import Ledger
-from jobs.tasks.census import BAD_ROWS_SHOWN, BadRows
+from jobs.tasks.row_account import BAD_ROWS_SHOWN, RowAccount, RowCounts
 from jobs.tasks.task import Task
 from jobs.tasks.todo import Agenda
 from stylize.recipe import Recipe
+from tests.jobs.manifests.test_manifest import write
 from tests.jobs.support import read, refusal
-from tests.jobs.tasks.test_manifest_files import write
 from tests.support.rigs import Rig
 
 NOTHING = Ledger.of({})
@@ -35,10 +35,10 @@ def tasks(base: Path, rows: list[dict[str, Any]], entry: str = "{manifest: p.jso
 
 def bad_rows(base: Path, rows: list[dict[str, Any]], more: str = "") -> list[str]:
     write(base / "p.jsonl", rows)
-    bad = BadRows()
+    bad = RowAccount()
     for _ in agenda(base, f"{{manifest: p.jsonl, on_bad_row: skip{more}}}").drafts(NOTHING, bad):
         pass
-    return [str(problem) for problem in bad.first]
+    return [str(problem) for problem in bad.problems]
 
 
 def test_a_row_is_the_task_that_the_pair_would_be(tmp_path: Path) -> None:
@@ -227,7 +227,7 @@ def test_bad_rows_end_the_run_unless_they_are_skipped(tmp_path: Path) -> None:
     left = tasks(tmp_path, rows, "{manifest: p.jsonl, on_bad_row: skip}")
     assert [task.content for task in left] == ["a.jpg"]
     census = agenda(tmp_path, "{manifest: p.jsonl, on_bad_row: skip}").census(NOTHING)
-    assert (census.tasks, census.bad_rows) == (1, 1)
+    assert (census.tasks, census.rows.bad) == (1, 1)
 
 
 def test_of_very_many_bad_rows_the_first_are_shown(tmp_path: Path) -> None:
@@ -320,10 +320,10 @@ ANY_ROW = st.dictionaries(
 def test_any_cells_are_tasks_or_bad_rows(tmp_path: Path, rows: list[dict[str, Any]]) -> None:
     text = "".join(json.dumps(row) + "\n" for row in rows)
     (tmp_path / "p.jsonl").write_text(text, "utf-8")
-    bad = BadRows()
+    bad = RowAccount()
     job = agenda(tmp_path, "{manifest: p.jsonl, on_bad_row: skip}")
     found = [job.make(draft) for draft, _ in job.drafts(NOTHING, bad)]
-    assert len(found) + bad.count <= len(rows)
+    assert len(found) + bad.bad <= len(rows)
     assert all(len(task.id) == 16 for task in found)
 
 
@@ -349,3 +349,102 @@ def test_no_order_of_keys_changes_an_id(
     (task,) = tasks(tmp_path, [row])
     (expected,) = tasks(tmp_path, [FULL_ROW])
     assert task.id == expected.id
+
+
+def account_of(base: Path, rows: list[dict[str, Any]], more: str = "") -> RowCounts:
+    write(base / "p.jsonl", rows)
+    account = RowAccount()
+    for _ in agenda(base, f"{{manifest: p.jsonl, on_bad_row: skip{more}}}").drafts(
+        NOTHING, account
+    ):
+        pass
+    return account.counts()
+
+
+def test_a_pair_under_another_name_is_counted_and_the_first_is_named(tmp_path: Path) -> None:
+    pair = {"content": "a.jpg", "style": "s.jpg"}
+    rows = [
+        {**pair, "name": "harbour"},
+        {**pair, "content": "b.jpg"},
+        {**pair, "name": "harbour"},
+        pair,
+        {**pair, "name": "port"},
+        {**pair, "name": "quay"},
+        {**pair, "content": "b.jpg", "name": "boat"},
+    ]
+    counts = account_of(tmp_path, rows)
+    assert (counts.rows, counts.used, counts.repeated, counts.bad) == (7, 2, 5, 0)
+    (note,) = counts.notes
+    assert note.rows == 3
+    assert note.first.startswith("p.jsonl:5: name: 'port': the job has this pair before")
+
+
+def test_names_are_compared_over_a_long_list(tmp_path: Path) -> None:
+    """Names of a hundred thousand rows are not kept; what they are compared by is, in every chunk."""
+    rows = [{"content": f"{k}.jpg", "style": "s.jpg", "name": f"name{k}"} for k in range(9000)]
+    again = [{**row, "name": "other"} for row in rows[::1000]]
+    counts = account_of(tmp_path, [*rows, *rows[5::1000], *again])
+    assert (counts.used, counts.repeated) == (9000, 18)
+    (note,) = counts.notes
+    assert (note.rows, note.first.split(": ")[0]) == (9, "p.jsonl:9010")
+
+
+def test_rows_of_a_sweep_are_counted_as_rows(tmp_path: Path) -> None:
+    rows = [{"content": f"{k}.jpg", "style": "s.jpg", "name": f"name{k}"} for k in (1, 2, 1)]
+    rows[2]["name"] = "other"
+    counts = account_of(tmp_path, rows, ", sweep: {seed: [1, 2, 3]}")
+    assert (counts.rows, counts.used, counts.repeated) == (3, 2, 1)
+    assert [note.rows for note in counts.notes] == [1]
+
+
+def test_spaces_that_are_cut_are_noted_once(tmp_path: Path) -> None:
+    rows = [
+        {"content": "a.jpg", "style": "s.jpg"},
+        {"content": " b.jpg", "style": "s.jpg"},
+        {"content": "c.jpg", "style": "s.jpg "},
+        {"content": "d.jpg", "style": "s.jpg "},
+        {"content": "./ e.jpg", "style": "s.jpg"},
+    ]
+    counts = account_of(tmp_path, rows)
+    (note,) = counts.notes
+    assert note.rows == 3
+    assert str(note) == (
+        "p.jsonl:2: content: ' b.jpg' is read without the spaces around it; write './ b.jpg' where they "
+        "belong to the name (in 3 rows)"
+    )
+    found = [task.content for task in agenda(tmp_path, "{manifest: p.jsonl}").tasks()]
+    assert found == ["a.jpg", "b.jpg", "c.jpg", "d.jpg", " e.jpg"]
+
+
+def test_a_name_that_no_file_can_have_is_noted(tmp_path: Path) -> None:
+    row = {"content": "a.jpg", "style": "s.jpg"}
+    counts = account_of(tmp_path, [{**row, "name": " night/harbour"}])
+    assert [str(note) for note in counts.notes] == [
+        "p.jsonl:1: name: ' night/harbour' cannot be the name of a file; it becomes 'night-harbour'"
+    ]
+
+
+def test_a_number_in_a_column_with_empty_cells_is_a_name_without_a_fraction(tmp_path: Path) -> None:
+    rows = [
+        {"content": "a.jpg", "style": "s.jpg", "name": 7.0},
+        {"content": "b.jpg", "style": "s.jpg"},
+    ]
+    write(tmp_path / "p.parquet", rows)
+    assert next(agenda(tmp_path, "{manifest: p.parquet}").tasks()).name == "7"
+
+
+def test_rows_that_are_not_selected_are_counted_apart(tmp_path: Path) -> None:
+    rows = [{"content": f"{k}.jpg", "style": "s.jpg"} for k in range(5)]
+    write(tmp_path / "p.jsonl", [*rows, {"content": "x.jpg"}])
+    job = agenda(tmp_path, "{manifest: p.jsonl, on_bad_row: skip}")
+    account = RowAccount()
+    seen = job.seen_as(lambda draft: draft if draft.content == "3.jpg" else None)
+    assert [draft.content for draft, _ in seen.drafts(NOTHING, account)] == ["3.jpg"]
+    counts = account.counts()
+    assert (counts.rows, counts.used, counts.left_out, counts.bad) == (6, 1, 4, 1)
+
+
+def test_pairs_of_the_job_file_that_come_twice_are_counted(tmp_path: Path) -> None:
+    job = agenda(tmp_path, "{content: [a.jpg, b.jpg, a.jpg], style: s.jpg}")
+    counts = job.census(NOTHING).rows
+    assert (counts.rows, counts.repeated_pairs) == (0, 1)
