@@ -5,6 +5,7 @@
     StylefarmError                      one sentence that says what to do
     ├── JobFileError           exit 2   the job file is wrong: every problem with file, line, field
     ├── UsageError             exit 2   the command line is wrong
+    │   └── NoHomeError                 a path begins with ~, and there is no home folder
     ├── InputError                      a picture of one task cannot be used; others continue
     │   └── InputNotFoundError
     ├── StorageError           exit 3   the output (or an s3:// input) cannot be used
@@ -89,6 +90,10 @@ class UsageError(StylefarmError):
     """The command line asks for something impossible."""
 
     exit_status = ExitStatus.USAGE
+
+
+class NoHomeError(UsageError):
+    """A path begins with ``~`` or ``~user``, and there is no such home folder."""
 
 
 class InputError(StylefarmError):

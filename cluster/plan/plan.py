@@ -6,7 +6,6 @@ import itertools
 from array import array
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -18,6 +17,7 @@ from jobs.proofs.proofs import Proofs, have_other_size, proofs_of, wanted_size
 from jobs.records.commit import Records
 from jobs.records.statuses import ABSENT, CODES, FAILED, Ledger
 from jobs.spec.styles import StyleMix
+from jobs.storage.base import local_path
 from jobs.tasks.identity import Draft, Kind
 from jobs.tasks.row_account import RowAccount, RowCounts
 from jobs.tasks.todo import Agenda
@@ -368,7 +368,7 @@ def missing_pictures(agenda: Agenda, most: int = 1000) -> dict[str, str]:
     where = f"there is no such picture in {base.absolute()}"
 
     def is_missing(name: str) -> bool:
-        return not (base / Path(name).expanduser()).is_file()
+        return not local_path(name, base, users=False).is_file()
 
     missing = {name: f"{name}: {where}" for name in names if is_missing(name)}
     for mask, place in masks.items():

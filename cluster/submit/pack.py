@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -143,7 +144,7 @@ def _where(written: str, base: Path) -> Literal["remote", "shared", "beside", "b
     """
     if written in WEIGHTS_BY_NAME or ("://" in written and not written.startswith("file://")):
         return "remote"
-    if PurePath(written).parts[:1] == ("~",):
+    if re.match("~(/|$)", written):
         return "home"
     if written.startswith("file://") or PurePath(written).is_absolute():
         return "below" if local_path(written).is_relative_to(base.absolute()) else "shared"

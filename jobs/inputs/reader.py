@@ -280,7 +280,7 @@ class Inputs:
                 f"Pictures cannot be read from {scheme}://; use a path, s3://bucket/key or https://."
             )
         try:
-            return local_path(uri, self.base)
+            return local_path(uri, self.base, users=False)
         except StorageError as error:
             raise InputError(str(error)) from None
 

@@ -57,7 +57,7 @@ class OwnPictures:
 
     def _find_folder(self, written: str) -> str:
         try:
-            return _resolved(local_path(written or ".", self._base))
+            return _resolved(local_path(written or ".", self._base, users=False))
         except (StorageError, ValueError):  # no folder's name, as reading the picture will report
             return ""
 

@@ -18,7 +18,8 @@ from urllib.request import url2pathname
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from jobs.errors import ObjectNotFoundError, StorageError
+from jobs.errors import NoHomeError, ObjectNotFoundError, StorageError
+from jobs.home import expand_home
 from jobs.storage import keys
 
 try:
@@ -145,15 +146,17 @@ class Storage(Protocol):
         """
 
 
-def local_path(url: str, base: Path | None = None) -> Path:
+def local_path(url: str, base: Path | None = None, *, users: bool = True) -> Path:
     """Return the absolute path that a path or a ``file://`` URL means. Symbolic links are not resolved.
 
     Args:
-        url: A path, in which a leading ``~`` is the home folder, or a ``file://`` URL.
+        url: A path, in which a leading ``~`` or ``~user`` is a home folder, or a ``file://`` URL.
         base: The folder that relative paths start at; None: the current folder.
+        users: Whether ``~user`` is a home folder. False for pictures, whose names may begin with ``~``.
 
     Raises:
-        StorageError: The URL is empty, names another machine or has another scheme.
+        StorageError: The URL is empty, names another machine or has another scheme, or there is no such home
+            folder.
     """
     if not url:
         raise StorageError("An empty path names no folder; write '.' for the job file's own.")
@@ -168,10 +171,12 @@ def local_path(url: str, base: Path | None = None) -> Path:
         raise StorageError(
             f"{scheme[1]}:// is not a storage that stylefarm supports; use a folder or s3://bucket/prefix."
         )
-    path = Path(url)
-    if path.parts[:1] == ("~",):  # no other: "~a.jpg" is a file like any other
-        path = path.expanduser()
-    return ((base or Path()) / path).absolute()
+    if not users and re.match("~[^/]", url):
+        url = f"./{url}"
+    try:
+        return ((base or Path()) / expand_home(url)).absolute()
+    except NoHomeError as error:
+        raise StorageError(str(error)) from None
 
 
 def resolve_options(options: StorageOptions | None, base: Path | None) -> StorageOptions:

@@ -6,6 +6,7 @@ id). No arbitrary object is ever unpickled: torch files are read with ``weights_
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.client
 import importlib.util
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from stylize.errors import WeightsError
+from stylize.home import HomeError, expand_home
 from stylize.layer_names import CONVS_PER_BLOCK, LAYERS
 from stylize.recipe import Recipe
 
@@ -80,7 +82,10 @@ def identify(recipe: Recipe, base: Path | None = None) -> WeightSet:
     if urllib.parse.urlsplit(recipe.weights).scheme in ("http", "https"):
         path = _download(recipe.weights)
     else:
-        path = (base or Path()) / Path(recipe.weights).expanduser()
+        try:
+            path = (base or Path()) / expand_home(recipe.weights)
+        except HomeError as error:
+            raise WeightsError(str(error)) from None
         if not path.is_file():
             raise WeightsError(
                 f"no weights at {path}; recipe.weights takes caffe, torchvision, or a file"
@@ -113,8 +118,9 @@ def load(weights: WeightSet) -> list[tuple[Tensor, Tensor]]:
     try:
         return _pairs(path)
     except WeightsError:
-        if path.is_relative_to(_cache()):  # then the next attempt downloads it again
-            path.unlink(missing_ok=True)
+        with contextlib.suppress(HomeError):
+            if path.is_relative_to(_cache()):  # then the next attempt downloads it again
+                path.unlink(missing_ok=True)
         raise
 
 
@@ -144,7 +150,13 @@ def _find_torchvision() -> Path:
     import torch
 
     name = TORCHVISION_URL.rsplit("/", 1)[1]
-    path = Path(torch.hub.get_dir()) / "checkpoints" / name
+    try:
+        # torch returns the ~ as it is where there is no home folder.
+        path = expand_home(torch.hub.get_dir()) / "checkpoints" / name
+    except HomeError as error:
+        raise WeightsError(
+            f"{error}; or set TORCH_HOME, where torchvision's weights are kept"
+        ) from None
     if not path.is_file():
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -154,7 +166,8 @@ def _find_torchvision() -> Path:
         except (OSError, RuntimeError, http.client.HTTPException) as error:
             raise WeightsError(
                 f"cannot download torchvision's VGG19 weights ({_reason(error)}); put {name} into "
-                f"{path.parent} by hand, or use weights: caffe, which need no download"
+                f"{path.parent} by hand, set TORCH_HOME to another folder, or use weights: caffe, which need "
+                "no download"
             ) from error
     return path
 
@@ -168,7 +181,10 @@ def _download(url: str) -> Path:
         raise WeightsError(
             f"the weights at {shown}: what follows # must be sha256= and 64 hex digits"
         )
-    cache = _cache()
+    try:
+        cache = _cache()
+    except HomeError as error:
+        raise WeightsError(f"{error}; or set XDG_CACHE_HOME, where downloads are kept") from None
     suffix = Path(urllib.parse.urlsplit(address).path).suffix
     path = cache / f"{hashlib.sha256(address.encode()).hexdigest()[:32]}{suffix}"
     digest = wanted.group(1).lower() if wanted else None
@@ -178,9 +194,8 @@ def _download(url: str) -> Path:
 
 
 def _cache() -> Path:
-    """Return the folder of downloaded weights."""
-    base = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser()
-    return base / "stylefarm" / "weights"
+    """Return the folder of downloaded weights. Raises HomeError."""
+    return expand_home(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "stylefarm" / "weights"
 
 
 def _fetch(address: str, path: Path, digest: str | None, shown: str) -> None:

@@ -228,6 +228,7 @@ def test_a_child_process_finds_the_same_storage(rig: Rig) -> None:
 def test_urls_that_mean_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
     other = tmp_path / "jobs"
     assert open_storage("out").url == str(tmp_path / "out")
     assert open_storage("./out", base=other).url == str(other / "out")
