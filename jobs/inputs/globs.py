@@ -1,16 +1,32 @@
-"""Patterns of pictures, by the shell's rules."""
+"""Patterns of pictures, by the shell's rules: the same on a disk and on S3."""
 
 from __future__ import annotations
 
 import fnmatch
 import glob
-import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePath
 
 
-def escape_existing(base: Path, pattern: str) -> str:
-    """Escape the parts of a pattern that exist as written: ``Trip [2024]/*.jpg`` means that folder.
+def first_wildcard(parts: Sequence[str], is_folder: Callable[[Sequence[str]], bool]) -> int:
+    """Return the index of a pattern's first part that is no folder's name as it is written.
+
+    ``Trip [2024]/*.jpg`` means that folder where there is one, and only else a wildcard. The pattern's last
+    part is not asked about: it names files.
+
+    Args:
+        parts: The pattern, split at ``/``.
+        is_folder: Returns whether the first parts, as written, are a folder. It is called once for each
+            folder with a wildcard in its name, from left to right, until it returns False.
+    """
+    for k, part in enumerate(parts[:-1]):
+        if glob.has_magic(part) and not is_folder(parts[: k + 1]):
+            return k
+    return len(parts) - 1
+
+
+def escape_folders(base: Path, pattern: str) -> str:
+    """Escape the folders of a pattern that exist as they are written.
 
     Args:
         base: The folder that relative patterns start at.
@@ -19,13 +35,9 @@ def escape_existing(base: Path, pattern: str) -> str:
     Returns:
         A pattern for ``glob``.
     """
-    done = Path()
-    parts = []
-    for part in PurePath(pattern).parts:
-        done /= part
-        literal = not glob.has_magic(part) or os.path.lexists(base / done)
-        parts.append(glob.escape(part) if literal else part)
-    return str(PurePath(*parts))
+    parts = PurePath(pattern).parts
+    wild = first_wildcard(parts, lambda folders: base.joinpath(*folders).is_dir())
+    return str(PurePath(*map(glob.escape, parts[:wild]), *parts[wild:]))
 
 
 def matches_glob(names: Sequence[str], parts: Sequence[str]) -> bool:
@@ -38,11 +50,11 @@ def matches_glob(names: Sequence[str], parts: Sequence[str]) -> bool:
         parts: The glob, split at ``/``.
     """
     if not parts or not names:
-        return not names and all(part == "**" for part in parts)
+        return not names and not parts
     name, part = names[0], parts[0]
-    if part == "**":
-        return matches_glob(names, parts[1:]) or (
-            name[:1] != "." and matches_glob(names[1:], parts)
-        )
     is_shown = name[:1] != "." or part[:1] == "."
+    if part == "**":
+        if len(parts) == 1:
+            return all(below[:1] != "." for below in names)
+        return matches_glob(names, parts[1:]) or (is_shown and matches_glob(names[1:], parts))
     return is_shown and fnmatch.fnmatchcase(name, part) and matches_glob(names[1:], parts[1:])

@@ -26,7 +26,7 @@ from jobs.errors import (
     StorageError,
 )
 from jobs.inputs.addresses import display, is_web
-from jobs.inputs.globs import escape_existing, matches_glob
+from jobs.inputs.globs import escape_folders, first_wildcard, matches_glob
 from jobs.inputs.web import download, too_large
 from jobs.storage.base import StorageOptions, local_path, resolve_options
 
@@ -253,6 +253,8 @@ class Inputs:
                 return self._files_in(name, wanted)
             if pattern.endswith("/") and not is_glob:
                 return []  # the slash says that it is a folder, and there is none
+            if pattern.endswith("/"):
+                return self._glob(f"{name}/*", wanted)
             if not is_glob or (self.base / name).exists():
                 return [name]
             return self._glob(name, wanted)
@@ -268,9 +270,11 @@ class Inputs:
 
     def _glob(self, pattern: str, wanted: Callable[[str], bool]) -> list[str]:
         # Path.glob would match hidden files.
-        escaped = escape_existing(self.base, pattern)
+        escaped = escape_folders(self.base, pattern)
         matches = glob.glob(escaped, root_dir=self.base, recursive=True)  # noqa: PTH207
-        files = {path for path in matches if wanted(path) and not (self.base / path).is_dir()}
+        # A file "a.jpg" is matched by "a.jpg/**", too, as "a.jpg/".
+        named = {path for path in matches if wanted(path) and not path.endswith("/")}
+        files = {path for path in named if not (self.base / path).is_dir()}
         return sorted(PurePath(path).as_posix() for path in files)
 
     def _path(self, uri: str) -> Path:
@@ -312,23 +316,14 @@ class Inputs:
         return _input_data(uri, data, info.etag or None, info.modified)
 
     def _expand_s3(self, pattern: str, wanted: Callable[[str], bool]) -> list[str]:
-        bucket, key = _split_s3(pattern)
-        head = f"s3://{bucket}/"
-        if not key or key.endswith("/"):
-            # The pattern ends in "/", so no part of it is taken for a glob.
-            listing = self._bucket(bucket).list(key, deep=False)
-            return [head + entry.key for entry in listing if _is_shown(entry.key, wanted)]
-        if not glob.has_magic(key):
+        name, key = _split_s3(pattern)
+        if glob.has_magic(key):
+            keys = _glob_s3(self._bucket(name), key, wanted)
+        elif key and not key.endswith("/"):
             return [pattern]
-        start = re.split(r"[*?\[]", key, maxsplit=1)[0]
-        parts = key.split("/")
-        matches = []
-        for entry in self._bucket(bucket).list(start):
-            if entry.key == key:
-                return [pattern]
-            if wanted(entry.key) and matches_glob(entry.key.split("/"), parts):
-                matches.append(head + entry.key)
-        return matches
+        else:
+            keys = _keys_in(self._bucket(name), key, wanted)
+        return sorted(f"s3://{name}/{key}" for key in keys)
 
     def _bucket(self, name: str) -> S3Storage:
         from jobs.storage.s3 import S3Storage  # here, because botocore is slow to import
@@ -352,6 +347,33 @@ class Inputs:
 def is_picture(name: str) -> bool:
     """Return whether a name has a picture's extension. Only decoding shows whether it is a picture."""
     return PurePath(name).suffix.lower() in PICTURES
+
+
+def _keys_in(bucket: S3Storage, prefix: str, wanted: Callable[[str], bool]) -> list[str]:
+    """Return the keys below a prefix that ends in ``/``, or is empty, without those of folders in it."""
+    listing = bucket.list(prefix, deep=False)
+    return [entry.key for entry in listing if _is_shown(entry.key, wanted)]
+
+
+def _glob_s3(bucket: S3Storage, pattern: str, wanted: Callable[[str], bool]) -> list[str]:
+    """Return the keys that a pattern with wildcards matches."""
+    parts = pattern.split("/")
+    wild = first_wildcard(parts, lambda folders: bucket.has("/".join(folders) + "/"))
+    if not parts[-1]:
+        if wild == len(parts) - 1:  # all of it exists as it is written
+            return _keys_in(bucket, pattern, wanted)
+        parts[-1] = "*"
+    above = "".join(f"{part}/" for part in parts[:wild])
+    start = re.split(r"[*?\[]", "/".join(parts[wild:]), maxsplit=1)[0]
+    matches = []
+    for entry in bucket.list(above + start):
+        if entry.key == pattern:
+            return [pattern]
+        if entry.key.startswith(f"{pattern}/"):
+            return _keys_in(bucket, f"{pattern}/", wanted)
+        if wanted(entry.key) and matches_glob(entry.key.split("/")[wild:], parts[wild:]):
+            matches.append(entry.key)
+    return matches
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -239,6 +239,12 @@ class S3Storage:
                     return
                 request["ContinuationToken"] = page["NextContinuationToken"]
 
+    def has(self, prefix: str) -> bool:
+        """Return whether the key of any object begins with ``prefix``. Raises StorageError."""
+        request = {"Bucket": self.bucket, "Prefix": self.prefix + prefix, "MaxKeys": 1}
+        with self._translated("list", prefix):
+            return bool(self._call("list_objects_v2", **request).get("Contents"))
+
     def delete(self, key: str) -> None:
         with self._translated("delete", key):
             self._call("delete_object", Bucket=self.bucket, Key=self.prefix + key)

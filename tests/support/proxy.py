@@ -39,6 +39,8 @@ class Proxy:
     delay: float = 5.0
     faults: Counter[str] = field(default_factory=Counter)
     requests: int = 0
+    paths: list[str] = field(default_factory=list)
+    """What was asked for, with queries, in order."""
 
 
 MOST_IN_A_ROW = 4
@@ -119,6 +121,7 @@ def proxy(upstream: str, *, seed: int = 0, certificate: Path | None = None) -> I
             key = (self.command, self.path)
             with lock:
                 state.requests += 1
+                state.paths.append(self.path)
                 if chance.random() >= state.rate or in_a_row[key] >= MOST_IN_A_ROW:
                     in_a_row[key] = 0
                     return None

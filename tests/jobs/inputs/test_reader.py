@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import base64
+import glob
 import hashlib
+import itertools
 import os
 import pickle
+import re
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 
 from jobs.errors import (
     InputError,
@@ -26,6 +32,8 @@ from jobs.inputs.reader import Inputs
 from jobs.inputs.web import _is_public
 from jobs.storage.base import StorageOptions
 from jobs.storage.s3 import S3Storage
+from jobs.tasks.manifest_files import is_manifest
+from tests.support.proxy import proxy
 from tests.support.rigs import (
     Answer,
     Rig,
@@ -177,6 +185,13 @@ def test_names_that_look_like_globs(inputs: Inputs, tmp_path: Path) -> None:
     assert inputs.expand("Trip [2]/*.jpg") == ["Trip 2/c.jpg"]
 
 
+def test_a_glob_of_folders_means_their_pictures(inputs: Inputs, tmp_path: Path) -> None:
+    touch(tmp_path, "p/a/1.jpg", "p/b/2.jpg", "p/b/deep/3.jpg", "p/4.jpg", "p/b/.h.jpg", "[x].jpg")
+    assert inputs.expand("p/*/") == ["p/a/1.jpg", "p/b/2.jpg"]
+    assert inputs.expand("p/[b]/") == ["p/b/2.jpg"]
+    assert inputs.expand("[x].jpg/") == []  # it is no folder
+
+
 @pytest.mark.parametrize(
     ("name", "pattern", "expected"),
     [
@@ -187,6 +202,8 @@ def test_names_that_look_like_globs(inputs: Inputs, tmp_path: Path) -> None:
         ("p/q/r/a.jpg", "**/*.jpg", True),
         ("p/q/r/a.jpg", "p/**/a.jpg", True),
         ("p/a.jpg", "p/**", True),
+        ("p/a.jpg", "p/a.jpg/**", False),
+        ("p/.h/a.jpg", "p/**", False),
         ("q/a.jpg", "p/**", False),
         ("p/.h/a.jpg", "**/*.jpg", False),
         (".a.jpg", "*.jpg", False),
@@ -247,6 +264,115 @@ def test_expanding_on_s3(bucket: str, s3_rig: Rig, tmp_path: Path) -> None:
     assert expand("no/*") == expand("no/") == []
     assert inputs.expand("s3://" + bucket.split("/")[2]) == []
     assert inputs.read(inputs.expand(f"{bucket}/p/q/*")[0]).data == b"picture"
+
+
+def test_names_that_look_like_globs_on_s3(s3_rig: Rig, tmp_path: Path) -> None:
+    """As on a disk: what exists as it is written is meant."""
+    storage = s3_rig.open()
+    keys = ["a[1].jpg", "a1.jpg", "Trip [24]/b.jpg", "Trip [24]/x/d.jpg", "Trip 2/c.jpg"]
+    for key in [*keys, "Trip [24]/pairs.csv", "Trip 2/pairs.csv"]:
+        storage.put(key, b"picture")
+    inputs = Inputs(tmp_path, s3_rig.options)
+
+    def expand(pattern: str, *wanted: Callable[[str], bool]) -> list[str]:
+        found = inputs.expand(f"{s3_rig.url}/{pattern}", *wanted)
+        return [uri.removeprefix(s3_rig.url + "/") for uri in found]
+
+    assert expand("a[1].jpg") == ["a[1].jpg"]
+    assert expand("a[12].jpg") == ["a1.jpg"]
+    assert expand("Trip [24]/*.jpg") == ["Trip [24]/b.jpg"]
+    assert expand("Trip [24]/**/*.jpg") == ["Trip [24]/b.jpg", "Trip [24]/x/d.jpg"]
+    assert expand("Trip [24]/[x]/*.jpg") == ["Trip [24]/x/d.jpg"]
+    assert expand("Trip [24]") == expand("Trip [24]/") == ["Trip [24]/b.jpg"]
+    assert expand("Trip [24]/*.csv", is_manifest) == ["Trip [24]/pairs.csv"]
+    assert expand("Trip [2]/*.jpg") == expand("Trip [2]/") == ["Trip 2/c.jpg"]
+    assert expand("Trip [!2]*/b.jpg") == ["Trip [24]/b.jpg"]
+    assert inputs.read(inputs.expand(f"{s3_rig.url}/Trip [24]/*")[0]).data == b"picture"
+
+
+def test_a_glob_on_s3_costs_a_listing_for_each_folder_with_wildcards(
+    s3: Rig, tmp_path: Path
+) -> None:
+    """And one for what it matches, of the folder alone: not of all that begins like it."""
+    storage = s3.open()
+    for key in ["[a] b/[c] d/e/f.jpg", "z.jpg"]:
+        storage.put(key, b"picture")
+    assert s3.server is not None
+    with proxy(s3.server.endpoint) as counted:
+        inputs = Inputs(tmp_path, StorageOptions(endpoint_url=counted.url))
+        below = s3.url.partition("://")[2].partition("/")[2]
+        for pattern, prefixes in {
+            "*.jpg": [""],
+            "[a] b/[c] d/e/*.jpg": ["[a] b/", "[a] b/[c] d/", "[a] b/[c] d/e/"],
+            "[a] b/*/*/*/*.jpg": ["[a] b/", "[a] b/*/", "[a] b/"],
+            "[a] b/**/f.jpg": ["[a] b/", "[a] b/**/", "[a] b/"],
+        }.items():
+            counted.paths.clear()
+            assert len(inputs.expand(f"{s3.url}/{pattern}")) == (pattern.count("*/") < 2)
+            asked = [parse_qs(urlsplit(path).query)["prefix"] for path in counted.paths]
+            assert asked == [[f"{below}/{prefix}"] for prefix in prefixes]
+
+
+# MinIO's front end refuses "." and ".." as parts of keys and, with spaces around them, of prefixes.
+NAMES = st.text(alphabet="ab[]*?! .-#%+&='$é日", min_size=1, max_size=4).filter(
+    lambda name: not re.match(r"\s*\.\.?([\s*?\[]|$)", name)
+)
+TREES = st.lists(
+    st.tuples(
+        st.lists(NAMES | st.sampled_from(["a", "b", "[a]", "**"]), max_size=3),
+        NAMES | st.sampled_from(["a", "b", "[a]"]),
+        st.sampled_from([".jpg", ".png", ".txt", ""]),
+    ),
+    min_size=1,
+    max_size=5,
+)
+
+
+@st.composite
+def patterns_for(draw: st.DrawFn, tree: set[str]) -> str:
+    """A path of the tree, with wildcards for some of its parts, or a pattern that may match nothing."""
+    parts = draw(st.sampled_from(sorted(tree))).split("/")
+    for k, part in enumerate(parts):
+        parts[k] = draw(
+            st.sampled_from(
+                [part] * 4 + ["*", "**", "*.jpg", f"?{part[1:]}", f"[{part[0]}]{part[1:]}"]
+            )
+            | NAMES
+        )
+    return "/".join(parts) + draw(st.sampled_from(["", "", "/", "/*", "/**"]))
+
+
+@given(data=st.data(), written=TREES)
+@settings(
+    deadline=None,
+    max_examples=40,
+    phases=[Phase.generate],  # shrinking would take thousands of requests
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+def test_a_pattern_means_the_same_on_a_disk_and_on_s3(
+    s3: Rig, tmp_path: Path, data: st.DataObject, written: list[tuple[list[str], str, str]]
+) -> None:
+    number = next(TREE_NUMBERS)
+    disk, bucket = Inputs(tmp_path / number), f"{s3.url}/{number}"
+    storage = s3.open(number)
+    tree: set[str] = set()
+    for folders, stem, ending in written:
+        name = "/".join([*folders, stem + ending])
+        # What is a file cannot be a folder, too.
+        if not any(f"{a}/".startswith(f"{b}/") for n in tree for a, b in ((n, name), (name, n))):
+            tree.add(name)
+            touch(tmp_path / number, name)
+            storage.put(name, b"picture")
+    for _ in range(5):
+        pattern = data.draw(patterns_for(tree))
+        if not glob.has_magic(pattern) and not pattern.endswith("/"):
+            continue  # one address, which S3 is not asked for
+        found = Inputs(tmp_path, s3.options).expand(f"{bucket}/{pattern}")
+        assert disk.expand(pattern) == [uri.removeprefix(f"{bucket}/") for uri in found], pattern
+
+
+TREE_NUMBERS = map(str, itertools.count())
 
 
 def test_the_pictures_of_the_jobs_own_are_left_out_on_s3(
