@@ -104,7 +104,7 @@ def stylize(
         content: A path, bytes, a Pillow image, or an RGB tensor (3, H, W) in [0, 1]; or a list of these.
         style: A picture as for ``content``; or several, blended, as (picture, share) or (picture, share,
             mask), where the mask is a grey picture of the content's proportions, white where the style
-            applies; or a list with one style per content.
+            applies, black or transparent where it does not; or a list with one style per content.
         recipe: The knobs of the render. Default: ``Recipe()``.
         init: The pictures to start from, one per content, for a recipe whose init is "image".
         network: A loaded VGG19 on ``device``, which saves loading it. Default: the recipe's weights.

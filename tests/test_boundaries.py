@@ -86,7 +86,16 @@ def test_planning_needs_no_torch_and_no_ray(modules):
         ("apscheduler", {"cluster/schedule/service.py"}),
         ("filelock", {"cluster/schedule/service.py"}),
         ("jinja2", {"jobs/report/gallery.py"}),
-        ("PIL", {"stylize/pictures/codec.py", "stylize/pictures/inputs.py", "stylize/api.py"}),
+        (
+            "PIL",
+            {
+                "stylize/pictures/files.py",
+                "stylize/pictures/codec.py",
+                "stylize/pictures/mask.py",
+                "stylize/pictures/inputs.py",
+                "stylize/api.py",
+            },
+        ),
         ("tifffile", {"stylize/pictures/sixteen_bit.py"}),
         ("pyarrow", {"jobs/arrow.py"}),
     ],

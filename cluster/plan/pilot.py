@@ -157,13 +157,15 @@ def _first_order(job: Job, painter: Painter, tasks: Iterable[Task]) -> Order:
     def picture(uri: str) -> Any:
         return painter.decode(inputs.read(uri).data, display(uri))
 
+    def mask(uri: str | None) -> Any:
+        if uri is None:
+            return None
+        return painter.decode_mask(inputs.read(uri).data, display(uri))[0]
+
     problem: Exception | None = None
     for task in tasks:
         try:
-            styles = [
-                (picture(part.uri), part.share, None if part.mask is None else picture(part.mask))
-                for part in task.styles
-            ]
+            styles = [(picture(part.uri), part.share, mask(part.mask)) for part in task.styles]
             init = None if task.init is None else picture(task.init)
             return Order(
                 task=task,

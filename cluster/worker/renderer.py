@@ -134,6 +134,21 @@ class Renderer(Protocol):
             PictureError: The file is no picture that can be used.
         """
 
+    def decode_mask(self, data: bytes, name: str) -> tuple[Any, str | None]:
+        """Decode a mask's file.
+
+        Args:
+            data: The file's bytes.
+            name: What the mask is, for error messages: ``mask masks/sky.png``.
+
+        Returns:
+            The mask, in the renderer's own type, and why it is probably not the one that is meant, to be read
+            after its name; None: nothing is doubtful.
+
+        Raises:
+            PictureError: The file is no picture that can be used.
+        """
+
     def shape(self, picture: Any) -> Hashable:
         """Return a key that is equal for content pictures that can be painted together."""
 
@@ -218,6 +233,14 @@ class Painter:
 
         keep_to_one_core()
         return decode(data, name)
+
+    def decode_mask(self, data: bytes, name: str) -> tuple[Any, str | None]:
+        """Return a ``stylize.pictures.mask.Mask`` and its doubt; see ``Renderer.decode_mask``."""
+        from stylize.pictures.mask import read_mask
+
+        keep_to_one_core()
+        mask = read_mask(data, name)
+        return mask, mask.doubt
 
     def shape(self, picture: Any) -> Hashable:
         """Return the shape of the picture's tensor, (1, 3, H, W)."""

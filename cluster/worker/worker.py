@@ -227,7 +227,7 @@ class Worker:
         fetched = self._fetch(task)
         content = self._decode("content", fetched.content)
         pictures = [self._decode("style", style) for style in fetched.styles]
-        masks = {uri: self._decode("mask", mask) for uri, mask in fetched.masks.items()}
+        masks = {uri: self._decode_mask(mask) for uri, mask in fetched.masks.items()}
         init = self._decode("init", fetched.init) if fetched.init else None
         mix = [
             (picture, share, None if mask is None else masks[mask])
@@ -281,6 +281,10 @@ class Worker:
 
     def _decode(self, what: str, data: InputData) -> Any:
         return self._renderers[0].decode(data.data, f"{what} {display(data.uri)}")
+
+    def _decode_mask(self, data: InputData) -> Any:
+        mask, _ = self._renderers[0].decode_mask(data.data, f"mask {display(data.uri)}")
+        return mask
 
     def _paint_all(self, ready: Sequence[_Ready]) -> None:
         attempts = [r.attempt for r in ready]

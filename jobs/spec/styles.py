@@ -166,8 +166,8 @@ def _some(value: list[Any]) -> list[Any]:
 _MASK_SCHEMA: dict[str, Any] = {
     "type": ["string", "null"],
     "pattern": r"^([^{}]|\{content\})+$",
-    "description": "A grey picture, white where this style applies, of the content's proportions: path "
-    "or URL; {content} stands for the content's name.",
+    "description": "A grey picture, white where this style applies, black or transparent where not, of the "
+    "content's proportions: path or URL; {content} stands for the content's name.",
 }
 
 

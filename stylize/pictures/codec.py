@@ -1,4 +1,4 @@
-"""Decode picture files to float32 RGB in [0, 1], and encode them. Only this module decodes with Pillow.
+"""Decode picture files to float32 RGB in [0, 1], and encode them.
 
 Every input (EXIF-rotated, CMYK, palette, 16 bits, with a colour profile or transparency) becomes upright
 sRGB plus the alpha channel if it has one. Every output is tagged sRGB and has the same bytes for the same
@@ -8,7 +8,6 @@ pixels.
 from __future__ import annotations
 
 import io
-import warnings
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -17,23 +16,13 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms
 from torch import Tensor
 
 from stylize.errors import PictureError
 from stylize.pictures import sixteen_bit
+from stylize.pictures.files import DEEP_MODES, deep_grey, open_picture
 from stylize.pictures.picture import Picture
-
-PIXEL_LIMIT = 150_000_000
-"""The maximum number of pixels of a picture, verified before decoding: more than cameras have, less than
-fills a worker's memory, and below the number at which Pillow raises."""
-
-DECODERS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP")
-"""The formats that are decoded. For others Pillow would start programs on untrusted files (EPS runs
-Ghostscript)."""
-
-# Pillow warns from 89 million pixels on, but only the limit above is meant for users.
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 Format = Literal["png", "jpeg", "webp", "tiff"]
 """The formats that are encoded."""
@@ -72,23 +61,7 @@ def decode(data: bytes, name: str = "the picture") -> Picture:
     Raises:
         PictureError: The data is empty, damaged, too large or of another format.
     """
-    if not data:
-        raise PictureError(f"{name} is empty (0 bytes)")
-    try:
-        with Image.open(io.BytesIO(data), formats=DECODERS) as image:
-            return _load(image, name)
-    except PictureError:
-        raise
-    except Image.DecompressionBombError as error:
-        raise PictureError(_too_large(name, "far too many pixels")) from error
-    except UnidentifiedImageError as error:
-        raise PictureError(
-            f"{name} is not a picture that can be read (JPEG, PNG, WebP, TIFF, GIF or BMP)"
-        ) from error
-    except MemoryError:
-        raise
-    except Exception as error:  # Pillow's decoders raise a dozen types for damaged files
-        raise PictureError(_damaged(name, error)) from error
+    return open_picture(data, _to_picture, name)
 
 
 def encode(
@@ -147,23 +120,7 @@ def read(source: Picture | Image.Image | Tensor | bytes | str | Path) -> Picture
         return source
     if isinstance(source, Tensor):
         return Picture(_checked(source).detach().to("cpu", torch.float32))
-    if isinstance(source, Image.Image):
-        try:
-            return _load(source, "the picture")
-        except (OSError, SyntaxError, ValueError) as error:  # opened earlier but not read yet
-            raise PictureError(_damaged("the picture", error)) from error
-    if isinstance(source, bytes | bytearray):
-        return decode(bytes(source))
-    if not isinstance(source, str | Path):
-        raise PictureError(
-            f"a {type(source).__name__} is no picture: give a path, bytes, a Pillow image or a tensor"
-        )
-    try:
-        return decode(Path(source).read_bytes(), str(source))
-    except OSError as error:
-        raise PictureError(f"{source} cannot be read ({error.strerror})") from error
-    except ValueError as error:  # a NUL character in the name
-        raise PictureError(f"{source!r} cannot be the name of a file") from error
+    return open_picture(source, _to_picture)
 
 
 def to_pil(picture: Picture) -> Image.Image:
@@ -181,18 +138,11 @@ def _checked(tensor: Tensor) -> Tensor:
     return rgb
 
 
-def _load(image: Image.Image, name: str) -> Picture:
-    width, height = image.size
-    if width * height > PIXEL_LIMIT:
-        raise PictureError(_too_large(name, f"{width} x {height} px"))
-    image.load()
-    return _to_picture(image)
-
-
 def _to_picture(image: Image.Image) -> Picture:
-    image = ImageOps.exif_transpose(image)
-    if image.mode in ("I;16", "I;16L", "I;16B", "I;16N", "I", "F"):
-        return _deep_grey(image)
+    if image.mode in DEEP_MODES:
+        return _from_deep_grey(image)
+    if image.mode == "La":  # the one mode that Pillow does not turn into RGBA
+        image = image.convert("LA")
     alpha = None
     if "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info:
         straight = image.convert("RGBA")
@@ -227,17 +177,12 @@ def _to_srgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _deep_grey(image: Image.Image) -> Picture:
-    """Return a grey image of more than 8 bits as RGB: integers span 16 bits, floats span [0, 1]."""
-    white = 1 if image.mode == "F" else 65535
-    values = np.asarray(image).astype(np.float32) / np.float32(white)
-    if not np.isfinite(values).all() or values.min() < 0 or values.max() > 1:
-        raise PictureError("the grey values of the picture are not within 0 to 1 (or 16 bits)")
+def _from_deep_grey(image: Image.Image) -> Picture:
+    values, opacity = deep_grey(image)
     grey = torch.from_numpy(values)[None, None]
-    clear = image.info.get("transparency")  # PNG: the one grey value that is transparent
     alpha = None
-    if isinstance(clear, int):
-        alpha = (grey * white).round().ne(clear).float()
+    if opacity is not None:
+        alpha = torch.from_numpy(opacity)[None, None]
         grey = grey * alpha + (1 - alpha)
     return Picture(grey.expand(1, 3, -1, -1).contiguous(), alpha)
 
@@ -265,12 +210,3 @@ def _srgb_profile() -> bytes:
     profile[24:36] = bytes(12)
     profile[84:100] = bytes(16)
     return bytes(profile)
-
-
-def _too_large(name: str, what: str) -> str:
-    return f"{name} has {what}; the limit is {PIXEL_LIMIT // 1_000_000} million pixels"
-
-
-def _damaged(name: str, error: Exception) -> str:
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return f"{name} is damaged or cut short ({reason})"

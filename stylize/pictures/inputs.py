@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
 from stylize.errors import PictureError
 from stylize.pictures.codec import read
+from stylize.pictures.mask import Mask, make_mask, read_mask
 from stylize.pictures.picture import Picture
 from stylize.pictures.resize import check_shape
 from stylize.recipe import Recipe
 
 PictureLike = Picture | Image.Image | Tensor | bytes | str | Path
 """Anything that ``codec.read`` takes."""
-StyleInputLike = tuple[PictureLike, float] | tuple[PictureLike, float, PictureLike | None]
+MaskLike = Mask | PictureLike
+"""A mask that was read, or a picture that is one."""
+StyleInputLike = tuple[PictureLike, float] | tuple[PictureLike, float, MaskLike | None]
 """One picture of a blend: (picture, share) or (picture, share, mask)."""
 StyleLike = PictureLike | Sequence[StyleInputLike]
 """One picture, or several as (picture, share) or (picture, share, mask). Shares are relative among the
 pictures with the same mask. A mask is grey and has the content's proportions: white where the style
-applies."""
+applies, black or transparent where it does not."""
 
 MASK_TOLERANCE = 0.02
 """The relative difference allowed between the proportions of a mask and of the content, which come from
@@ -140,18 +145,36 @@ class _Reader:
             self._read[key] = read(source)
         return self._read[key]
 
-    def mask(self, source: PictureLike | None) -> Tensor | None:
-        """Return the mask in grey by Rec. 601's luma, which leaves grey values unchanged."""
+    def mask(self, source: MaskLike | None) -> Tensor | None:
+        """Return the mask, (1, 1, H, W) in [0, 1]; a doubt about one that is read here is a warning."""
         if source is None:
             return None
         key = _identity(source)
         if key not in self._masks:
-            weights = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
-            self._masks[key] = (read(source).rgb * weights).sum(1, keepdim=True)
+            mask = _as_mask(source)
+            if mask.doubt is not None and not isinstance(source, Mask):
+                name = str(source) if isinstance(source, str | Path) else "a mask"
+                warnings.warn(f"{name} {mask.doubt}", stacklevel=2)
+            self._masks[key] = torch.from_numpy(mask.weight)[None, None]
         return self._masks[key]
 
 
-def _identity(source: PictureLike) -> object:
+def _as_mask(source: MaskLike) -> Mask:
+    if isinstance(source, Mask):
+        return source
+    if not isinstance(source, Picture | Tensor):
+        return read_mask(source)
+    picture = read(source)
+    colours = picture.rgb[0].permute(1, 2, 0).numpy()
+    if picture.alpha is None:
+        return make_mask(colours, None, 1)
+    # The colours are laid over white.
+    opacity = picture.alpha[0, 0].numpy()
+    seen = (colours - (1 - opacity[..., None])) / np.maximum(opacity[..., None], 1e-6)
+    return make_mask(seen.clip(0, 1), opacity, 1)
+
+
+def _identity(source: MaskLike) -> object:
     """Return a key that is equal for the same source. The caller holds all sources, so ids are unique."""
     return str(source) if isinstance(source, str | Path) else id(source)
 

@@ -60,6 +60,9 @@ class Sleeper:
         time.sleep(picture.get("decode", 0.0))
         return picture
 
+    def decode_mask(self, data: bytes, name: str) -> tuple[Any, str | None]:
+        return self.decode(data, name), None
+
     def shape(self, picture: Any) -> Hashable:
         return None
 

@@ -107,7 +107,7 @@ class chained:  # noqa: N801 - used like a function
 
 class StandIn:
     """A renderer that does what its content file says: {"seconds" or "steps" (of a hundredth of one), "fail",
-    "die_once", "checkpoint" (at a step, or at "every" so many), "shape", "chain"}.
+    "die_once", "checkpoint" (at a step, or at "every" so many), "shape", "chain"}. A mask's says {"doubt"}.
 
     With "chain" the picture is a digest that every step changes, as ``chained`` computes it.
 
@@ -129,6 +129,10 @@ class StandIn:
             return json.loads(data)
         except ValueError:
             raise PictureError(f"{name} is not a picture") from None
+
+    def decode_mask(self, data: bytes, name: str) -> tuple[Any, str | None]:
+        mask = self.decode(data, name)
+        return mask, mask.get("doubt")
 
     def shape(self, picture: Any) -> Hashable:
         return picture.get("shape")

@@ -117,6 +117,29 @@ def test_masks_are_fetched_once_each_and_the_record_says_which(tmp_path):
     ]
 
 
+def test_a_mask_with_alpha_paints_what_its_grey_twin_does(tmp_path):
+    """White on transparency, as painting programs export a layer, in either half of the picture."""
+    style = {"picture": "styles/s0.png", "mask": "masks/{content}.png"}
+    file = write_job(
+        tmp_path, photos=1, styles=1, pairs=[{"content": ["grey.png", "alpha.png"], "style": style}]
+    )
+    grey = np.zeros((40, 48), np.uint8)
+    grey[:, :24] = 255
+    layer = np.full((40, 48, 4), 255, np.uint8)
+    layer[..., 3] = grey
+    (tmp_path / "masks").mkdir()
+    for name, mask in (("grey", grey), ("alpha", layer)):
+        (tmp_path / f"{name}.png").write_bytes((tmp_path / "photos" / "p0.png").read_bytes())
+        Image.fromarray(mask).save(tmp_path / "masks" / f"{name}.png")
+    job = load_job(file)
+    worker = make_worker(job, PAINTER)
+
+    painted = [attempt(worker, task).record.output.sha256 for task in open_agenda(job).tasks()]
+
+    assert len(painted) == 2
+    assert len(set(painted)) == 1
+
+
 def test_the_record_says_what_was_done_for_lack_of_memory(farm):
     worker, tasks, _ = farm({"n": 0}, {"concessions": ["painted in strips"]})
 

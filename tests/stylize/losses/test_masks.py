@@ -20,6 +20,9 @@ from stylize.pictures.resize import add_margin, resize
 from tests.stylize.support import noise, photo, recipe, tiny_convs, tiny_network
 from tests.stylize.test_golden import STYLE_LAYERS, Array, in_space, pool2x2, vgg
 
+# Masks that are white everywhere are told, and here they are meant.
+pytestmark = pytest.mark.filterwarnings("ignore:a mask is white everywhere")
+
 DOUBLE = torch.float64
 SHAPE = (37, 50)
 PAINTED, CONTENT = noise(1, *SHAPE, DOUBLE), noise(2, *SHAPE, DOUBLE)
@@ -318,6 +321,7 @@ def test_a_mask_of_other_proportions_is_refused_in_words(shape: tuple[int, int])
     assert words in str(caught.value)
 
 
+@pytest.mark.filterwarnings("ignore:a mask is coloured")
 def test_a_mask_is_grey_whatever_its_colours() -> None:
     """By luma: green counts for most."""
     style = noise(3, 40, 40)

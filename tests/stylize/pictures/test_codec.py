@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from PIL import EpsImagePlugin, Image, ImageCms
 
 from stylize import PictureError
-from stylize.pictures import codec
-from stylize.pictures.codec import EXTENSIONS, PIXEL_LIMIT, Format, decode, encode, read, to_pil
+from stylize.pictures import codec, files
+from stylize.pictures.codec import EXTENSIONS, Format, decode, encode, read, to_pil
+from stylize.pictures.files import PIXEL_LIMIT
 from stylize.pictures.picture import Picture
 from tests.stylize.support import noise, photo
 
@@ -336,9 +337,9 @@ def test_the_limit_is_the_one_it_says() -> None:
 
 
 def test_the_limit_is_on_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(codec, "PIXEL_LIMIT", 32 * 48 - 1)
+    monkeypatch.setattr(files, "PIXEL_LIMIT", 32 * 48 - 1)
     assert "48 x 32 px" in refusal(saved(quarters()))
-    monkeypatch.setattr(codec, "PIXEL_LIMIT", 32 * 48)
+    monkeypatch.setattr(files, "PIXEL_LIMIT", 32 * 48)
     decode(saved(quarters()))
 
 
@@ -385,7 +386,7 @@ FILES = small_files()
 def is_picture_or_error(data: bytes) -> None:
     picture, problem = None, ""
     # A flipped bit may ask for any size; what lies below the limit is not worth waiting for.
-    with mock.patch.object(codec, "PIXEL_LIMIT", 1_000_000):
+    with mock.patch.object(files, "PIXEL_LIMIT", 1_000_000):
         try:
             picture = decode(data)
         except PictureError as error:
