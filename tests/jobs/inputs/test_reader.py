@@ -30,9 +30,9 @@ from jobs.inputs.addresses import display
 from jobs.inputs.globs import matches_glob
 from jobs.inputs.reader import Inputs
 from jobs.inputs.web import _is_public
+from jobs.manifests.manifest import is_manifest
 from jobs.storage.base import StorageOptions
 from jobs.storage.s3 import S3Storage
-from jobs.tasks.manifest_files import is_manifest
 from tests.support.proxy import proxy
 from tests.support.rigs import (
     Answer,
