@@ -89,14 +89,16 @@ def test_planning_needs_no_torch_and_no_ray(modules):
         (
             "PIL",
             {
-                "stylize/pictures/files.py",
+                "stylize/pictures/reading/open.py",
+                "stylize/pictures/reading/by_pillow.py",
+                "stylize/pictures/reading/colours.py",
                 "stylize/pictures/codec.py",
                 "stylize/pictures/mask.py",
                 "stylize/pictures/inputs.py",
                 "stylize/api.py",
             },
         ),
-        ("tifffile", {"stylize/pictures/sixteen_bit.py"}),
+        ("tifffile", {"stylize/pictures/sixteen_bit.py", "stylize/pictures/reading/tiff.py"}),
         ("pyarrow", {"jobs/arrow.py"}),
     ],
 )

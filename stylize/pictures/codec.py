@@ -9,20 +9,21 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image, ImageCms
+from PIL import Image
 from torch import Tensor
 
 from stylize.errors import PictureError
 from stylize.pictures import sixteen_bit
-from stylize.pictures.files import DEEP_MODES, deep_grey, open_picture
 from stylize.pictures.picture import Picture
+from stylize.pictures.reading.colours import srgb_profile, to_srgb
+from stylize.pictures.reading.open import open_raster
+from stylize.pictures.reading.raster import Floats, Raster
 
 Format = Literal["png", "jpeg", "webp", "tiff"]
 """The formats that are encoded."""
@@ -61,7 +62,7 @@ def decode(data: bytes, name: str = "the picture") -> Picture:
     Raises:
         PictureError: The data is empty, damaged, too large or of another format.
     """
-    return open_picture(data, _to_picture, name)
+    return _to_picture(open_raster(data, name))
 
 
 def encode(
@@ -89,7 +90,7 @@ def encode(
     if picture.alpha is not None and image_format != "jpeg":
         pixels = np.concatenate([pixels, _to_integers(picture.alpha, bit_depth)], axis=2)
     if bit_depth == 16:
-        return DEEP_WRITERS[image_format](pixels, _srgb_profile())
+        return DEEP_WRITERS[image_format](pixels, srgb_profile())
     image = Image.fromarray(pixels)
     options: dict[Format, dict[str, object]] = {
         # Level 6 is Pillow's default; at level 9 painted texture hardly compresses better.
@@ -99,7 +100,7 @@ def encode(
         "tiff": {"compression": "tiff_adobe_deflate"},
     }
     buffer = io.BytesIO()
-    image.save(buffer, image_format.upper(), icc_profile=_srgb_profile(), **options[image_format])
+    image.save(buffer, image_format.upper(), icc_profile=srgb_profile(), **options[image_format])
     return buffer.getvalue()
 
 
@@ -120,7 +121,7 @@ def read(source: Picture | Image.Image | Tensor | bytes | str | Path) -> Picture
         return source
     if isinstance(source, Tensor):
         return Picture(_checked(source).detach().to("cpu", torch.float32))
-    return open_picture(source, _to_picture)
+    return _to_picture(open_raster(source))
 
 
 def to_pil(picture: Picture) -> Image.Image:
@@ -138,60 +139,20 @@ def _checked(tensor: Tensor) -> Tensor:
     return rgb
 
 
-def _to_picture(image: Image.Image) -> Picture:
-    if image.mode in DEEP_MODES:
-        return _from_deep_grey(image)
-    if image.mode == "La":  # the one mode that Pillow does not turn into RGBA
-        image = image.convert("LA")
-    alpha = None
-    if "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info:
-        straight = image.convert("RGBA")
-        alpha = _to_float(straight.getchannel("A"))
-        if bool((alpha == 1).all()):
-            alpha = None
-        # The profile belongs to the colours, and convert() keeps it in info.
-        image = straight.convert("RGB")
-    rgb = _to_float(_to_srgb(image))
-    if alpha is not None:
-        rgb = rgb * alpha + (1 - alpha)
-    return Picture(rgb, alpha)
+def _to_picture(raster: Raster) -> Picture:
+    rgb = to_srgb(raster)
+    opacity = raster.opacity
+    if opacity is None or bool((opacity == 1).all()):
+        return Picture(_to_tensor(rgb.clip(0, 1)))
+    # A file whose colours are multiplied by the opacity has them laid over black.
+    colours = rgb if raster.associated else rgb.clip(0, 1) * opacity[..., None]
+    laid = (colours + (1 - opacity[..., None])).clip(0, 1)
+    return Picture(_to_tensor(laid), _to_tensor(opacity[..., None]))
 
 
-def _to_srgb(image: Image.Image) -> Image.Image:
-    """Return the image as RGB in sRGB, converted by its embedded profile if that is usable."""
-    icc = image.info.get("icc_profile")
-    if image.mode in ("P", "1", "PA", "LA", "La", "RGBa"):
-        image = image.convert("RGB")
-    if icc:
-        try:
-            source = ImageCms.ImageCmsProfile(io.BytesIO(icc))
-            converted = ImageCms.profileToProfile(
-                image, source, ImageCms.createProfile("sRGB"), outputMode="RGB"
-            )
-            if converted is not None:
-                return converted
-        except (ImageCms.PyCMSError, OSError, ValueError):
-            # The profile is broken or for another mode (a CMYK profile left in an RGB file). The
-            # values taken as sRGB are better than no picture.
-            pass
-    return image.convert("RGB")
-
-
-def _from_deep_grey(image: Image.Image) -> Picture:
-    values, opacity = deep_grey(image)
-    grey = torch.from_numpy(values)[None, None]
-    alpha = None
-    if opacity is not None:
-        alpha = torch.from_numpy(opacity)[None, None]
-        grey = grey * alpha + (1 - alpha)
-    return Picture(grey.expand(1, 3, -1, -1).contiguous(), alpha)
-
-
-def _to_float(image: Image.Image) -> Tensor:
-    values = np.asarray(image, dtype=np.float32) / 255
-    if values.ndim == 2:
-        values = values[:, :, None]
-    return torch.from_numpy(values).permute(2, 0, 1)[None].contiguous()
+def _to_tensor(values_HWC: Floats) -> Tensor:
+    """Return values as (1, C, H, W)."""
+    return torch.from_numpy(np.ascontiguousarray(values_HWC)).permute(2, 0, 1)[None].contiguous()
 
 
 def _to_integers(x_1CHW: Tensor, bit_depth: BitDepth) -> npt.NDArray[Any]:
@@ -200,13 +161,3 @@ def _to_integers(x_1CHW: Tensor, bit_depth: BitDepth) -> npt.NDArray[Any]:
     # In place after the first step, whose result is new, because the largest pictures take gigabytes.
     values = x_1CHW[0].detach().to("cpu", torch.float32).clamp(0, 1)
     return values.mul_(most).round_().to(dtype).permute(1, 2, 0).numpy(force=True)
-
-
-@lru_cache(maxsize=1)
-def _srgb_profile() -> bytes:
-    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
-    # Bytes 24 to 35 of the header are the creation time and 84 to 99 a digest that includes it.
-    # Without them the same picture has the same bytes every time.
-    profile[24:36] = bytes(12)
-    profile[84:100] = bytes(16)
-    return bytes(profile)

@@ -5,7 +5,7 @@ applies, black or transparent where it does not. The luminance is Rec. 601's lum
 has them, so a grey value of 128 weighs 128/255: no gamma is removed, and no colour profile applied, because
 profiles describe how colours look, and a mask is not looked at. CMYK is turned into RGB by its complement.
 
-Like ``files.py``, this module needs no torch.
+Like ``reading``, this module needs no torch.
 """
 
 from __future__ import annotations
@@ -17,9 +17,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from stylize.pictures.files import DEEP_MODES, deep_grey, open_picture
-
-Floats = npt.NDArray[np.float32]
+from stylize.pictures.reading.open import open_raster
+from stylize.pictures.reading.raster import Floats, Raster, unit
 
 LUMA = (299, 587, 114)
 """Rec. 601's weights of red, green and blue, in thousandths."""
@@ -53,13 +52,13 @@ def read_mask(source: Image.Image | bytes | str | Path, name: str = "") -> Mask:
     """Read a picture as a mask.
 
     Args:
-        source: A path, the bytes of a file or a Pillow image, as ``open_picture`` takes them.
+        source: A path, the bytes of a file or a Pillow image, as ``open_raster`` takes them.
         name: The name of the mask, with which an error message begins. Default: the path.
 
     Raises:
         PictureError: The source cannot be read or decoded.
     """
-    return open_picture(source, _from_image, name)
+    return _from_raster(open_raster(source, name))
 
 
 def make_mask(colours: npt.NDArray[np.number], opacity: Floats | None, white: int) -> Mask:
@@ -79,31 +78,26 @@ def make_mask(colours: npt.NDArray[np.number], opacity: Floats | None, white: in
     return Mask(weight, _doubt(weight, opacity, strange, white))
 
 
-def _from_image(image: Image.Image) -> Mask:
-    if image.mode == "F":
-        return make_mask(*deep_grey(image), 1)
-    if image.mode in DEEP_MODES:
-        values, opacity = deep_grey(image)
-        return make_mask(np.rint(values * 65535), opacity, 65535)
-    if image.mode == "La":  # multiplied by the opacity already
-        both = np.asarray(image)
-        opacity = _unit(both[..., 1])
-        weight = np.minimum(_unit(both[..., 0]), opacity)
-        return Mask(weight, _doubt(weight, opacity, None, 255))
-    if image.mode in ("L", "1") and "transparency" not in image.info:
-        return make_mask(np.asarray(image.convert("L")), None, 255)
-    if image.mode == "LA":
-        both = np.asarray(image)
-        return make_mask(both[..., 0], _unit(both[..., 1]), 255)
-    if image.has_transparency_data:
-        both = np.asarray(image.convert("RGBA"))
-        return make_mask(both[..., :3], _unit(both[..., 3]), 255)
-    return make_mask(np.asarray(image.convert("RGB")), None, 255)
+def _from_raster(raster: Raster) -> Mask:
+    values, white = raster.values, round(raster.white)
+    if raster.associated and raster.opacity is not None:
+        weight = _weight(raster).clip(0, 1)
+        weight = np.minimum(weight, raster.opacity)  # multiplied by the opacity already
+        return Mask(weight, _doubt(weight, raster.opacity, None, white))
+    if raster.model == "lab":
+        return make_mask(values[..., 0] / np.float32(100), raster.opacity, 1)
+    if raster.model == "cmyk":
+        full = values.dtype.type(white)
+        inks, key = full - values[..., :3], full - values[..., 3:]
+        rgb = np.rint(inks * (key / np.float32(white))) if white > 1 else inks * key
+        return make_mask(rgb.astype(values.dtype), raster.opacity, white)
+    return make_mask(values[..., 0] if raster.model == "grey" else values, raster.opacity, white)
 
 
-def _unit(values: npt.NDArray[np.uint8]) -> Floats:
-    unit: Floats = values.astype(np.float32) / np.float32(255)
-    return unit
+def _weight(raster: Raster) -> Floats:
+    if raster.model == "rgb":
+        return _luma(raster.values, round(raster.white))
+    return unit(raster.values[..., 0], raster.white)
 
 
 def _luma(colours: npt.NDArray[np.number], white: int) -> Floats:

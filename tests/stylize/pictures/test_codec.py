@@ -21,10 +21,11 @@ from numpy.typing import NDArray
 from PIL import EpsImagePlugin, Image, ImageCms
 
 from stylize import PictureError
-from stylize.pictures import codec, files
+from stylize.pictures import codec
 from stylize.pictures.codec import EXTENSIONS, Format, decode, encode, read, to_pil
-from stylize.pictures.files import PIXEL_LIMIT
 from stylize.pictures.picture import Picture
+from stylize.pictures.reading import open as files
+from stylize.pictures.reading.open import PIXEL_LIMIT
 from tests.stylize.support import noise, photo
 
 Pixels = NDArray[Any]
@@ -206,8 +207,13 @@ def test_grey_floats_span_0_to_1() -> None:
 
 @pytest.mark.parametrize("bad", [-1.0, 255.0, np.nan, np.inf])
 def test_grey_floats_of_another_range_are_refused(bad: float) -> None:
-    with pytest.raises(PictureError, match="0 to 1"):
+    with pytest.raises(PictureError, match=r"0 to 1|not numbers"):
         decode(saved(Image.fromarray(np.array([[0, bad]], np.float32)), "TIFF"))
+
+
+def test_highlights_of_floats_are_clipped() -> None:
+    data = saved(Image.fromarray(np.array([[0, 0.25, 0.5, 0.75, 1, 7]], np.float32)), "TIFF")
+    assert decode(data).rgb[0, 0].tolist() == [[0, 0.25, 0.5, 0.75, 1, 1]]
 
 
 # -- transparency ------------------------------------------------------------------------------------

@@ -318,7 +318,7 @@ def test_a_file_that_is_no_picture_is_refused_by_its_name() -> None:
         read_mask(b"no picture", "mask sky.png")
     with pytest.raises(PictureError, match=r"sky\.png cannot be read"):
         read_mask("sky.png")
-    with pytest.raises(PictureError, match="not within 0 to 1"):
+    with pytest.raises(PictureError, match="has values from 0 to 5, and floats"):
         read_mask(tiff(np.array([[0.0, 5.0]], np.float32)))
 
 

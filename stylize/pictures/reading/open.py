@@ -1,0 +1,173 @@
+"""``open_raster``: open a picture file, upright, with the limits and the sentences that hold for all.
+
+Only this folder opens files. It needs no torch, so that masks can be looked at before a render.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from stylize.errors import PictureError
+from stylize.pictures.reading import deep_png, tiff
+from stylize.pictures.reading.by_pillow import raster_of
+from stylize.pictures.reading.raster import Raster
+
+PIXEL_LIMIT = 150_000_000
+"""The maximum number of pixels of a picture, verified before decoding: more than cameras have, less than
+fills a worker's memory, and below the number at which Pillow raises."""
+
+DECODERS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP")
+"""The formats that Pillow decodes. For others it would start programs on untrusted files (EPS runs
+Ghostscript)."""
+
+OUTSIDE_SHARE = 0.25
+"""The share of floats outside 0 to 1 from which a picture is taken to be of another range, and refused. With
+fewer, they are highlights, and are clipped."""
+
+# Pillow warns from 89 million pixels on, but only the limit above is meant for users.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+
+def open_raster(source: Image.Image | bytes | str | Path, name: str = "") -> Raster:
+    """Return the values of a picture, upright.
+
+    Args:
+        source: A path or the bytes of a JPEG, PNG, WebP, TIFF, BMP or GIF file, of which the first frame
+            counts; or a Pillow image.
+        name: The name of the picture, with which an error message begins. Default: the path.
+
+    Raises:
+        PictureError: The source cannot be read, or is empty, damaged, too large or of another format.
+    """
+    if isinstance(source, Image.Image):
+        name = name or "the picture"
+        try:
+            return _checked(raster_of(_loaded(source, name)), name)
+        except (OSError, SyntaxError, ValueError) as error:  # opened earlier but not read yet
+            raise PictureError(_damaged(name, error)) from error
+    if isinstance(source, bytes | bytearray):
+        return _decoded(bytes(source), name or "the picture")
+    if not isinstance(source, str | Path):
+        raise PictureError(
+            f"a {type(source).__name__} is no picture: give a path, bytes, a Pillow image or a tensor"
+        )
+    try:
+        data = Path(source).read_bytes()
+    except OSError as error:
+        raise PictureError(f"{source} cannot be read ({error.strerror})") from error
+    except ValueError as error:  # a NUL character in the name
+        raise PictureError(f"{source!r} cannot be the name of a file") from error
+    return _decoded(data, name or str(source))
+
+
+def _decoded(data: bytes, name: str) -> Raster:
+    if not data:
+        raise PictureError(f"{name} is empty (0 bytes)")
+    try:
+        if data.startswith(tiff.SIGNATURES):
+            return _checked(_read_tiff(data, name), name)
+        if data.startswith(deep_png.SIGNATURE):
+            return _read_png(data, name)
+        return _read_by_pillow(data, name)
+    except PictureError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise PictureError(_too_large(name, "far too many pixels")) from error
+    except UnidentifiedImageError as error:
+        raise PictureError(
+            f"{name} is not a picture that can be read (JPEG, PNG, WebP, TIFF, GIF or BMP)"
+        ) from error
+    except MemoryError:
+        raise
+    except Exception as error:  # decoders raise a dozen types for damaged files
+        raise PictureError(_damaged(name, error)) from error
+
+
+def _read_by_pillow(data: bytes, name: str) -> Raster:
+    with Image.open(io.BytesIO(data), formats=DECODERS) as image:
+        return raster_of(_loaded(image, name))
+
+
+def _read_png(data: bytes, name: str) -> Raster:
+    found = deep_png.chunks(data)
+    with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
+        _check_size(image.size, name)
+        if deep_png.is_deep(found):
+            orientation = image.getexif().get(274, 1)
+            return deep_png.read_deep(data, found).upright(orientation)
+        raster = raster_of(_loaded(image, name))
+    profile = deep_png.profile_of(found)
+    return replace(raster, profile=profile, encoding=deep_png.encoding_of(found))
+
+
+def _read_tiff(data: bytes, name: str) -> Raster:
+    page = _first_page(data)
+    if page is None or not tiff.is_read_here(page):
+        return _read_by_pillow(data, name)
+    _check_size((page.imagewidth, page.imagelength), name)
+    try:
+        return tiff.read_page(page).upright(tiff.orientation_of(page))
+    except PictureError as error:
+        raise PictureError(f"{name} {error}") from None
+
+
+def _first_page(data: bytes) -> Any:
+    """Return the first page of a TIFF file; None for one that tifffile does not understand."""
+    try:
+        return tiff.first_page(data)
+    except Exception:  # tifffile raises a dozen types; Pillow then says what is wrong
+        return None
+
+
+def _checked(raster: Raster, name: str) -> Raster:
+    """Return the raster, or raise PictureError when its floats are of another range than 0 to 1."""
+    values = raster.values
+    if values.dtype != np.float32 or raster.model == "lab":
+        return raster
+    if not np.isfinite(values).all():
+        raise PictureError(f"{name} has values that are not numbers")
+    if np.mean((values < 0) | (values > 1)) >= OUTSIDE_SHARE:
+        span = f"{values.min():.4g} to {values.max():.4g}"
+        raise PictureError(f"{name} has values from {span}, and floats of a picture span 0 to 1")
+    return raster
+
+
+def _loaded(image: Image.Image, name: str) -> Image.Image:
+    _check_size(image.size, name)
+    step = _grey_step(image)
+    image.load()
+    clear = image.info.get("transparency")
+    if step != 1 and isinstance(clear, int):
+        image.info["transparency"] = clear * step
+    return ImageOps.exif_transpose(image)
+
+
+def _grey_step(image: Image.Image) -> int:
+    """Return the factor by which Pillow scales the values of an image that is not loaded yet: a grey PNG of 2
+    or 4 bits. Pillow leaves the value that is transparent in it as the file has it."""
+    tile = getattr(image, "tile", None)
+    if image.format != "PNG" or image.mode != "L" or not tile:
+        return 1
+    return {"L;2": 85, "L;4": 17}.get(str(tile[0][3]), 1)
+
+
+def _check_size(size: tuple[int, int], name: str) -> None:
+    width, height = size
+    if width * height > PIXEL_LIMIT:
+        raise PictureError(_too_large(name, f"{width} x {height} px"))
+
+
+def _too_large(name: str, what: str) -> str:
+    return f"{name} has {what}; the limit is {PIXEL_LIMIT // 1_000_000} million pixels"
+
+
+def _damaged(name: str, error: Exception) -> str:
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return f"{name} is damaged or cut short ({reason})"
