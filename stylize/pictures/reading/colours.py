@@ -55,7 +55,7 @@ def _by_profile(raster: Raster, profile: bytes) -> Floats | None:
     if space == "rgb" and _is_srgb(profile):
         return unit(values, raster.white)
     if space == "grey":
-        # From 8 bits of grey LittleCMS interpolates between 16 values: dark ones are off by ten levels.
+        # With whole numbers of grey LittleCMS (2.19) gets dark values wrong, by up to ten levels.
         values = unit(values, raster.white)
     if values.dtype == np.float32:
         values = values.clip(0, 1)
