@@ -10,24 +10,34 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import ray
 
 import cluster
-from cluster.listening import check_listening
+from cluster.listening import speaks_grpc
+from cluster.local_ray import local_options
 from cluster.pools.ray_placement import Node, View
-from jobs.errors import ClusterError
+from jobs.errors import ClusterError, UsageError
 
 log = logging.getLogger(__name__)
 
 
 TOKEN_ADVICE = (
-    " (a server listens there: is it a Ray head of this version, and is the token the cluster's? With "
+    " (a head listens there: is it a head of this version, and is the token the cluster's? With "
     "RAY_AUTH_MODE=token it is read from RAY_AUTH_TOKEN or ~/.ray/auth_token)"
 )
 
 PACKAGE_ROOT = Path(cluster.__file__).resolve().parents[1]
 """The folder that holds ``cluster``, ``jobs`` and ``stylize``."""
+
+CLIENT_PORT = 10001
+"""The port of ``ray://`` unless the address names one."""
+
+_FORMS = (
+    "this is no address of a Ray head; give host:6379, ray://host:10001, or auto on a machine of the "
+    "cluster"
+)
 
 LOCAL_STORE_BYTES = 128 * 1024 * 1024
 """The size of a local object store, in bytes. It is small because no picture goes through it."""
@@ -41,29 +51,34 @@ def connect(address: str | None) -> None:
             of RAY_ADDRESS, else ``local``.
 
     Raises:
+        UsageError: The address is of no form that Ray knows.
         ClusterError: The cluster cannot be reached, or none can be started.
     """
-    address = address or os.environ.get("RAY_ADDRESS") or "local"
+    asked = address or "default"
+    from_environment = os.environ.get("RAY_ADDRESS") if asked in ("default", "auto") else None
+    address = from_environment or ("local" if asked == "default" else asked)
     # Without this, Ray warns that it will stop hiding GPUs from actors that request none.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    local = address == "local"
-    options: dict[str, Any] = {"object_store_memory": LOCAL_STORE_BYTES} if local else {}
-    if not local:
-        _check_address(address)
+    where = f"at {address}{' (RAY_ADDRESS)' if from_environment else ''}"
+    options: dict[str, Any] = {}
+    if address == "local":
+        where = "on this machine"
+        options = {"object_store_memory": LOCAL_STORE_BYTES, **local_options()}
+    else:
+        _check_address(address, where)
     try:
         with _keep_sigterm_handler():
             ray.init(
                 address=address,
                 job_config=_job_config(),
-                include_dashboard=False if local else None,
+                include_dashboard=False if address == "local" else None,
                 log_to_driver=False,
                 logging_level=logging.ERROR,
                 configure_logging=True,
                 **options,
             )
     except Exception as error:  # ConnectionError, RuntimeError, AuthenticationError, ...
-        where = "on this machine" if local else f"at {address}"
-        advice = "" if local else TOKEN_ADVICE
+        advice = "" if address == "local" else TOKEN_ADVICE
         raise ClusterError(f"Ray cannot be reached {where}: {first_line(error)}{advice}") from error
 
 
@@ -107,17 +122,74 @@ def _keep_sigterm_handler() -> Iterator[None]:
         utils.set_sigterm_handler = set_handler
 
 
-def _check_address(address: str) -> None:
-    """Raise ClusterError if no server listens at host:port: Ray itself would retry for minutes."""
-    host, colon, port = address.removeprefix("ray://").rpartition(":")
-    if not colon or not port.isdigit():
-        return  # auto, and any other form that Ray accepts
+def _check_address(address: str, where: str) -> None:
+    """Check that a head of Ray listens where Ray would look for it; Ray would wait a quarter of an hour.
+
+    Args:
+        address: ``auto``, ``host:port`` or ``ray://host:port``.
+        where: The address as a phrase: "at auto".
+
+    Raises:
+        UsageError: The address is of another form.
+        ClusterError: No cluster runs on this machine, or no head listens at the address.
+    """
+    if address.startswith(("http://", "https://")):
+        raise UsageError(
+            f"Ray cannot be reached {where}: this is the address of a dashboard, to which stylefarm submit "
+            "hands jobs; to render from here, give --address host:6379, auto or local"
+        )
+    resolved = address if address.startswith("ray://") else _resolve(address)
     try:
-        check_listening(host.strip("[]"), int(port))
+        parts = urlsplit(resolved if "://" in resolved else f"//{resolved}")
+        host, port = parts.hostname, parts.port or CLIENT_PORT
+    except ValueError:  # no number, or none of a port
+        host, port = None, 0
+    if not host:
+        raise UsageError(f"Ray cannot be reached {where}: {_FORMS}")
+    what_to_do = "is the head up?"
+    if address == "auto":
+        where = f"at {resolved}, where a cluster was started on this machine"
+        what_to_do = "it has ended: start one with ray start --head, or leave --address out"
+    elif resolved != address:  # Ray takes localhost for the address that other machines know
+        where += f", which Ray takes for {resolved}"
+    try:
+        is_head = speaks_grpc(host, port) or _uses_tls()
     except OSError as error:
         raise ClusterError(
-            f"Ray cannot be reached at {address}: {error.strerror or error}; is the head up?"
+            f"Ray cannot be reached {where}: {error.strerror or error}; {what_to_do}"
         ) from error
+    if not is_head:
+        raise ClusterError(
+            f"Ray cannot be reached {where}: what listens there is no Ray head; the port of a head is 6379 "
+            f"unless ray start was given another, and of ray:// it is {CLIENT_PORT}"
+        )
+
+
+def _resolve(address: str) -> str:
+    """Return the host:port that Ray makes of ``auto`` or ``host:port``. Raises as ``_check_address``."""
+    try:
+        from ray._private import services
+
+        resolve = services.canonicalize_bootstrap_address
+    except (
+        ImportError,
+        AttributeError,
+    ):  # another Ray than those that are known; it has to do without
+        return address
+    try:
+        return str(resolve(address))
+    except ConnectionError:
+        raise ClusterError(
+            "no Ray cluster runs on this machine, where the address auto looks for one: start one with ray "
+            "start --head, name a head elsewhere with --address host:6379, or render here with "
+            "--address local"
+        ) from None
+    except ValueError:
+        raise UsageError(f"Ray cannot be reached at {address}: {_FORMS}") from None
+
+
+def _uses_tls() -> bool:
+    return os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true")
 
 
 def disconnect() -> None:

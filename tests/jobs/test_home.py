@@ -13,7 +13,7 @@ from jobs.errors import NoHomeError, StorageError
 from jobs.home import expand_home
 from jobs.inputs.reader import Inputs
 from jobs.storage.open import open_storage
-from tests.support.stranger import folder_for_all, run_as_stranger
+from tests.support.machine import folder_for_all, run_as_stranger
 
 
 def test_home_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""A user who is in no list of users, as containers are often given one: no home folder, no name."""
+"""Machines as containers are: a user in no list of users, without a home folder; nobody else's processes."""
 
 from __future__ import annotations
 
@@ -80,3 +80,15 @@ def stylefarm_of_stranger(
 ) -> subprocess.CompletedProcess[str]:
     """Run ``stylefarm`` as ``run_as_stranger`` does."""
     return run_as_stranger(command(*arguments), folder, **environment)
+
+
+def alone(words: list[str]) -> list[str]:
+    """Return the command line that runs a command where it sees no process but its own."""
+    unshare = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
+    if os.geteuid() != 0:
+        unshare += ["--user", "--map-root-user"]
+    try:
+        subprocess.run([*unshare, "true"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("this user may not hide other processes")
+    return [*unshare, *words]

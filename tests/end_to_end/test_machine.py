@@ -1,0 +1,84 @@
+"""Runs on machines that lack what others have: a home folder, a short TMPDIR, a Ray cluster."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.support.farm import command, records_of, stylefarm, write_job
+from tests.support.machine import alone, folder_for_all, stylefarm_of_stranger
+from tests.support.rigs import free_port
+
+
+@pytest.mark.slow
+def test_a_user_without_a_home_folder_renders_on_ray() -> None:
+    with folder_for_all() as folder:
+        job = write_job(folder / "job", photos=1, styles=1)
+        (folder / "job").chmod(0o777)
+        ran = stylefarm_of_stranger("run", job, folder=folder)
+        assert (ran.returncode, ran.stderr) == (0, ran.stderr), ran.stderr
+        assert "1 done" in ran.stderr
+        assert [r.status for r in records_of(job).values()] == ["done"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("home", ["/proc", "/nonexistent"])
+def test_ray_needs_no_home_folder_that_can_be_written(tmp_path: Path, home: str) -> None:
+    ran = stylefarm("run", write_job(tmp_path, photos=1, styles=1), HOME=home)
+    assert ran.returncode == 0, ran.stderr
+    assert not Path("/nonexistent").exists()
+
+
+@pytest.mark.slow
+def test_ray_needs_no_short_tmpdir(tmp_path: Path) -> None:
+    long = tmp_path / ("long" * 20)
+    long.mkdir()
+    ran = stylefarm("run", write_job(tmp_path, photos=1, styles=1), TMPDIR=str(long))
+    assert ran.returncode == 0, ran.stderr
+
+
+@pytest.mark.parametrize("wanted", ["plan", "run", "doctor", "report"])
+def test_a_tilde_without_a_home_folder_is_one_sentence(tmp_path: Path, wanted: str) -> None:
+    job = write_job(tmp_path, photos=1, styles=1, output="~/out")
+    ran = stylefarm(wanted, job, HOME="/nonexistent")
+    assert ran.returncode in ((1,) if wanted == "doctor" else (2, 3)), ran.stderr
+    said = ran.stdout + ran.stderr
+    assert "HOME is /nonexistent, which is no folder; set HOME to a folder that exists" in said
+    assert "Traceback" not in said
+
+
+def test_auto_where_no_cluster_runs_says_so(tmp_path: Path) -> None:
+    job = write_job(tmp_path, photos=1, styles=1)
+    ended = _run_alone("run", job, "--address", "auto", RAY_ADDRESS="")
+    assert ended.returncode == 3
+    assert ended.stderr.splitlines()[-1] == (
+        "no Ray cluster runs on this machine, where the address auto looks for one: start one with ray start "
+        "--head, name a head elsewhere with --address host:6379, or render here with --address local"
+    )
+
+
+def test_auto_where_the_cluster_has_ended_says_so(tmp_path: Path) -> None:
+    """Ray notes the head's address in a file, which a head that is killed leaves behind."""
+    job = write_job(tmp_path, photos=1, styles=1)
+    (tmp_path / "ray").mkdir()
+    port = free_port()
+    (tmp_path / "ray/ray_current_cluster").write_text(f"127.0.0.1:{port}")
+    ended = _run_alone("run", job, "--address", "auto", RAY_ADDRESS="", TMPDIR=str(tmp_path))
+    assert ended.returncode == 3
+    assert f":{port}, where a cluster was started on this machine: " in ended.stderr
+    assert "it has ended: start one with ray start --head, or leave --address out" in ended.stderr
+
+
+def _run_alone(*arguments: str | Path, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run the command where no process of another test can be seen, as Ray looks for clusters there."""
+    return subprocess.run(
+        alone(command(*arguments)),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **env},
+        check=False,
+    )
