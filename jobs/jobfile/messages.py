@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -31,15 +31,25 @@ def located_problems(
         error: pydantic's error about the field's value.
         place: The path of the field in the file; empty: the file as a whole.
     """
-    for loc, message in complaints(error, place):
+    for loc, message in complaints(error, place, source.written):
         yield source.problem((*place, *loc), message), loc
 
 
-def complaints(error: ValidationError, place: FieldPath = ()) -> Iterator[tuple[FieldPath, str]]:
-    """Yield each fault of an error about the field ``place`` as (path below ``place``, sentence)."""
+def complaints(
+    error: ValidationError,
+    place: FieldPath = (),
+    written: Callable[[FieldPath], str | None] = lambda _: None,
+) -> Iterator[tuple[FieldPath, str]]:
+    """Yield each fault of an error about one field as (path below that field, sentence).
+
+    Args:
+        error: pydantic's error about the field's value.
+        place: The path of the field; empty: the file as a whole.
+        written: Returns the text of a scalar as the file has it; None: it is not known.
+    """
     for detail in _one_for_each_field(error):
-        loc = detail["loc"]
-        yield loc, _message(detail, field_name((*place, *loc[:-1])))
+        path = (*place, *detail["loc"])
+        yield detail["loc"], _message(detail, path, written(path))
 
 
 def _one_for_each_field(error: ValidationError) -> list[dict[str, Any]]:
@@ -69,14 +79,16 @@ def _is_union_tag(part: str | int) -> bool:
     return isinstance(part, str) and re.fullmatch(tags, part) is not None
 
 
-def _message(detail: Mapping[str, Any], parent: str) -> str:
+def _message(detail: Mapping[str, Any], path: FieldPath, written: str | None) -> str:
     kind, context = detail["type"], detail.get("ctx", {})
     value = detail.get("input")
     given = shown(value)
+    if kind in ("string_type", "pictures", "style", "mask") and (text := _text_of(value, written)):
+        return f"{text} is not text: write it in quotes, '{text}'"
     if isinstance(value, float) and math.isnan(value):
         return "is not a number"
     if kind == "extra_forbidden":
-        model = section_of(parent)
+        model = section_of(field_name(path[:-1]))
         return unknown_key(str(detail["loc"][-1]), model.model_fields if model else ())
     if kind == "missing":
         return "is required"
@@ -88,9 +100,15 @@ def _message(detail: Mapping[str, Any], parent: str) -> str:
     if kind == "literal_error":
         return f"{given} is not one of {context['expected'].replace(' or ', ', ')}"
     if kind == "joined":
-        return f"{given} is neither a whole number nor {detail['word']}"
+        return (
+            f"{given} is neither a whole number nor {detail['word']}{_number_in(value, whole=True)}"
+        )
+    if kind in ("list_type", "dict_type", "model_type"):
+        return _not_of_shape(kind, value, path)
     if kind in _TYPES:
-        return f"{given} is not {_TYPES[kind]}"
+        whole = kind in ("int_type", "int_from_float")
+        more = _number_in(value, whole) if whole or kind == "float_type" else ""
+        return f"{given} is not {_TYPES[kind]}{more}"
     if kind == "string_too_short":
         return "is empty"
     if kind == "string_too_long":
@@ -107,15 +125,69 @@ _TYPES = {
     "finite_number": "a finite number",
     "string_type": "text",
     "bool_type": "true or false",
-    "list_type": "a list",
-    "dict_type": "a mapping",
-    "model_type": "a mapping",
-    "model_attributes_type": "a mapping",
 }
+
+
+def _text_of(value: object, written: str | None) -> str | None:
+    """Return what a user meant as text and YAML takes for a number, for true, or for a mapping."""
+    if isinstance(value, bool | int | float):
+        return written or shown(value)
+    if isinstance(value, dict) and len(value) == 1 and None in value.values():
+        return f"{{{next(iter(value))}}}"  # such as {content}
+    return None
+
+
+def _number_in(value: object, whole: bool) -> str:
+    """Return what to write instead of a text that means a number, such as '64'; empty: it means none."""
+    if not isinstance(value, str):
+        return ""
+    digits = value.strip().replace("_", "")
+    if re.fullmatch(r"[-+]?\d{1,3}(,\d{3})+", digits):
+        digits = digits.replace(",", "")
+    elif re.fullmatch(r"[-+]?\d+,\d+", digits):
+        digits = digits.replace(",", ".")
+    if not re.fullmatch(r"[-+]?\d+" if whole else r"[-+]?(\d+(\.\d*)?|\.\d+)", digits):
+        return ""
+    return f": write {digits}" + (", without quotes" if digits == value else "")
+
+
+def _not_of_shape(kind: str, value: object, path: FieldPath) -> str:
+    """Return the sentence for what is no list, or no mapping, with an example of what is."""
+    name = str(path[-1]) if path else ""
+    # The address of a webhook is often its password.
+    given = f"{shown(value)} is" if name != "notify" else "is"
+    if kind == "list_type":
+        if isinstance(value, dict) or name == "pairs":
+            return "is not a list: begin each of its entries with '- '"
+        is_short = isinstance(value, str | int | float) and len(str(value)) <= 60
+        return f"{given} not a list{f': write [{value}]' if is_short else ''}"
+    if isinstance(value, list):
+        given = "is a list,"
+    model = section_of(field_name(path))
+    if path and isinstance(path[-1], int):
+        name = "pairs[]"
+    example = _EXAMPLES.get(name) or (
+        f"{{{next(iter(model.model_fields))}: ...}}" if model is not None else "{key: value}"
+    )
+    return f"{given} not a mapping such as {example}"
+
+
+_EXAMPLES = {
+    "recipe": "{size: 1024}",
+    "sweep": "{seed: [0, 1]}",
+    "labels": "{zone: a}",
+    "pairs[]": "{content: photos/, style: wave.jpg}",
+    "notify": "{url: $WEBHOOK}",
+    "schedule": "{cron: '@daily'}",
+}
+"""Sections whose first key is no good example."""
 
 
 def unknown_key(name: str, known: Iterable[str]) -> str:
     """Return the sentence for a key that is none of ``known``, with the nearest of them."""
+    odd = next((c for c in name if c.isspace() and c != " "), None)
+    if odd is not None:
+        return f"is not a key: it has the character U+{ord(odd):04X}, which only looks like a space"
     names = list(known)
     near = difflib.get_close_matches(name, names, n=1)
     hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(names)}"

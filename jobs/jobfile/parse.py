@@ -6,6 +6,9 @@ models' errors become sentences.
 
 from __future__ import annotations
 
+import errno
+import mimetypes
+import re
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -15,7 +18,9 @@ from jobs.jobfile.job import Job
 from jobs.jobfile.messages import problems_of
 from jobs.jobfile.recipes import recipe_problems
 from jobs.jobfile.yaml_source import BYTE_LIMIT, read_yaml
+from jobs.manifests.manifest import is_manifest
 from jobs.spec.job import JobSpec
+from jobs.spec.values import as_given
 
 
 def read_job(path: str | Path) -> Job:
@@ -35,9 +40,40 @@ def read_job(path: str | Path) -> Job:
         with file.open("rb") as stream:
             data = stream.read(BYTE_LIMIT + 1)
     except OSError as error:
-        message = f"cannot be read ({error.strerror or error})"
-        raise JobFileError([Problem(str(path), None, "", message)]) from error
-    return parse_job(data, str(path), file.parent.absolute(), default_name=file.stem)
+        raise JobFileError([Problem(str(path), None, "", _unreadable(file, error))]) from error
+    try:
+        return parse_job(data, str(path), file.parent.absolute(), default_name=file.stem)
+    except JobFileError:
+        other = _other_kind(file)
+        if other is None:
+            raise
+        raise JobFileError([Problem(str(path), None, "", other)]) from None
+
+
+def _unreadable(file: Path, error: OSError) -> str:
+    """Return the sentence about a job file that cannot be opened."""
+    if error.errno == errno.EISDIR:
+        return f"is a folder: name the job file in it, such as {file / 'job.yaml'}"
+    if error.errno == errno.ENOENT and re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(file)):
+        return "is not a path: a job file is read from a disk, so copy it here first"
+    return f"cannot be read ({error.strerror or error})"
+
+
+def _other_kind(file: Path) -> str | None:
+    """Return the sentence about a file that is no job file, by its name; None: it may well be one."""
+    if is_manifest(file.name):
+        return f"is a manifest, which a job file names: pairs: [{{manifest: {file.name}}}]"
+    if (mimetypes.guess_type(file.name)[0] or "").startswith("image/"):
+        return (
+            f"is a picture, which a job file names: pairs: [{{content: {file.name}, style: ...}}]"
+        )
+    return None
+
+
+def _no_mapping(values: object) -> str:
+    if isinstance(values, list):
+        return "a job file is a mapping: begin it with output:, and put this list below pairs:"
+    return "a job file is a mapping: name:, output:, pairs: ..."
 
 
 def parse_job(data: bytes, file: str, base: Path, default_name: str = "job") -> Job:
@@ -60,10 +96,9 @@ def parse_job(data: bytes, file: str, base: Path, default_name: str = "job") -> 
     problems = list(source.problems)
     values = source.values
     if not isinstance(values, dict):
-        problems.append(source.problem((), "a job file is a mapping: name:, output:, pairs: ..."))
+        problems.append(source.problem((), _no_mapping(values)))
         raise JobFileError(problems)
-    # A section with nothing in it, perhaps because all its lines are commented out, counts as not given.
-    values = {key: value for key, value in values.items() if value is not None}
+    values = as_given(values, JobSpec)
     spec = None
     try:
         spec = JobSpec.model_validate({"name": default_name, **values})

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from jobs.errors import Problem
 from jobs.jobfile.messages import located_problems, unknown_key
 from jobs.jobfile.yaml_source import FieldPath, Source, field_name
+from jobs.spec.pairs import given_knobs, given_sweep
 from stylize.recipe import Recipe, resolve
 
 SWEEP_LIMIT = 100_000
@@ -34,7 +35,7 @@ def recipe_problems(source: Source, values: Mapping[str, Any]) -> list[Problem]:
     Returns:
         Problems, each at the field where its value was written.
     """
-    job = _mapping(values.get("recipe"))
+    job = _mapping(given_knobs(values.get("recipe")))
     problems = _value_problems(source, ("recipe",), job)
     sound = {knob: value for knob, value in job.items() if not _is_wrong(knob, value)}
     pairs = values.get("pairs")
@@ -42,7 +43,8 @@ def recipe_problems(source: Source, values: Mapping[str, Any]) -> list[Problem]:
         if not isinstance(pair, dict):
             continue
         place: FieldPath = ("pairs", k)
-        own, sweep = _mapping(pair.get("recipe")), _mapping(pair.get("sweep"))
+        own = _mapping(given_knobs(pair.get("recipe")))
+        sweep = _mapping(given_sweep(pair.get("sweep")))
         own_problems = _value_problems(source, (*place, "recipe"), own)
         own_problems += _sweep_problems(source, (*place, "sweep"), sweep)
         own_problems += _init_problems(

@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from jobs.errors import JobFileError, Problem
+from jobs.jobfile.yaml_faults import Fault, bad_character, explain, not_utf_8
 
 BYTE_LIMIT = 10_000_000
 DEPTH_LIMIT = 50
@@ -88,6 +89,18 @@ class Source:
             node = step[1] if step else None
         return tuple(written)
 
+    def written(self, path: FieldPath) -> str | None:
+        """Return the text of a scalar as the file has it, such as 007; None where the file has none there."""
+        node = self.root
+        for part in path:
+            if isinstance(part, int) and isinstance(node, yaml.ScalarNode):
+                continue  # a list that the file writes as a single item
+            step = None if node is None else _child(node, part)
+            if step is None:
+                return None
+            node = step[1]
+        return node.value if isinstance(node, yaml.ScalarNode) else None
+
     def line(self, path: FieldPath) -> int | None:
         """Return the line, from 1, of the deepest part of ``path`` that the file has; None without nodes."""
         node = self.root
@@ -146,7 +159,7 @@ def read_yaml(data: bytes, file: str) -> Source:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise refuse(f"is not UTF-8 text (byte {error.start})") from error
+        raise refuse(*not_utf_8(data, error.start)) from error
     try:
         depth = 0
         for event in yaml.parse(text, Loader=_Loader):
@@ -157,14 +170,12 @@ def read_yaml(data: bytes, file: str) -> Source:
             if depth > DEPTH_LIMIT:
                 raise refuse(f"nests deeper than {DEPTH_LIMIT} levels")
         root = yaml.compose(text, Loader=_Loader)
+    except yaml.reader.ReaderError as error:
+        code = error.character
+        found = chr(code) if isinstance(code, int) else code.decode("latin-1")[:1]
+        raise refuse(*bad_character(text, error.position, found)) from error
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        # libyaml reports the end of a file as the line after the last.
-        last = max(1, len(text.splitlines()))
-        raise refuse(
-            f"is not valid YAML: {error.problem or error.context}",
-            min(mark.line + 1, last) if mark else None,
-        ) from error
+        raise refuse(*explain(_fault_of(error), text)) from error
     except (yaml.YAMLError, ValueError) as error:
         raise refuse(f"is not valid YAML: {str(error).splitlines()[0]}") from error
     if root is None:
@@ -178,6 +189,12 @@ def read_yaml(data: bytes, file: str) -> Source:
     problems: list[Problem] = []
     values = _Values(file, problems).of(root, ())
     return Source(file, root, values, tuple(problems))
+
+
+def _fault_of(error: yaml.MarkedYAMLError) -> Fault:
+    marks = [mark for mark in (error.problem_mark, error.context_mark) if mark is not None]
+    places = [(mark.line, mark.column) for mark in marks] or [(0, 0)]
+    return Fault(error.problem or "", error.context or "", places[0], places[-1])
 
 
 def _extent(root: yaml.Node) -> tuple[int, int]:
@@ -219,7 +236,10 @@ class _Values:
         """Return the value of the node at ``path``."""
         plain = node.tag.startswith("tag:yaml.org,2002:")
         if not plain or node.tag.rpartition(":")[2] not in _TAGS[type(node)]:
-            self._note(node, path, f"the tag {node.tag} is not used in job files")
+            quotes = f": as text, write it in quotes, '{node.tag}'" if node.tag[:1] == "!" else ""
+            self._note(node, path, f"the tag {node.tag} is not used in job files{quotes}")
+            if quotes and not node.value:
+                return node.tag
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
@@ -258,21 +278,34 @@ class _Values:
                 self._note(item, path, "<< takes a mapping, or a list of mappings")
 
     def _scalar(self, node: yaml.Node, path: FieldPath) -> Any:
-        text = node.value
-        kind = node.tag.removeprefix("tag:yaml.org,2002:")
         try:
-            if kind == "null":
-                return None
-            if kind == "bool":
-                return text.lower() == "true"
-            if kind == "int" and len(text) <= LONGEST_INTEGER:
-                return int(text, 0) if text[:2] in ("0x", "0o") else int(text)
-            if kind == "float":
-                return float(re.sub(r"^([-+]?)\.(inf|nan)$", r"\1\2", text.lower()))
+            return _value_of(node.tag, node.value)
         except ValueError:  # an explicit !!int before something else
-            self._note(node, path, f"{text[:40]} is not a number")
-        return text
+            self._note(node, path, f"{node.value[:40]} is not a number")
+        return node.value
 
     def _note(self, node: yaml.Node, path: FieldPath, message: str) -> None:
         line = node.start_mark.line + 1
         self._problems.append(Problem(self._file, line, field_name(path), message))
+
+
+def read_word(text: str) -> Any:
+    """Return the value of a word without quotes, as a job file reads it: .5 is a number, no is text."""
+    for tag, pattern in _Loader.yaml_implicit_resolvers.get(text[:1], ()):
+        if pattern.match(text):
+            return _value_of(tag, text)
+    return text
+
+
+def _value_of(tag: str, text: str) -> Any:
+    """Return the value of a scalar with a tag. Raises ValueError for what is no number and should be one."""
+    kind = tag.removeprefix("tag:yaml.org,2002:")
+    if kind == "null":
+        return None
+    if kind == "bool":
+        return text.lower() == "true"
+    if kind == "int" and len(text) <= LONGEST_INTEGER:
+        return int(text, 0) if text[:2] in ("0x", "0o") else int(text)
+    if kind == "float":
+        return float(re.sub(r"^([-+]?)\.(inf|nan)$", r"\1\2", text.lower()))
+    return text

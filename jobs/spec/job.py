@@ -13,6 +13,7 @@ from typing import Annotated, Any
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     Field,
     ValidationInfo,
 )
@@ -20,10 +21,10 @@ from pydantic_core import PydanticCustomError
 
 from jobs.spec.notify import Notify
 from jobs.spec.output import ImageOptions, LossOptions, known_place
-from jobs.spec.pairs import InputOptions, PairSet
+from jobs.spec.pairs import InputOptions, Knobs, PairSet
 from jobs.spec.schedule import Schedule
 from jobs.spec.styles import BlendPart, StylePicture
-from jobs.spec.values import Section
+from jobs.spec.values import Section, as_given
 from jobs.spec.workers import Retries, Stop, Workers
 from jobs.storage.base import StorageOptions
 from stylize.recipe import Recipe
@@ -51,6 +52,17 @@ def _told_apart(schedule: Schedule | None, others: ValidationInfo) -> Schedule |
     return schedule
 
 
+def _given_storage(storage: Any) -> Any:
+    return as_given(storage, StorageOptions)
+
+
+def _given_entries(pairs: Any) -> Any:
+    """Return the entries of ``pairs``, with an empty mapping for one with nothing in it."""
+    if not isinstance(pairs, list):
+        return pairs
+    return [{} if entry is None else entry for entry in pairs]
+
+
 class JobSpec(Section):
     """A job: what to render, how, and where it goes."""
 
@@ -64,12 +76,14 @@ class JobSpec(Section):
         "the tick or, without one, of now.",
         json_schema_extra={"pattern": r"^([^{}]|\{(date|time)\})+$"},
     )
-    storage: StorageOptions = Field(
+    storage: Annotated[StorageOptions, BeforeValidator(_given_storage)] = Field(
         default_factory=lambda: StorageOptions.model_validate({}),
         description="How to reach S3. Credentials come from the standard AWS chain, never from here.",
     )
-    recipe: dict[str, Any] = Field(default={}, description="How each picture is rendered.")
-    pairs: list[PairSet] = Field(description="What is rendered.", json_schema_extra={"minItems": 1})
+    recipe: Knobs = Field(default={}, description="How each picture is rendered.")
+    pairs: Annotated[list[PairSet], BeforeValidator(_given_entries)] = Field(
+        description="What is rendered.", json_schema_extra={"minItems": 1}
+    )
     inputs: InputOptions = Field(default_factory=lambda: InputOptions.model_validate({}))
     workers: Workers = Field(default_factory=lambda: Workers.model_validate({}))
     image: ImageOptions = Field(default_factory=lambda: ImageOptions.model_validate({}))

@@ -12,7 +12,8 @@ from stylize.recipe import Recipe
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema of a job file (draft 2020-12), as a dict that ``json.dumps`` takes.
 
-    It refuses what the loader refuses, as far as JSON Schema can say it, and every key has a description.
+    It takes what the loader takes, refuses what the loader refuses, as far as JSON Schema can say it, and
+    every key has a description.
     """
     schema = JobSpec.model_json_schema()
     recipe = _recipe_schema()
@@ -34,11 +35,29 @@ def json_schema() -> dict[str, Any]:
         # Only a docstring's first sentence is written for users; the rest is for readers of the code.
         first, _, _ = definition.get("description", "").partition(". ")
         definition["description"] = first.replace("`", "").rstrip(".") + "."
+    for section in (schema, *schema["$defs"].values()):
+        for key, value in section["properties"].items():
+            if key not in section.get("required", ()):
+                section["properties"][key] = _or_nothing(value, schema["$defs"])
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "stylefarm job",
         **{key: value for key, value in schema.items() if key != "title"},
     }
+
+
+def _or_nothing(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    """Return the JSON Schema of a value or of null: a key with nothing after it counts as not given."""
+    shown: dict[str, Any] = {
+        key: schema[key] for key in ("title", "description", "default") if key in schema
+    }
+    if "$ref" in schema:
+        whole = definitions[schema["$ref"].rpartition("/")[2]]
+        shown.setdefault("description", whole["description"])
+    value = {key: part for key, part in schema.items() if key not in shown}
+    kinds = value.pop("anyOf") if set(value) == {"anyOf"} else [value]
+    nothing = {"type": "null"}
+    return {**shown, "anyOf": kinds if nothing in kinds else [*kinds, nothing]}
 
 
 def _recipe_schema() -> dict[str, Any]:

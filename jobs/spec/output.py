@@ -60,7 +60,7 @@ class ImageOptions(Section):
     model_config = ConfigDict(
         json_schema_extra={
             "if": {"properties": {"format": {"enum": SHALLOW_FORMATS}}, "required": ["format"]},
-            "then": {"properties": {"bit_depth": {"const": 8}}},
+            "then": {"properties": {"bit_depth": {"enum": [8, None]}}},
         }
     )
 

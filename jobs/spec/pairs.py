@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
+    BeforeValidator,
     ConfigDict,
     Field,
     ValidationInfo,
@@ -13,7 +14,15 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from jobs.spec.styles import STYLE_SCHEMA, Patterns, Styles
-from jobs.spec.values import Section, one_or_more, replace_schema
+from jobs.spec.values import (
+    Section,
+    as_given,
+    has_value,
+    one_or_more,
+    replace_schema,
+    whole_if_asked,
+)
+from stylize.recipe import Recipe
 
 
 def _either(given: Any, others: ValidationInfo) -> Any:
@@ -36,6 +45,27 @@ def _with_manifest(given: Any, others: ValidationInfo) -> Any:
     return given
 
 
+def given_knobs(recipe: Any) -> Any:
+    """Return a partial recipe without knobs that are not given, and with whole numbers as such."""
+    return as_given(recipe, Recipe)
+
+
+def given_sweep(sweep: Any) -> Any:
+    """Return a sweep with whole numbers as such."""
+    if not isinstance(sweep, dict):
+        return sweep
+    return {
+        knob: [whole_if_asked(knob, option, Recipe) for option in options]
+        if isinstance(options, list)
+        else options
+        for knob, options in sweep.items()
+    }
+
+
+Knobs = Annotated[dict[str, Any], BeforeValidator(given_knobs)]
+"""A partial recipe, as it is written. ``jobs.jobfile.recipes`` checks its values."""
+
+
 class PairSet(Section):
     """One entry of ``pairs``: pictures, the styles to paint them in, and how they combine; or a manifest
     that names them row by row.
@@ -45,15 +75,13 @@ class PairSet(Section):
         json_schema_extra={
             "anyOf": [
                 {
-                    "required": ["content", "style"],
-                    "not": {"anyOf": [{"required": ["manifest"]}, {"required": ["on_bad_row"]}]},
+                    "allOf": [has_value("content"), has_value("style")],
+                    "not": {"anyOf": [has_value("manifest"), has_value("on_bad_row")]},
                 },
                 {
-                    "required": ["manifest"],
+                    **has_value("manifest"),
                     "not": {
-                        "anyOf": [
-                            {"required": [key]} for key in ("content", "style", "combine", "init")
-                        ]
+                        "anyOf": [has_value(key) for key in ("content", "style", "combine", "init")]
                     },
                 },
             ]
@@ -97,8 +125,8 @@ class PairSet(Section):
     init: Annotated[str | None, AfterValidator(_either)] = Field(
         None, min_length=1, description="The picture to start from; sets recipe.init to image."
     )
-    recipe: dict[str, Any] = Field(default={}, description="Knobs for this entry, over the job's.")
-    sweep: dict[str, Any] = Field(
+    recipe: Knobs = Field(default={}, description="Knobs for this entry, over the job's.")
+    sweep: Annotated[dict[str, Any], BeforeValidator(given_sweep)] = Field(
         default={}, description="Knob: [values]; every combination is rendered."
     )
 

@@ -13,7 +13,14 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from jobs.cron import MACROS, parse_cron
-from jobs.spec.values import Duration, Section, optional_duration_schema, replace_schema, shown
+from jobs.spec.values import (
+    Duration,
+    Section,
+    has_value,
+    optional_duration_schema,
+    replace_schema,
+    shown,
+)
 from jobs.time_zones import find_zone
 
 
@@ -59,7 +66,7 @@ class Schedule(Section):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "oneOf": [{"required": ["cron"]}, {"required": ["every"]}],
+            "oneOf": [has_value("cron"), has_value("every")],
         }
     )
 

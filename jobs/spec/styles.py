@@ -111,9 +111,26 @@ class BlendPart(Section):
     mask: Mask | None = None
 
 
+def _with_shares(blend: object) -> object:
+    """Refuse a list of pictures, with the mapping to write instead."""
+    if isinstance(blend, dict):
+        return blend
+    shares: dict[Any, Any] = {}
+    for item in _as_list(blend):
+        shares |= item if isinstance(item, dict) else {item: 1} if isinstance(item, str) else {}
+    written = ", ".join(f"{picture}: {share}" for picture, share in shares.items())
+    raise PydanticCustomError(
+        "blend",
+        "takes each picture with its share: write {example}",
+        {"example": f"{{{written}}}" if 0 < len(written) <= 60 else "{wave.jpg: 1, scream.jpg: 1}"},
+    )
+
+
 class _Blend(Section):
     blend: Annotated[
-        dict[str, Annotated[BlendPart, BeforeValidator(_blend_part)]], AfterValidator(_all_named)
+        dict[str, Annotated[BlendPart, BeforeValidator(_blend_part)]],
+        AfterValidator(_all_named),
+        BeforeValidator(_with_shares),
     ]
 
 
@@ -205,7 +222,12 @@ STYLE_SCHEMA: dict[str, Any] = {
                     "additionalProperties": {
                         "anyOf": [
                             _SHARE_SCHEMA,
-                            _object_schema({"share": _SHARE_SCHEMA, "mask": _MASK_SCHEMA}),
+                            _object_schema(
+                                {
+                                    "share": {**_SHARE_SCHEMA, "type": ["number", "null"]},
+                                    "mask": _MASK_SCHEMA,
+                                }
+                            ),
                         ]
                     },
                     "minProperties": 1,

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from collections.abc import Mapping
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    model_validator,
 )
 from pydantic_core import PydanticCustomError
 
@@ -18,6 +21,66 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _as_given(cls, values: Any) -> Any:
+        return as_given(values, cls)
+
+
+def as_given(values: Any, model: type[BaseModel]) -> Any:
+    """Return a section's values without those that are not given, and with whole numbers as such.
+
+    A key with nothing after it counts as not given, perhaps because the lines below it are commented out,
+    unless null is one of its values. 1e3 and 10.0 are whole numbers where one is asked for.
+
+    Args:
+        values: A section as it was read; anything but a mapping is returned as it is.
+        model: The section's model.
+    """
+    if not isinstance(values, dict):
+        return values
+    given = {}
+    for key, value in values.items():
+        kinds = kinds_of(key, model)
+        if value is not None or not kinds or type(None) in kinds:
+            given[key] = _whole(value, kinds)
+    return given
+
+
+def whole_if_asked(key: str, value: Any, model: type[BaseModel]) -> Any:
+    """Return a whole number that was written as a float, such as 10.0, as such where one is asked for.
+
+    Args:
+        key: A field of the model, or a key that is none.
+        value: Its value; any but a whole number is returned as it is.
+        model: The model.
+    """
+    return _whole(value, kinds_of(key, model))
+
+
+def _whole(value: Any, kinds: set[Any]) -> Any:
+    if int not in kinds or float in kinds or not isinstance(value, float):
+        return value
+    # Above 2**53 the float may be another number than the one that was written.
+    return int(value) if value.is_integer() and abs(value) <= 2**53 else value
+
+
+def kinds_of(key: object, model: type[BaseModel]) -> set[Any]:
+    """Return the types of the values that a field takes; none for a key that is no field."""
+    fields: Mapping[Any, Any] = model.model_fields
+    return _kinds(fields[key].annotation) if key in fields else set()
+
+
+def _kinds(annotation: Any) -> set[Any]:
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        return _kinds(get_args(annotation)[0])
+    if origin is Literal:
+        return {type(value) for value in get_args(annotation)}
+    if origin in (Union, UnionType):
+        return {kind for member in get_args(annotation) for kind in _kinds(member)}
+    return {annotation if origin is None else origin}
+
 
 def shown(value: object) -> str:
     """Return a value as the user would write it, in at most 60 characters."""
@@ -25,6 +88,11 @@ def shown(value: object) -> str:
         return {None: "null", True: "true", False: "false"}[value]
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def has_value(key: str) -> dict[str, Any]:
+    """Return the JSON Schema of a section that has a key, with something after it."""
+    return {"required": [key], "properties": {key: {"not": {"type": "null"}}}}
 
 
 def one_or_more(schema: dict[str, Any]) -> dict[str, Any]:

@@ -23,10 +23,11 @@ from jobs.inputs.reader import Inputs
 from jobs.jobfile.job import Job
 from jobs.jobfile.messages import complaints
 from jobs.jobfile.recipes import sweep_combinations
-from jobs.jobfile.yaml_source import FieldPath
+from jobs.jobfile.yaml_source import FieldPath, read_word
 from jobs.manifests.manifest import Manifest, is_manifest
 from jobs.manifests.row import BadRow, Row
 from jobs.spec.styles import StyleMix, StylePart, Styles
+from jobs.spec.values import kinds_of, whole_if_asked
 from jobs.storage.keys import safe_name
 from jobs.tasks.identity import Draft, Kind
 from jobs.tasks.pairs import OWN, for_content
@@ -342,20 +343,15 @@ def _is_plain(path: str) -> bool:
 
 
 def _value(column: str, cell: object) -> object:
-    """Return a knob's value from a table's cell: text may hold a number, list or true; 3.0 may mean 3."""
+    """Return a knob's value from a table's cell: JSON, or a word as in a job file; 3.0 may mean 3."""
     knob = column.removeprefix(KNOB)
+    value = cell
     if isinstance(cell, str):
         try:
-            cell = json.loads(cell)
+            value = json.loads(cell)
         except (ValueError, RecursionError):
-            return cell
-    if isinstance(cell, float) and cell.is_integer() and _is_whole(knob):
-        return int(cell)
-    return cell
-
-
-def _is_whole(knob: str) -> bool:
-    return "int" in str(Recipe.model_fields[knob].annotation)
+            value = cell if str in kinds_of(knob, Recipe) else read_word(cell.strip())
+    return whole_if_asked(knob, value, Recipe)
 
 
 class _Recent(Generic[T]):

@@ -84,6 +84,122 @@ def test_scalars_are_those_of_yaml_1_2(written: str, meant: object) -> None:
     assert (value, type(value)) == (meant, type(meant))
 
 
+def test_what_has_nothing_in_it_is_not_given_wherever_it_is() -> None:
+    empty = read(
+        """\
+        output: out
+        name:
+        recipe:
+          size:
+          start_size:
+        storage:
+          addressing:
+        workers:
+          max:
+          labels:
+        image:
+          name:
+        pairs:
+        - content: a.jpg
+          style: {blend: {b.jpg: {share: }}}
+          combine:
+          recipe:
+            steps:
+          sweep:
+        """
+    ).spec
+    full = read("output: out\npairs: [{content: a.jpg, style: {blend: {b.jpg: 1}}}]").spec
+    assert empty == full.model_copy(
+        update={"recipe": {"start_size": None}}
+    )  # null is one of its values
+    assert refusal("output:\npairs:\n-\n- content:\n  style: b.jpg\n") == [
+        "job.yaml:1: output: is required",
+        "job.yaml:3: pairs[0].content: is required",
+        "job.yaml:3: pairs[0].style: is required",
+        "job.yaml:4: pairs[1].content: is required",
+    ]
+
+
+@pytest.mark.parametrize(("written", "meant"), [("1e1", 10), ("10.0", 10), ("1E+3", 1000)])
+def test_whole_numbers_may_be_written_as_floats(written: str, meant: int) -> None:
+    spec = read(
+        f"""\
+        version: 1.0
+        output: out
+        recipe: {{steps: {written}, style_weight: {written}}}
+        workers: {{max: {written}}}
+        image: {{bit_depth: 8.0}}
+        pairs:
+        - content: a.jpg
+          style: b.jpg
+          recipe: {{steps: {written}}}
+          sweep: {{seed: [0, {written}]}}
+        """
+    ).spec
+    pair = spec.pairs[0]
+    wholes = [spec.recipe["steps"], spec.workers.max, pair.recipe["steps"], pair.sweep["seed"][1]]
+    assert [(number, type(number)) for number in wholes] == [(meant, int)] * 4
+    assert type(spec.recipe["style_weight"]) is float
+    assert refusal(MINIMAL + "recipe: {steps: 1.5}") == [
+        "job.yaml:3: recipe.steps: 1.5 is not a whole number"
+    ]
+    assert len(refusal(MINIMAL + "recipe: {steps: 1e300}")) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("name: 007", "name: 1.10", "name: true", "name: 0x1F", "image: {name: 1e3}"),
+        *("workers: {labels: {zone: 007}}", "schedule: {cron: 010}", "notify: {url: 5}"),
+    ],
+)
+def test_a_text_that_looks_like_a_number_belongs_into_quotes(text: str) -> None:
+    value = text.split(": ")[-1].rstrip("}")
+    (problem,) = refusal(MINIMAL + text)
+    assert problem.endswith(f": {value} is not text: write it in quotes, '{value}'")
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [
+        *(
+            "content: 2024, style: b.jpg",
+            "content: [2024], style: b.jpg",
+            "content: a, style: 2024",
+        ),
+        *("content: a, style: {picture: 2024}", "content: a, style: {picture: b, mask: 2024}"),
+        *("content: a, style: b, init: 2024", "manifest: 2024"),
+    ],
+)
+def test_a_picture_that_looks_like_a_number_belongs_into_quotes(pair: str) -> None:
+    (problem,) = refusal(f"output: out\npairs: [{{{pair}}}]")
+    assert problem.endswith(": 2024 is not text: write it in quotes, '2024'")
+
+
+def test_a_name_in_braces_belongs_into_quotes() -> None:
+    """{content} alone is a mapping in YAML."""
+    for line in ("image: {name: {content}}", "image:\n  name: {content}"):
+        (problem,) = refusal(MINIMAL + line)
+        assert problem.endswith(
+            "image.name: {content} is not text: write it in quotes, '{content}'"
+        )
+
+
+@pytest.mark.parametrize(
+    ("blend", "instead"),
+    [
+        ("[b.jpg, c.jpg]", "{b.jpg: 1, c.jpg: 1}"),
+        ("[{b.jpg: 0.7}, {c.jpg: 0.3}]", "{b.jpg: 0.7, c.jpg: 0.3}"),
+        ("b.jpg", "{b.jpg: 1}"),
+        ("3", "{wave.jpg: 1, scream.jpg: 1}"),
+    ],
+)
+def test_a_blend_without_shares_is_told_how_to_write_them(blend: str, instead: str) -> None:
+    assert refusal(f"output: out\npairs: [{{content: a, style: {{blend: {blend}}}}}]") == [
+        f"job.yaml:2: pairs[0].style.blend: takes each picture with its share: write {instead}"
+    ]
+
+
 def test_merge_keys_lie_under_what_is_written_beside_them() -> None:
     job = read(
         """\
@@ -130,11 +246,11 @@ def test_unknown_keys_may_look_like_types(key: str, section: str) -> None:
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
-        ("name: 3", "name: 3 is not text"),
+        ("name: 3", "name: 3 is not text: write it in quotes, '3'"),
         ('name: ""', "name: is empty"),
         ("version: 2", "version: 2 is not known; this stylefarm reads version 1"),
         ("version: true", "version: true is not a whole number"),
-        ("storage: x", "storage: 'x' is not a mapping"),
+        ("storage: x", "storage: 'x' is not a mapping such as {endpoint_url: ...}"),
         (
             "storage: {endpoint_url: minio:9000}",
             "storage.endpoint_url: 'minio:9000' does not begin with http:// or https://",
@@ -143,11 +259,22 @@ def test_unknown_keys_may_look_like_types(key: str, section: str) -> None:
             "storage: {addressing: x}",
             "storage.addressing: 'x' is not one of 'auto', 'path', 'virtual'",
         ),
-        ("recipe: 3", "recipe: 3 is not a mapping"),
+        ("recipe: 3", "recipe: 3 is not a mapping such as {size: 1024}"),
         ("recipe: {size: 8}", "recipe.size: 8 is below 32"),
         ("recipe: {size: 20000}", "recipe.size: 20000 is above 16384"),
         ("recipe: {size: 1.5}", "recipe.size: 1.5 is not a whole number"),
-        ("recipe: {size: '64'}", "recipe.size: '64' is not a whole number"),
+        (
+            "recipe: {size: '64'}",
+            "recipe.size: '64' is not a whole number: write 64, without quotes",
+        ),
+        ("recipe: {size: 1_024}", "recipe.size: '1_024' is not a whole number: write 1024"),
+        ("recipe: {size: '1,024'}", "recipe.size: '1,024' is not a whole number: write 1024"),
+        ("recipe: {size: 512px}", "recipe.size: '512px' is not a whole number"),
+        ("recipe: {style_weight: '0,5'}", "recipe.style_weight: '0,5' is not a number: write 0.5"),
+        (
+            "workers: {max: '4'}",
+            "workers.max: '4' is neither a whole number nor 'auto': write 4, without quotes",
+        ),
         ("recipe: {steps: true}", "recipe.steps: true is not a whole number"),
         ("recipe: {style_weight: x}", "recipe.style_weight: 'x' is not a number"),
         ("recipe: {style_weight: .inf}", "recipe.style_weight: inf is not a finite number"),
@@ -201,7 +328,13 @@ def test_unknown_keys_may_look_like_types(key: str, section: str) -> None:
             "image.name: has no field {place}; it takes {content}, {style} and any knob of the recipe",
         ),
         ("losses: {every: 0}", "losses.every: 0 is below 1"),
-        ("retries: [3]", "retries: [3] is not a mapping"),
+        ("retries: [3]", "retries: is a list, not a mapping such as {attempts: ...}"),
+        ("notify: https://h.example/secret", "notify: is not a mapping such as {url: $WEBHOOK}"),
+        ("notify: {url: $HOOK, on: failed}", "notify.on: 'failed' is not a list: write [failed]"),
+        (
+            "\u00a0losses: {every: 1}",
+            " losses: is not a key: it has the character U+00A0, which only looks like a space",
+        ),
         ("retries: {attempts: 0}", "retries.attempts: 0 is below 1"),
         ("stop: {max_failures: x}", "stop.max_failures: 'x' is not a whole number"),
         (
@@ -220,7 +353,7 @@ def test_a_wrong_value_is_one_problem(line: str, problem: str | None) -> None:
     found = refusal(MINIMAL + line)
     if problem is None:
         assert len(found) == 1
-        assert re.match(r"job\.yaml:3: name: the tag .* is not used in job files$", found[0])
+        assert re.match(r"job\.yaml:3: name: the tag .* is not used in job files", found[0])
     else:
         assert found == [f"job.yaml:3: {problem}"]
 
@@ -261,9 +394,15 @@ def test_nothing_in_it(text: str) -> None:
     assert refusal(text) == ["job.yaml: is empty; `stylefarm init DIR` writes one to start from"]
 
 
-@pytest.mark.parametrize("text", ["- a\n", "word\n", "~\n", "3\n"])
+@pytest.mark.parametrize("text", ["word\n", "~\n", "3\n"])
 def test_a_job_file_is_a_mapping(text: str) -> None:
     assert refusal(text) == ["job.yaml:1: a job file is a mapping: name:, output:, pairs: ..."]
+
+
+def test_a_list_alone_is_no_job_file() -> None:
+    assert refusal("- {content: a.jpg, style: b.jpg}\n") == [
+        "job.yaml:1: a job file is a mapping: begin it with output:, and put this list below pairs:"
+    ]
 
 
 def test_what_is_missing_is_all_told() -> None:
@@ -281,13 +420,20 @@ def test_what_is_missing_is_all_told() -> None:
     ("pairs", "problem"),
     [
         ("[]", "pairs: is empty; name at least one content and style"),
-        ("x", "pairs: 'x' is not a list"),
-        ("[3]", "pairs[0]: 3 is not a mapping"),
+        ("x", "pairs: is not a list: begin each of its entries with '- '"),
+        ("{content: a.jpg}", "pairs: is not a list: begin each of its entries with '- '"),
+        ("[3]", "pairs[0]: 3 is not a mapping such as {content: photos/, style: wave.jpg}"),
         ("[{content: [], style: b.jpg}]", "pairs[0].content: is empty; give at least one picture"),
         ("[{content: a.jpg, style: []}]", "pairs[0].style: is empty; give at least one picture"),
         ("[{content: a.jpg, style: b.jpg, init: ''}]", "pairs[0].init: is empty"),
-        ("[{content: a.jpg, style: b.jpg, recipe: 3}]", "pairs[0].recipe: 3 is not a mapping"),
-        ("[{content: a.jpg, style: b.jpg, sweep: 3}]", "pairs[0].sweep: 3 is not a mapping"),
+        (
+            "[{content: a.jpg, style: b.jpg, recipe: 3}]",
+            "pairs[0].recipe: 3 is not a mapping such as {size: 1024}",
+        ),
+        (
+            "[{content: a.jpg, style: b.jpg, sweep: 3}]",
+            "pairs[0].sweep: 3 is not a mapping such as {seed: [0, 1]}",
+        ),
         (
             "[{content: a.jpg, style: b.jpg, combine: x}]",
             "pairs[0].combine: 'x' is not one of 'product', 'zip'",
@@ -402,7 +548,7 @@ def test_everything_wrong_with_masks_is_told_at_once() -> None:
         "job.yaml:5: pairs[0].style[0].mask: 'masks/{style}.png' has other braces than {content}, "
         "which stands for the content's name",
         "job.yaml:6: pairs[0].style[1].picture: '' is not a path, glob, folder or URL",
-        "job.yaml:7: pairs[0].style[1].mask: 3 is not a path or URL of a picture",
+        "job.yaml:7: pairs[0].style[1].mask: 3 is not text: write it in quotes, '3'",
         "job.yaml:8: pairs[0].style[2].picture: is required",
         "job.yaml:9: pairs[0].style[3].maks: is not a key; did you mean mask?",
         "job.yaml:11: pairs[0].style[4].blend.[bc].jpg.mask: '}{content}' has other braces than "
@@ -560,7 +706,7 @@ def test_everything_wrong_is_told_at_once_in_the_order_of_the_file() -> None:
 def test_one_wrong_section_hides_no_problem_of_another() -> None:
     pair = "- content: a.jpg\n  style: b.jpg\n  recipe: {size: 8}\n"
     assert refusal(f"output: out\nrecipe: x\npairs:\n{pair}") == [
-        "job.yaml:2: recipe: 'x' is not a mapping",
+        "job.yaml:2: recipe: 'x' is not a mapping such as {size: 1024}",
         "job.yaml:6: pairs[0].recipe.size: 8 is below 32",
     ]
 
@@ -609,38 +755,177 @@ def test_a_problem_in_what_was_merged_is_told_too() -> None:
 # Files that are no job files at all
 
 
+ONE_VALUE = (
+    "has a value that begins with {}, which means something else in YAML: write it in quotes, {}"
+)
+TAB = "has a tab, and YAML is indented by spaces alone: write spaces instead"
+INDENT = "is indented below a line that has a value already: begin keys that belong together in one column"
+COLUMN = "begins in a column in which no line above it begins: indent it like the lines that it belongs to"
+ESCAPE = "has a backslash in double quotes, where it begins an escape: write / instead, or use single quotes"
+
+
 @pytest.mark.parametrize(
-    ("text", "line"),
+    ("text", "problem"),
     [
-        ("output: out\n\tpairs: []\n", 2),
-        ("output: out\npairs: ]\n", 2),
-        ("output: out\npairs: *nowhere\n", 2),
-        ("output: out\nname: 'x\n", 2),
-        (MINIMAL + "---\noutput: out\n", 3),
-        ('output: out\nname: "\\ud800"\n', 2),
+        ("output: out\n\tpairs: []\n", f"2: {TAB}"),
+        ("output: out\npairs:\n\t- content: a.jpg\n", f"3: {TAB}"),
+        ("output: out\npairs:\n-\tcontent: a.jpg\n\tstyle: b.jpg\n", f"3: {TAB}"),
+        ("output: out\npairs:\n- content: a.jpg\n \tstyle: b.jpg\n", f"4: {TAB}"),
+        (
+            MINIMAL + "---\noutput: out\n",
+            "3: begins a second document with ---, and a job file is one: leave the line out, or put what "
+            "follows into a file of its own",
+        ),
+        (
+            '{"output": "a"}\n{"output": "b"}\n',
+            "2: has more after the end of the job's mapping: a job file is one mapping",
+        ),
+        ("output: out\npairs:\n- content: *.jpg\n", "3: " + ONE_VALUE.format("*", "'*.jpg'")),
+        (
+            "output: out\npairs: [{content: **/*.jpg, style: b}]\n",
+            "2: " + ONE_VALUE.format("*", "'**/*.jpg'"),
+        ),
+        (
+            MINIMAL + "schedule:\n  cron: */5 * * * * # often\n",
+            "4: " + ONE_VALUE.format("*", "'*/5 * * * *'"),
+        ),
+        (MINIMAL + "schedule: {cron: @daily}\n", "3: " + ONE_VALUE.format("@", "'@daily'")),
+        (MINIMAL + "name: %x\n", "3: " + ONE_VALUE.format("%", "'%x'")),
+        (MINIMAL + "name: &x.y\n", "3: " + ONE_VALUE.format("&", "'&x.y'")),
+        (MINIMAL + "name: |x\n", "3: " + ONE_VALUE.format("|", "'|x'")),
+        ("output: {date}/out\n", "1: " + ONE_VALUE.format("{", "'{date}/out'")),
+        (
+            MINIMAL + "image:\n  name: {content}--{style}\n",
+            "4: " + ONE_VALUE.format("{", "'{content}--{style}'"),
+        ),
+        (
+            "output: out\npairs:\n- style: {picture: b.jpg, mask: {content}.png}\n",
+            "3: " + ONE_VALUE.format("{", "'{content}.png'"),
+        ),
+        (
+            "output: out\npairs:\n- content: [2024] Trip/*.jpg\n",
+            "3: " + ONE_VALUE.format("[", "'[2024] Trip/*.jpg'"),
+        ),
+        (
+            "output: out\npairs: *nowhere\n",
+            "2: has *nowhere, which stands for what &nowhere names above, and there is no such name: a "
+            "pattern that begins with * must be in quotes",
+        ),
+        (MINIMAL + "name: a: b\n", "3: has a second colon: write the value in quotes, 'a: b'"),
+        (
+            MINIMAL + "name: it's: b\n",
+            "3: has a second colon: write the value in quotes, 'it''s: b'",
+        ),
+        (
+            "name: x\noutput:./out\npairs: []\n",
+            "2: lacks a space after the colon: write output: ./out",
+        ),
+        ("output:./out\npairs: []\n", "1: lacks a space after the colon: write output: ./out"),
+        (
+            "output: out\nhello\npairs: []\n",
+            "2: has 'hello', which is neither a key with a colon, as in name: harbour, nor an item of a "
+            "list, as in - wave.jpg",
+        ),
+        ("output: out\n pairs: []\n", f"2: {INDENT}"),
+        ("output: out\npairs:\n- content: a.jpg\n style: b.jpg\n", f"4: {COLUMN}"),
+        ("output: out\npairs:\n  - content: a\n - content: b\n", f"4: {COLUMN}"),
+        ("output: - out\n", "1: begins a list on the line of its key: begin it on the next line"),
+        ('output: "C:\\pics"\n', f"1: {ESCAPE}"),
+        ('output: "C:\\users"\n', f"1: {ESCAPE}"),
+        ('output: out\nname: "\\ud800"\n', f"2: {ESCAPE}"),
+        ("output: out\nname: 'x\n\n", "2: has a quote, ', that is not closed"),
+        (
+            "output: out\nname: 'it's'\n",
+            "2: has s' after the end of a text in quotes: put all of it into quotes, of the other kind where "
+            "it has one of them",
+        ),
+        (
+            "output: out\npairs:\n- content: [a.jpg, b.jpg\n  style: b.jpg\n",
+            "4: does not continue the list or mapping that begins with [ on line 3: close it, or write the "
+            "comma that is missing",
+        ),
+        (
+            "output: out\npairs: ]\n",
+            "2: has ] where a value is due: a text that begins so must be in quotes",
+        ),
+        (
+            "output: out\npairs: [{content: a.jpg,\n",
+            "2: ends before a list or mapping that was opened by [ or { is closed",
+        ),
+        ("output: out\n- a\n", "2: is not valid YAML: did not find expected key"),
+        (
+            "output: caf\u00e9\nname: \7\n",
+            "2: has the character U+0007, which no text has: remove it, and save the file as UTF-8",
+        ),
     ],
 )
-def test_invalid_yaml_has_a_line(text: str, line: int) -> None:
-    (problem,) = refusal(text)
-    assert problem.startswith(f"job.yaml:{line}: is not valid YAML: ")
+def test_what_is_no_yaml_is_told_with_its_line_and_what_to_write(text: str, problem: str) -> None:
+    assert refusal(text) == [f"job.yaml:{problem}"]
 
 
 @pytest.mark.parametrize(
     ("data", "problem"),
     [
-        (b"output: caf\xe9\n", "job.yaml: is not UTF-8 text (byte 11)"),
-        (MINIMAL.encode("utf-16"), "job.yaml: is not UTF-8 text (byte 0)"),
+        (
+            b"# one\noutput: caf\xe9\n",
+            "job.yaml:2: is not UTF-8 text: save the file as UTF-8, not in a code page such as Latin-1",
+        ),
+        (MINIMAL.encode("utf-16"), "job.yaml: is UTF-16 text: save it as UTF-8"),
+        (MINIMAL.encode("utf-32"), "job.yaml: is UTF-32 text: save it as UTF-8"),
+        (
+            MINIMAL.encode("utf-16-le"),
+            "job.yaml: is not text: a job file is YAML, saved as UTF-8",
+        ),
+        (
+            b"\xff\xd8\xff\xe0\0\x10JFIF\0",
+            "job.yaml: is not text: a job file is YAML, saved as UTF-8",
+        ),
         (
             b"#" * 10_000_001,
             "job.yaml: is larger than 10 MB; name pictures by glob or folder instead of one by one",
         ),
-        (b"output: \0\n", "job.yaml: is not valid YAML: unacceptable character #x0000"),
+        (b"output: \0\n", "job.yaml: is not text: a job file is YAML, saved as UTF-8"),
     ],
-    ids=["latin-1", "utf-16", "large", "nul"],
+    ids=["latin-1", "utf-16", "utf-32", "utf-16 unmarked", "picture", "large", "nul"],
 )
 def test_bytes_that_are_no_yaml(data: bytes, problem: str) -> None:
-    (found,) = refusal(data)
-    assert found.startswith(problem)
+    assert refusal(data) == [problem]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "problem"),
+    [
+        (
+            "pairs.csv",
+            "content,style\na.jpg,b.jpg\n",
+            "is a manifest, which a job file names: pairs: [{manifest: pairs.csv}]",
+        ),
+        (
+            "pairs.jsonl",
+            '{"content": "a.jpg", "style": "b.jpg"}\n',
+            "is a manifest, which a job file names: pairs: [{manifest: pairs.jsonl}]",
+        ),
+        (
+            "a.JPG",
+            "\xff\xd8",
+            "is a picture, which a job file names: pairs: [{content: a.JPG, style: ...}]",
+        ),
+    ],
+)
+def test_a_file_of_another_kind_is_told_what_it_is(
+    tmp_path: Path, name: str, content: str, problem: str
+) -> None:
+    (tmp_path / name).write_text(content, "latin-1")
+    with pytest.raises(JobFileError) as caught:
+        load_job(tmp_path / name)
+    assert str(caught.value) == f"{tmp_path / name}: {problem}"
+
+
+def test_a_job_file_may_be_json_and_have_any_name(tmp_path: Path) -> None:
+    (tmp_path / "job.csv").write_text(
+        '{\n\t"output": "out",\n\t"pairs": [{"content": "a.jpg", "style": "b.jpg"}]\n}\n'
+    )
+    assert load_job(tmp_path / "job.csv").spec.output == "out"
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
@@ -651,7 +936,10 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     large.write_bytes(b"#" * 10_000_001)
     for path, reason in {
         tmp_path / "none.yaml": "cannot be read (No such file or directory)",
-        tmp_path: "cannot be read (Is a directory)",
+        tmp_path: f"is a folder: name the job file in it, such as {tmp_path / 'job.yaml'}",
+        Path(
+            "s3://bucket/job.yaml"
+        ): "is not a path: a job file is read from a disk, so copy it here first",
         secret: "cannot be read (Permission denied)",
         large: "is larger than 10 MB; ",
     }.items():

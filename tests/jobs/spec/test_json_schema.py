@@ -137,6 +137,13 @@ def test_a_job_with_every_key_is_right_for_both() -> None:
         MINIMAL + "stop: {max_failures: ~}",
         "output: out\npairs: [{content: a.jpg, style: {picture: b.jpg, mask: ~}}]",
         "output: out\npairs: [{content: a.jpg, style: {blend: {b.jpg: {}, c.jpg: {mask: m.png}}}}]",
+        "output: out\npairs: [{content: a.jpg, style: {blend: {b.jpg: {share: ~}}}}]",
+        "output: out\npairs: [{content: a.jpg, style: b.jpg, manifest: ~, on_bad_row: ~}]",
+        "output: out\npairs: [{manifest: p.csv, content: ~, style: ~, combine: ~, init: ~}]",
+        MINIMAL + "recipe: {steps: 1e1, size: 512.0}",
+        MINIMAL + "image: {bit_depth: ~, format: jpeg}",
+        MINIMAL + "schedule: {cron: '@daily', every: ~}",
+        MINIMAL + "workers: {max: 2.0, batch: 1e1}",
     ],
 )
 def test_right_for_both(text: str) -> None:
@@ -144,10 +151,36 @@ def test_right_for_both(text: str) -> None:
     assert read(text)
 
 
+def test_a_key_with_nothing_after_it_is_not_given_for_both() -> None:
+    """Each key that may be left out, one after the other, with null beside what its section needs."""
+    needs = {"notify": "url: $HOOK", "schedule": "cron: '@daily'", "pairs[]": None}
+    for section, model in SECTIONS.items():
+        for key, field in model.model_fields.items():
+            if section.endswith("style[]"):
+                continue
+            if section.startswith("pairs[]"):
+                pair = f"{key}: ~" if section == "pairs[]" else f"recipe: {{{key}: ~}}"
+                text = f"output: out\npairs: [{{content: a.jpg, style: b.jpg, {pair}}}]"
+                if key in ("content", "style"):
+                    text = f"output: out\npairs: [{{manifest: p.csv, {key}: ~}}]"
+            elif section:
+                beside = needs.get(section)
+                if field.is_required() or (beside or "").startswith(f"{key}:"):
+                    continue
+                text = f"{MINIMAL}{section}: {{{key}: ~{f', {beside}' if beside else ''}}}"
+            elif field.is_required():
+                continue
+            else:
+                text = f"{MINIMAL}{key}: ~"
+            assert accepts(text), text
+            assert read(text), text
+
+
 @pytest.mark.parametrize(
     "line",
     [
         "nmae: x",
+        "nmae: ~",
         "version: 2",
         "name: 3",
         'name: ""',
@@ -268,7 +301,10 @@ def test_every_key_is_described() -> None:
                 yield from keys(item, path)
         elif isinstance(schema, dict):
             for name, value in schema.get("properties", {}).items():
-                yield f"{path}.{name}", value
+                if value != {
+                    "not": {"type": "null"}
+                }:  # a condition on a key, which is described elsewhere
+                    yield f"{path}.{name}", value
             for name, value in schema.items():
                 yield from keys(value, f"{path}.{name}")
 

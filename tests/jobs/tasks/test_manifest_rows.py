@@ -85,6 +85,39 @@ def test_a_table_says_lists_words_and_nothing(tmp_path: Path) -> None:
     assert recipe.content_layers == {"conv4_1": 1.0}
 
 
+@pytest.mark.parametrize(
+    ("knob", "cell", "meant"),
+    [
+        *(("steps", cell, 16) for cell in ("16", "16.0", "1.6e1", "016", "+16", "0x10", " 16 ")),
+        *(("style_weight", cell, 0.5) for cell in ("0.5", ".5", "+.5", "5e-1")),
+        *(("clamp", cell, True) for cell in ("true", "True", "TRUE")),
+        *(("start_size", cell, None) for cell in ("null", "~")),
+        ("weights", "007", "007"),
+    ],
+)
+def test_a_cell_is_read_as_a_value_of_a_job_file(
+    tmp_path: Path, knob: str, cell: str, meant: object
+) -> None:
+    (tmp_path / "p.csv").write_text(f"content,style,recipe.{knob}\na.jpg,s.jpg,{cell}\n")
+    rest = "recipe: {weights_input: caffe}" if knob == "weights" else "recipe: {}"
+    (task,) = agenda(tmp_path, f"{{manifest: p.csv, {rest}}}").tasks()
+    value = getattr(task.recipe, knob)
+    assert (value, type(value)) == (meant, type(meant))
+
+
+@pytest.mark.parametrize(
+    ("cell", "instead"), [("1_000", ": write 1000"), ('"1,000"', ": write 1000"), ("12px", "")]
+)
+def test_a_cell_that_is_no_number_is_told_which_one_to_write(
+    tmp_path: Path, cell: str, instead: str
+) -> None:
+    (tmp_path / "p.csv").write_text(f"content,style,recipe.steps\na.jpg,s.jpg,{cell}\n")
+    with pytest.raises(JobFileError) as caught:
+        list(agenda(tmp_path, "{manifest: p.csv}").tasks())
+    text = cell.strip('"')
+    assert f"p.csv:2: recipe.steps: '{text}' is not a whole number{instead}" in str(caught.value)
+
+
 def test_a_name_is_the_pictures_and_no_part_of_the_id(tmp_path: Path) -> None:
     row = {"content": "a.jpg", "style": "s.jpg"}
     (plain,) = tasks(tmp_path, [row])
