@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import glob
 import hashlib
+import itertools
 import os
 import re
 import stat
@@ -154,6 +155,54 @@ class Inputs:
             return None
         return InputStat(status.st_size, None, status.st_mtime)
 
+    def check(self, uri: str) -> None:
+        """Raise as ``read`` would, as far as that shows without reading the picture.
+
+        Args:
+            uri: A path, ``file://`` or ``s3://`` address; no pattern.
+
+        Raises:
+            InputError: The picture is missing, empty, too large or forbidden, or the address is malformed.
+            StorageError: The disk or store does not answer; a retry may succeed.
+        """
+        if not uri.startswith("s3://"):
+            path, _ = self._regular_file(uri)
+            if not os.access(path, os.R_OK):
+                raise InputError(_forbidden(uri))
+            return
+        self._named_s3(uri)
+        there = self.stat(uri)
+        if there is None:
+            raise no_object(uri)
+        _check_not_empty(uri, there.size)
+        self._check_size(uri, there.size)
+
+    def beside(self, uri: str, most: int) -> list[str]:
+        """Return what is in the folder or S3 prefix that a picture is in, or would be in.
+
+        Args:
+            uri: A path, ``file://`` or ``s3://`` address, of a picture that may be missing.
+            most: The largest number of names to return.
+
+        Returns:
+            Addresses as ``expand`` spells them, in no order; none where there is no such folder.
+
+        Raises:
+            InputError: The address is malformed.
+            StorageError: The store cannot be listed.
+        """
+        if uri.startswith("s3://"):
+            bucket, key = _split_s3(uri)
+            listing = self._bucket(bucket).list(key[: key.rfind("/") + 1], deep=False)
+            return [f"s3://{bucket}/{entry.key}" for entry in itertools.islice(listing, most)]
+        folder = PurePath(self._relative(uri)).parent
+        try:
+            with os.scandir(self.base / folder) as scan:
+                names = [entry.name for entry in itertools.islice(scan, most)]
+        except (OSError, ValueError):
+            return []
+        return [(folder / name).as_posix() for name in names]
+
     def local_copy(self, uri: str, folder: Path) -> Path:
         """Return the path of a file of any size on this disk.
 
@@ -229,19 +278,28 @@ class Inputs:
     # Files
 
     def _read_file(self, uri: str) -> InputData:
+        path, status = self._regular_file(uri)
+        try:
+            return _input_data(uri, path.read_bytes(), None, status.st_mtime)
+        except OSError as error:
+            _fail_local(error, uri, path)
+
+    def _regular_file(self, uri: str) -> tuple[Path, os.stat_result]:
+        """Return the path and status of a file that may be a picture. Raises as ``check``."""
         path = self._path(uri)
         try:
             status = path.stat()
-            if stat.S_ISDIR(status.st_mode):
-                raise InputError(f"{uri} is a folder; name a picture in it.")
-            if not stat.S_ISREG(status.st_mode):
-                raise InputError(f"{uri} is not a regular file.")
-            self._check_size(uri, status.st_size)
-            return _input_data(uri, path.read_bytes(), None, status.st_mtime)
         except OSError as error:
             _fail_local(error, uri, path)
         except ValueError:  # a NUL in the name
             raise InputError(f"{uri!r} cannot be the name of a file.") from None
+        if stat.S_ISDIR(status.st_mode):
+            raise InputError(f"{uri} is a folder; name a picture in it.")
+        if not stat.S_ISREG(status.st_mode):
+            raise InputError(f"{uri} is not a regular file.")
+        _check_not_empty(uri, status.st_size)
+        self._check_size(uri, status.st_size)
+        return path, status
 
     def _expand_local(self, pattern: str, wanted: Callable[[str], bool]) -> list[str]:
         name = self._relative(pattern)
@@ -302,18 +360,21 @@ class Inputs:
     # S3
 
     def _read_s3(self, uri: str) -> InputData:
-        bucket, key = _split_s3(uri)
-        if not key or key.endswith("/"):
-            raise InputError(f"{uri} is a folder; name a picture in it.")
+        bucket, key = self._named_s3(uri)
         try:
             info, data = self._bucket(bucket).fetch(key, at_most=self.max_bytes)
         except ObjectNotFoundError:
-            raise InputNotFoundError(
-                f"There is no object {uri}; if a folder is meant, end it with '/'."
-            ) from None
+            raise no_object(uri) from None
         self._check_size(uri, info.size)
         assert data is not None  # left out only above the size just checked
         return _input_data(uri, data, info.etag or None, info.modified)
+
+    def _named_s3(self, uri: str) -> tuple[str, str]:
+        """Return bucket and key of a picture. Raises InputError for a folder."""
+        bucket, key = _split_s3(uri)
+        if not key or key.endswith("/"):
+            raise InputError(f"{uri} is a folder; name a picture in it.")
+        return bucket, key
 
     def _expand_s3(self, pattern: str, wanted: Callable[[str], bool]) -> list[str]:
         name, key = _split_s3(pattern)
@@ -388,21 +449,47 @@ def _is_shown(key: str, wanted: Callable[[str], bool]) -> bool:
     return wanted(name) and not name.startswith(".")
 
 
-def _input_data(uri: str, data: bytes, etag: str | None, modified: float | None) -> InputData:
-    if not data:
+def no_object(uri: str) -> InputNotFoundError:
+    """Return the error for an ``s3://`` address without an object."""
+    return InputNotFoundError(f"There is no object {uri}; if a folder is meant, end it with '/'.")
+
+
+def _check_not_empty(uri: str, size: int) -> None:
+    if not size:
         raise InputError(f"{display(uri)} is empty (0 bytes).")
+
+
+def _input_data(uri: str, data: bytes, etag: str | None, modified: float | None) -> InputData:
+    _check_not_empty(uri, len(data))
     return InputData(uri, data, hashlib.sha256(data).hexdigest(), len(data), etag, modified)
 
 
 def _fail_local(error: OSError, uri: str, path: Path) -> NoReturn:
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
+        if broken := broken_link(path):
+            link = uri if broken == path else str(broken)
+            raise InputNotFoundError(
+                f"{link} is a link to {broken.readlink()}, which is not there; mend the link or remove it."
+            ) from None
         where = "" if str(path) == uri else f" (looked for {path})"
         raise InputNotFoundError(f"There is no file {uri}{where}.") from None
     if error.errno in (errno.EACCES, errno.EPERM):
-        raise InputError(f"Permission denied: {uri} cannot be read by this user.") from None
+        raise InputError(_forbidden(uri)) from None
     if error.errno in (errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL):
         raise InputError(f"{uri} cannot be opened: {os.strerror(error.errno)}.") from None
     raise StorageError(f"Cannot read {uri}: {error.strerror or error}.") from error
+
+
+def broken_link(path: Path) -> Path | None:
+    """Return the part of a path that is a link to something that is not there; None: there is none."""
+    for part in (*reversed(path.parents), path):
+        if part.is_symlink() and not part.exists():
+            return part
+    return None
+
+
+def _forbidden(uri: str) -> str:
+    return f"Permission denied: {uri} cannot be read by this user."
 
 
 def _split_s3(uri: str) -> tuple[str, str]:

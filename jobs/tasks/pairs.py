@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from jobs.errors import InputError, JobFileError, Problem
 from jobs.inputs.addresses import is_web
+from jobs.inputs.near import why_no_match
 from jobs.jobfile.job import Job
 from jobs.jobfile.recipes import sweep_combinations
 from jobs.jobfile.yaml_source import FieldPath
@@ -189,11 +190,21 @@ def _found(
         problems.append(job.problem(path, str(error)))
         return []
     if not pictures:
-        only = f"only pictures {OWN}" if finder.left_out > before else "no picture"
+        only = (
+            f"only pictures {OWN}"
+            if finder.left_out > before
+            else _no_picture(job, finder, pattern)
+        )
         problems.append(job.problem(path, f"{pattern} matches {only}"))
     elif pictures[0] in finder.own:  # by its own name: nothing that a pattern matches is
         problems.append(job.problem(path, f"{pattern} is one of the pictures {OWN}; use a copy"))
     return pictures
+
+
+def _no_picture(job: Job, finder: PictureFinder, pattern: str) -> str:
+    local = not pattern.startswith("s3://")
+    why = why_no_match(job.base, finder.spelling(pattern)) if local else None
+    return "no picture" + ("" if why is None else f": {why}")
 
 
 def _look_up_styles(

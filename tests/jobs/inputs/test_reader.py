@@ -90,9 +90,43 @@ def test_files_that_cannot_be_read(inputs: Inputs, tmp_path: Path) -> None:
     }.items():
         with pytest.raises(InputError, match=message):
             inputs.read(uri)
+        assert_checked_as_read(inputs, uri)
     for uri in ("no.jpg", "a.jpg/b.jpg"):
         with pytest.raises(InputNotFoundError, match=rf"There is no file {uri} \(looked for /"):
             inputs.read(uri)
+        assert_checked_as_read(inputs, uri)
+    assert_checked_as_read(inputs, "a.jpg")
+
+
+def assert_checked_as_read(inputs: Inputs, uri: str) -> None:
+    """What ``read`` says about a picture, ``check`` says, too: nothing if it can be read."""
+    said = []
+    for look in (inputs.read, inputs.check):
+        try:
+            look(uri)
+            said.append("")
+        except InputError as error:
+            said.append(f"{type(error).__name__}: {error}")
+    assert said[0] == said[1]
+
+
+def test_a_link_to_nothing_is_named_with_what_it_leads_to(inputs: Inputs, tmp_path: Path) -> None:
+    touch(tmp_path, "photos/a.jpg")
+    (tmp_path / "photos/x.jpg").symlink_to("../gone/x.jpg")
+    (tmp_path / "nas").symlink_to("/mnt/nas-that-is-not-there")
+    # A folder and a glob name it, so that it is not lost in silence.
+    assert inputs.expand("photos/") == ["photos/a.jpg", "photos/x.jpg"]
+    assert inputs.expand("photos/*.jpg") == ["photos/a.jpg", "photos/x.jpg"]
+    for uri, link, target in (
+        ("photos/x.jpg", "photos/x.jpg", "../gone/x.jpg"),
+        ("nas/a.jpg", f"{tmp_path}/nas", "/mnt/nas-that-is-not-there"),
+    ):
+        with pytest.raises(InputNotFoundError) as caught:
+            inputs.read(uri)
+        assert str(caught.value) == (
+            f"{link} is a link to {target}, which is not there; mend the link or remove it."
+        )
+        assert_checked_as_read(inputs, uri)
 
 
 def test_a_forbidden_file(inputs: Inputs, tmp_path: Path) -> None:
@@ -100,6 +134,8 @@ def test_a_forbidden_file(inputs: Inputs, tmp_path: Path) -> None:
     (tmp_path / "a.jpg").chmod(0)
     with no_root(), pytest.raises(InputError, match=r"Permission denied: a\.jpg"):
         inputs.read("a.jpg")
+    with no_root():
+        assert_checked_as_read(inputs, "a.jpg")
     with no_root(), pytest.raises(InputError, match="Permission denied: cannot list"):
         inputs.expand("folder")
 
@@ -109,6 +145,7 @@ def test_a_file_above_the_limit(tmp_path: Path) -> None:
     assert Inputs(tmp_path, max_bytes=7).read("a.jpg").size == 7
     with pytest.raises(InputError, match=r"a\.jpg has 7 bytes, more than the limit of 6 bytes"):
         Inputs(tmp_path, max_bytes=6).read("a.jpg")
+    assert_checked_as_read(Inputs(tmp_path, max_bytes=6), "a.jpg")
 
 
 def test_inputs_can_be_pickled_to_a_worker(inputs: Inputs, tmp_path: Path) -> None:
@@ -245,8 +282,13 @@ def test_reading_from_s3(bucket: str, s3_rig: Rig, tmp_path: Path) -> None:
         inputs.read(f"{bucket}/p/")
     with pytest.raises(InputError, match="must read s3://bucket"):
         inputs.read("s3:///a.jpg")
+    limited = Inputs(tmp_path, s3_rig.options, max_bytes=6)
     with pytest.raises(InputError, match="has 7 bytes, more than the limit of 6"):
-        Inputs(tmp_path, s3_rig.options, max_bytes=6).read(f"{bucket}/a.jpg")
+        limited.read(f"{bucket}/a.jpg")
+    assert_checked_as_read(limited, f"{bucket}/a.jpg")
+    for name in ("b c.jpg", "no.jpg", "empty.jpg", "p/"):
+        assert_checked_as_read(inputs, f"{bucket}/{name}")
+    assert_checked_as_read(inputs, "s3:///a.jpg")
 
 
 def test_expanding_on_s3(bucket: str, s3_rig: Rig, tmp_path: Path) -> None:

@@ -251,7 +251,8 @@ def test_uneven_zips_and_empty_globs_are_all_told(tmp_path: Path) -> None:
     ) == [
         "job.yaml:5: pairs[0].combine: zip needs as many contents as styles, but there are 3 "
         "contents and 2 styles",
-        "job.yaml:8: pairs[1].content[1]: none/*.jpg matches no picture",
+        "job.yaml:8: pairs[1].content[1]: none/*.jpg matches no picture: there is no folder "
+        f"{tmp_path}/none",
         "job.yaml:11: pairs[1].style[1]: empty/ matches no picture",
         "job.yaml:12: pairs[1].style[2]: *.tif matches no picture",
     ]
@@ -259,7 +260,7 @@ def test_uneven_zips_and_empty_globs_are_all_told(tmp_path: Path) -> None:
 
 def test_a_zip_with_nothing_found_is_one_problem(tmp_path: Path) -> None:
     assert refused(pair(content="none/*.jpg", combine="zip"), tmp_path) == [
-        "job.yaml:3: pairs[0].content: none/*.jpg matches no picture"
+        f"job.yaml:3: pairs[0].content: none/*.jpg matches no picture: there is no folder {tmp_path}/none"
     ]
 
 

@@ -110,7 +110,10 @@ def test_weights_are_identified_once_for_each_kind() -> None:
 def test_patterns_that_match_nothing_are_found_before_anything_is_rendered(tmp_path: Path) -> None:
     with pytest.raises(JobFileError) as caught:
         agenda("output: out\npairs: [{content: none/*.jpg, style: b.jpg}]", tmp_path)
-    assert str(caught.value) == "job.yaml:2: pairs[0].content: none/*.jpg matches no picture"
+    assert str(caught.value) == (
+        "job.yaml:2: pairs[0].content: none/*.jpg matches no picture: there is no folder "
+        f"{tmp_path}/none"
+    )
 
 
 # The starter job
