@@ -131,31 +131,25 @@ def _by_formula(rgb: Floats, encoding: Encoding) -> Floats:
 
 def _light(values: Floats, encoding: Encoding) -> Floats:
     """Return light, 1 for white."""
+    x = values.astype(np.float64)
     match encoding.transfer:
         case "srgb":  # IEC 61966-2-1
-            dark, bright = values / 12.92, ((values + 0.055) / 1.055) ** 2.4
-            light: Floats = np.where(values <= 0.04045, dark, bright).astype(np.float32)
-            return light
+            light = np.where(x <= 0.04045, x / 12.92, ((x + 0.055) / 1.055) ** 2.4)
         case "linear":
-            return values
+            light = x
         case "gamma":
-            light = np.power(values, np.float32(encoding.gamma))
-            return light
+            light = x**encoding.gamma
         case "pq":  # SMPTE ST 2084
             m1, m2, c1, c2, c3 = 2610 / 16384, 2523 / 32, 3424 / 4096, 2413 / 128, 2392 / 128
-            power = values.astype(np.float64) ** (1 / m2)
-            shown = (np.maximum(power - c1, 0) / (c2 - c3 * power)) ** (1 / m1)
-            light = (shown * (10_000 / SDR_WHITE)).astype(np.float32)
-            return light
+            power = x ** (1 / m2)
+            light = (np.maximum(power - c1, 0) / (c2 - c3 * power)) ** (1 / m1)
+            light *= 10_000 / SDR_WHITE
         case "hlg":  # ITU-R BT.2100, with the gamma of a display of 1,000 candela per square metre
             a, b, c = 0.17883277, 0.28466892, 0.55991073
-            x = values.astype(np.float64)
             scene = np.where(x <= 0.5, x * x / 3, (np.exp((x - c) / a) + b) / 12)
             luma = scene @ np.array([0.2627, 0.6780, 0.0593])
-            shown = scene * np.maximum(luma, 1e-9)[..., None] ** 0.2 * 1000
-            light = (shown / SDR_WHITE).astype(np.float32)
-            return light
-    raise AssertionError(encoding.transfer)
+            light = scene * np.maximum(luma, 1e-9)[..., None] ** 0.2 * (1000 / SDR_WHITE)
+    return light.astype(np.float32)
 
 
 def _encoded(light: Floats) -> Floats:
