@@ -92,6 +92,7 @@ def test_planning_needs_no_torch_and_no_ray(modules):
                 "stylize/pictures/reading/open.py",
                 "stylize/pictures/reading/by_pillow.py",
                 "stylize/pictures/reading/colours.py",
+                "stylize/pictures/reading/iso_media.py",
                 "stylize/pictures/codec.py",
                 "stylize/pictures/mask.py",
                 "stylize/pictures/inputs.py",

@@ -30,12 +30,10 @@ from jobs.inputs.addresses import display, is_web
 from jobs.inputs.globs import escape_folders, first_wildcard, matches_glob
 from jobs.inputs.web import download, too_large
 from jobs.storage.base import StorageOptions, local_path, resolve_options
+from stylize.pictures.reading.formats import READ
 
 if TYPE_CHECKING:
     from jobs.storage.s3 import S3Storage
-
-PICTURES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".gif", ".bmp"})
-"""Extensions of pictures, in lower case."""
 
 MAX_BYTES = 256 * 1024 * 1024
 """Default limit of one picture, in bytes as it is stored."""
@@ -407,7 +405,7 @@ class Inputs:
 
 def is_picture(name: str) -> bool:
     """Return whether a name has a picture's extension. Only decoding shows whether it is a picture."""
-    return PurePath(name).suffix.lower() in PICTURES
+    return PurePath(name).suffix.lower() in READ
 
 
 def _keys_in(bucket: S3Storage, prefix: str, wanted: Callable[[str], bool]) -> list[str]:

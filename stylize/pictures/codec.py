@@ -47,7 +47,7 @@ DEEP_WRITERS: dict[Format, Callable[[sixteen_bit.Deep, bytes], bytes]] = {
 
 
 def decode(data: bytes, name: str = "the picture") -> Picture:
-    """Decode JPEG, PNG, WebP, TIFF, BMP or the first frame of a GIF.
+    """Decode a picture file of any of ``reading.formats.FORMATS``.
 
     Transparent pixels are laid over white, so that invisible colours do not affect the painting.
 

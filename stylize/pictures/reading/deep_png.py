@@ -11,19 +11,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from stylize.pictures.reading.cicp import encoding_of_codes
 from stylize.pictures.reading.raster import Encoding, Raster, unit
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PROFILE_LIMIT = 8 * 2**20
 """Bytes of an ICC profile, uncompressed."""
-
-PRIMARIES = {
-    1: ((0.64, 0.33), (0.30, 0.60), (0.15, 0.06), (0.3127, 0.3290)),
-    9: ((0.708, 0.292), (0.170, 0.797), (0.131, 0.046), (0.3127, 0.3290)),
-    11: ((0.680, 0.320), (0.265, 0.690), (0.150, 0.060), (0.314, 0.351)),
-    12: ((0.680, 0.320), (0.265, 0.690), (0.150, 0.060), (0.3127, 0.3290)),
-}
-"""Chromaticities by their code in ITU-T H.273: BT.709, BT.2020, DCI-P3, Display P3."""
 
 
 def chunks(data: bytes) -> dict[bytes, bytes]:
@@ -101,20 +94,6 @@ def read_deep(data: bytes, found: Mapping[bytes, bytes]) -> Raster:
 def _cicp(found: Mapping[bytes, bytes]) -> Encoding | None:
     """Return the encoding that the chunk cICP asks for; None without it, or when its codes are unknown."""
     said = found.get(b"cICP", b"")
-    if len(said) != 4 or said[2] != 0 or said[0] not in PRIMARIES:
+    if len(said) != 4 or said[2] != 0:
         return None
-    primaries = PRIMARIES[said[0]]
-    match said[1]:
-        case 13 | 1 | 6 | 14 | 15:  # the curves of television are shown as that of sRGB
-            return Encoding("srgb", primaries=primaries)
-        case 4:
-            return Encoding("gamma", 2.2, primaries)
-        case 5:
-            return Encoding("gamma", 2.8, primaries)
-        case 8:
-            return Encoding("linear", primaries=primaries)
-        case 16:
-            return Encoding("pq", primaries=primaries)
-        case 18:
-            return Encoding("hlg", primaries=primaries)
-    return None
+    return encoding_of_codes(said[0], said[1])

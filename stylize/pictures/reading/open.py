@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,20 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from stylize.errors import PictureError
 from stylize.pictures.reading import deep_png, tiff
 from stylize.pictures.reading.by_pillow import raster_of
+from stylize.pictures.reading.formats import HEAD_BYTES, NAMES, recognise
+from stylize.pictures.reading.iso_media import (
+    avif_depth,
+    read_deep_avif,
+    read_heif,
+    with_colours,
+)
 from stylize.pictures.reading.raster import Raster
 
 PIXEL_LIMIT = 150_000_000
 """The maximum number of pixels of a picture, verified before decoding: more than cameras have, less than
 fills a worker's memory, and below the number at which Pillow raises."""
 
-DECODERS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP")
+DECODERS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "AVIF", "JPEG2000", "PSD")
 """The formats that Pillow decodes. For others it would start programs on untrusted files (EPS runs
 Ghostscript)."""
 
@@ -39,8 +47,8 @@ def open_raster(source: Image.Image | bytes | str | Path, name: str = "") -> Ras
     """Return the values of a picture, upright.
 
     Args:
-        source: A path or the bytes of a JPEG, PNG, WebP, TIFF, BMP or GIF file, of which the first frame
-            counts; or a Pillow image.
+        source: A path or the bytes of a file of one of ``FORMATS``, of which the first frame or page counts;
+            or a Pillow image.
         name: The name of the picture, with which an error message begins. Default: the path.
 
     Raises:
@@ -71,19 +79,23 @@ def _decoded(data: bytes, name: str) -> Raster:
     if not data:
         raise PictureError(f"{name} is empty (0 bytes)")
     try:
-        if data.startswith(tiff.SIGNATURES):
-            return _checked(_read_tiff(data, name), name)
-        if data.startswith(deep_png.SIGNATURE):
-            return _read_png(data, name)
+        known = recognise(data[:HEAD_BYTES])
+        match known.name if known is not None else "":
+            case "TIFF":
+                return _checked(_read_tiff(data, name), name)
+            case "PNG":
+                return _read_png(data, name)
+            case "AVIF":
+                return _read_avif(data, name)
+            case "HEIC":
+                return _named(name, lambda: read_heif(data, PIXEL_LIMIT))
         return _read_by_pillow(data, name)
     except PictureError:
         raise
     except Image.DecompressionBombError as error:
         raise PictureError(_too_large(name, "far too many pixels")) from error
     except UnidentifiedImageError as error:
-        raise PictureError(
-            f"{name} is not a picture that can be read (JPEG, PNG, WebP, TIFF, GIF or BMP)"
-        ) from error
+        raise PictureError(f"{name} is not a picture that can be read ({NAMES})") from error
     except MemoryError:
         raise
     except Exception as error:  # decoders raise a dozen types for damaged files
@@ -112,8 +124,21 @@ def _read_tiff(data: bytes, name: str) -> Raster:
     if page is None or not tiff.is_read_here(page):
         return _read_by_pillow(data, name)
     _check_size((page.imagewidth, page.imagelength), name)
+    return _named(name, lambda: tiff.read_page(page)).upright(tiff.orientation_of(page))
+
+
+def _read_avif(data: bytes, name: str) -> Raster:
+    with Image.open(io.BytesIO(data), formats=("AVIF",)) as image:
+        _check_size(image.size, name)
+        if avif_depth(data) > 8:
+            return read_deep_avif(data, image)
+        return with_colours(raster_of(_loaded(image, name)), data, image.info.get("icc_profile"))
+
+
+def _named(name: str, read: Callable[[], Raster]) -> Raster:
+    """Return what ``read`` does; its PictureError gets the picture's name."""
     try:
-        return tiff.read_page(page).upright(tiff.orientation_of(page))
+        return read()
     except PictureError as error:
         raise PictureError(f"{name} {error}") from None
 

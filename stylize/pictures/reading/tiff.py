@@ -14,9 +14,6 @@ import tifffile
 from stylize.errors import PictureError
 from stylize.pictures.reading.raster import CHANNELS, Floats, Model, Raster, Values, unit
 
-SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-"""Of TIFF and BigTIFF, in both byte orders."""
-
 _MODELS: dict[str, Model] = {
     "MINISBLACK": "grey",
     "MINISWHITE": "grey",

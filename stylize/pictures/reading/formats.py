@@ -1,0 +1,87 @@
+"""The formats that are read, and how each is recognised: by its content, not by its name.
+
+This module needs nothing but the standard library, so that a job can be planned by it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+HEAD_BYTES = 32
+"""Bytes of a file from which ``recognise`` tells its format."""
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A format of pictures."""
+
+    name: str
+    """Its name, for people."""
+    endings: tuple[str, ...]
+    """The extensions of its files, in lower case."""
+    starts: tuple[bytes, ...] = ()
+    """What its files begin with."""
+    brands: tuple[bytes, ...] = ()
+    """Its brands, where it is a kind of ISO base media file (ISO/IEC 14496-12)."""
+    extra: str | None = None
+    """The extra of stylefarm whose package reads it; None: no extra is needed."""
+
+
+FORMATS = (
+    Format("JPEG", (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"), (b"\xff\xd8\xff",)),
+    Format("PNG", (".png", ".apng"), (b"\x89PNG\r\n\x1a\n",)),
+    Format("WebP", (".webp",), (b"RIFF",)),
+    Format("TIFF", (".tif", ".tiff"), (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
+    Format("GIF", (".gif",), (b"GIF8",)),
+    Format("BMP", (".bmp", ".dib"), (b"BM",)),
+    Format("AVIF", (".avif",), brands=(b"avif", b"avis")),
+    Format(
+        "HEIC",
+        (".heic", ".heif", ".hif"),
+        brands=(b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"),
+        extra="heif",
+    ),
+    Format(
+        "JPEG 2000",
+        (".jp2", ".j2k", ".j2c", ".jpx", ".jpf"),
+        (b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51"),
+    ),
+    Format("PSD", (".psd",), (b"8BPS\0\x01",)),
+)
+
+KNOWN_ELSEWHERE = {
+    ".jxl": "JPEG XL",
+    ".exr": "OpenEXR",
+    ".hdr": "Radiance HDR",
+    ".psb": "Photoshop's large documents",
+    ".svg": "SVG",
+    ".eps": "EPS",
+    ".pdf": "PDF",
+    ".tga": "Targa",
+    ".xcf": "GIMP",
+    ".kra": "Krita",
+    **dict.fromkeys(
+        (".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2", ".pef", ".srw"),
+        "camera raw",
+    ),
+}
+"""Extensions of pictures that are not read, so that a folder of them is not passed over in silence."""
+
+READ = frozenset(ending for known in FORMATS for ending in known.endings)
+"""Extensions of the pictures that are read, in lower case."""
+
+NAMES = ", ".join(known.name for known in FORMATS)
+
+
+def recognise(data: bytes) -> Format | None:
+    """Return the format of a file by its first ``HEAD_BYTES``; None: it is none of ``FORMATS``."""
+    brand = data[8:12] if data[4:8] == b"ftyp" else None
+    for known in FORMATS:
+        if data.startswith(known.starts) if known.starts else brand in known.brands:
+            return known
+    # A file may name a general brand first, and its format among the compatible ones.
+    compatible = data[16:HEAD_BYTES]
+    for known in FORMATS if brand is not None else ():
+        if any(name in compatible for name in known.brands):
+            return known
+    return None

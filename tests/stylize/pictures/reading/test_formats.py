@@ -1,0 +1,168 @@
+"""Each format is recognised by its content, and comes in upright, in its colours and its depth."""
+
+from __future__ import annotations
+
+import io
+import struct
+import sys
+from typing import Any
+
+import imagecodecs
+import numpy as np
+import pillow_heif
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from stylize import PictureError
+from stylize.pictures.codec import decode
+from stylize.pictures.reading import open as opening
+from stylize.pictures.reading.formats import FORMATS, HEAD_BYTES, recognise
+from tests.stylize.pictures.reading.test_colours import light_of, srgb_of
+
+HEIGHT, WIDTH = 32, 64
+
+
+def ramps() -> NDArray[np.float64]:
+    """(H, W, 3): red to the right, green downwards, blue even."""
+    x, y = np.linspace(0, 1, WIDTH)[None], np.linspace(0, 1, HEIGHT)[:, None]
+    return np.stack([x + 0 * y, y + 0 * x, 0.5 + 0 * (x + y)], -1)
+
+
+def levels(bits: int, values: NDArray[np.float64] | None = None) -> NDArray[Any]:
+    kind = np.uint8 if bits == 8 else np.uint16
+    return np.rint((ramps() if values is None else values) * (2**bits - 1)).astype(kind)
+
+
+def seen(data: bytes) -> NDArray[np.float64]:
+    return decode(data).rgb[0].permute(1, 2, 0).double().numpy()
+
+
+def by_pillow(image_format: str, **options: Any) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(levels(8)).save(file, image_format, **options)
+    return file.getvalue()
+
+
+def heic(bits: int) -> bytes:
+    if bits == 8:
+        image = pillow_heif.from_pillow(Image.fromarray(levels(8)))
+    else:
+        shifted = (levels(10).astype(np.uint16) << 6).tobytes()
+        image = pillow_heif.from_bytes(mode="RGB;16", size=(WIDTH, HEIGHT), data=shifted)
+    file = io.BytesIO()
+    image.save(file, quality=-1, chroma=444)  # lossless, but for the conversion to YCbCr
+    return file.getvalue()
+
+
+def psd(pixels: NDArray[np.uint8]) -> bytes:
+    """A document of one layer, as its flattened picture (Adobe Photoshop File Formats, 2019)."""
+    height, width, channels = pixels.shape
+    header = b"8BPS" + struct.pack(">H6xHIIHH", 1, channels, height, width, 8, 3)
+    return header + bytes(12) + b"\0\0" + np.moveaxis(pixels, 2, 0).tobytes()
+
+
+FILES = {
+    "JPEG": (lambda: by_pillow("JPEG", quality=100, subsampling=0), 6 / 255),
+    "MPO": (lambda: by_pillow("MPO", quality=100, subsampling=0), 6 / 255),
+    "PNG": (lambda: by_pillow("PNG"), 0.51 / 255),
+    "WebP": (lambda: by_pillow("WEBP", lossless=True), 0.51 / 255),
+    "TIFF": (lambda: by_pillow("TIFF"), 0.51 / 255),
+    "BMP": (lambda: by_pillow("BMP"), 0.51 / 255),
+    "AVIF": (lambda: bytes(imagecodecs.avif_encode(levels(8), level=100)), 0.51 / 255),
+    "AVIF of 10 bits": (
+        lambda: bytes(imagecodecs.avif_encode(levels(10), level=100, bitspersample=10)),
+        0.51 / 1023,
+    ),
+    "AVIF of 12 bits": (
+        lambda: bytes(imagecodecs.avif_encode(levels(12), level=100, bitspersample=12)),
+        0.51 / 4095,
+    ),
+    "HEIC": (lambda: heic(8), 2.5 / 255),
+    "HEIC of 10 bits": (lambda: heic(10), 2.5 / 1023),
+    "JPEG 2000": (lambda: bytes(imagecodecs.jpeg2k_encode(levels(8), level=0)), 0.51 / 255),
+    "PSD": (lambda: psd(levels(8)), 0.51 / 255),
+}
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_a_picture_of_each_format(kind: str) -> None:
+    make, lost = FILES[kind]
+    data = make()
+    known = recognise(data[:HEAD_BYTES])
+    assert known is not None
+    assert known.name == kind.split(" of ")[0].replace("MPO", "JPEG")
+    assert np.abs(seen(data) - ramps()).max() <= lost
+
+
+def test_every_format_is_tried() -> None:
+    assert {known.name for known in FORMATS} - {"GIF"} <= {kind.split(" of ")[0] for kind in FILES}
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_avif_is_turned_once(orientation: int) -> None:
+    """Its boxes say what EXIF says, and both are there."""
+    exif = Image.Exif()
+    exif[274] = orientation
+    expected = seen(by_pillow("PNG", exif=exif))
+    assert np.abs(seen(by_pillow("AVIF", quality=100, exif=exif)) - expected).max() < 12 / 255
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_heic_is_turned_once(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[274] = orientation
+    turned = by_pillow("PNG", exif=exif)
+    file = io.BytesIO()
+    heif = pillow_heif.from_pillow(Image.fromarray(levels(8)))
+    heif.save(file, quality=-1, chroma=444, exif=exif.tobytes())
+    assert np.abs(seen(file.getvalue()) - seen(turned)).max() < 3 / 255
+
+
+def test_display_p3_of_a_phone_by_its_codes() -> None:
+    """AVIF with nclx: P3's primaries, sRGB's curve."""
+    values = levels(10, 0.3 + 0.4 * ramps()) / 1023
+    encoded = imagecodecs.avif_encode(levels(10, values), level=100, bitspersample=10)
+    data = bytearray(encoded)
+    at = data.find(b"colrnclx") + 8
+    data[at : at + 4] = struct.pack(">HH", 12, 13)
+    to_srgb = np.array(  # CSS Color 4, section 17
+        [
+            [1.2249401762805598, -0.22494017628055996, 0.0],
+            [-0.042056954709688163, 1.0420569547096881, 0.0],
+            [-0.019637554590334432, -0.078636045550631889, 1.0982736001409663],
+        ]
+    )
+    expected = srgb_of((light_of(values) @ to_srgb.T).clip(0, 1))
+    assert np.abs(seen(bytes(data)) - expected).max() < 1e-5
+
+
+def test_alpha_of_avif() -> None:
+    pixels = np.dstack([levels(8), np.full((HEIGHT, WIDTH), 51, np.uint8)])
+    picture = decode(bytes(imagecodecs.avif_encode(pixels, level=100)))
+    assert picture.alpha is not None
+    assert float(picture.alpha.mean()) == pytest.approx(0.2)
+    expected = ramps() * 0.2 + 0.8
+    assert np.abs(picture.rgb[0].permute(1, 2, 0).numpy() - expected).max() < 0.6 / 255
+
+
+def test_heic_without_its_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    with pytest.raises(PictureError, match=r"^IMG_1\.HEIC .* pip install 'stylefarm\[heif\]'$"):
+        decode(heic(8), "IMG_1.HEIC")
+
+
+@pytest.mark.parametrize("kind", ["AVIF", "AVIF of 10 bits", "HEIC", "JPEG 2000", "PSD"])
+@pytest.mark.parametrize("cut", [0.05, 0.3, 0.6, 0.9])
+def test_a_file_cut_short_is_refused_by_name(kind: str, cut: float) -> None:
+    data = FILES[kind][0]()
+    with pytest.raises(PictureError, match=r"^sky\.x ") as caught:
+        decode(data[: int(len(data) * cut)], "sky.x")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["AVIF", "AVIF of 10 bits", "HEIC", "JPEG 2000", "PSD"])
+def test_the_limit_holds_before_decoding(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opening, "PIXEL_LIMIT", HEIGHT * WIDTH - 1)
+    with pytest.raises(PictureError, match=r"sky\.x has 64 x 32 px; the limit is"):
+        decode(FILES[kind][0](), "sky.x")
