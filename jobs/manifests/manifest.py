@@ -23,6 +23,9 @@ FORMATS = (".csv", ".tsv", ".jsonl", ".parquet")
 ENDINGS = (*FORMATS, *(f"{name}.gz" for name in FORMATS[:3]))
 """Extensions of manifests; Parquet has its own compression."""
 
+SHEETS = (".xlsx", ".xls", ".xlsm", ".ods", ".numbers")
+"""Extensions of spreadsheets, which are no lists of rows."""
+
 BATCH_ROWS = 4096
 """Rows of Parquet that are decoded at a time."""
 
@@ -122,7 +125,8 @@ def kind_of(name: str) -> str:
     for kind in FORMATS:
         if plain.endswith(kind) and is_manifest(name):
             return kind
-    raise InputError(f"{name} is not a manifest that stylefarm reads: {', '.join(ENDINGS)}")
+    advice = "; save the sheet as CSV in UTF-8" if plain.endswith(SHEETS) else ""
+    raise InputError(f"{name} is not a manifest that stylefarm reads: {', '.join(ENDINGS)}{advice}")
 
 
 def _json_rows(lines: TextLines) -> Iterator[Row | BadRow]:

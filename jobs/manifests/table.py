@@ -23,7 +23,9 @@ _SEPARATOR = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
 _PICTURE = re.compile(r"/|\.[A-Za-z]\w{1,4}$")
 """What the address of a picture has: a folder, or an extension."""
 
-_ADDRESSES = ("content", "style", "init")
+_NEEDED = ("content", "style")
+
+_ADDRESSES = (*_NEEDED, "init")
 """Columns whose cells name pictures, which have no line breaks in their names."""
 
 
@@ -45,7 +47,7 @@ class Table:
     def __init__(self, lines: TextLines, delimiter: str) -> None:
         self._encoding = lines.encoding
         self._lines = _Lines(iter(lines))
-        self._delimiter = self._read_separator() or delimiter
+        self._delimiter = self._read_separator() or self._guess_separator(delimiter)
         self._records = csv.reader(self._lines, delimiter=self._delimiter, strict=True)
         self.columns: Sequence[str] = self._read_header()
         """The names of the columns, '' for one without a name; none in an empty file."""
@@ -77,7 +79,7 @@ class Table:
             if len(cells) != width:
                 count = "1 cell" if len(cells) == 1 else f"{len(cells)} cells"
                 yield BadRow(place, f"has {count} where the header has {width}")
-            elif any(map(is_broken, given)):
+            elif any(map(is_broken, given)) and not self._decode_again(cells):
                 yield BadRow(place, f"is not {self._encoding}; save the file as UTF-8")
             else:
                 named = zip(columns, cells, strict=True)
@@ -90,6 +92,34 @@ class Table:
             self._lines.take_back(0)
             return None
         return said.group(1)
+
+    def _guess_separator(self, usual: str) -> str:
+        """Return the separator with which the first line names content and style; else the usual one.
+
+        Spreadsheets write semicolons where numbers have a decimal comma, and tabs as "Unicode text".
+        """
+        self._lines.begin()
+        line = next(self._lines, "").strip()
+        self._lines.take_back(0)
+        for separator in (usual, ";", "\t", ","):
+            names = {name.strip().strip('"') for name in line.split(separator)}
+            if names.issuperset(_NEEDED):
+                return separator
+        return usual
+
+    def _decode_again(self, cells: list[str]) -> bool:
+        """Decode the cells of a row that is not UTF-8 as Windows-1252, and return whether that could be done.
+
+        Only where semicolons separate the cells: such a table is from a spreadsheet in a locale that has this
+        encoding as its own. Elsewhere one cannot know.
+        """
+        if self._delimiter != ";" or self._encoding != "UTF-8":
+            return False
+        try:
+            cells[:] = [cell.encode("utf-8", "surrogateescape").decode("cp1252") for cell in cells]
+        except UnicodeDecodeError:
+            return False
+        return True
 
     def _read_header(self) -> list[str]:
         while True:

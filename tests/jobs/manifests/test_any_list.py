@@ -282,3 +282,30 @@ def test_text_cut_in_the_middle_of_a_character_is_refused(tmp_path: Path) -> Non
     job = read("output: out\npairs: [{manifest: p.csv}]\n", tmp_path)
     with pytest.raises(JobFileError, match=r"p\.csv cannot be read as csv text: .*truncated"):
         list(Agenda(job, lambda _: "d").tasks())
+
+
+SPREADSHEETS = {
+    "semicolons, Windows-1252": "content;style;name\r\né.jpg;s.jpg;Straße\r\n".encode("cp1252"),
+    "semicolons, UTF-8 with a mark": "content;style;name\r\né.jpg;s.jpg;Straße\r\n".encode(
+        "utf-8-sig"
+    ),
+    "Unicode text": "content\tstyle\tname\r\né.jpg\ts.jpg\tStraße\r\n".encode("utf-16"),
+    "quoted header": '"content";"style";"name"\r\n"é.jpg";"s.jpg";"Straße"\r\n'.encode(),
+    "other columns first": "note,x;content;style;name\na,b;é.jpg;s.jpg;Straße\n".encode(),
+}
+
+
+@pytest.mark.parametrize("spreadsheet", SPREADSHEETS)
+def test_what_spreadsheets_of_europe_call_csv(spreadsheet: str, tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_bytes(SPREADSHEETS[spreadsheet])
+    job = read("output: out\npairs: [{manifest: p.csv}]\n", tmp_path)
+    assert [(t.content, t.name) for t in Agenda(job, lambda _: "d").tasks()] == [
+        ("é.jpg", "Straße")
+    ]
+
+
+def test_windows_1252_is_guessed_between_semicolons_only(tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_bytes("content,style\né.jpg,s.jpg\n".encode("cp1252"))
+    job = read("output: out\npairs: [{manifest: p.csv}]\n", tmp_path)
+    with pytest.raises(JobFileError, match=r"p\.csv:2: is not UTF-8; save the file as UTF-8"):
+        list(Agenda(job, lambda _: "d").tasks())

@@ -275,7 +275,7 @@ def test_of_very_many_bad_rows_the_first_are_shown(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("contnet,style\n", "has no column content; is contnet meant? Then rename it"),
-        ("content;style\n", "has no column content; its cells seem to be separated by ';'"),
+        ("content;stile\n", "has no column content; its cells seem to be separated by ';'"),
         ("content\n", "has no column style; it has content"),
         ("", "has no column content; it has none"),
         (
@@ -305,6 +305,7 @@ def test_columns_that_mean_nothing_are_known(tmp_path: Path) -> None:
     [
         ("{manifest: none.csv}", "There is no file none.csv"),
         ("{manifest: p.xlsx}", "is not a manifest that stylefarm reads: .csv, .tsv"),
+        ("{manifest: p.xlsx}", "; save the sheet as CSV in UTF-8"),
         ("{manifest: empty/}", "empty/ matches no manifest"),
         (
             "{manifest: 'https://x.org/p.csv'}",
