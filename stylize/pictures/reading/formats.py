@@ -47,11 +47,11 @@ FORMATS = (
         (b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51"),
     ),
     Format("PSD", (".psd",), (b"8BPS\0\x01",)),
+    Format("OpenEXR", (".exr",), (b"\x76\x2f\x31\x01",), extra="exr"),
 )
 
 KNOWN_ELSEWHERE = {
     ".jxl": "JPEG XL",
-    ".exr": "OpenEXR",
     ".hdr": "Radiance HDR",
     ".psb": "Photoshop's large documents",
     ".svg": "SVG",

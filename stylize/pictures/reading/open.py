@@ -18,6 +18,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from stylize.errors import PictureError
 from stylize.pictures.reading import deep_png, tiff
 from stylize.pictures.reading.by_pillow import raster_of
+from stylize.pictures.reading.exr import read_exr
 from stylize.pictures.reading.formats import HEAD_BYTES, NAMES, recognise
 from stylize.pictures.reading.iso_media import (
     avif_depth,
@@ -89,6 +90,8 @@ def _decoded(data: bytes, name: str) -> Raster:
                 return _read_avif(data, name)
             case "HEIC":
                 return _named(name, lambda: read_heif(data, PIXEL_LIMIT))
+            case "OpenEXR":
+                return _named(name, lambda: read_exr(data, PIXEL_LIMIT))
         return _read_by_pillow(data, name)
     except PictureError:
         raise

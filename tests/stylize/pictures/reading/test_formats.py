@@ -5,10 +5,13 @@ from __future__ import annotations
 import io
 import struct
 import sys
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import imagecodecs
 import numpy as np
+import OpenEXR
 import pillow_heif
 import pytest
 from numpy.typing import NDArray
@@ -62,7 +65,26 @@ def psd(pixels: NDArray[np.uint8]) -> bytes:
     return header + bytes(12) + b"\0\0" + np.moveaxis(pixels, 2, 0).tobytes()
 
 
+def exr(
+    values: NDArray[np.float64], dtype: Any = np.float32, alpha: Any = None, **header: Any
+) -> bytes:
+    """Channels of a scanline file; values are light, multiplied by the alpha."""
+    names = ["R", "G", "B"] if values.ndim == 3 else ["Y"]
+    planes = np.moveaxis(np.atleast_3d(values), 2, 0)
+    channels = {name: c.astype(dtype) for name, c in zip(names, planes, strict=True)}
+    if alpha is not None:
+        channels = {name: (c * alpha).astype(dtype) for name, c in channels.items()}
+        channels["A"] = np.full(values.shape[:2], alpha, dtype)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "x.exr"
+        kind = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
+        OpenEXR.File({**kind, **header}, channels).write(str(path))
+        return path.read_bytes()
+
+
 FILES = {
+    "OpenEXR": (lambda: exr(light_of(ramps())), 1e-6),
+    "OpenEXR of 16 bits": (lambda: exr(light_of(ramps()), np.float16), 1e-3),
     "JPEG": (lambda: by_pillow("JPEG", quality=100, subsampling=0), 6 / 255),
     "MPO": (lambda: by_pillow("MPO", quality=100, subsampling=0), 6 / 255),
     "PNG": (lambda: by_pillow("PNG"), 0.51 / 255),
@@ -146,13 +168,64 @@ def test_alpha_of_avif() -> None:
     assert np.abs(picture.rgb[0].permute(1, 2, 0).numpy() - expected).max() < 0.6 / 255
 
 
+def test_light_of_exr_is_encoded_and_clipped() -> None:
+    ramp = np.repeat(np.linspace(0, 1, 4096)[None, :, None], 3, 2)
+    found = seen(exr(ramp))
+    assert np.abs(found - srgb_of(ramp)).max() < 1e-6
+    assert len(np.unique(np.rint(found[0, :, 0] * 65535))) >= 4000
+    bright = seen(exr(np.full((4, 4, 3), 7.5)))
+    assert float(bright.min()) == pytest.approx(1)  # a bright sky is no reason to refuse a picture
+
+
+def test_exr_of_one_channel_of_alpha_and_of_other_primaries() -> None:
+    assert np.abs(seen(exr(light_of(ramps()[..., 0]))) - ramps()[..., :1]).max() < 1e-6
+    picture = decode(exr(light_of(ramps()), alpha=0.25))
+    assert picture.alpha is not None
+    expected = ramps() * 0.25 + 0.75
+    assert np.abs(picture.rgb[0].permute(1, 2, 0).numpy() - expected).max() < 1e-5
+    bt709 = (0.64, 0.33, 0.30, 0.60, 0.15, 0.06, 0.3127, 0.3290)
+    wide = (0.708, 0.292, 0.170, 0.797, 0.131, 0.046, 0.3127, 0.3290)
+    grey = np.full((2, 2, 3), 0.5)
+    assert np.abs(seen(exr(grey, chromaticities=wide)) - seen(exr(grey))).max() < 1e-4
+    assert np.abs(seen(exr(ramps(), chromaticities=bt709)) - seen(exr(ramps()))).max() < 1e-6
+    assert np.abs(seen(exr(ramps(), chromaticities=wide)) - seen(exr(ramps()))).max() > 0.05
+
+
+def test_broken_pixels_of_a_renderer_are_black_or_white() -> None:
+    light = np.full((2, 2, 3), 0.5)
+    light[0, 0], light[1, 1] = np.nan, np.inf
+    found = seen(exr(light))
+    assert (found[0, 0].max(), found[1, 1].min()) == pytest.approx((0, 1))
+
+
+def test_exr_without_colours_is_refused_by_its_channels() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "x.exr"
+        depth = {"Z": np.zeros((4, 4), np.float32)}
+        OpenEXR.File({"type": OpenEXR.scanlineimage}, depth).write(str(path))
+        with pytest.raises(
+            PictureError, match=r"^depth\.exr has no channels R, G and B, nor Y; it has Z"
+        ):
+            decode(path.read_bytes(), "depth.exr")
+
+
+@pytest.mark.parametrize(("module", "kind"), [("OpenEXR", "OpenEXR")])
+def test_exr_without_its_extra_says_what_to_install(
+    module: str, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = FILES[kind][0]()
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(PictureError, match=r"^sky\.exr .* pip install 'stylefarm\[exr\]'$"):
+        decode(data, "sky.exr")
+
+
 def test_heic_without_its_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     with pytest.raises(PictureError, match=r"^IMG_1\.HEIC .* pip install 'stylefarm\[heif\]'$"):
         decode(heic(8), "IMG_1.HEIC")
 
 
-@pytest.mark.parametrize("kind", ["AVIF", "AVIF of 10 bits", "HEIC", "JPEG 2000", "PSD"])
+@pytest.mark.parametrize("kind", ["AVIF", "AVIF of 10 bits", "HEIC", "JPEG 2000", "PSD", "OpenEXR"])
 @pytest.mark.parametrize("cut", [0.05, 0.3, 0.6, 0.9])
 def test_a_file_cut_short_is_refused_by_name(kind: str, cut: float) -> None:
     data = FILES[kind][0]()
@@ -161,7 +234,7 @@ def test_a_file_cut_short_is_refused_by_name(kind: str, cut: float) -> None:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("kind", ["AVIF", "AVIF of 10 bits", "HEIC", "JPEG 2000", "PSD"])
+@pytest.mark.parametrize("kind", ["AVIF", "AVIF of 10 bits", "HEIC", "JPEG 2000", "PSD", "OpenEXR"])
 def test_the_limit_holds_before_decoding(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(opening, "PIXEL_LIMIT", HEIGHT * WIDTH - 1)
     with pytest.raises(PictureError, match=r"sky\.x has 64 x 32 px; the limit is"):
