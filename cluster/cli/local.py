@@ -74,7 +74,8 @@ def plan(
     """Show what would be rendered, with its memory, time and cost, for the pictures and for their proofs
     (run --proof). Writes nothing, and renders nothing except a pilot's few steps."""
     from cluster.open_job import open_agenda
-    from cluster.plan.plan import Price, make_ladder, missing_pictures
+    from cluster.plan.look import look
+    from cluster.plan.plan import Price, make_ladder
     from cluster.plan.plan_text import to_text
     from jobs.errors import UsageError
     from jobs.jobfile.load import load_job
@@ -91,14 +92,16 @@ def plan(
     agenda = open_agenda(loaded)
     try:
         made, proofs = make_ladder(agenda, wanted, pilots, proof_size)
-        missing = missing_pictures(agenda)
+        looked = look(agenda)
     finally:
         agenda.close()
     if as_json:
+        missing = {picture.uri: str(picture.problem) for picture in looked.missing}
         document = {**made.to_json(), "proofs": proofs.to_json(), "missing": missing}
+        document["preflight"] = looked.to_json()
         print(json.dumps(document, ensure_ascii=False))
     else:
-        print(to_text(made, missing, proofs))
+        print(to_text(made, looked, proofs))
 
 
 def report(

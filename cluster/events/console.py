@@ -79,6 +79,8 @@ class ConsoleView:
             case events.ColumnsUnused():
                 names = ", ".join(escape(name) for name in event.columns)
                 self._say(f"[yellow]not used[/]: the manifest's {names}")
+            case events.PicturesMissing():
+                self._pictures_missing(event)
             case events.PictureLost():
                 image = escape(event.image)
                 self._say(f"[yellow]{escape(event.what)}[/] {image}: it will be rendered again")
@@ -176,6 +178,14 @@ class ConsoleView:
                 f"and {more:,} more rows: {keys.SKIPPED} in the output names them",
                 even_if_quiet=True,
             )
+
+    def _pictures_missing(self, event: events.PicturesMissing) -> None:
+        for picture in event.first:
+            self._say(f"[yellow]will fail[/] {escape(picture)}", even_if_quiet=True)
+        if event.pictures > len(event.first) or not event.complete:
+            some = f"{event.pictures:,} of {plural(event.looked_at, 'picture')} looked at cannot be used"
+            rest = "" if event.complete else "; others were not looked at"
+            self._say(f"{some}{rest}", even_if_quiet=True)
 
     def _input_changed(self, event: events.InputChanged) -> None:
         then = "stays as it is" if event.what == "gone" else "will be rendered again"

@@ -85,6 +85,21 @@ class ColumnsUnused:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PicturesMissing:
+    """Input pictures that tasks to do need are missing, or cannot be used. Those tasks will fail."""
+
+    event: ClassVar[str] = "pictures_missing"
+    pictures: int
+    """Pictures that cannot be used, among those that were looked at."""
+    looked_at: int
+    """Pictures that were looked at."""
+    complete: bool
+    """Whether all pictures of the job were looked at."""
+    first: tuple[str, ...]
+    """The first of them, each with its place in the job, the reason, and how many tasks need it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PictureLost:
     """A finished picture differs from its record; its task is rendered again."""
 
@@ -297,6 +312,7 @@ Event = (
     | RowsRead
     | RowsSkipped
     | ColumnsUnused
+    | PicturesMissing
     | PictureLost
     | InputChanged
     | WebhookFailed

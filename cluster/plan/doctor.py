@@ -11,8 +11,12 @@ from functools import partial
 
 from jobs.errors import StylefarmError
 from jobs.jobfile.job import Job
+from jobs.tasks.todo import Agenda
 from stylize.errors import StylizeError
 from stylize.recipe import Recipe
+
+SHOWN = 20
+"""Pictures that a check names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +31,10 @@ class Check:
 
 
 def examine(job: Job | None, address: str | None) -> Iterator[Check]:
-    """Check Python, torch, the weights, the output and Ray.
+    """Check Python, torch, the weights, the pictures, the output and Ray.
 
     Args:
-        job: The job whose weights and output to check; None: the default weights, and no output.
+        job: The job whose weights, pictures and output to check; None: the default weights, and no output.
         address: The Ray cluster to check, as for ``ray_cluster.connect``.
 
     Yields:
@@ -41,14 +45,26 @@ def examine(job: Job | None, address: str | None) -> Iterator[Check]:
     """
     yield Check("python", True, f"{platform.python_version()}, {os.cpu_count()} cores")
     yield _checked("torch", _torch)
-    recipes = [Recipe()]
-    if job is not None:
-        recipes = list({r.weights: r for r in _recipes(job)}.values())
-    for recipe in recipes:
-        yield _checked(f"weights {recipe.weights}", partial(_weights, recipe, job))
-    if job is not None:
-        yield _checked("output", lambda: _storage(job))
+    if job is None:
+        yield _checked_weights(Recipe(), None)
+    else:
+        yield from _examine_job(job)
     yield _checked("ray", lambda: _ray(address))
+
+
+def _examine_job(job: Job) -> Iterator[Check]:
+    from cluster.open_job import open_agenda
+
+    with contextlib.closing(open_agenda(job)) as agenda:
+        recipes = {r.weights: r for pictures in agenda.sets for r in pictures.recipes}
+        for recipe in recipes.values():
+            yield _checked_weights(recipe, job)
+        yield from _pictures(agenda)
+    yield _checked("output", lambda: _storage(job))
+
+
+def _checked_weights(recipe: Recipe, job: Job | None) -> Check:
+    return _checked(f"weights {recipe.weights}", partial(_weights, recipe, job))
 
 
 def _checked(name: str, inspect: Callable[[], str]) -> Check:
@@ -69,12 +85,16 @@ def _torch() -> str:
     return f"{torch.__version__}, no GPU: renders on the CPU, which is slow but works"
 
 
-def _recipes(job: Job) -> Iterator[Recipe]:
-    from cluster.open_job import open_agenda
+def _pictures(agenda: Agenda) -> Iterator[Check]:
+    from cluster.plan.look import look
 
-    with contextlib.closing(open_agenda(job)) as agenda:
-        for pictures in agenda.sets:
-            yield from pictures.recipes
+    looked = look(agenda)
+    rest = "" if looked.complete else "; others were not looked at"
+    lines = [f"{looked.pictures:,} looked at, all can be used{rest}"]
+    if looked.missing or looked.unreachable:
+        lines = [looked.scope, *(str(picture.problem) for picture in looked.missing[:SHOWN])]
+        lines += looked.unreachable
+    yield Check("pictures", not looked.missing and not looked.unreachable, "\n".join(lines))
 
 
 def _weights(recipe: Recipe, job: Job | None) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from array import array
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -12,12 +11,10 @@ import numpy as np
 
 from jobs.id_sets import IdTable
 from jobs.jobfile.job import open_output
-from jobs.jobfile.yaml_source import FieldPath
 from jobs.proofs.proofs import Proofs, have_other_size, proofs_of, wanted_size
 from jobs.records.commit import Records
 from jobs.records.statuses import ABSENT, CODES, FAILED, Ledger
 from jobs.spec.styles import StyleMix
-from jobs.storage.base import local_path
 from jobs.tasks.identity import Draft, Kind
 from jobs.tasks.row_account import RowAccount, RowCounts
 from jobs.tasks.todo import Agenda
@@ -335,43 +332,3 @@ def _group(tally: _Tally, seconds_of: IdTable, sample: Sample | None, card: int 
 
 def _fit(whole: int, strips: int, room: float) -> Fit:
     return "whole" if whole <= room else "strips" if strips <= room else "no"
-
-
-def missing_pictures(agenda: Agenda, most: int = 1000) -> dict[str, str]:
-    """Return the pictures that the job names one by one and that are missing on this disk.
-
-    Only local files are checked. Remote pictures are checked when they are fetched.
-
-    Args:
-        agenda: The job's tasks.
-        most: The largest number of pictures to check, and of masks.
-
-    Returns:
-        By the picture's name, the sentence with which its tasks would fail. The sentence about a mask names
-        the field of the job file, because the job may not contain the mask's file name.
-    """
-    names: dict[str, None] = {}
-    masks: dict[str, FieldPath] = {}
-    for pictures in agenda.sets:
-        candidates = (*pictures.contents, *(part.uri for mix in pictures.styles for part in mix))
-        for uri in (*candidates, *(() if pictures.init is None else (pictures.init,))):
-            if "://" not in uri and len(names) < most:
-                names[uri] = None
-        # Every pair can have a mask of its own, so even listing their names is bounded.
-        for place, mask in itertools.islice(pictures.masks(), most):
-            if "://" not in mask and len(masks) < most:
-                masks.setdefault(mask, place)
-    for uri in agenda.first_pictures(most - len(names)):
-        if "://" not in uri:
-            names[uri] = None
-    base = agenda.job.base
-    where = f"there is no such picture in {base.absolute()}"
-
-    def is_missing(name: str) -> bool:
-        return not local_path(name, base, users=False).is_file()
-
-    missing = {name: f"{name}: {where}" for name in names if is_missing(name)}
-    for mask, place in masks.items():
-        if is_missing(mask):
-            missing[mask] = str(agenda.job.problem(place, f"{mask}: {where}"))
-    return missing

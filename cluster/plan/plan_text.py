@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from cluster.events.progress import plural, rows_text
 from cluster.plan.plan import Group, Plan
 from cluster.time_text import duration_text
+from jobs.preflight.preflight import Findings
 
 MISSING_SHOWN = 10
 BAD_ROWS_SHOWN = 20
 
 
-def to_text(plan: Plan, missing: Mapping[str, str], proofs: Plan | None = None) -> str:
+def to_text(plan: Plan, looked: Findings | None = None, proofs: Plan | None = None) -> str:
     """Return a plan as lines of text.
 
     Args:
         plan: The plan of the pictures.
-        missing: Missing pictures with the reason, as ``missing_pictures`` returns them.
+        looked: What shows of the job's pictures; None: that is left out.
         proofs: The plan of the job's proofs; None: they are left out.
     """
     lines = [f"{plan.name} -> {plan.output}", *_work(plan, "task")]
@@ -31,11 +30,19 @@ def to_text(plan: Plan, missing: Mapping[str, str], proofs: Plan | None = None) 
     if plan.own_pictures:
         those = plural(plan.own_pictures, "picture")
         lines.append(f"  left out: {those} under {plan.output} that this job itself has made")
-    for reason in list(missing.values())[:MISSING_SHOWN]:
-        lines.append(f"  will fail: {reason}")
-    if len(missing) > MISSING_SHOWN:
-        lines.append(f"  and {len(missing) - MISSING_SHOWN} more missing pictures")
+    if looked is not None:
+        lines += _missing(looked)
     return "\n".join(lines)
+
+
+def _missing(looked: Findings) -> list[str]:
+    """Return the lines about pictures that cannot be used."""
+    lines = [f"  will fail: {picture.problem}" for picture in looked.missing[:MISSING_SHOWN]]
+    if len(looked.missing) > MISSING_SHOWN or (lines and not looked.complete):
+        lines.append(f"  {looked.scope}")
+    if looked.hopeless:
+        lines.append(f"  {looked.hopelessness}")
+    return lines + [f"  not looked at: {why}" for why in looked.unreachable]
 
 
 def _work(plan: Plan, what: str) -> list[str]:

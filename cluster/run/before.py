@@ -60,6 +60,18 @@ def choose_rendering(job: Job, options: RunOptions, agenda: Agenda) -> Rendering
     return Rendering(job, agenda.seen_as(Selection(ids)))
 
 
+def starts_over(rendering: Rendering, options: RunOptions, storage: Storage) -> bool:
+    """Return whether a run renders all of its tasks again, whatever their records say.
+
+    Args:
+        rendering: What the run renders.
+        options: Say whether to overwrite.
+        storage: The output, which may have proofs of another size.
+    """
+    size = rendering.proof_size
+    return options.overwrite or (size is not None and have_other_size(storage, size))
+
+
 def take_back(
     rendering: Rendering,
     options: RunOptions,
@@ -80,8 +92,7 @@ def take_back(
         The statuses of the remaining records.
     """
     ledger = records.ledger(pack=True)
-    size = rendering.proof_size
-    if options.overwrite or (size is not None and have_other_size(storage, size)):
+    if starts_over(rendering, options, storage):
         _forget_all(records, ledger, rendering.agenda)
         ledger = records.ledger()
     elif options.verify:

@@ -20,12 +20,14 @@ from cluster.open_job import open_agenda
 from cluster.pools.base import Pool
 from cluster.pools.inline_pool import InlinePool
 from cluster.run.after import Gallery, is_summed_up, write_skipped_rows, write_summary
-from cluster.run.before import Rendering, choose_rendering, take_back
+from cluster.run.before import Rendering, choose_rendering, starts_over, take_back
 from cluster.run.counting import Counting
+from cluster.run.looking import Looking
 from cluster.run.options import RunOptions, RunResult
 from jobs.inputs.addresses import without_secrets
 from jobs.jobfile.job import Job, open_output
 from jobs.records.commit import Records, write_json
+from jobs.records.statuses import Ledger
 from jobs.storage import keys
 from jobs.storage.lease import Lease
 from jobs.tasks.background_reader import Reader
@@ -99,6 +101,7 @@ class Run:
         self._options = options
         agenda = open_agenda(job)
         stack.callback(agenda.close)
+        self._looking = Looking(agenda)
         self._gallery = Gallery(job)
         self._rendering = choose_rendering(job, options, agenda)
         self._job = self._rendering.job
@@ -118,19 +121,22 @@ class Run:
         )
         self._asked = _either(asked, board.asked)
         self._records = Records(self._storage, lease.guard)
-        self._ledger = take_back(self._rendering, options, self._storage, self._records, board)
+        self._listen = stack.enter_context(notifying(self._job, self._storage.url, board))
+        self._ledger = self._take_back()
         self._reader = Reader(
             self._rendering.agenda, self._ledger, retry_failed=options.retry_failed
         ).start()
         stack.callback(self._reader.close)
-        self._listen = stack.enter_context(notifying(self._job, self._storage.url, board))
         self._counting = Counting(self._reader, self._listen)
         self._reported = False
 
     def begin(self) -> bool:
         """Announce the run; return whether there is anything to render, as far as the job is read."""
         census = self._counting.begin(self._job.spec.name, self._storage.url)
-        return census is None or census.left > 0
+        if census is not None and not census.left:
+            return False
+        self._looking.tell(self._listen)
+        return True
 
     def render(self, on_start: Callable[[], None], on_connected: Callable[[], None]) -> Counts:
         """Render what is left; return the tasks done and failed. Raises as ``run_job``."""
@@ -181,6 +187,29 @@ class Run:
             )
         )
         return RunResult(counts, census.failed if census else 0, left, self._storage)
+
+    def _take_back(self) -> Ledger:
+        """Take back what is rendered again, and refuse a run of which nothing can be rendered."""
+        rendering, options = self._rendering, self._options
+        over = starts_over(rendering, options, self._storage)
+        if over:  # looked at before, because a run that is refused must forget nothing
+            self._judge(Ledger.of({}))
+        ledger = take_back(rendering, options, self._storage, self._records, self._listen)
+        if not over:
+            self._judge(ledger)
+        return ledger
+
+    def _judge(self, ledger: Ledger) -> None:
+        # The machines of a cluster may have files that this one does not have.
+        elsewhere = self._options.pool == "ray" and (
+            self._options.address or os.environ.get("RAY_ADDRESS")
+        )
+        self._looking.judge(
+            self._rendering.agenda,
+            lambda: ledger,
+            retry_failed=self._options.retry_failed,
+            refuse=not elsewhere,
+        )
 
     def _tasks_left(self) -> int | None:
         census = self._reader.census

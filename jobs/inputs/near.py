@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import glob
 import itertools
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath
 
 from jobs.inputs.reader import Inputs, broken_link, is_picture
@@ -16,49 +17,49 @@ MOST_NAMES = 2000
 """Names of a folder that are compared: more would take too long."""
 
 
-def near_picture(inputs: Inputs, uri: str) -> str | None:
+def near_picture(inputs: Inputs, uri: str, beside: Iterable[str]) -> str | None:
     """Return the picture, or folder, that a missing picture's address probably means; None: none is near.
 
     Args:
-        inputs: Lists the folder.
+        inputs: Finds the job's pictures.
         uri: A path, ``file://`` or ``s3://`` address.
+        beside: What is in the picture's folder, as ``Inputs.beside`` returns it.
 
     Raises:
         InputError: The address is malformed.
-        StorageError: The store cannot be listed.
     """
-    beside = {PurePath(name).name: name for name in inputs.beside(uri, MOST_NAMES)}
+    names = {PurePath(other).name: other for other in beside}
     wanted = PurePath(uri).name
-    if wanted in beside:  # a link to nothing
+    if wanted in names:  # a link to nothing
         return None
-    name = nearest(wanted, filter(is_picture, beside))
+    name = nearest(wanted, filter(is_picture, names))
     if name is not None:
-        return beside[name]
-    return None if uri.startswith("s3://") else near_folder(inputs.base, inputs.spelling(uri))
+        return names[name]
+    if uri.startswith("s3://"):
+        return None
+    folder, rest = _near_folder(inputs.base, inputs.spelling(uri))
+    if folder is None:
+        return None
+    picture = folder.joinpath(*rest)
+    return picture.as_posix() if (inputs.base / picture).is_file() else f"{folder.as_posix()}/"
 
 
-def near_folder(base: Path, path: str) -> str | None:
-    """Return the folder that the first missing folder of a path probably is, with a ``/`` behind it.
-
-    Args:
-        base: The folder that relative paths start at.
-        path: A path, or a glob.
-    """
-    found = PurePath()
-    for part in PurePath(path).parts[:-1]:
+def _near_folder(base: Path, path: str) -> tuple[PurePath | None, Sequence[str]]:
+    """Return the folder that the first missing folder of a path probably is, and what follows it in the path;
+    None for the folder: none is missing, or none is near."""
+    found, parts = PurePath(), PurePath(path).parts
+    for k, part in enumerate(parts[:-1]):
         if glob.has_magic(part):
-            return None
+            break
         if not (base / found / part).exists():
-            try:
-                with os.scandir(base / found) as scan:
-                    some = itertools.islice(scan, MOST_NAMES)
-                    folders = [entry.name for entry in some if entry.is_dir()]
-            except OSError:
-                return None
-            near = nearest(part, folders)
-            return None if near is None else f"{(found / near).as_posix()}/"
+            with contextlib.suppress(OSError), os.scandir(base / found) as scan:
+                some = itertools.islice(scan, MOST_NAMES)
+                near = nearest(part, [entry.name for entry in some if entry.is_dir()])
+                if near is not None:
+                    return found / near, parts[k + 1 :]
+            break
         found /= part
-    return None
+    return None, ()
 
 
 def why_no_match(base: Path, pattern: str) -> str | None:
@@ -77,10 +78,11 @@ def why_no_match(base: Path, pattern: str) -> str | None:
             return f"{broken} is a link to {broken.readlink()}, which is not there"
         if folder.exists():
             return None
-        near = near_folder(base, f"{PurePath(*parts[:wild]).as_posix()}/*")
+        near, rest = _near_folder(base, f"{PurePath(*parts[:wild]).as_posix()}/*")
     except OSError:
         return None
-    return f"there is no folder {folder}" + ("" if near is None else f"; is {near} meant?")
+    meant = "" if near is None else f"; is {near.joinpath(*rest[:-1]).as_posix()}/ meant?"
+    return f"there is no folder {folder}{meant}"
 
 
 def nearest(name: str, names: Iterable[str]) -> str | None:

@@ -107,7 +107,7 @@ class Source:
         if node is None:
             return None
         line = node.start_mark.line + 1
-        for part in path:
+        for part in self._as_written(path):
             step = _child(node, part)
             if step is None:
                 break

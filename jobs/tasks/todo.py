@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -26,6 +27,36 @@ from stylize.recipe import Recipe
 
 FIRST_CHUNK, LARGEST_CHUNK = 64, 4096
 """Tasks that are looked up in the ledger at once: few at first, so that the first task comes soon."""
+
+
+SAMPLED_FILES = 10
+"""Files of a manifest that a sample is taken from."""
+
+
+@dataclass(frozen=True)
+class FirstRows:
+    """The first rows of one file of a manifest."""
+
+    entry: ManifestSet
+    """The manifest, with this file alone."""
+    most: int
+    """The largest number of rows."""
+    whole: bool
+    """Whether the manifest has no other files than those that are sampled."""
+
+    @property
+    def skips(self) -> bool:
+        """Whether bad rows are left out."""
+        return self.entry.skips
+
+    @property
+    def unused(self) -> Sequence[str]:
+        """Columns that have no meaning."""
+        return self.entry.unused
+
+    def rows(self, count: Callable[[int], None] | None = None) -> Iterator[RowDrafts | Problem]:
+        """Yield as ``ManifestSet.rows``, and raise as it does."""
+        return itertools.islice(self.entry.rows(count), self.most)
 
 
 View = Callable[[Draft], Draft | None]
@@ -51,12 +82,14 @@ class Agenda:
     def __init__(self, job: Job, digest_of: Callable[[Recipe], str]) -> None:
         self.job = job
         self._view: View | None = None
+        self._most: int | None = None
+        """The largest number of rows and pairs that are read; None: all."""
         self.digests: dict[tuple[str, str | None], str] = {}
         """Digests of the weights found so far, by the knobs ``weights`` and ``weights_input``."""
         self._find_digest = digest_of
         self._copies: TemporaryDirectory[str] | None = None
         inputs = Inputs(job.base, job.spec.storage, own=OwnPictures(job))
-        self.entries: list[PictureSet | ManifestSet] = []
+        self.entries: list[PictureSet | ManifestSet | FirstRows] = []
         problems: list[Problem] = []
         for k, pair in enumerate(job.spec.pairs):
             try:
@@ -85,6 +118,30 @@ class Agenda:
         other._view = view
         return other
 
+    def sample(self, rows: int, most: int) -> Agenda:
+        """Return this agenda with some of its tasks only; it is not to be closed.
+
+        Args:
+            rows: The largest number of rows of each manifest, the first ones of up to ``SAMPLED_FILES`` of
+                its files.
+            most: The largest number of rows and pairs in all.
+        """
+        other = copy.copy(self)
+        other._most = most
+        other.entries = []
+        for entry in self.entries:
+            if not isinstance(entry, ManifestSet):
+                other.entries.append(entry)
+                continue
+            count = min(len(entry.files), SAMPLED_FILES)
+            for n in range(count):
+                file = entry.files[n * len(entry.files) // count]
+                part = replace(entry, files=[file])
+                other.entries.append(
+                    FirstRows(part, max(1, rows // count), count == len(entry.files))
+                )
+        return other
+
     @property
     def sets(self) -> Sequence[PictureSet]:
         """The entries of ``pairs`` that name pictures, with their pictures found."""
@@ -93,7 +150,7 @@ class Agenda:
     @property
     def unused_columns(self) -> tuple[str, ...]:
         """Columns of the manifests that have no meaning, with a hint where one is named like a knob."""
-        manifests = (entry for entry in self.entries if isinstance(entry, ManifestSet))
+        manifests = (entry for entry in self.entries if not isinstance(entry, PictureSet))
         columns = dict.fromkeys(column for entry in manifests for column in entry.unused)
         return tuple(
             f"{column} (did you mean {KNOB}{column}?)" if column in Recipe.model_fields else column
@@ -136,11 +193,12 @@ class Agenda:
 
     def _everything(self, rows: RowAccount) -> Iterator[RowDrafts]:
         view = self._view
+        written = itertools.islice(self._written(rows), self._most)
         if view is None:
-            return self._written(rows)
+            return written
         return (
             row._replace(drafts=[d for d in map(view, row.drafts) if d is not None])
-            for row in self._written(rows)
+            for row in written
         )
 
     def _written(self, rows: RowAccount) -> Iterator[RowDrafts]:
@@ -154,16 +212,6 @@ class Agenda:
                     rows.refuse(row, skipped=entry.skips)
                 else:
                     yield row
-
-    def first_pictures(self, most: int) -> Iterator[str]:
-        """Yield the pictures of each manifest's first ``most`` drafts, each as often as it is named."""
-        for entry in self.entries:
-            if isinstance(entry, ManifestSet):
-                for row in itertools.islice(entry.rows(), max(0, most)):
-                    for draft in row.drafts if isinstance(row, RowDrafts) else ():
-                        yield draft.content
-                        yield from (part.uri for part in draft.styles)
-                        yield from () if draft.init is None else (draft.init,)
 
     def make(self, draft: Draft) -> Task:
         """Return the task of a draft, with its picture's name."""

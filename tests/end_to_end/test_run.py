@@ -300,7 +300,13 @@ def test_plan_renders_and_writes_nothing(tmp_path):
 def test_plan_names_pictures_that_are_not_there(tmp_path):
     job = write_job(tmp_path, pairs=[{"content": "photos/nosuch.jpg", "style": "styles/"}])
 
-    assert "will fail: photos/nosuch.jpg" in stylefarm("plan", job).stdout
+    planned = stylefarm("plan", job).stdout
+    assert re.search(
+        r"will fail: .*job\.yaml:\d+: pairs\[0\]\.content: There is no file photos/nosuch\.jpg "
+        r"\(looked for .*\); 2 tasks need it\n",
+        planned,
+    )
+    assert "nothing can be rendered: each of the 2 tasks left needs a picture" in planned
 
 
 def test_plan_names_masks_that_are_not_there_with_their_field(tmp_path):
@@ -313,8 +319,8 @@ def test_plan_names_masks_that_are_not_there_with_their_field(tmp_path):
 
     (line,) = [line for line in planned.splitlines() if "will fail" in line]
     assert re.fullmatch(
-        r"  will fail: .*job\.yaml:\d+: pairs\[0\]\.style\.blend\.styles/s1\.png\.mask: masks/p1\.png: "
-        rf"there is no such picture in {re.escape(str(tmp_path))}",
+        r"  will fail: .*job\.yaml:\d+: pairs\[0\]\.style\.blend\.styles/s1\.png\.mask: There is no file "
+        rf"masks/p1\.png \(looked for {re.escape(str(tmp_path))}/masks/p1\.png\); 1 task needs it",
         line,
     )
 
@@ -368,7 +374,15 @@ def test_doctor_is_well_here(tmp_path):
 
     checks = {c["name"]: c for c in map(json.loads, seen.stdout.splitlines())}
     assert seen.returncode == 0, seen.stdout
-    assert set(checks) == {"python", "torch", "weights tiny.safetensors", "output", "ray"}
+    assert set(checks) == {
+        "python",
+        "torch",
+        "weights tiny.safetensors",
+        "pictures",
+        "output",
+        "ray",
+    }
+    assert checks["pictures"]["text"] == "4 looked at, all can be used"
 
 
 def test_doctor_says_what_is_wrong(tmp_path):
@@ -522,4 +536,5 @@ def test_quiet_still_tells_what_failed(tmp_path):
 
 def test_plan_names_a_picture_to_start_from_that_is_not_there(tmp_path):
     pairs = [{"content": "photos/p0.png", "style": "styles/s0.png", "init": "nope.png"}]
-    assert "will fail: nope.png" in stylefarm("plan", write_job(tmp_path, pairs=pairs)).stdout
+    planned = stylefarm("plan", write_job(tmp_path, pairs=pairs)).stdout
+    assert re.search(r"will fail: .*: pairs\[0\]\.init: There is no file nope\.png", planned)

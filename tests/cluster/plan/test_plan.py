@@ -43,9 +43,7 @@ def test_time_and_cost_are_those_of_what_is_left():
     assert plan.device_seconds == 8 * 90 + 2 * 45
     assert plan.wall_seconds == plan.device_seconds / 4
     assert plan.cost == pytest.approx(810 / 3600 * 2)
-    assert "0:13:30 of device time left: about 0:03:22 on 4 workers, 0.45 at 2.00" in to_text(
-        plan, {}
-    )
+    assert "0:13:30 of device time left: about 0:03:22 on 4 workers, 0.45 at 2.00" in to_text(plan)
 
 
 def test_no_number_of_workers_makes_a_job_shorter_than_its_longest_render():
@@ -63,7 +61,7 @@ def test_what_nobody_knows_is_not_made_up():
     plan = plan_of(group(), group(seconds_each=None), price_per_gpu_hour=2.0)
 
     assert (plan.device_seconds, plan.wall_seconds, plan.cost) == (None, None, None)
-    assert "--pilot" in to_text(plan, {})
+    assert "--pilot" in to_text(plan)
     # A group with nothing left needs no time.
     assert plan_of(group(), group(left=0, seconds_each=None)).device_seconds == 720
 
@@ -83,7 +81,7 @@ def test_what_will_not_fit_a_card_is_flagged(tmp_path, size, card, fits, said):
     plan = make_plan(open_agenda(job), None, "out", Price(card_bytes=card and int(card)))
 
     assert [g.fits for g in plan.groups] == [fits]
-    assert said is None or said in to_text(plan, {})
+    assert said is None or said in to_text(plan)
 
 
 def test_a_pilot_tells_time_before_anything_was_rendered(tmp_path):

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from jobs.inputs.near import near_folder, near_picture, nearest, why_no_match
+from jobs.inputs.near import MOST_NAMES, nearest, why_no_match
+from jobs.inputs.near import near_picture as near_among
 from jobs.inputs.reader import Inputs
 from tests.support.rigs import Rig
 
@@ -15,6 +16,10 @@ def touch(base: Path, *names: str) -> None:
     for name in names:
         (base / name).parent.mkdir(parents=True, exist_ok=True)
         (base / name).write_bytes(b"picture")
+
+
+def near_picture(inputs: Inputs, uri: str) -> str | None:
+    return near_among(inputs, uri, inputs.beside(uri, MOST_NAMES))
 
 
 @pytest.mark.parametrize(
@@ -41,10 +46,11 @@ def test_a_picture_or_its_folder(tmp_path: Path) -> None:
     inputs = Inputs(tmp_path)
     assert near_picture(inputs, "styles/wavee.jpg") == "styles/wave.jpg"
     assert near_picture(inputs, str(tmp_path / "styles/wavee.jpg")) == "styles/wave.jpg"
-    assert near_picture(inputs, "style/wave.jpg") == "styles/"
-    assert near_picture(inputs, "styles/deeep/scream.jpg") == "styles/deep/"
+    assert near_picture(inputs, "style/wave.jpg") == "styles/wave.jpg"
+    assert near_picture(inputs, "style/wawe.jpg") == "styles/"
+    assert near_picture(inputs, "styles/deeep/scream.jpg") == "styles/deep/scream.jpg"
+    assert near_picture(inputs, "style/deep/scream.jpg") == "styles/deep/scream.jpg"
     assert near_picture(inputs, "nowhere/at/all.jpg") is None
-    assert near_picture(inputs, "a\0.jpg") is None
     # The folder is there, and has nothing like it.
     assert near_picture(inputs, "styles/nothing.jpg") is None
 
@@ -84,5 +90,8 @@ def test_why_a_pattern_matches_nothing(tmp_path: Path) -> None:
     assert why_no_match(tmp_path, f"{tmp_path}/photo/*.jpg") == (
         f"there is no folder {tmp_path}/photo; is {tmp_path}/photos/ meant?"
     )
-    assert near_folder(tmp_path, "*/photo/a.jpg") is None
-    assert near_folder(tmp_path, "photos/a.jpg") is None
+    (tmp_path / "photos" / "2024").mkdir()
+    assert why_no_match(tmp_path, "photo/2024/*.jpg") == (
+        f"there is no folder {tmp_path}/photo/2024; is photos/2024/ meant?"
+    )
+    assert why_no_match(tmp_path, "*/photo/*.jpg") is None

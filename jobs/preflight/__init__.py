@@ -1,0 +1,1 @@
+"""What shows of a job's pictures before any is rendered."""

@@ -1,0 +1,116 @@
+"""Pictures that are not there are told before anything is rendered, and not once for each task at night."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.support.farm import records_of, stylefarm, write_job
+
+INLINE = ("--pool", "inline")
+
+
+@pytest.fixture
+def job(tmp_path):
+    """Three photos in three paintings, of which one is misspelt."""
+    styles = ["styles/s0.png", "styles/wavee.png", "styles/wave.png"]
+    file = write_job(tmp_path, photos=3, styles=2, pairs=[{"content": "photos/", "style": styles}])
+    (tmp_path / "styles" / "s1.png").rename(tmp_path / "styles" / "wave.png")
+    return file
+
+
+SENTENCE = (
+    "There is no file styles/wavee.png (looked for {folder}/styles/wavee.png); "
+    "is styles/wave.png meant?"
+)
+
+
+def test_a_run_says_at_its_start_what_is_missing_and_renders_the_rest(job, tmp_path):
+    ran = stylefarm("run", job, *INLINE, "--json")
+
+    events = [json.loads(line) for line in ran.stdout.splitlines()]
+    kinds = [event["event"] for event in events]
+    (missing,) = (event for event in events if event["event"] == "pictures_missing")
+    (sentence,) = missing["first"]
+    assert ran.returncode == 1
+    assert kinds.index("started") < kinds.index("pictures_missing") < kinds.index("done")
+    assert (missing["pictures"], missing["looked_at"], missing["complete"]) == (1, 6, True)
+    assert sentence.endswith(f"{SENTENCE.format(folder=tmp_path)} 3 tasks need it")
+    assert "job.yaml:" in sentence
+    assert "pairs[0].style[1]: " in sentence
+    assert [line for line in ran.stderr.splitlines() if line.startswith("will fail")] == [
+        f"will fail {sentence}"
+    ]
+    statuses = sorted(record.status for record in records_of(job).values())
+    assert statuses == ["done"] * 6 + ["failed"] * 3
+    # Nothing of it is to do any more, so nothing is told.
+    assert "will fail" not in stylefarm("run", job, *INLINE).stderr
+
+
+def test_a_run_of_which_nothing_can_be_rendered_is_refused_before_ray_starts(job, tmp_path):
+    (tmp_path / "styles" / "s0.png").unlink()
+    (tmp_path / "styles" / "wave.png").unlink()
+
+    ran = stylefarm("run", job)
+
+    assert ran.returncode == 2
+    assert "starting Ray" not in ran.stderr
+    assert "Traceback" not in ran.stderr
+    assert ran.stderr.count("3 tasks need it") == 3
+    assert "nothing can be rendered: each of the 9 tasks left needs a picture" in ran.stderr
+    assert records_of(job) == {}
+
+
+def test_a_run_that_is_refused_forgets_nothing(tmp_path):
+    job = write_job(tmp_path, photos=2, styles=1)
+    assert stylefarm("run", job, *INLINE).returncode == 0
+    before = records_of(job)
+    text = job.read_text()
+
+    job.write_text(text + "notify: {url: $NO_SUCH_WEBHOOK}\n")
+    assert stylefarm("run", job, *INLINE, "--overwrite").returncode == 2
+    assert records_of(job) == before
+
+    job.write_text(text.replace("content: photos/", "content: [photos/p0.png, photos/p1.png]"))
+    for photo in (tmp_path / "photos").iterdir():
+        photo.unlink()
+    refused = stylefarm("run", job, *INLINE, "--overwrite")
+    assert refused.returncode == 2
+    assert "nothing can be rendered" in refused.stderr
+    assert records_of(job) == before
+
+    # Everything is done, so nothing needs the photos.
+    again = stylefarm("run", job, *INLINE)
+    assert again.returncode == 0
+    assert "already done" in again.stderr
+    assert "will fail" not in stylefarm("plan", job).stdout
+
+
+def test_plan_and_doctor_say_it_too(job, tmp_path):
+    planned = json.loads(stylefarm("plan", job, "--json").stdout)
+    sentence = SENTENCE.format(folder=tmp_path)
+    (missing,) = planned["preflight"]["missing"]
+    assert (missing["uri"], missing["tasks"]) == ("styles/wavee.png", 3)
+    assert missing["near"] == "styles/wave.png"
+    assert sentence in planned["missing"]["styles/wavee.png"]
+    assert (planned["preflight"]["tasks"], planned["preflight"]["doomed"]) == (9, 3)
+
+    seen = stylefarm("doctor", job, "--json")
+    checks = {check["name"]: check for check in map(json.loads, seen.stdout.splitlines())}
+    assert seen.returncode == 1
+    assert not checks["pictures"]["ok"]
+    assert sentence in checks["pictures"]["text"]
+    assert [name for name, check in checks.items() if not check["ok"]] == ["pictures"]
+
+
+def test_of_a_long_list_a_sample_is_looked_at_and_its_size_told(tmp_path):
+    rows = "".join(f"photos/{k}.png,styles/s0.png\n" for k in range(1500))
+    (tmp_path / "pairs.csv").write_text("content,style\n" + rows)
+    job = write_job(tmp_path, photos=1, styles=1, pairs=[{"manifest": "pairs.csv"}])
+
+    planned = stylefarm("plan", job).stdout
+
+    assert planned.count("will fail: pairs.csv:") == 10
+    assert "1,000 of 1,001 pictures looked at cannot be used; others were not looked at" in planned
+    assert "nothing can be rendered" not in planned
