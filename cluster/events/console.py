@@ -18,7 +18,7 @@ from rich.progress import (
 from typing_extensions import assert_never
 
 from cluster.events import events
-from cluster.events.progress import Meter, plural, rows_text, status_line
+from cluster.events.progress import Meter, plural, rows_text, status_line, unread_text
 from cluster.time_text import duration_text
 from jobs.storage import keys
 
@@ -79,6 +79,9 @@ class ConsoleView:
             case events.ColumnsUnused():
                 names = ", ".join(escape(name) for name in event.columns)
                 self._say(f"[yellow]not used[/]: the manifest's {names}")
+            case events.PicturesUnread():
+                text = unread_text(event.pictures, event.first)
+                self._say(f"[yellow]not read[/]: {escape(text)}", even_if_quiet=True)
             case events.PicturesMissing():
                 self._pictures_missing(event)
             case events.PictureLost():

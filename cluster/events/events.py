@@ -85,6 +85,17 @@ class ColumnsUnused:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PicturesUnread:
+    """Patterns match pictures of formats that are not read; they are left out."""
+
+    event: ClassVar[str] = "pictures_unread"
+    pictures: int
+    """Their number, each as often as a pattern matched it."""
+    first: tuple[str, ...]
+    """The first of them, each with its format."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PicturesMissing:
     """Input pictures that tasks to do need are missing, or cannot be used. Those tasks will fail."""
 
@@ -312,6 +323,7 @@ Event = (
     | RowsRead
     | RowsSkipped
     | ColumnsUnused
+    | PicturesUnread
     | PicturesMissing
     | PictureLost
     | InputChanged

@@ -151,6 +151,7 @@ class LiveBoard:
                 | events.RowsRead()
                 | events.RowsSkipped()
                 | events.ColumnsUnused()
+                | events.PicturesUnread()
                 | events.PicturesMissing()
                 | events.PictureLost()
                 | events.InputChanged()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from cluster.events.events import Live
 from cluster.sliding_rate import SlidingRate
 from cluster.time_text import duration_text
@@ -105,3 +107,14 @@ def rows_text(rows: int, used: int, repeated: int, left_out: int, skipped: int) 
     """
     selected = f"{left_out:,} not selected, " if left_out else ""
     return f"{plural(rows, 'row')}: {used:,} used, {repeated:,} repeated, {selected}{skipped:,} skipped"
+
+
+def unread_text(count: int, first: Sequence[str]) -> str:
+    """Return which pictures are left out: "3 pictures that patterns match: a.jxl (JPEG XL), ..., 1 more".
+
+    Args:
+        count: Their number.
+        first: The first of them.
+    """
+    more = [f"{count - len(first):,} more"] if count > len(first) else []
+    return f"{plural(count, 'picture')} that patterns match: {', '.join([*first, *more])}"

@@ -90,6 +90,10 @@ class Plan:
     """The first 100,000 of them, each with its place and the reason."""
     unused_columns: tuple[str, ...] = ()
     """Columns of manifests that are not used."""
+    unread_pictures: int = 0
+    """Pictures of formats that are not read, which patterns match and that are left out."""
+    first_unread: tuple[str, ...] = ()
+    """The first of them, each with its format."""
     own_pictures: int = 0
     """Pictures that patterns match and that are left out, because the job itself has made them."""
     gpus: int = 1
@@ -208,6 +212,8 @@ def make_plan(
         bad_rows=rows.bad,
         first_bad_rows=tuple(map(str, rows.problems)),
         unused_columns=agenda.unused_columns,
+        unread_pictures=agenda.unread.count,
+        first_unread=tuple(agenda.unread.first),
         own_pictures=agenda.own_pictures,
         gpus=price.gpus,
         price_per_gpu_hour=price.per_gpu_hour,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cluster.events.progress import plural, rows_text
+from cluster.events.progress import plural, rows_text, unread_text
 from cluster.plan.plan import Group, Plan
 from cluster.time_text import duration_text
 from jobs.preflight.preflight import Findings
@@ -27,6 +27,8 @@ def to_text(plan: Plan, looked: Findings | None = None, proofs: Plan | None = No
     lines += _rows(plan)
     if plan.unused_columns:
         lines.append(f"  not used: the manifest's {', '.join(plan.unused_columns)}")
+    if plan.unread_pictures:
+        lines.append(f"  not read: {unread_text(plan.unread_pictures, plan.first_unread)}")
     if plan.own_pictures:
         those = plural(plan.own_pictures, "picture")
         lines.append(f"  left out: {those} under {plan.output} that this job itself has made")

@@ -83,6 +83,7 @@ class Metrics:
                 | events.RowsRead()
                 | events.RowsSkipped()
                 | events.ColumnsUnused()
+                | events.PicturesUnread()
                 | events.PicturesMissing()
                 | events.PictureLost()
                 | events.InputChanged()

@@ -8,6 +8,7 @@ from cluster.events.events import (
     Counted,
     Event,
     Listener,
+    PicturesUnread,
     RowsRead,
     RowsSkipped,
     Started,
@@ -59,6 +60,9 @@ class Counting:
                 counting=census is None,
             )
         )
+        unread = self._reader.unread
+        if unread.count:
+            self._listen(PicturesUnread(pictures=unread.count, first=tuple(unread.first)))
         if self._reader.unused_columns:
             self._listen(ColumnsUnused(columns=self._reader.unused_columns))
         if census is not None:

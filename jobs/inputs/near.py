@@ -11,7 +11,8 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath
 
-from jobs.inputs.reader import Inputs, broken_link, is_picture
+from jobs.inputs.formats import is_picture
+from jobs.inputs.reader import Inputs, broken_link
 
 MOST_NAMES = 2000
 """Names of a folder that are compared: more would take too long."""

@@ -27,10 +27,10 @@ from jobs.errors import (
     StorageError,
 )
 from jobs.inputs.addresses import display, is_web
+from jobs.inputs.formats import Unread, check_format, format_unread
 from jobs.inputs.globs import escape_folders, first_wildcard, matches_glob
 from jobs.inputs.web import download, too_large
 from jobs.storage.base import StorageOptions, local_path, resolve_options
-from stylize.pictures.reading.formats import READ
 
 if TYPE_CHECKING:
     from jobs.storage.s3 import S3Storage
@@ -97,6 +97,8 @@ class Inputs:
         self.own: Container[str] = () if own is None else own
         self.left_out = 0
         """The job's own pictures that ``expand`` has left out, each as often as a pattern matched it."""
+        self.unread = Unread()
+        """Pictures of formats that are not read, which patterns match and ``expand`` leaves out."""
         self._buckets: dict[str, S3Storage] = {}
         self._lock = threading.Lock()
 
@@ -252,15 +254,18 @@ class Inputs:
             or glob has of ``own`` is left out.
 
         Raises:
-            InputError: A folder is forbidden, or the address is of no known kind.
+            InputError: A folder is forbidden, the address is of no known kind, or a picture that is named by
+                itself is of a format that is not read.
             StorageError: The store cannot be listed.
         """
-        wanted = wanted or is_picture
+        wanted = wanted or self.unread.is_picture
         if is_web(pattern):
             return [pattern]
         s3 = pattern.startswith("s3://")
         names = self._expand_s3(pattern, wanted) if s3 else self._expand_local(pattern, wanted)
         if names == [self.spelling(pattern)]:
+            if wanted == self.unread.is_picture:
+                check_format(pattern)
             return names
         kept = [name for name in names if name not in self.own]
         self.left_out += len(names) - len(kept)
@@ -302,7 +307,12 @@ class Inputs:
     def _expand_local(self, pattern: str, wanted: Callable[[str], bool]) -> list[str]:
         name = self._relative(pattern)
         is_glob = glob.has_magic(name)
-        if not is_glob and wanted(name) and not pattern.endswith("/"):
+        if (
+            not is_glob
+            and format_unread(name) is None
+            and wanted(name)
+            and not pattern.endswith("/")
+        ):
             return [name]
         try:
             if (self.base / name).is_dir():
@@ -401,11 +411,6 @@ class Inputs:
 
     def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state, _lock=threading.Lock())
-
-
-def is_picture(name: str) -> bool:
-    """Return whether a name has a picture's extension. Only decoding shows whether it is a picture."""
-    return PurePath(name).suffix.lower() in READ
 
 
 def _keys_in(bucket: S3Storage, prefix: str, wanted: Callable[[str], bool]) -> list[str]:

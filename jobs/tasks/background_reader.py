@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator, Mapping
 
 from jobs.errors import StylefarmError
+from jobs.inputs.formats import Unread
 from jobs.records.statuses import ABSENT, Ledger
 from jobs.tasks.census import Census, Counter
 from jobs.tasks.row_account import RowAccount
@@ -61,6 +62,11 @@ class Reader:
     def digests(self) -> Mapping[tuple[str, str | None], str]:
         """Digests of the weights found so far, by the knobs ``weights`` and ``weights_input``."""
         return dict(self._agenda.digests)
+
+    @property
+    def unread(self) -> Unread:
+        """Pictures of formats that are not read, which patterns match and that are left out."""
+        return self._agenda.unread
 
     @property
     def unused_columns(self) -> tuple[str, ...]:

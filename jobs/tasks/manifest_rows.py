@@ -19,6 +19,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from jobs.errors import InputError, JobFileError, Problem
+from jobs.inputs.formats import check_format
 from jobs.inputs.reader import Inputs
 from jobs.jobfile.job import Job
 from jobs.jobfile.messages import complaints
@@ -238,10 +239,9 @@ class _RowReader:
         uri = cell.strip()
         if uri != cell:
             notes.append(_cut(column, cell))
-        if uri.isalnum() or _is_plain(uri):
-            return uri
         try:
-            return self._inputs.spelling(uri)
+            check_format(uri)
+            return uri if uri.isalnum() or _is_plain(uri) else self._inputs.spelling(uri)
         except InputError as error:
             raise RowError(column, str(error)) from None
 

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from jobs.errors import InputError, JobFileError, Problem
 from jobs.inputs.addresses import is_web
+from jobs.inputs.formats import Unread
 from jobs.inputs.near import why_no_match
 from jobs.jobfile.job import Job
 from jobs.jobfile.recipes import sweep_combinations
@@ -31,6 +32,8 @@ class PictureFinder(Protocol):
     """The pictures that the job itself has made."""
     left_out: int
     """Pictures of its own that ``expand`` has left out so far."""
+    unread: Unread
+    """Pictures of formats that are not read, which ``expand`` has left out so far."""
 
     def expand(self, pattern: str) -> list[str]:
         """Return the pictures that a path, glob, folder or prefix names, in order; none: no match.
@@ -183,18 +186,19 @@ def _found(
     path: FieldPath,
     problems: list[Problem],
 ) -> list[str]:
-    before = finder.left_out
+    before, unread = finder.left_out, finder.unread.count
     try:
         pictures = finder.expand(pattern)
     except InputError as error:
         problems.append(job.problem(path, str(error)))
         return []
     if not pictures:
-        only = (
-            f"only pictures {OWN}"
-            if finder.left_out > before
-            else _no_picture(job, finder, pattern)
-        )
+        if finder.unread.count > unread:
+            only = f"only pictures that are not read: {finder.unread}; convert them to PNG or TIFF"
+        elif finder.left_out > before:
+            only = f"only pictures {OWN}"
+        else:
+            only = _no_picture(job, finder, pattern)
         problems.append(job.problem(path, f"{pattern} matches {only}"))
     elif pictures[0] in finder.own:  # by its own name: nothing that a pattern matches is
         problems.append(job.problem(path, f"{pattern} is one of the pictures {OWN}; use a copy"))

@@ -103,6 +103,8 @@ class Agenda:
                 problems += error.problems
         if problems:
             raise JobFileError(problems)
+        self.unread = inputs.unread
+        """Pictures of formats that are not read, which patterns match and that are left out."""
         self.own_pictures = inputs.left_out
         """Pictures that patterns match and that are left out, because the job itself has made them."""
         for entry in self.entries:

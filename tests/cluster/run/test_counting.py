@@ -8,6 +8,7 @@ from cluster.events import events
 from cluster.run import counting
 from cluster.run.counting import Counting
 from jobs.errors import Problem
+from jobs.inputs.formats import Unread
 from jobs.tasks.census import Census
 from jobs.tasks.row_account import RowAccount, RowCounts
 
@@ -21,7 +22,7 @@ class Reader:
     def __init__(self, reads=0, census=CENSUS, unused=(), bad=()):
         self._left, self._census = reads, census
         self.unused_columns = unused
-        self.rows = RowAccount()
+        self.rows, self.unread = RowAccount(), Unread()
         for problem in bad:
             self.rows.refuse(problem, skipped=True)
         self.has_task = False

@@ -1,0 +1,55 @@
+"""Which files are pictures, by their names; and pictures of formats that are not read."""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+
+from jobs.errors import InputError
+from jobs.inputs.addresses import display, is_web
+from stylize.pictures.reading.formats import KNOWN_ELSEWHERE, READ
+
+UNREAD_SHOWN = 5
+"""Pictures of unread formats that a sentence names."""
+
+
+def is_picture(name: str) -> bool:
+    """Return whether a name has a picture's extension. Only decoding shows whether it is a picture."""
+    return PurePath(name).suffix.lower() in READ
+
+
+def check_format(uri: str) -> None:
+    """Raise InputError for the address of a picture whose format, by its extension, is not read."""
+    kind = format_unread(uri)
+    if kind is not None:
+        raise InputError(f"{display(uri)} is {kind}, which is not read: convert it to PNG or TIFF")
+
+
+def format_unread(uri: str) -> str | None:
+    """Return the format of a picture, by the extension of its address, if it is one that is not read."""
+    dot = uri.rfind(".")
+    return None if dot < 0 or is_web(uri) else KNOWN_ELSEWHERE.get(uri[dot:].lower())
+
+
+class Unread:
+    """Pictures that patterns match and that are left out, because their format is not read."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        """Their number, each as often as a pattern matched it."""
+        self.first: list[str] = []
+        """The first of them, with their format: "sky.jxl (JPEG XL)"."""
+
+    def is_picture(self, name: str) -> bool:
+        """Return what the function ``is_picture`` does, and note a picture that it is false for."""
+        if is_picture(name):
+            return True
+        kind = format_unread(name)
+        if kind is not None and not PurePath(name).name.startswith("."):
+            self.count += 1
+            if len(self.first) < UNREAD_SHOWN:
+                self.first.append(f"{name} ({kind})")
+        return False
+
+    def __str__(self) -> str:
+        more = self.count - len(self.first)
+        return ", ".join(self.first) + (f" and {more:,} more" if more else "")
