@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from cluster.cli.options import AsJson, EndpointUrl, JobPath, ProofSize, RayAddress
+from cluster.cli.options import AsJson, EndpointUrl, JobPath, ProofSize, RayAddress, at_home
 from cluster.cli.terminal import tell
 from jobs.errors import ExitStatus
 
@@ -32,7 +32,9 @@ def add_to(app: typer.Typer) -> None:
 
 
 def init(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to create.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Folder to create.", callback=at_home)
+    ],
     photo: Annotated[
         list[Path] | None,
         typer.Option(
@@ -166,7 +168,9 @@ def schema() -> None:
 def doctor(
     job: Annotated[
         Path | None,
-        typer.Argument(metavar="JOB", help="Also check this job's output and weights."),
+        typer.Argument(
+            metavar="JOB", help="Also check this job's output and weights.", callback=at_home
+        ),
     ] = None,
     address: RayAddress = None,
     as_json: AsJson = False,

@@ -3,11 +3,30 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import typer
 
-JobPath = Annotated[Path, typer.Argument(metavar="JOB", help="The job file (YAML).")]
+P = TypeVar("P", Path, Path | None, list[Path], list[Path] | None)
+
+
+def at_home(given: P) -> P:
+    """Return a path, or several, in which a leading ``~`` is the home folder. Raises NoHomeError.
+
+    A shell leaves the ``~`` of ``--state=~/x``, and every one where there is no home folder.
+    """
+    if isinstance(given, list):
+        return [at_home(path) for path in given]
+    if given is None or given.parts[:1] != ("~",):
+        return given
+    from jobs.home import expand_home
+
+    return expand_home(str(given))
+
+
+JobPath = Annotated[
+    Path, typer.Argument(metavar="JOB", help="The job file (YAML).", callback=at_home)
+]
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print JSON on stdout, and nothing else there.")
 ]

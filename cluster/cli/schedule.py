@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from cluster.cli.options import Pool, RetryFailed, Workers
+from cluster.cli.options import Pool, RetryFailed, Workers, at_home
 from cluster.cli.terminal import only_displays
 
 if TYPE_CHECKING:
     from cluster.schedule.history import Tick
     from cluster.schedule.tick_process import Command
 
-STATE = Path("stylefarm") / "schedule"
+STATE = "stylefarm/schedule"
 """The folder of the service's state, below the user's folder for the state of programs."""
 
 
@@ -50,7 +50,10 @@ def schedule(
     jobs: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="JOB...", help="Job files that have a schedule.", show_default=False
+            metavar="JOB...",
+            help="Job files that have a schedule.",
+            show_default=False,
+            callback=at_home,
         ),
     ] = None,
     address: Annotated[
@@ -81,6 +84,7 @@ def schedule(
             metavar="DIR",
             help="Folder for ticks, their logs and the history. Default: ~/.local/state/stylefarm/schedule.",
             show_default=False,
+            callback=at_home,
         ),
     ] = None,
     history: Annotated[
@@ -98,7 +102,9 @@ def schedule(
     ] = None,
     to: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="With --export: write the files to this folder."),
+        typer.Option(
+            metavar="DIR", help="With --export: write the files to this folder.", callback=at_home
+        ),
     ] = None,
     image: Annotated[
         str | None, typer.Option(help="With --export kubernetes: the image that has stylefarm.")
@@ -118,7 +124,6 @@ def schedule(
     """
     from jobs.errors import UsageError
 
-    folder = (state or _state_folder()).expanduser().absolute()
     shipping = [
         *(["--ship-inputs"] if ship_inputs else []),
         *(["--allow-local"] if allow_local else []),
@@ -129,6 +134,7 @@ def schedule(
     if as_json and not (history or upcoming):
         raise UsageError("--json needs --history or --next")
     if history:
+        folder = _default_state() if state is None else state.absolute()
         _show_history(folder, [job.absolute() for job in jobs or ()], as_json)
     elif not jobs:
         raise UsageError("name at least one job file, or use --history")
@@ -139,7 +145,7 @@ def schedule(
     elif to is not None or image is not None:
         raise UsageError("--to and --image need --export")
     else:
-        _run(jobs, folder, command)
+        _run(jobs, state, command)
 
 
 def _command(
@@ -168,16 +174,24 @@ def _command(
     return Command(address, options)
 
 
-def _run(jobs: list[Path], folder: Path, command: Command) -> None:
+def _run(jobs: list[Path], state: Path | None, command: Command) -> None:
     from cluster.schedule.service import Service
     from cluster.signals import held_back
+    from jobs.errors import StorageError
+
+    folder = _default_state() if state is None else state.absolute()
 
     def say(text: str) -> None:
         print(f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S} {text}", flush=True)
 
     only_displays()
     with held_back():  # the state that is written from now on says that a service is there
-        service = Service(jobs, folder, command, say)
+        try:
+            service = Service(jobs, folder, command, say)
+        except StorageError as error:
+            where = "; name a folder that can be written with --state"
+            also = "" if state is not None else ", or set HOME or XDG_STATE_HOME"
+            raise StorageError(f"{error}{where}{also}") from None
         service.hear_signals()
     raise typer.Exit(service.run())
 
@@ -298,10 +312,7 @@ def _export(
             )
         files |= exported
     if to is not None:
-        to.mkdir(parents=True, exist_ok=True)
-        for name, text in files.items():
-            (to / name).write_text(text, encoding="utf-8")
-            print(to / name)
+        _write_files(to, files)
         return
     for name, text in files.items():
         if kind == "kubernetes":
@@ -312,5 +323,31 @@ def _export(
         print("# --to DIR writes each to its own file", file=sys.stderr)
 
 
-def _state_folder() -> Path:
-    return Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state") / STATE
+def _write_files(folder: Path, files: dict[str, str]) -> None:
+    """Write files to a folder and print the path of each. Raises StorageError."""
+    from jobs.errors import StorageError
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in files.items():
+            (folder / name).write_text(text, encoding="utf-8")
+            print(folder / name)
+    except OSError as error:
+        raise StorageError(
+            f"the files cannot be written to {folder} ({error.strerror or error}); name another "
+            "folder with --to"
+        ) from None
+
+
+def _default_state() -> Path:
+    """Return the folder of the state where ``--state`` names none. Raises UsageError."""
+    from jobs.errors import NoHomeError, UsageError
+    from jobs.home import expand_home
+
+    states = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+    try:
+        return expand_home(f"{states}/{STATE}").absolute()
+    except NoHomeError as error:
+        raise UsageError(
+            f"{error}, or name a folder for the schedule's state with --state"
+        ) from None

@@ -11,6 +11,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal
 
+from jobs.errors import StorageError
+
 TickOutcome = Literal["done", "failed", "skipped", "replaced", "missed", "interrupted"]
 """What became of a tick. The next tick resumes what a run has begun and not finished.
 
@@ -79,11 +81,15 @@ class History:
             os.fsync(file.fileno())
 
     def ticks(self) -> Iterator[Tick]:
-        """Yield all ticks, the oldest first. Lines that cannot be read are skipped."""
+        """Yield all ticks, the oldest first. Lines that cannot be read are skipped. Raises StorageError."""
         try:
             lines = self._path.read_text(encoding="utf-8", errors="replace").splitlines()
         except FileNotFoundError:
             return
+        except OSError as error:
+            raise StorageError(
+                f"the history {self._path} cannot be read ({error.strerror or error})"
+            ) from None
         known = {field.name for field in fields(Tick)}
         for line in lines:
             try:

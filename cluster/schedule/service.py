@@ -7,6 +7,7 @@ nothing is lost, however late the service is woken or however it ended.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import signal
@@ -37,7 +38,14 @@ from cluster.schedule.tick_process import (
 from cluster.schedule.ticks import next_tick
 from cluster.signals import heeded
 from cluster.time_text import rough_duration_text
-from jobs.errors import ExitStatus, JobFileError, ObjectNotFoundError, StylefarmError, UsageError
+from jobs.errors import (
+    ExitStatus,
+    JobFileError,
+    ObjectNotFoundError,
+    StorageError,
+    StylefarmError,
+    UsageError,
+)
 from jobs.jobfile.dated_output import schedule_of, wall_text
 from jobs.jobfile.job import Job
 from jobs.jobfile.parse import read_job
@@ -45,7 +53,7 @@ from jobs.spec.schedule import Schedule
 from jobs.storage.folder import FolderStorage
 
 RELOAD_SECONDS = 5
-"""Seconds between two checks for changed job files."""
+"""Seconds between two checks for changed job files, and between two tries at what could not be handled."""
 
 LOGS_KEPT = 400
 """Logs that are kept of a job: more than a year of nights."""
@@ -67,6 +75,8 @@ class _Entry:
     """The runs in progress."""
     turn: threading.Lock = field(default_factory=threading.Lock)
     """Held while what is due is handled: one thread at a time."""
+    trouble: str | None = None
+    """Why what is due could not be handled; None: nothing was in the way."""
 
     @property
     def key(self) -> str:
@@ -91,6 +101,7 @@ class Service:
     Raises:
         JobFileError: A job file is wrong or has no schedule.
         UsageError: Another service works in the folder, or its state is damaged.
+        StorageError: The folder cannot be used.
     """
 
     def __init__(
@@ -115,20 +126,25 @@ class Service:
         jobs = [(file.absolute(), read_job(file.absolute())) for file in files]
         for _, job in jobs:
             schedule_of(job)
-        state.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(state / "lock")
         try:
+            state.mkdir(parents=True, exist_ok=True)
             self._lock.acquire(timeout=0)
         except Timeout:
             raise UsageError(
                 f"another stylefarm schedule is using {state}; give this one its own folder with --state"
             ) from None
+        except (OSError, NotImplementedError) as error:  # the second: a file system without locks
+            raise _unusable(state, error) from None
         self._entries = [
             _Entry(file=file, job=job, seen=self._now(), modified=_modified(file))
             for file, job in dict(jobs).items()
         ]
-        for entry in self._entries:
-            self._resume(entry)
+        try:
+            for entry in self._entries:
+                self._resume(entry)
+        except (OSError, StorageError) as error:
+            raise _unusable(state, error) from None
 
     def run(self) -> int:
         """Serve until a signal asks to end. Return the exit status: 130 after Ctrl-C, else 0."""
@@ -166,11 +182,16 @@ class Service:
         )
 
     def _handle_due(self, entry: _Entry) -> None:
-        """Do what is due. An error is reported and ends nothing: the tick is still due at the next call."""
+        """Do what is due. An error is reported once and ends nothing: the tick is still due afterwards."""
         try:
             self._run_due(entry)
+            entry.trouble = None
         except (StylefarmError, OSError) as error:
-            self._say(f"{self._label(entry)}: {error}; it is tried again at the next tick")
+            before, entry.trouble = entry.trouble, str(error)
+            if before is None:
+                self._say(
+                    f"{self._label(entry)}: {error}; it is tried again every {RELOAD_SECONDS} s"
+                )
         except Exception:  # a bug of ours: the other jobs continue
             self._say(f"{self._label(entry)}: {traceback.format_exc()}")
 
@@ -241,11 +262,11 @@ class Service:
             return
         with self._state_lock:
             entry.runs.append(run)
-            self._save(entry)
         late = now - planned
         behind = f", {rough_duration_text(late)} late" if late > timedelta(seconds=10) else ""
-        self._say(f"{name} starts{behind}; log: {mark.log}")
+        self._say(f"{name} starts{behind}; {run.unlogged or f'log: {mark.log}'}")
         self._watch(entry, run)
+        self._save(entry)  # last: where this fails, the end of the run is noticed all the same
 
     def _stop(self, entry: _Entry, runs: Sequence[TickRun]) -> None:
         """Have runs store checkpoints and end; kill those that do not end in time."""
@@ -339,8 +360,10 @@ class Service:
                 self._watch(entry, run)
 
     def _reload(self) -> None:
-        """Read job files that were changed."""
+        """Read job files that were changed, and try again what could not be handled."""
         for entry in self._entries:
+            if entry.trouble is not None and not entry.turn.locked():
+                threading.Thread(target=self._handle_due, args=(entry,), daemon=True).start()
             modified = _modified(entry.file)
             if modified == entry.modified:
                 continue
@@ -463,8 +486,16 @@ class _Alarm(BaseTrigger):  # type: ignore[misc]
 
 def _prune_logs(logs: Path) -> None:
     """Remove the oldest logs, so that a schedule of seconds does not fill the disk."""
-    for old in sorted(logs.glob("*.log"))[: -LOGS_KEPT + 1]:
-        old.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # no tick is lost for a log
+        for old in sorted(logs.glob("*.log"))[: -LOGS_KEPT + 1]:
+            old.unlink(missing_ok=True)
+
+
+def _unusable(state: Path, error: Exception) -> StorageError:
+    """Return the error of a folder in which no state can be kept."""
+    cause = error.__cause__ if isinstance(error, StorageError) else error
+    reason = getattr(cause, "strerror", None) or error
+    return StorageError(f"the schedule's state cannot be kept in {state} ({reason})")
 
 
 def _modified(file: Path) -> float:

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import BinaryIO
 
 import psutil
 
@@ -132,6 +133,8 @@ class TickRun:
         self.mark = mark
         self.planned = planned
         self._process = process
+        self.unlogged: str | None = None
+        """Why nothing of it is logged, as a phrase; None: it is logged."""
         self.stopped_for: TickOutcome | None = None
         """The outcome for which it was asked to stop; None: it was not asked."""
 
@@ -142,15 +145,24 @@ class TickRun:
         Args:
             command: The command line.
             planned: When the tick is due.
-            mark: The mark, without its process. Its log gets standard output and standard error.
+            mark: The mark, without its process. Its log gets standard output and standard error; where it
+                cannot be written, the run has no log.
             folder: The working directory.
 
         Raises:
-            OSError: The process cannot be started, or the log cannot be written.
+            OSError: The process cannot be started.
         """
-        log = Path(mark.log)
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("ab") as file, held_back():
+        log, unlogged = Path(mark.log), None
+        with contextlib.ExitStack() as stack:
+            file: BinaryIO | int = subprocess.DEVNULL
+            try:
+                log.parent.mkdir(parents=True, exist_ok=True)
+                file = stack.enter_context(log.open("ab"))
+            except OSError as error:
+                unlogged = (
+                    f"without a log, because {log} cannot be written ({error.strerror or error})"
+                )
+            stack.enter_context(held_back())
             process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -161,7 +173,9 @@ class TickRun:
                 start_new_session=True,
             )
         born = psutil.Process(process.pid).create_time()
-        return cls(replace(mark, pid=process.pid, born=born), planned, process)
+        run = cls(replace(mark, pid=process.pid, born=born), planned, process)
+        run.unlogged = unlogged
+        return run
 
     @classmethod
     def adopt(cls, mark: Mark, planned: datetime) -> TickRun | None:

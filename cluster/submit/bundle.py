@@ -7,8 +7,10 @@ import zipfile
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import BinaryIO
 
 import cluster
+from jobs.errors import StorageError
 
 ROOMS = ("cluster", "jobs", "stylize")
 """The top-level folders of this package."""
@@ -39,6 +41,10 @@ class Parcel:
         """Write the files as a ZIP archive.
 
         The same files give the same bytes: Ray does not upload an archive that the cluster has.
+
+        Raises:
+            StorageError: A file cannot be read.
+            OSError: The archive cannot be written.
         """
         with zipfile.ZipFile(archive, "w") as packed:
             for name, content in sorted(self.files.items()):
@@ -48,8 +54,15 @@ class Parcel:
                     if isinstance(content, bytes):
                         target.write(content)
                     else:
-                        with content.open("rb") as source:
+                        with _open(content) as source:
                             shutil.copyfileobj(source, target, 1 << 20)
+
+
+def _open(file: Path) -> BinaryIO:
+    try:
+        return file.open("rb")
+    except OSError as error:
+        raise StorageError(f"Cannot read {file} to send it: {error.strerror or error}.") from error
 
 
 def package_files() -> dict[str, Path | bytes]:

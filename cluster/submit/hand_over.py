@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import shlex
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -16,6 +15,7 @@ from cluster.submit.jobs_api import Head
 from cluster.submit.submission import LABEL, id_of, numbered, output_of
 from jobs.errors import ClusterError, UsageError
 from jobs.jobfile.job import Job
+from jobs.storage.scratch import scratch_errors, scratch_folder
 
 AFTER_GRACE_SECONDS = 45
 """Seconds beyond the workers' grace that a stopped run has before Ray kills it: to end and to report it."""
@@ -52,13 +52,15 @@ def hand_over(
     Raises:
         UsageError: Another job that has not ended works on the same output.
         ClusterError: The cluster cannot be reached, or does not take the submission.
+        StorageError: The files cannot be packed on this machine.
     """
     base, output = id_of(job), output_of(job)
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch_folder("the files of a submission") as folder:
         archive = None
         if parcel.files:
             archive = Path(folder) / "parcel.zip"
-            parcel.write(archive)
+            with scratch_errors("the files of a submission"):
+                parcel.write(archive)
         while True:
             every = head.submissions()
             same = [s for s in every if s.base == base]

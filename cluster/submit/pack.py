@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path, PurePath, PurePosixPath
-from tempfile import TemporaryDirectory
 from typing import Literal
 
 from cluster.submit.bundle import JOB_FOLDER, Parcel, package_files
@@ -30,6 +30,7 @@ from jobs.manifests.manifest import is_manifest
 from jobs.spec.pairs import PairSet
 from jobs.spec.styles import MASK_FIELD
 from jobs.storage.base import local_path
+from jobs.storage.scratch import scratch_folder
 from jobs.tasks.manifest_rows import ManifestSet, find_manifests
 from jobs.tasks.row_account import RowDrafts
 from stylize.recipe import Recipe
@@ -232,7 +233,7 @@ def _add_inputs(job: Job, parcel: Parcel, limit: int) -> None:
         path = job.base / name
         key = f"{JOB_FOLDER}/{PurePosixPath(name)}"
         # A missing file fails its own task there, as it would here, and no other.
-        if key not in parcel.files and path.is_file():
+        if key not in parcel.files and os.path.isfile(path):  # noqa: PTH113
             left -= path.stat().st_size
             if left < 0:
                 raise UsageError(
@@ -277,7 +278,7 @@ def _row_pictures_if_here(job: Job, k: int, most: int | None = None) -> Iterator
 
 def _row_pictures(job: Job, k: int, most: int | None = None) -> Iterator[str]:
     """Yield what the rows of an entry name, with repetitions; rows that cannot be used are skipped."""
-    with TemporaryDirectory() as folder:
+    with scratch_folder("copies of manifests") as folder:
         for row in islice(_manifest_set(job, k, Path(folder)).rows(), most):
             for draft in row.drafts if isinstance(row, RowDrafts) else ():
                 yield draft.content

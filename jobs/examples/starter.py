@@ -42,10 +42,13 @@ def write_starter(
             the folder cannot be written.
     """
     job_file = folder / JOB_FILE
-    if job_file.exists():
-        raise UsageError(f"{job_file} already exists; choose another folder, or remove it first")
-    copies = _copies(list(photos) or _sample_photos(), folder / "photos")
+    sources = list(photos) or _sample_photos()
     try:
+        if job_file.exists():
+            raise UsageError(
+                f"{job_file} already exists; choose another folder, or remove it first"
+            )
+        copies = _copies(sources, folder / "photos")
         for name in ("photos", "paintings"):
             (folder / name).mkdir(parents=True, exist_ok=True)
         for target, source in copies.items():

@@ -31,6 +31,7 @@ from jobs.inputs.formats import Unread, check_format, format_unread
 from jobs.inputs.globs import escape_folders, first_wildcard, matches_glob
 from jobs.inputs.web import download, too_large
 from jobs.storage.base import StorageOptions, local_path, resolve_options
+from jobs.storage.scratch import scratch_errors
 
 if TYPE_CHECKING:
     from jobs.storage.s3 import S3Storage
@@ -233,7 +234,7 @@ class Inputs:
         bucket, key = _split_s3(uri)
         copy = folder / f"{hashlib.sha256(uri.encode()).hexdigest()[:16]}-{PurePath(key).name}"
         try:
-            with copy.open("wb") as file:
+            with scratch_errors(f"a copy of {uri}"), copy.open("wb") as file:
                 self._bucket(bucket).download(key, file)
         except ObjectNotFoundError:
             raise InputNotFoundError(f"There is no object {uri}.") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -67,7 +68,7 @@ def job_of(output: str, endpoint_url: str | None) -> Job:
             f"no job has rendered to {pictures.url} yet; is that its output? Proofs are made with "
             "stylefarm run job.yaml --proof"
         )
-    if not Path(file).is_file():
+    if not os.path.isfile(file):  # noqa: PTH113 - False also where this user may not look
         raise UsageError(f"the job of {pictures.url} is {file}, which is not here; {instead}")
     job = _dated_as(read_job(file), pictures.url)
     now = open_output(job)
@@ -93,10 +94,9 @@ def is_job_file(name: str) -> bool:
     A name that ends in .yaml or .yml means one also where no such file exists, so that a misspelt name is
     reported as that.
     """
-    path = Path(name)
-    if "://" in name or path.is_dir():
+    if "://" in name or os.path.isdir(name):  # noqa: PTH112 - False also where this user may not look
         return False
-    return path.is_file() or path.suffix in (".yaml", ".yml")
+    return os.path.isfile(name) or Path(name).suffix in (".yaml", ".yml")  # noqa: PTH113
 
 
 def _file_of(storage: Storage) -> str | None:

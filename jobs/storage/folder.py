@@ -227,6 +227,8 @@ def _fail(error: OSError, verb: str, path: Path) -> NoReturn:
     elif error.errno in _DENIED:
         kind = StorageDeniedError
         what_to_do = " Give this user access to the folder or choose another output."
+    elif error.errno == errno.ENOENT and verb == "write":  # as below /proc
+        what_to_do = " Its folder cannot be made there; choose another output."
     elif error.errno == errno.ENOTDIR:
         reason = f"{error.filename or path.parent} is a file, not a folder"
         what_to_do = " Move it away or choose another output."

@@ -17,6 +17,7 @@ from jobs.inputs.reader import Inputs
 from jobs.jobfile.job import Job
 from jobs.jobfile.own_pictures import OwnPictures
 from jobs.records.statuses import ABSENT, FAILED, Ledger
+from jobs.storage.scratch import scratch_folder
 from jobs.tasks.census import Census, Counter
 from jobs.tasks.identity import Draft
 from jobs.tasks.manifest_rows import KNOB, ManifestSet, find_manifests
@@ -254,7 +255,7 @@ class Agenda:
 
     def _spool(self) -> Path:
         if self._copies is None:
-            self._copies = TemporaryDirectory(prefix="stylefarm-manifests-")
+            self._copies = scratch_folder("copies of manifests")
         return Path(self._copies.name)
 
     def _digest_of(self, recipe: Recipe) -> str:

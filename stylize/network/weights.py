@@ -86,11 +86,8 @@ def identify(recipe: Recipe, base: Path | None = None) -> WeightSet:
             path = (base or Path()) / expand_home(recipe.weights)
         except HomeError as error:
             raise WeightsError(str(error)) from None
-        if not path.is_file():
-            raise WeightsError(
-                f"no weights at {path}; recipe.weights takes caffe, torchvision, or a file"
-            )
-    digest = f"sha256:{_sha256(path, path.stat().st_mtime_ns)}"
+    absent = f"no weights at {path}; recipe.weights takes caffe, torchvision, or a file"
+    digest = f"sha256:{_digest_of(path, absent)}"
     return WeightSet(_redacted(recipe.weights), digest, recipe.weights_input, path)
 
 
@@ -108,9 +105,8 @@ def load(weights: WeightSet) -> list[tuple[Tensor, Tensor]]:
             downloaded.
     """
     path = weights.path or _find_torchvision()
-    if not path.is_file():
-        raise WeightsError(f"the weights {path} are not there any more")
-    if not f"sha256:{_sha256(path, path.stat().st_mtime_ns)}".startswith(weights.digest):
+    digest = _digest_of(path, f"the weights {path} are not there any more")
+    if not f"sha256:{digest}".startswith(weights.digest):
         raise WeightsError(
             f"{path} is damaged or not what it should be: its SHA-256 does not begin with "
             f"{weights.digest.removeprefix('sha256:')}; delete it and install or download it again"
@@ -157,18 +153,18 @@ def _find_torchvision() -> Path:
         raise WeightsError(
             f"{error}; or set TORCH_HOME, where torchvision's weights are kept"
         ) from None
-    if not path.is_file():
-        try:
+    try:
+        if not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)
             torch.hub.download_url_to_file(
                 TORCHVISION_URL, str(path), hash_prefix=TORCHVISION_SHA256_PREFIX, progress=False
             )
-        except (OSError, RuntimeError, http.client.HTTPException) as error:
-            raise WeightsError(
-                f"cannot download torchvision's VGG19 weights ({_reason(error)}); put {name} into "
-                f"{path.parent} by hand, set TORCH_HOME to another folder, or use weights: caffe, which need "
-                "no download"
-            ) from error
+    except (OSError, RuntimeError, http.client.HTTPException) as error:
+        raise WeightsError(
+            f"cannot download torchvision's VGG19 weights ({_reason(error)}); put {name} into "
+            f"{path.parent} by hand, set TORCH_HOME to another folder, or use weights: caffe, which need "
+            "no download"
+        ) from error
     return path
 
 
@@ -188,7 +184,11 @@ def _download(url: str) -> Path:
     suffix = Path(urllib.parse.urlsplit(address).path).suffix
     path = cache / f"{hashlib.sha256(address.encode()).hexdigest()[:32]}{suffix}"
     digest = wanted.group(1).lower() if wanted else None
-    if not (path.is_file() and digest in (None, _sha256(path, path.stat().st_mtime_ns))):
+    try:
+        is_there = path.is_file() and digest in (None, _sha256(path, path.stat().st_mtime_ns))
+    except OSError as error:
+        raise _no_cache(error) from error
+    if not is_there:
         _fetch(address, path, digest, shown)
     return path
 
@@ -199,14 +199,16 @@ def _cache() -> Path:
 
 
 def _fetch(address: str, path: Path, digest: str | None, shown: str) -> None:
-    part = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".part-", delete=False) as file:
-            part = Path(file.name)
-            with urllib.request.urlopen(address, timeout=60) as reply:
-                shutil.copyfileobj(reply, file, 1 << 20)
-                promised = reply.headers.get("Content-Length")
+        begun = tempfile.NamedTemporaryFile(dir=path.parent, prefix=".part-", delete=False)  # noqa: SIM115
+    except OSError as error:
+        raise _no_cache(error) from error
+    part = Path(begun.name)
+    try:
+        with begun as file, urllib.request.urlopen(address, timeout=60) as reply:
+            shutil.copyfileobj(reply, file, 1 << 20)
+            promised = reply.headers.get("Content-Length")
         if promised is not None and int(promised) != part.stat().st_size:
             raise WeightsError(f"the weights at {shown} did not arrive whole; try again")
         if digest is not None and _sha256(part, part.stat().st_mtime_ns) != digest:
@@ -215,14 +217,32 @@ def _fetch(address: str, path: Path, digest: str | None, shown: str) -> None:
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise WeightsError(f"cannot download the weights at {shown} ({_reason(error)})") from error
     finally:
-        if part is not None:
-            part.unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
+
+
+def _no_cache(error: OSError) -> WeightsError:
+    return WeightsError(
+        f"downloaded weights cannot be kept in {error.filename} ({error.strerror or error}); set "
+        "XDG_CACHE_HOME to a folder that can be written"
+    )
 
 
 def _redacted(address: str) -> str:
     """Return an address without the parts that may be secret: user, password and query."""
     parts = urllib.parse.urlsplit(address)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+
+
+def _digest_of(path: Path, absent: str) -> str:
+    """Return the SHA-256 of a file. Raises WeightsError, with ``absent`` as its text where there is none."""
+    try:
+        if not path.is_file():
+            raise WeightsError(absent)
+        return _sha256(path, path.stat().st_mtime_ns)
+    except OSError as error:
+        raise WeightsError(
+            f"the weights {path} cannot be read ({error.strerror or error})"
+        ) from error
 
 
 @lru_cache(maxsize=64)

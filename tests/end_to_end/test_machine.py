@@ -25,11 +25,10 @@ def test_a_user_without_a_home_folder_renders_on_ray() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("home", ["/proc", "/nonexistent"])
+@pytest.mark.parametrize("home", ["/proc", "/dev/null/home"])
 def test_ray_needs_no_home_folder_that_can_be_written(tmp_path: Path, home: str) -> None:
     ran = stylefarm("run", write_job(tmp_path, photos=1, styles=1), HOME=home)
     assert ran.returncode == 0, ran.stderr
-    assert not Path("/nonexistent").exists()
 
 
 @pytest.mark.slow
@@ -43,10 +42,10 @@ def test_ray_needs_no_short_tmpdir(tmp_path: Path) -> None:
 @pytest.mark.parametrize("wanted", ["plan", "run", "doctor", "report"])
 def test_a_tilde_without_a_home_folder_is_one_sentence(tmp_path: Path, wanted: str) -> None:
     job = write_job(tmp_path, photos=1, styles=1, output="~/out")
-    ran = stylefarm(wanted, job, HOME="/nonexistent")
+    ran = stylefarm(wanted, job, HOME="/dev/null/home")
     assert ran.returncode in ((1,) if wanted == "doctor" else (2, 3)), ran.stderr
     said = ran.stdout + ran.stderr
-    assert "HOME is /nonexistent, which is no folder; set HOME to a folder that exists" in said
+    assert "HOME is /dev/null/home, which is no folder; set HOME to a folder that exists" in said
     assert "Traceback" not in said
 
 
