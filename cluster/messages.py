@@ -113,6 +113,8 @@ class Outcome:
     failure: Failure | None = None
     checkpoint: bool = False
     """Whether the output has a checkpoint of the task, to be deleted when the task is committed."""
+    doubts: tuple[str, ...] = ()
+    """A sentence about each of the task's masks that is probably not the one that is meant."""
 
 
 def attempt_record(

@@ -22,6 +22,7 @@ from cluster.events.events import (
     Beat,
     Draining,
     Listener,
+    MasksDoubtful,
     NodeAvoided,
     Paused,
     Resumed,
@@ -291,6 +292,8 @@ class Driver:
             self._lose(ended)
             return
         outcome, worker = ended.outcome, ended.worker
+        if outcome.doubts:
+            self._listen(MasksDoubtful(masks=len(outcome.doubts), first=outcome.doubts))
         task_run = self._running.pop(outcome.attempt_record.id, None)
         if task_run is None:
             return

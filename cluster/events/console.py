@@ -84,6 +84,8 @@ class ConsoleView:
                 self._say(f"[yellow]not read[/]: {escape(text)}", even_if_quiet=True)
             case events.PicturesMissing():
                 self._pictures_missing(event)
+            case events.MasksDoubtful():
+                self._masks_doubtful(event)
             case events.PictureLost():
                 image = escape(event.image)
                 self._say(f"[yellow]{escape(event.what)}[/] {image}: it will be rendered again")
@@ -189,6 +191,12 @@ class ConsoleView:
             some = f"{event.pictures:,} of {plural(event.looked_at, 'picture')} looked at cannot be used"
             rest = "" if event.complete else "; others were not looked at"
             self._say(f"{some}{rest}", even_if_quiet=True)
+
+    def _masks_doubtful(self, event: events.MasksDoubtful) -> None:
+        for mask in event.first:
+            self._say(f"[yellow]doubtful[/] {escape(mask)}")
+        if event.masks > len(event.first):
+            self._say(f"{plural(event.masks - len(event.first), 'more mask')} are doubtful")
 
     def _input_changed(self, event: events.InputChanged) -> None:
         then = "stays as it is" if event.what == "gone" else "will be rendered again"

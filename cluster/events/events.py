@@ -111,6 +111,17 @@ class PicturesMissing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MasksDoubtful:
+    """Masks are probably not those that are meant: empty, coloured, or of labels. They are rendered with."""
+
+    event: ClassVar[str] = "masks_doubtful"
+    masks: int
+    """Masks that no earlier event was about."""
+    first: tuple[str, ...]
+    """A sentence about each of the first of them, which begins with its address."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PictureLost:
     """A finished picture differs from its record; its task is rendered again."""
 
@@ -325,6 +336,7 @@ Event = (
     | ColumnsUnused
     | PicturesUnread
     | PicturesMissing
+    | MasksDoubtful
     | PictureLost
     | InputChanged
     | WebhookFailed

@@ -153,6 +153,7 @@ class LiveBoard:
                 | events.ColumnsUnused()
                 | events.PicturesUnread()
                 | events.PicturesMissing()
+                | events.MasksDoubtful()
                 | events.PictureLost()
                 | events.InputChanged()
                 | events.WebhookFailed()

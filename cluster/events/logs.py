@@ -104,6 +104,7 @@ def log_event(event: events.Event) -> None:
             | events.ColumnsUnused()
             | events.PicturesUnread()
             | events.PicturesMissing()
+            | events.MasksDoubtful()
             | events.PictureLost()
             | events.InputChanged()
             | events.WebhookFailed()

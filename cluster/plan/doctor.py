@@ -95,6 +95,10 @@ def _pictures(agenda: Agenda) -> Iterator[Check]:
         lines = [looked.scope, *(str(picture.problem) for picture in looked.missing[:SHOWN])]
         lines += looked.unreachable
     yield Check("pictures", not looked.missing and not looked.unreachable, "\n".join(lines))
+    if looked.masks:
+        # A doubtful mask can be rendered with, and may be meant.
+        doubtful = f"{len(looked.doubts):,} of {len(looked.masks):,} looked at are doubtful"
+        yield Check("masks", True, "\n".join([doubtful, *looked.doubts[:SHOWN]]))
 
 
 def _weights(recipe: Recipe, job: Job | None) -> str:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from jobs.errors import StorageError
 from jobs.jobfile.job import open_output
-from jobs.preflight.preflight import Findings, Preflight
+from jobs.preflight.preflight import Findings, Preflight, deadline
 from jobs.records.commit import Records
 from jobs.records.statuses import Ledger
 from jobs.tasks.todo import Agenda
 
 LOOK_SECONDS = 10.0
-"""How long to look for missing pictures, in seconds."""
+"""How long to look for missing pictures, and then at masks, in seconds."""
 
 
 def look(agenda: Agenda) -> Findings:
@@ -28,4 +30,5 @@ def look(agenda: Agenda) -> Findings:
 
     preflight = Preflight(agenda)
     preflight.search(LOOK_SECONDS)
-    return preflight.judge(agenda, ledger, retry_failed=True)
+    found = preflight.judge(agenda, ledger, retry_failed=True)
+    return replace(found, doubts=tuple(preflight.doubts(found.masks, deadline(LOOK_SECONDS))))

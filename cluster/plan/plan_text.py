@@ -33,18 +33,22 @@ def to_text(plan: Plan, looked: Findings | None = None, proofs: Plan | None = No
         those = plural(plan.own_pictures, "picture")
         lines.append(f"  left out: {those} under {plan.output} that this job itself has made")
     if looked is not None:
-        lines += _missing(looked)
+        lines += _pictures(looked)
     return "\n".join(lines)
 
 
-def _missing(looked: Findings) -> list[str]:
-    """Return the lines about pictures that cannot be used."""
+def _pictures(looked: Findings) -> list[str]:
+    """Return the lines about pictures that cannot be used, and masks that can hardly be meant."""
     lines = [f"  will fail: {picture.problem}" for picture in looked.missing[:MISSING_SHOWN]]
     if len(looked.missing) > MISSING_SHOWN or (lines and not looked.complete):
         lines.append(f"  {looked.scope}")
     if looked.hopeless:
         lines.append(f"  {looked.hopelessness}")
-    return lines + [f"  not looked at: {why}" for why in looked.unreachable]
+    lines += [f"  not looked at: {why}" for why in looked.unreachable]
+    lines += [f"  doubtful: {doubt}" for doubt in looked.doubts[:MISSING_SHOWN]]
+    if len(looked.doubts) > MISSING_SHOWN:
+        lines.append(f"  and {len(looked.doubts) - MISSING_SHOWN} more doubtful masks")
+    return lines
 
 
 def _work(plan: Plan, what: str) -> list[str]:

@@ -85,6 +85,7 @@ class Metrics:
                 | events.ColumnsUnused()
                 | events.PicturesUnread()
                 | events.PicturesMissing()
+                | events.MasksDoubtful()
                 | events.PictureLost()
                 | events.InputChanged()
                 | events.WebhookFailed()

@@ -1,11 +1,15 @@
-"""``Looking``: look at a job's pictures while a run prepares, and say what is missing before it renders."""
+"""``Looking``: look at a job's pictures while a run prepares, and say what is missing before it renders.
+
+Masks on this disk are looked at while the pool opens. The others are told by the workers that read them.
+"""
 
 from __future__ import annotations
 
+import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from cluster.events.events import Listener, PicturesMissing
+from cluster.events.events import Beat, Event, Listener, MasksDoubtful, PicturesMissing
 from jobs.errors import JobFileError, Problem
 from jobs.preflight.preflight import Findings, Preflight
 from jobs.records.statuses import Ledger
@@ -15,11 +19,17 @@ LOOK_SECONDS = 1.0
 """How long a run looks for missing pictures, and at most waits for that, in seconds."""
 
 SHOWN = 10
-"""Missing pictures that an event or an error names."""
+"""Missing pictures, or doubtful masks, that an event or an error names."""
+
+MASKS_TOLD = 50
+"""Doubtful masks that a run tells: where every task has one, more say nothing new."""
 
 
 class Looking:
     """Looks at a job's pictures on a thread of its own, from when it is made.
+
+    While the run renders it is a listener, which passes events on, adds what it has found, and tells each
+    doubtful mask once.
 
     Args:
         agenda: All tasks of the job.
@@ -28,6 +38,11 @@ class Looking:
     def __init__(self, agenda: Agenda) -> None:
         self._preflight = Preflight(agenda)
         self._findings: Findings | None = None
+        self._listen: Listener = lambda event: None
+        self._doubts: queue.SimpleQueue[str] = queue.SimpleQueue()
+        """What the thread has found out about masks."""
+        self._told: set[str] = set()
+        self._closed = threading.Event()
         threading.Thread(
             target=self._preflight.search, args=(LOOK_SECONDS,), name="look", daemon=True
         ).start()
@@ -59,9 +74,20 @@ class Looking:
             raise JobFileError([*problems, rest])
 
     def tell(self, listen: Listener) -> None:
-        """Say what is missing."""
+        """Say what is missing, and begin to look at masks.
+
+        Args:
+            listen: Hears what was found, now and later.
+        """
+        self._listen = listen
         found = self._findings
-        if found is not None and found.missing:
+        if found is None:
+            return
+        if found.masks:
+            threading.Thread(
+                target=self._look_at, args=(found.masks,), name="look at masks", daemon=True
+            ).start()
+        if found.missing:
             listen(
                 PicturesMissing(
                     pictures=len(found.missing),
@@ -70,3 +96,33 @@ class Looking:
                     first=tuple(str(picture.problem) for picture in found.missing[:SHOWN]),
                 )
             )
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, Beat):
+            self.tell_doubts()
+        if isinstance(event, MasksDoubtful):
+            self._tell(event.first)
+        else:
+            self._listen(event)
+
+    def tell_doubts(self) -> None:
+        """Say what was found out about masks since."""
+        found = []
+        while not self._doubts.empty():
+            found.append(self._doubts.get())
+        self._tell(found)
+
+    def close(self) -> None:
+        """Stop looking."""
+        self._closed.set()
+
+    def _tell(self, doubts: Sequence[str]) -> None:
+        new = [doubt for doubt in dict.fromkeys(doubts) if doubt not in self._told]
+        new = new[: MASKS_TOLD - len(self._told)]
+        if new:
+            self._told.update(new)
+            self._listen(MasksDoubtful(masks=len(new), first=tuple(new[:SHOWN])))
+
+    def _look_at(self, masks: Sequence[str]) -> None:
+        for doubt in self._preflight.doubts(masks, self._closed.is_set):
+            self._doubts.put(doubt)

@@ -102,6 +102,7 @@ class Run:
         agenda = open_agenda(job)
         stack.callback(agenda.close)
         self._looking = Looking(agenda)
+        stack.callback(self._looking.close)
         self._gallery = Gallery(job)
         self._rendering = choose_rendering(job, options, agenda)
         self._job = self._rendering.job
@@ -135,7 +136,7 @@ class Run:
         census = self._counting.begin(self._job.spec.name, self._storage.url)
         if census is not None and not census.left:
             return False
-        self._looking.tell(self._listen)
+        self._looking.tell(self._counting)
         return True
 
     def render(self, on_start: Callable[[], None], on_connected: Callable[[], None]) -> Counts:
@@ -149,7 +150,7 @@ class Run:
                 self._reader,
                 pool,
                 self._records,
-                self._measured(self._counting),
+                self._measured(self._looking),
                 limits=self._limits(),
                 asked=self._asked,
                 kept=self._ledger.kept,
@@ -167,6 +168,7 @@ class Run:
 
     def conclude(self, counts: Counts) -> RunResult:
         """Write what an earlier run left unwritten, sweep, and announce the end."""
+        self._looking.tell_doubts()
         if not self._reported and not is_summed_up(self._storage, self._ledger):
             self._write_report()  # the last run was killed before it wrote the summary
         census = self._reader.wait(LAST_READ_SECONDS)

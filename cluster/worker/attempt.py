@@ -86,6 +86,8 @@ class Attempt:
         self.timer = Timer()
         self.failure: Failure | None = None
         self.record: TaskRecord | None = None
+        self.doubts: list[str] = []
+        """Sentences about masks that are probably not those that are meant."""
         log_ = LossLog(tuple(self.task.recipe.style_layers), setup.losses_every)
         self.stream = LossStream(storage, self.task.id, log_)
         self.checkpoints = Checkpoints(
@@ -128,7 +130,11 @@ class Attempt:
         if record is not None:
             record = record.model_copy(update={"attempts": [attempt]})
         return Outcome(
-            attempt, record=record, failure=self.failure, checkpoint=self.checkpoints.exists
+            attempt,
+            record=record,
+            failure=self.failure,
+            checkpoint=self.checkpoints.exists,
+            doubts=tuple(self.doubts),
         )
 
 

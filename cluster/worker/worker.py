@@ -29,6 +29,7 @@ from cluster.worker.renderer import Order, Painted, Renderer, make_renderer
 from jobs.errors import StorageError
 from jobs.inputs.addresses import display
 from jobs.inputs.reader import InputData, Inputs
+from jobs.preflight.masks import about_mask
 from jobs.records.loss_log import LossRow
 from jobs.records.record import OutputRecord
 from jobs.storage import keys
@@ -227,7 +228,7 @@ class Worker:
         fetched = self._fetch(task)
         content = self._decode("content", fetched.content)
         pictures = [self._decode("style", style) for style in fetched.styles]
-        masks = {uri: self._decode_mask(mask) for uri, mask in fetched.masks.items()}
+        masks = {uri: self._decode_mask(attempt, mask) for uri, mask in fetched.masks.items()}
         init = self._decode("init", fetched.init) if fetched.init else None
         mix = [
             (picture, share, None if mask is None else masks[mask])
@@ -282,8 +283,10 @@ class Worker:
     def _decode(self, what: str, data: InputData) -> Any:
         return self._renderers[0].decode(data.data, f"{what} {display(data.uri)}")
 
-    def _decode_mask(self, data: InputData) -> Any:
-        mask, _ = self._renderers[0].decode_mask(data.data, f"mask {display(data.uri)}")
+    def _decode_mask(self, attempt: Attempt, data: InputData) -> Any:
+        mask, doubt = self._renderers[0].decode_mask(data.data, f"mask {display(data.uri)}")
+        if doubt is not None:
+            attempt.doubts.append(about_mask(data.uri, doubt))
         return mask
 
     def _paint_all(self, ready: Sequence[_Ready]) -> None:

@@ -36,6 +36,8 @@ class Names:
 
     places: dict[str, Place] = field(default_factory=dict)
     """Where the job names them, by address."""
+    masks: bool = False
+    """Whether there are masks among them."""
     complete: bool = True
     """Whether these are all pictures of the job; False: others are on the web, or too many."""
     all_rows: bool = True
@@ -78,6 +80,7 @@ def names_of(agenda: Agenda) -> Names:
     for k, pictures in sets:
         # Every pair can have a mask of its own, so even listing their names is bounded.
         for path, mask in itertools.islice(pictures.masks(), MOST_NAMES):
+            names.masks = True
             names.add(mask, partial(job.problem, path))
         styles = (part.uri for mix in pictures.styles for part in mix)
         for column, uris in (("content", pictures.contents), ("style", styles)):
@@ -125,6 +128,7 @@ def _add_rows(names: Names, entry: FirstRows) -> int:
             if isinstance(row, RowDrafts) and row.file is not None:
                 place = partial(Problem, row.file.at(row.place), None, "")
                 for draft in row.drafts:
+                    names.masks = names.masks or any(part.mask for part in draft.styles)
                     for uri in pictures_of(draft):
                         names.add(uri, place)
     except JobFileError:  # the file is damaged, which reading it to the end reports

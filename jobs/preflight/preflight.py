@@ -1,7 +1,7 @@
 """``Preflight``: what shows of a job's pictures before any is rendered.
 
 A misspelt painting fails every task that uses it, and should not do so at night. So ``plan``, ``doctor`` and
-the start of a run look whether the pictures are there.
+the start of a run look whether the pictures are there, and whether the masks can be meant.
 """
 
 from __future__ import annotations
@@ -9,18 +9,23 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from jobs.errors import JobFileError, Problem
-from jobs.inputs.addresses import display
+from jobs.inputs.addresses import display, is_web
 from jobs.inputs.reader import Inputs
+from jobs.preflight.masks import doubtful_masks
 from jobs.preflight.missing import MissingSearch
 from jobs.preflight.names import names_of, pictures_of, sample_of
 from jobs.records.statuses import ABSENT, Ledger
+from jobs.tasks.identity import Draft
 from jobs.tasks.row_account import RowAccount
 from jobs.tasks.todo import Agenda
+
+MOST_MASKS = 100
+"""Masks that are looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +51,8 @@ class Findings:
     complete: bool
     """Whether these are all pictures of the job."""
     tasks: int
-    """Tasks to do that were searched for those that need a missing picture; 0 if none is missing."""
+    """Tasks to do that were searched for those that need a missing picture, and for masks; 0 if no picture is
+    missing and there are no masks."""
     all_tasks: bool
     """Whether these are all tasks to do."""
     missing: tuple[MissingPicture, ...]
@@ -55,6 +61,10 @@ class Findings:
     """Tasks that need one of these."""
     unreachable: tuple[str, ...]
     """Why pictures of a store could not be looked at."""
+    masks: tuple[str, ...]
+    """The first ``MOST_MASKS`` masks of tasks to do, as far as they are on this disk."""
+    doubts: tuple[str, ...] = ()
+    """Sentences about those of them that are doubtful, once they were looked at."""
 
     @property
     def hopeless(self) -> bool:
@@ -90,6 +100,8 @@ class Findings:
                 for m in self.missing
             ],
             "unreachable": list(self.unreachable),
+            "masks": len(self.masks),
+            "doubtful_masks": list(self.doubts),
         }
 
 
@@ -112,7 +124,7 @@ class Preflight:
     def search(self, seconds: float) -> None:
         """Look for missing pictures, for about so long."""
         try:
-            self._search.run(_deadline(seconds))
+            self._search.run(deadline(seconds))
         finally:
             self._searched.set()
 
@@ -131,9 +143,10 @@ class Preflight:
         search, names = self._search, self._names
         missing = dict(search.missing)
         users: Counter[str] = Counter()
+        masks: dict[str, None] = {}
         tasks = doomed = 0
         all_tasks = names.all_tasks and names.all_rows
-        if missing:
+        if missing or names.masks:
             drafts = sample_of(agenda).drafts(ledger(), RowAccount(), retry_failed)
             try:
                 for draft, code in drafts:
@@ -142,6 +155,8 @@ class Preflight:
                         needed = {uri for uri in pictures_of(draft) if uri in missing}
                         users.update(needed)
                         doomed += bool(needed)
+                        if len(masks) < MOST_MASKS:
+                            masks.update(dict.fromkeys(_masks_here(draft)))
             except JobFileError:  # reading the job to its end reports it
                 all_tasks = False
         found = [
@@ -157,7 +172,12 @@ class Preflight:
             missing=tuple(sorted(found, key=lambda one: -one.tasks)),
             doomed=doomed,
             unreachable=tuple(search.unreachable),
+            masks=tuple(masks)[:MOST_MASKS],
         )
+
+    def doubts(self, masks: Sequence[str], stop: Callable[[], bool]) -> Iterator[str]:
+        """Yield a sentence about each of some masks that is doubtful, until ``stop`` returns True."""
+        return doubtful_masks(self._inputs, masks, stop)
 
     def _missing(self, uri: str, why: str, tasks: int, exact: bool) -> MissingPicture:
         near = self._search.near.get(uri)
@@ -169,6 +189,14 @@ class Preflight:
         return MissingPicture(display(uri), tasks, near, place(text))
 
 
-def _deadline(seconds: float) -> Callable[[], bool]:
+def _masks_here(draft: Draft) -> Iterator[str]:
+    """Yield the masks of a task that are on this disk, if they are there."""
+    for part in draft.styles:
+        if part.mask is not None and not (part.mask.startswith("s3://") or is_web(part.mask)):
+            yield part.mask
+
+
+def deadline(seconds: float) -> Callable[[], bool]:
+    """Return a function that returns whether so many seconds are over."""
     end = time.monotonic() + seconds
     return lambda: time.monotonic() > end

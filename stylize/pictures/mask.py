@@ -83,7 +83,8 @@ def _from_raster(raster: Raster) -> Mask:
     if raster.associated and raster.opacity is not None:
         weight = _weight(raster).clip(0, 1)
         weight = np.minimum(weight, raster.opacity)  # multiplied by the opacity already
-        return Mask(weight, _doubt(weight, raster.opacity, None, white))
+        strange = _strange_colour(values, None, white) if raster.model == "rgb" else None
+        return Mask(weight, _doubt(weight, raster.opacity, strange, white))
     if raster.model == "lab":
         return make_mask(values[..., 0] / np.float32(100), raster.opacity, 1)
     if raster.model == "cmyk":

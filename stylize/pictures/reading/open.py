@@ -76,6 +76,16 @@ def open_raster(source: Image.Image | bytes | str | Path, name: str = "") -> Ras
     return _decoded(data, name or str(source))
 
 
+def pixels_in(data: bytes) -> int | None:
+    """Return the number of pixels of a picture file, without decoding it; None where that does not show."""
+    try:
+        with Image.open(io.BytesIO(data), formats=DECODERS) as image:
+            width, height = image.size
+            return int(width * height)
+    except Exception:  # as damaged as it may be; opening it in earnest says how
+        return None
+
+
 def _decoded(data: bytes, name: str) -> Raster:
     if not data:
         raise PictureError(f"{name} is empty (0 bytes)")

@@ -13,8 +13,10 @@ from cluster.events.events import (
     Beat,
     Draining,
     Finished,
+    MasksDoubtful,
     NodeAvoided,
     Paused,
+    PicturesMissing,
     Resumed,
     Started,
     TaskDone,
@@ -166,6 +168,21 @@ def test_pauses_and_losses_are_shown_with_what_follows():
     assert "resumed after 12 s" in text
     assert "stopping: running tasks store checkpoints" in text
     assert "4 left in 0:01:05; run the same command again to resume" in text
+
+
+def test_pictures_that_are_missing_and_masks_that_are_doubtful_are_named():
+    missing = PicturesMissing(
+        pictures=30, looked_at=1000, complete=False, first=("job.yaml:3: There is no file [a].jpg",)
+    )
+    doubtful = MasksDoubtful(masks=3, first=("m/[x].png is black everywhere",))
+    text = shown(STARTED, missing, doubtful)
+    assert "will fail job.yaml:3: There is no file [a].jpg\n" in text
+    assert "30 of 1,000 pictures looked at cannot be used; others were not looked at\n" in text
+    assert "doubtful m/[x].png is black everywhere\n" in text
+    assert "2 more masks are doubtful\n" in text
+    quiet = shown(STARTED, missing, doubtful, quiet=True)
+    assert "There is no file" in quiet
+    assert "doubtful" not in quiet
 
 
 def test_what_must_be_known_is_said_even_when_quiet():

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import threading
 import time
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from cluster.events import events
 from cluster.run import looking
 from cluster.run.looking import Looking
+from cluster.run.options import RunOptions
+from cluster.run.run_job import run_job
 from jobs.errors import JobFileError
 from jobs.inputs.reader import Inputs
 from jobs.records.statuses import Ledger
 from jobs.tasks.todo import Agenda
 from tests.jobs.support import read, touch
+from tests.support.farm import STAND_IN, wait_for, write_stand_in_job
 
 NOTHING = Ledger.of({})
 
@@ -56,3 +62,87 @@ def test_a_disk_that_does_not_answer_holds_no_run_up(tmp_path, monkeypatch):
     began = time.monotonic()
     assert judged(job, refuse=True) == []
     assert time.monotonic() - began < 1.0
+
+
+# -- masks -------------------------------------------------------------------------------------------
+
+
+def masked(base: Path, shades: dict[str, int]) -> Agenda:
+    (base / "m").mkdir(parents=True, exist_ok=True)
+    for name, shade in shades.items():
+        Image.new("L", (8, 8), shade).save(base / "m" / f"{name}.png")
+    contents = [f"{name}.jpg" for name in shades]
+    touch(base, *contents, "w.jpg")
+    text = f"""\
+        output: out
+        pairs: [{{content: {contents}, style: {{picture: w.jpg, mask: "m/{{content}}.png"}}}}]
+        """
+    return Agenda(read(text, base), lambda _: "digest")
+
+
+def heard_of(job: Agenda, *later: events.Event) -> list[events.Event]:
+    """What a listener hears after ``later`` events, once all masks on the disk were looked at."""
+    found, heard = Looking(job), []
+    found.judge(job, lambda: NOTHING, retry_failed=False, refuse=True)
+    found.tell(heard.append)
+    wait_for(lambda: not any(t.name == "look at masks" for t in threading.enumerate()))
+    for event in later:
+        found(event)
+    found.tell_doubts()
+    found.close()
+    return heard
+
+
+BEAT = events.Beat(done=0, failed=0, workers=1, running=())
+
+
+def doubts(*sentences: str) -> events.MasksDoubtful:
+    return events.MasksDoubtful(masks=len(sentences), first=sentences)
+
+
+def test_a_doubtful_mask_is_told_once_by_whoever_reads_it_first(tmp_path):
+    job = masked(tmp_path, {"a": 128, "b": 0, "c": 255})
+    black = (
+        "m/b.png is black everywhere, so its style applies nowhere: "
+        "paint white where the style is to apply"
+    )
+    white = "m/c.png is white everywhere, so its style applies everywhere, as without a mask"
+
+    heard = heard_of(job, BEAT, doubts(black, "s3://pics/m.png is coloured"), doubts(white), BEAT)
+
+    assert heard == [doubts(black, white), BEAT, doubts("s3://pics/m.png is coloured"), BEAT]
+
+
+def test_a_folder_of_doubtful_masks_is_told_of_with_a_few(tmp_path, monkeypatch):
+    monkeypatch.setattr(looking, "MASKS_TOLD", 12)
+    job = masked(tmp_path, {f"{k:02}": 0 for k in range(11)})
+
+    first, *rest = heard_of(job, BEAT, doubts("x is black"), doubts("y is black"))
+
+    assert isinstance(first, events.MasksDoubtful)
+    assert (first.masks, len(first.first)) == (11, 10)
+    assert rest == [BEAT, doubts("x is black")]
+
+
+def test_masks_on_s3_are_told_by_the_workers_that_read_them(s3_rig, tmp_path):
+    storage = s3_rig.open()
+    for name in ("black", "grey"):
+        storage.put(
+            f"{name}.png", json.dumps({"doubt": "is black"} if name == "black" else {}).encode()
+        )
+    styles = [
+        {"picture": "style.png", "mask": f"{s3_rig.url}/{name}.png"} for name in ("black", "grey")
+    ]
+    job = write_stand_in_job(
+        tmp_path,
+        [{"n": 0}, {"n": 1}],
+        pairs=[{"content": ["c000.png", "c001.png"], "style": styles}],
+        storage=s3_rig.options.model_dump(exclude_none=True),
+    )
+    heard: list[events.Event] = []
+
+    result = run_job(job, RunOptions(pool="inline", renderer=STAND_IN), heard.append)
+
+    assert result.counts.done == 4
+    told = [event for event in heard if isinstance(event, events.MasksDoubtful)]
+    assert told == [doubts(f"{s3_rig.url}/black.png is black")]

@@ -117,6 +117,26 @@ def test_masks_are_fetched_once_each_and_the_record_says_which(tmp_path):
     ]
 
 
+def test_a_doubtful_mask_is_told_with_the_outcome(tmp_path):
+    blend = {
+        "style.png": {"mask": "doubtful.png"},
+        "other.png": {"mask": "doubtful.png"},
+        "third.png": {"mask": "clear.png"},
+    }
+    job = write_stand_in_job(
+        tmp_path, [{"seconds": 0}], pairs=[{"content": "c000.png", "style": {"blend": blend}}]
+    )
+    for name in ("other.png", "third.png", "clear.png"):
+        (tmp_path / name).write_text("{}")
+    (tmp_path / "doubtful.png").write_text(json.dumps({"doubt": "is black everywhere"}))
+    (task,) = open_agenda(job).tasks()
+
+    outcome = attempt(make_worker(job), task)
+
+    assert outcome.record is not None
+    assert outcome.doubts == ("doubtful.png is black everywhere",)
+
+
 def test_a_mask_with_alpha_paints_what_its_grey_twin_does(tmp_path):
     """White on transparency, as painting programs export a layer, in either half of the picture."""
     style = {"picture": "styles/s0.png", "mask": "masks/{content}.png"}
