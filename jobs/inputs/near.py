@@ -42,7 +42,8 @@ def near_picture(inputs: Inputs, uri: str, beside: Iterable[str]) -> str | None:
     if folder is None:
         return None
     picture = folder.joinpath(*rest)
-    return picture.as_posix() if (inputs.base / picture).is_file() else f"{folder.as_posix()}/"
+    is_there = os.path.isfile(inputs.base / picture)  # noqa: PTH113 - False also where none may look
+    return picture.as_posix() if is_there else f"{folder.as_posix()}/"
 
 
 def _near_folder(base: Path, path: str) -> tuple[PurePath | None, Sequence[str]]:
@@ -52,7 +53,7 @@ def _near_folder(base: Path, path: str) -> tuple[PurePath | None, Sequence[str]]
     for k, part in enumerate(parts[:-1]):
         if glob.has_magic(part):
             break
-        if not (base / found / part).exists():
+        if not os.path.exists(base / found / part):  # noqa: PTH110
             with contextlib.suppress(OSError), os.scandir(base / found) as scan:
                 some = itertools.islice(scan, MOST_NAMES)
                 near = nearest(part, [entry.name for entry in some if entry.is_dir()])

@@ -487,7 +487,7 @@ def _fail_local(error: OSError, uri: str, path: Path) -> NoReturn:
 def broken_link(path: Path) -> Path | None:
     """Return the part of a path that is a link to something that is not there; None: there is none."""
     for part in (*reversed(path.parents), path):
-        if part.is_symlink() and not part.exists():
+        if os.path.islink(part) and not os.path.exists(part):  # noqa: PTH110, PTH114 - raise nothing
             return part
     return None
 

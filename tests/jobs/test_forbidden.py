@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from jobs.errors import JobFileError, StorageError, UsageError
+from jobs.errors import InputError, JobFileError, StorageError, UsageError
 from jobs.examples.starter import write_starter
+from jobs.inputs.near import near_picture
+from jobs.inputs.reader import Inputs
 from jobs.jobfile.load import load_job
 from jobs.proofs.find_job import is_job_file, job_of, storages_of
 from jobs.records.commit import Records
@@ -46,6 +48,22 @@ def test_an_output(private: Path) -> None:
             list(Records(storage).entries())
         with pytest.raises(StorageError, match="Permission denied"):
             job_of(str(private / "out"), None)
+
+
+def test_a_picture(private: Path, tmp_path: Path) -> None:
+    for base in (private, tmp_path):
+        inputs = Inputs(base)
+        with no_root():
+            assert near_picture(inputs, str(private / "photos/p9.png"), []) is None
+            with pytest.raises(InputError, match="Permission denied"):
+                inputs.read(str(private / "photos/p0.png"))
+
+
+def test_a_link_into_it(private: Path) -> None:
+    with folder_for_all() as folder:
+        (folder / "a.png").symlink_to(private / "photos/p0.png")
+        with no_root(), pytest.raises(InputError, match="Permission denied"):
+            Inputs(folder).read("a.png")
 
 
 def test_weights(private: Path) -> None:
