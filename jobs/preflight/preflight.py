@@ -75,9 +75,9 @@ class Findings:
     def hopelessness(self) -> str:
         """The sentence about a job of which no task can be rendered."""
         each = (
-            "the task left needs"
+            "the task that is not done needs"
             if self.tasks == 1
-            else f"each of the {self.tasks:,} tasks left needs"
+            else f"each of the {self.tasks:,} tasks that are not done needs"
         )
         return f"nothing can be rendered: {each} a picture that cannot be used"
 

@@ -58,7 +58,10 @@ def test_a_run_of_which_nothing_can_be_rendered_is_refused_before_ray_starts(job
     assert "starting Ray" not in ran.stderr
     assert "Traceback" not in ran.stderr
     assert ran.stderr.count("3 tasks need it") == 3
-    assert "nothing can be rendered: each of the 9 tasks left needs a picture" in ran.stderr
+    assert (
+        "nothing can be rendered: each of the 9 tasks that are not done needs a picture"
+        in ran.stderr
+    )
     assert records_of(job) == {}
 
 

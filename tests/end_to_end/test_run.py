@@ -306,7 +306,9 @@ def test_plan_names_pictures_that_are_not_there(tmp_path):
         r"\(looked for .*\); 2 tasks need it\n",
         planned,
     )
-    assert "nothing can be rendered: each of the 2 tasks left needs a picture" in planned
+    assert (
+        "nothing can be rendered: each of the 2 tasks that are not done needs a picture" in planned
+    )
 
 
 def test_plan_names_masks_that_are_not_there_with_their_field(tmp_path):

@@ -92,7 +92,7 @@ def test_contents_styles_masks_and_inits_are_looked_at(tmp_path: Path) -> None:
     ]
     assert found.hopeless  # every task blends the painting that is missing
     assert found.hopelessness == (
-        "nothing can be rendered: each of the 2 tasks left needs a picture that cannot be used"
+        "nothing can be rendered: each of the 2 tasks that are not done needs a picture that cannot be used"
     )
 
 
