@@ -9,6 +9,7 @@
     ├── InputError                      a picture of one task cannot be used; others continue
     │   └── InputNotFoundError
     ├── StorageError           exit 3   the output (or an s3:// input) cannot be used
+    │   ├── AddressError       exit 2   an address that means no storage was written
     │   ├── ObjectNotFoundError         no object under this key
     │   ├── StorageDeniedError          credentials are missing, wrong or not allowed
     │   ├── StorageFullError            no room left
@@ -108,6 +109,12 @@ class StorageError(StylefarmError):
     """The storage cannot be used."""
 
     exit_status = ExitStatus.UNREACHABLE
+
+
+class AddressError(StorageError):
+    """An address means no storage at all: who wrote it must change it."""
+
+    exit_status = ExitStatus.USAGE
 
 
 class ObjectNotFoundError(StorageError):

@@ -7,7 +7,7 @@ the CronJob runs, or refused with a sentence.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -63,7 +63,7 @@ def kubernetes(job: Job, command: Command, image: str | None = None) -> dict[str
         spec["startingDeadlineSeconds"] = max(10, math.ceil(schedule.starting_deadline))
     spec |= {"successfulJobsHistoryLimit": 3, "failedJobsHistoryLimit": 7}
     spec["jobTemplate"] = {
-        "spec": {"backoffLimit": 0, "template": {"spec": _pod(name, words, image)}}
+        "spec": {"backoffLimit": 0, "template": {"spec": _pod(name, words, image, job.environment)}}
     }
     documents = [
         {
@@ -108,7 +108,9 @@ _HAS_SECRET = """\
 """
 
 
-def _pod(name: str, words: Sequence[str], image: str | None) -> dict[str, Any]:
+def _pod(
+    name: str, words: Sequence[str], image: str | None, environment: Mapping[str, str]
+) -> dict[str, Any]:
     token = {"secretKeyRef": {"name": SECRET, "key": SECRET_KEY}}
     container = {
         "name": "submit",
@@ -117,6 +119,7 @@ def _pod(name: str, words: Sequence[str], image: str | None) -> dict[str, Any]:
         "env": [
             {"name": "RAY_AUTH_MODE", "value": "token"},
             {"name": "RAY_AUTH_TOKEN", "valueFrom": token},
+            *({"name": key, "value": value} for key, value in environment.items()),
         ],
         "securityContext": {
             "allowPrivilegeEscalation": False,

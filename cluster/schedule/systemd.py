@@ -78,6 +78,10 @@ def systemd(job: Job, command: Command) -> dict[str, str]:
         service: _SERVICE.format(
             name=_escaped(job.spec.name),
             folder=_escaped(str(Path(file).parent)),
+            environment="".join(
+                f"Environment={_quoted(_escaped(f'{name}={value}'))}\n"
+                for name, value in job.environment.items()
+            ),
             condition=_line([sys.executable, "-m", "cluster.due", file]),
             command=_line(command.words(job)),
             stop=math.ceil(job.spec.workers.grace + STOP_SECONDS),
@@ -127,7 +131,7 @@ After=network-online.target
 [Service]
 Type=oneshot
 WorkingDirectory={folder}
-# Keys for S3 and the like, as NAME=value; the file is optional.
+{environment}# Keys for S3 and the like, as NAME=value; the file is optional.
 EnvironmentFile=-%h/.config/stylefarm/environment
 # A tick that was missed by more than starting_deadline is not made up for.
 ExecCondition={condition}
@@ -181,6 +185,9 @@ def _line(words: Sequence[str]) -> str:
 
 def _word(word: str) -> str:
     word = _escaped(word).replace("$", "$$")
-    if re.fullmatch(r"[A-Za-z0-9_@%+=:,./$-]+", word):
-        return word
-    return '"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return word if re.fullmatch(r"[A-Za-z0-9_@%+=:,./$-]+", word) else _quoted(word)
+
+
+def _quoted(text: str) -> str:
+    """Return text in systemd's quotes."""
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -99,7 +99,9 @@ def _command(parcel: Parcel, options: Sequence[str]) -> str:
 def _environment(submission: str, job: Job) -> dict[str, str]:
     patience = math.ceil(job.spec.workers.grace) + AFTER_GRACE_SECONDS
     # By default Ray sends SIGKILL three seconds after SIGTERM, too soon for a checkpoint.
-    return {SUBMISSION: submission, "RAY_JOB_STOP_WAIT_TIME_S": str(patience)}
+    stop = {"RAY_JOB_STOP_WAIT_TIME_S": str(patience)}
+    # The job file is read again there.
+    return {SUBMISSION: submission, **stop, **job.environment}
 
 
 def _metadata(job: Job, output: str) -> dict[str, str]:

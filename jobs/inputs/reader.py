@@ -21,6 +21,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, NoReturn
 
 from jobs.errors import (
+    AddressError,
     InputError,
     InputNotFoundError,
     ObjectNotFoundError,
@@ -30,6 +31,7 @@ from jobs.inputs.addresses import display, is_web
 from jobs.inputs.formats import Unread, check_format, format_unread
 from jobs.inputs.globs import escape_folders, first_wildcard, matches_glob
 from jobs.inputs.web import download, too_large
+from jobs.storage.addresses import fault_of, split_url
 from jobs.storage.base import StorageOptions, local_path, resolve_options
 from jobs.storage.scratch import scratch_errors
 
@@ -260,14 +262,19 @@ class Inputs:
             StorageError: The store cannot be listed.
         """
         wanted = wanted or self.unread.is_picture
+        alone = [self.spelling(pattern)]
         if is_web(pattern):
-            return [pattern]
+            return alone
         s3 = pattern.startswith("s3://")
         names = self._expand_s3(pattern, wanted) if s3 else self._expand_local(pattern, wanted)
-        if names == [self.spelling(pattern)]:
+        if names == alone:
+            if not s3 and _VARIABLE.search(pattern) and not os.path.lexists(self._path(pattern)):
+                raise InputError(f"{pattern} {_literally(pattern)}")
             if wanted == self.unread.is_picture:
                 check_format(pattern)
             return names
+        if not names and (advice := _literally(pattern)):
+            raise InputError(f"{pattern} {advice}")
         kept = [name for name in names if name not in self.own]
         self.left_out += len(names) - len(kept)
         return kept
@@ -277,7 +284,13 @@ class Inputs:
 
         Raises InputError for an address of no known kind.
         """
-        return uri if uri.startswith("s3://") or is_web(uri) else self._relative(uri)
+        if uri.startswith("s3://") or is_web(uri):
+            return uri
+        if fault := fault_of(uri):
+            raise InputError(
+                f"{uri} {fault}" if uri.strip() else "An empty address names no picture."
+            )
+        return self._relative(uri)
 
     # Files
 
@@ -441,6 +454,21 @@ def _glob_s3(bucket: S3Storage, pattern: str, wanted: Callable[[str], bool]) -> 
     return matches
 
 
+_VARIABLE = re.compile(r"\$(\w+|\{\w+\})", re.ASCII)
+
+
+def _literally(pattern: str) -> str | None:
+    """Return what somebody may have meant by a pattern that matches nothing; None: it does not show."""
+    if variable := _VARIABLE.search(pattern):
+        return (
+            f"matches nothing: {variable[0]} is taken as it is written, because environment variables may be "
+            "in output alone; write the path itself"
+        )
+    if "\\" in pattern and os.name != "nt":
+        return "matches nothing: write / between folders, not a backslash"
+    return None
+
+
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
@@ -498,10 +526,8 @@ def _forbidden(uri: str) -> str:
 
 def _split_s3(uri: str) -> tuple[str, str]:
     """Return bucket and key, the key unchanged. Raises InputError."""
-    from jobs.storage.s3 import split_url
-
     try:
         bucket, _ = split_url(uri)
-    except StorageError as error:
+    except AddressError as error:
         raise InputError(str(error)) from None
     return bucket, uri.removeprefix(f"s3://{bucket}").removeprefix("/")

@@ -8,6 +8,7 @@ from pathlib import Path
 from jobs.errors import Problem
 from jobs.jobfile.yaml_source import FieldPath, Source
 from jobs.spec.job import JobSpec
+from jobs.spec.output import handed_on
 from jobs.storage.base import Storage
 from jobs.storage.open import open_storage
 
@@ -34,6 +35,13 @@ class Job:
     def output_template(self) -> str:
         """The output with its ``{date}`` and ``{time}``."""
         return self.spec.output if self.template is None else self.template
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the environment of a run elsewhere needs, so that the job's output is the same place there."""
+        values = self.source.values
+        written = values.get("output") if isinstance(values, dict) else None
+        return handed_on(written) if isinstance(written, str) else {}
 
     def problem(self, path: FieldPath, message: str) -> Problem:
         """Return a problem at a field that shows after loading, such as a glob that matches nothing.

@@ -13,14 +13,16 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from jobs.errors import JobFileError, Problem
+from jobs.errors import AddressError, JobFileError, Problem
 from jobs.jobfile.job import Job
 from jobs.jobfile.messages import problems_of
 from jobs.jobfile.recipes import recipe_problems
-from jobs.jobfile.yaml_source import BYTE_LIMIT, read_yaml
+from jobs.jobfile.yaml_source import BYTE_LIMIT, Source, read_yaml
 from jobs.manifests.manifest import is_manifest
 from jobs.spec.job import JobSpec
 from jobs.spec.values import as_given
+from jobs.storage.addresses import check_address
+from jobs.storage.base import resolve_options
 
 
 def read_job(path: str | Path) -> Job:
@@ -107,6 +109,22 @@ def parse_job(data: bytes, file: str, base: Path, default_name: str = "job") -> 
     problems += recipe_problems(source, values)
     if isinstance(values.get("pairs"), list) and not values["pairs"]:
         problems.append(source.problem(("pairs",), "is empty; name at least one content and style"))
+    if spec is not None:
+        problems += _address_problems(source, spec, base)
     if problems or spec is None:
         raise JobFileError(sorted(set(problems), key=lambda p: (p.line or 0, p.field)))
     return Job(spec, file, base, source)
+
+
+def _address_problems(source: Source, spec: JobSpec, base: Path) -> list[Problem]:
+    """Return the addresses that mean nothing on this machine, such as ~user of an unknown user."""
+    problems = []
+    try:
+        check_address(spec.output, base)
+    except AddressError as error:
+        problems.append(source.problem(("output",), str(error).rstrip(".")))
+    try:
+        resolve_options(spec.storage, base)
+    except AddressError as error:
+        problems.append(source.problem(("storage", "ca_bundle"), str(error).rstrip(".")))
+    return problems

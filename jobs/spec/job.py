@@ -20,7 +20,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from jobs.spec.notify import Notify
-from jobs.spec.output import ImageOptions, LossOptions, known_place
+from jobs.spec.output import NO_PLACE, ImageOptions, LossOptions, filled_in, known_place
 from jobs.spec.pairs import InputOptions, Knobs, PairSet
 from jobs.spec.schedule import Schedule
 from jobs.spec.styles import BlendPart, StylePicture
@@ -70,11 +70,14 @@ class JobSpec(Section):
         1, description="Version of this format: 1.", json_schema_extra={"const": 1}
     )
     name: str = Field("job", min_length=1, max_length=200, description="The job's name.")
-    output: Annotated[str, AfterValidator(known_place)] = Field(
+    output: Annotated[str, AfterValidator(filled_in), AfterValidator(known_place)] = Field(
         min_length=1,
         description="Where results go: a folder or s3://bucket/prefix; {date} and {time} in it are those of "
-        "the tick or, without one, of now.",
-        json_schema_extra={"pattern": r"^([^{}]|\{(date|time)\})+$"},
+        "the tick or, without one, of now, and $NAME is an environment variable.",
+        json_schema_extra={
+            "pattern": r"^([^{}]|\{(date|time)\}|\$\{[A-Za-z_]\w*\})+$",
+            "not": {"pattern": NO_PLACE},
+        },
     )
     storage: Annotated[StorageOptions, BeforeValidator(_given_storage)] = Field(
         default_factory=lambda: StorageOptions.model_validate({}),

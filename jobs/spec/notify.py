@@ -22,7 +22,9 @@ def _some_events(events: list[str]) -> list[str]:
 
 
 def _webhook(url: str) -> str:
-    if re.fullmatch(r"\$[A-Za-z_][A-Za-z0-9_]*", url) or re.match(r"https?://[^/?#\s]", url):
+    if name := re.fullmatch(r"\$(?:([A-Za-z_]\w*)|\{([A-Za-z_]\w*)\})", url, re.ASCII):
+        return f"${name[1] or name[2]}"
+    if re.match(r"https?://[^/?#\s]", url):
         return url
     raise PydanticCustomError(
         "webhook",
@@ -40,7 +42,9 @@ class Notify(Section):
 
     url: Annotated[str, AfterValidator(_webhook), PlainSerializer(_without_path)] = Field(
         description="Where to POST it: a web address, or $NAME of an environment variable that holds it.",
-        json_schema_extra={"pattern": r"^(\$[A-Za-z_][A-Za-z0-9_]*$|https?://[^/?#\s])"},
+        json_schema_extra={
+            "pattern": r"^(\$([A-Za-z_][A-Za-z0-9_]*|\{[A-Za-z_][A-Za-z0-9_]*\})$|https?://[^/?#\s])"
+        },
     )
     on: Annotated[list[Literal["done", "failed", "stopped"]], AfterValidator(_some_events)] = Field(
         default=["done", "failed", "stopped"],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 from string import Formatter
 from typing import Annotated, Literal
@@ -15,7 +17,9 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from jobs.errors import AddressError
 from jobs.spec.values import Section, shown
+from jobs.storage.addresses import fault_of, split_url
 from stylize.recipe import Recipe
 
 NAME_FIELDS = ("content", "style")
@@ -92,9 +96,63 @@ OUTPUT_FIELDS = ("{date}", "{time}")
 """Fields of ``output`` whose values differ from tick to tick."""
 
 
+NO_PLACE = r"^(?!(s3|file)://)([A-Za-z]:[\\/]|[A-Za-z][A-Za-z0-9+.-]+:/|([sS]3|[fF]ile|https?):)"
+"""What no output begins with, for the JSON Schema; ``known_place`` refuses more."""
+
+
+VARIABLE = re.compile(r"\$(?:\$|([A-Za-z_]\w*)|\{([A-Za-z_]\w*)\})", re.ASCII)
+"""An environment variable in ``output``, $NAME or ${NAME}; and $$, a dollar sign."""
+
+
+HANDED_ON = "STYLEFARM_VARIABLES"
+"""The environment variable with those of the machine that submitted or exported the job, as a JSON object.
+
+They are handed on under this name because some, such as HOME, have another meaning for the run itself."""
+
+
+def variables_in(output: str) -> dict[str, str]:
+    """Return the environment variables that an output, as it is written, has; an unset one is empty."""
+    try:
+        handed_on = dict(json.loads(os.environ.get(HANDED_ON, "{}")))
+    except (ValueError, TypeError):
+        handed_on = {}
+    names = [first or second for first, second in VARIABLE.findall(output) if first or second]
+    return {name: str(handed_on.get(name) or os.environ.get(name, "")) for name in names}
+
+
+def handed_on(output: str) -> dict[str, str]:
+    """Return what the environment of a run elsewhere needs, so that an output is the same place there.
+
+    Args:
+        output: The output as it is written.
+    """
+    variables = variables_in(output)
+    return {HANDED_ON: json.dumps(variables)} if variables else {}
+
+
+def filled_in(output: str) -> str:
+    """Return ``output`` with its environment variables replaced by their values, and ``$$`` by a dollar sign.
+
+    No task's id depends on it, so it may differ from machine to machine, unlike the addresses of pictures.
+
+    Raises:
+        PydanticCustomError: A variable is not set.
+    """
+    values = variables_in(output)
+    for name, value in values.items():
+        if not value:
+            raise PydanticCustomError(
+                "variable",
+                "{output}: the environment variable {name} is not set; set it, or write the path itself, in "
+                "which $$ is a dollar sign",
+                {"output": output, "name": name},
+            )
+    return VARIABLE.sub(lambda found: values.get(found[1] or found[2], "$"), output)
+
+
 def known_place(output: str) -> str:
     """Return ``output`` if it means a folder or ``s3://bucket/prefix``; else raise PydanticCustomError."""
-    scheme, mark, rest = output.partition("://")
+    scheme, mark, _ = output.partition("://")
     bare = output
     for field in OUTPUT_FIELDS:
         bare = bare.replace(field, "")
@@ -104,14 +162,24 @@ def known_place(output: str) -> str:
             "{given} has other braces than {date} and {time}, which stand for those of the tick",
             {"given": shown(output)},
         )
+    if not output.strip():
+        raise PydanticCustomError("output", "is empty")
+    fault = fault_of(output)
+    if fault is None and "\\" in output and os.name != "nt":
+        fault = "has a backslash: write / between folders"
+    if fault is not None:
+        raise PydanticCustomError("output", "{given} {fault}", {"given": output, "fault": fault})
     if mark and scheme not in ("s3", "file"):
         raise PydanticCustomError(
             "output", "{scheme}:// cannot be written to; give a folder or s3://", {"scheme": scheme}
         )
-    if scheme == "s3" and mark and not re.fullmatch(r"[\w.-]{3,255}", rest.partition("/")[0]):
-        raise PydanticCustomError(
-            "output",
-            "must read s3://bucket/prefix, where the bucket has at least three letters, digits, "
-            "'.', '_' or '-'; credentials do not belong in it",
-        )
+    if scheme == "s3" and mark:
+        try:
+            split_url(output)
+        except AddressError:
+            raise PydanticCustomError(
+                "output",
+                "must read s3://bucket/prefix, where the bucket has at least three letters, digits, "
+                "'.', '_' or '-'; credentials do not belong in it",
+            ) from None
     return output

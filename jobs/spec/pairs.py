@@ -13,7 +13,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from jobs.spec.styles import STYLE_SCHEMA, Patterns, Styles
+from jobs.spec.styles import STYLE_SCHEMA, Patterns, Styles, address
 from jobs.spec.values import (
     Section,
     as_given,
@@ -37,6 +37,10 @@ def _either(given: Any, others: ValidationInfo) -> Any:
     elif given is None and others.field_name != "init":
         raise PydanticCustomError("missing", "is required")
     return given
+
+
+def _init_address(init: str | None) -> str | None:
+    return init if init is None else address(init)
 
 
 def _with_manifest(given: Any, others: ValidationInfo) -> Any:
@@ -122,7 +126,7 @@ class PairSet(Section):
         "product",
         description="product: every content in every style; zip: first with first, and so on.",
     )
-    init: Annotated[str | None, AfterValidator(_either)] = Field(
+    init: Annotated[str | None, AfterValidator(_init_address), AfterValidator(_either)] = Field(
         None, min_length=1, description="The picture to start from; sets recipe.init to image."
     )
     recipe: Knobs = Field(default={}, description="Knobs for this entry, over the job's.")

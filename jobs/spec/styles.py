@@ -14,6 +14,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from jobs.spec.values import Section, shown
+from jobs.storage.addresses import fault_of
 
 
 class StylePart(NamedTuple):
@@ -51,12 +52,19 @@ def _as_list(value: object) -> list[object]:
     return value if isinstance(value, list) else [value]
 
 
+def address(text: str) -> str:
+    """Return the address of a picture, or a pattern; raise PydanticCustomError where it leads nowhere."""
+    if fault := fault_of(text):
+        raise PydanticCustomError("address", "{given} {fault}", {"given": text, "fault": fault})
+    return text
+
+
 def _pattern(item: object) -> object:
     if not isinstance(item, str) or not item.strip():
         raise PydanticCustomError(
             "pictures", "{given} is not a path, glob, folder or URL", {"given": shown(item)}
         )
-    return item
+    return address(item)
 
 
 def _mask(value: object) -> object:
@@ -70,7 +78,7 @@ def _mask(value: object) -> object:
             "{given} has other braces than {content}, which stands for the content's name",
             {"given": shown(value)},
         )
-    return value
+    return address(value)
 
 
 def _share(value: object) -> object:
@@ -139,7 +147,7 @@ def _style(item: object) -> object:
     if isinstance(item, StylePattern):
         return item
     if isinstance(item, str) and item.strip():
-        return StylePattern((StylePart(item, 1.0),), blended=False)
+        return StylePattern((StylePart(address(item), 1.0),), blended=False)
     if isinstance(item, dict) and "blend" in item:
         if len(item) > 1:
             beside = ", ".join(f"{key}:" for key in item if key != "blend")
@@ -149,7 +157,7 @@ def _style(item: object) -> object:
                 {"beside": beside},
             )
         parts = _Blend.model_validate(item).blend.items()
-        mix = tuple(StylePart(picture, part.share, part.mask) for picture, part in parts)
+        mix = tuple(StylePart(address(picture), part.share, part.mask) for picture, part in parts)
         return StylePattern(mix, blended=True)
     if isinstance(item, dict) and not set(item).isdisjoint(StylePicture.model_fields):
         one = StylePicture.model_validate(item)

@@ -18,7 +18,7 @@ from urllib.request import url2pathname
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from jobs.errors import NoHomeError, ObjectNotFoundError, StorageError
+from jobs.errors import AddressError, NoHomeError, ObjectNotFoundError, StorageError
 from jobs.home import expand_home
 from jobs.storage import keys
 
@@ -155,20 +155,20 @@ def local_path(url: str, base: Path | None = None, *, users: bool = True) -> Pat
         users: Whether ``~user`` is a home folder. False for pictures, whose names may begin with ``~``.
 
     Raises:
-        StorageError: The URL is empty, names another machine or has another scheme, or there is no such home
+        AddressError: The URL is empty, names another machine or has another scheme, or there is no such home
             folder.
     """
     if not url:
-        raise StorageError("An empty path names no folder; write '.' for the job file's own.")
+        raise AddressError("An empty path names no folder; write '.' for this one.")
     if url.startswith("file://"):
         parts = urlsplit(url)
         if parts.netloc not in ("", "localhost"):
-            raise StorageError(
+            raise AddressError(
                 f"{url} names another machine; write file:///path (three slashes) for a local path."
             )
         url = url2pathname(parts.path)
     elif scheme := re.match(r"([a-zA-Z][a-zA-Z0-9+.-]+)://", url):
-        raise StorageError(
+        raise AddressError(
             f"{scheme[1]}:// is not a storage that stylefarm supports; use a folder or s3://bucket/prefix."
         )
     if not users and re.match("~[^/]", url):
@@ -176,7 +176,7 @@ def local_path(url: str, base: Path | None = None, *, users: bool = True) -> Pat
     try:
         return ((base or Path()) / expand_home(url)).absolute()
     except NoHomeError as error:
-        raise StorageError(str(error)) from None
+        raise AddressError(str(error)) from None
 
 
 def resolve_options(options: StorageOptions | None, base: Path | None) -> StorageOptions:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from jobs.storage.addresses import check_address
 from jobs.storage.base import Storage, StorageOptions, local_path, resolve_options
 
 
@@ -22,8 +23,9 @@ def open_storage(
         A storage whose existence is not checked; ``Storage.check`` does that.
 
     Raises:
-        StorageError: The address means neither.
+        AddressError: The address means neither.
     """
+    check_address(url, base)
     if url.startswith("s3://"):
         from jobs.storage.s3 import S3Storage  # here, because botocore is slow to import
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import re
 import threading
 import time
 from collections.abc import Iterator
@@ -30,6 +29,7 @@ from jobs.errors import (
     StorageFailingError,
     StorageUnreachableError,
 )
+from jobs.storage.addresses import split_url
 from jobs.storage.base import USER_AGENT, ObjectStat, StorageOptions, check_key, probe
 from jobs.storage.s3_errors import error_code, explain_exchange, explain_reply, place_of
 
@@ -324,25 +324,6 @@ class S3Storage:
 def _pause(attempt: int) -> float:
     """Return the seconds between attempt ``attempt`` (from 0) at reading and the next."""
     return 0.25 * 2.0**attempt
-
-
-def split_url(url: str) -> tuple[str, str]:
-    """Return bucket and prefix of a URL: ``s3://bucket/a/b`` -> ``("bucket", "a/b/")``.
-
-    ``urlsplit`` would not do, because keys may hold ``?`` and ``#``. The error does not quote a wrong bucket,
-    because some users write ``s3://key:secret@bucket``.
-
-    Raises:
-        StorageError: The URL names no bucket.
-    """
-    bucket, _, prefix = url.removeprefix("s3://").partition("/")
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}", bucket):
-        raise StorageError(
-            "An s3:// URL must read s3://bucket/prefix, where the bucket is made of letters, "
-            "digits, '.', '_' and '-'; credentials do not belong in it."
-        )
-    prefix = prefix.strip("/")
-    return bucket, prefix + "/" if prefix else ""
 
 
 def _build_client(options: StorageOptions, attempts: int) -> Any:

@@ -81,6 +81,11 @@ def identify(recipe: Recipe, base: Path | None = None) -> WeightSet:
     assert recipe.weights_input is not None  # the recipe's own validation
     if urllib.parse.urlsplit(recipe.weights).scheme in ("http", "https"):
         path = _download(recipe.weights)
+    elif scheme := re.match(r"([A-Za-z][A-Za-z0-9+.-]+):/", recipe.weights):
+        raise WeightsError(
+            f"weights cannot be read from {scheme[1]}:; recipe.weights takes caffe, torchvision, a file, or "
+            "https://"
+        )
     else:
         try:
             path = (base or Path()) / expand_home(recipe.weights)

@@ -166,6 +166,19 @@ def test_a_run_is_followed_to_its_end_and_what_failed_is_told(tmp_path, head):
 
 
 @pytest.mark.slow
+def test_an_output_of_a_variable_is_the_same_place_on_the_cluster(tmp_path, head):
+    """The cluster has no such variable, and HOME is another folder there."""
+    job = write_job(tmp_path / "job", photos=1, styles=1, output="${HOME}/$RENDERS/out")
+    here = {"HOME": str(tmp_path), "RENDERS": "films"}
+
+    followed = head.stylefarm("submit", job, "--ship-inputs", "--follow", **here)
+
+    assert followed.returncode == 0, followed.stderr
+    assert len(list((tmp_path / "films/out/images").iterdir())) == 1
+    assert "1 done" in head.stylefarm("status", job, **here).stdout
+
+
+@pytest.mark.slow
 def test_proofs_and_then_the_chosen_ones_are_rendered_on_the_cluster(tmp_path, head):
     out = tmp_path / "out"
     job = write_job(

@@ -90,6 +90,29 @@ def test_a_cron_job_carries_every_setting(tmp_path):
     assert container["volumeMounts"][0]["mountPath"] == "/jobs"
 
 
+def test_variables_of_the_output_go_along(tmp_path, monkeypatch):
+    """A unit and a pod have another environment than the shell that exports the schedule."""
+    monkeypatch.setenv("RENDERS", 's3://renders/100% "new"')
+    job = a_job(tmp_path, name="n", output="$RENDERS/o")
+    (container,) = documents(job)["CronJob"]["spec"]["jobTemplate"]["spec"]["template"]["spec"][
+        "containers"
+    ]
+    handed_on = {e["name"]: e["value"] for e in container["env"] if e["name"] in job.environment}
+    line = unit(systemd(job, Command())["stylefarm-n.service"])["Service"]["Environment"]
+    said = line.replace("%%", "%").removeprefix('"').removesuffix('"')
+    said = re.sub(r"\\(.)", r"\1", said)  # as systemd takes its quotes off
+    assert dict([said.split("=", 1)]) == handed_on == job.environment
+
+    monkeypatch.delenv("RENDERS")
+    for name, value in handed_on.items():
+        monkeypatch.setenv(name, value)
+    assert load_job(job.file).spec.output == 's3://renders/100% "new"/o'
+    assert (
+        "Environment"
+        not in unit(systemd(a_job(tmp_path, name="n"), Command())["stylefarm-n.service"])["Service"]
+    )
+
+
 @pytest.mark.parametrize("policy", ["allow", "forbid", "replace"])
 def test_the_policies_have_the_words_of_kubernetes(tmp_path, policy):
     output = "s3://renders/{date}"

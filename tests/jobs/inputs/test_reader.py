@@ -222,6 +222,37 @@ def test_names_that_look_like_globs(inputs: Inputs, tmp_path: Path) -> None:
     assert inputs.expand("Trip [2]/*.jpg") == ["Trip 2/c.jpg"]
 
 
+def test_variables_are_filled_in_nowhere_and_this_is_told(
+    inputs: Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A task's id is made from addresses, so it would differ from machine to machine."""
+    monkeypatch.setenv("PHOTOS", str(tmp_path))
+    touch(tmp_path, "$a.jpg", "$b/c.jpg", "photos/d.jpg")
+    assert inputs.expand("$a.jpg") == ["$a.jpg"]
+    assert (
+        inputs.expand("$b/") == inputs.expand("$b/*.jpg") == inputs.expand("$?/*") == ["$b/c.jpg"]
+    )
+    for pattern in ("$PHOTOS/d.jpg", "${PHOTOS}/*.jpg", "$PHOTOS/", "/mnt/$PHOTOS"):
+        variable = "${PHOTOS}" if "{" in pattern else "$PHOTOS"
+        with pytest.raises(InputError) as caught:
+            inputs.expand(pattern)
+        assert str(caught.value) == (
+            f"{pattern} matches nothing: {variable} is taken as it is written, because environment variables "
+            "may be in output alone; write the path itself"
+        )
+    with pytest.raises(InputError, match="write / between folders"):
+        inputs.expand("photos\\*.jpg")
+
+
+def test_addresses_that_lead_nowhere_are_told_what_to_write(inputs: Inputs, tmp_path: Path) -> None:
+    for look in (inputs.expand, inputs.spelling):
+        with pytest.raises(InputError, match=r"^s3:/art/a\.jpg lacks //: write s3://art/a\.jpg$"):
+            look("s3:/art/a.jpg")
+    touch(tmp_path, "s3:/art/a.jpg")
+    assert inputs.expand("./s3:/art/*.jpg") == ["s3:/art/a.jpg"]
+    assert inputs.read("s3:/art/a.jpg").data == b"picture"
+
+
 def test_a_glob_of_folders_means_their_pictures(inputs: Inputs, tmp_path: Path) -> None:
     touch(tmp_path, "p/a/1.jpg", "p/b/2.jpg", "p/b/deep/3.jpg", "p/4.jpg", "p/b/.h.jpg", "[x].jpg")
     assert inputs.expand("p/*/") == ["p/a/1.jpg", "p/b/2.jpg"]
@@ -410,8 +441,16 @@ def test_a_pattern_means_the_same_on_a_disk_and_on_s3(
         pattern = data.draw(patterns_for(tree))
         if not glob.has_magic(pattern) and not pattern.endswith("/"):
             continue  # one address, which S3 is not asked for
-        found = Inputs(tmp_path, s3.options).expand(f"{bucket}/{pattern}")
-        assert disk.expand(pattern) == [uri.removeprefix(f"{bucket}/") for uri in found], pattern
+        found = matches_of(Inputs(tmp_path, s3.options), f"{bucket}/{pattern}")
+        expected = matches_of(disk, pattern)
+        assert expected == [uri.removeprefix(f"{bucket}/") for uri in found], pattern
+
+
+def matches_of(inputs: Inputs, pattern: str) -> list[str]:
+    try:
+        return inputs.expand(pattern)
+    except InputError:  # nothing, and the pattern shows what may have been meant
+        return []
 
 
 TREE_NUMBERS = map(str, itertools.count())

@@ -219,6 +219,135 @@ def test_merge_keys_lie_under_what_is_written_beside_them() -> None:
     assert second.recipe == {"size": 64, "steps": 6, "seed": 1, "history": 3}
 
 
+# Where results go
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("$RENDERS/o", "/mnt/renders/o"),
+        ("${RENDERS}/o", "/mnt/renders/o"),
+        ("s3://$BUCKET/${BUCKET}2/{date}", "s3://films/films2/{date}"),
+        ("$DATED/o", "{date}/o"),
+        ("out$", "out$"),
+        ("a$$RENDERS", "a$RENDERS"),
+        ("$5", "$5"),
+    ],
+)
+def test_an_output_may_have_environment_variables(
+    written: str, meant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"RENDERS": "/mnt/renders", "BUCKET": "films", "DATED": "{date}"}.items():
+        monkeypatch.setenv(name, value)
+    text = MINIMAL.replace(" out", f" {json.dumps(written)}", 1)
+    job = read(text)
+    assert job.spec.output == meant
+    handed_on = job.environment
+    for name in ("RENDERS", "BUCKET", "DATED"):
+        monkeypatch.delenv(name)
+    for name, value in handed_on.items():
+        monkeypatch.setenv(name, value)
+    assert read(text).spec.output == meant  # as on a cluster, which has them under another name
+    assert set(handed_on) <= {"STYLEFARM_VARIABLES"}
+
+
+def test_variables_that_are_handed_on_go_before_those_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """HOME is another folder on the cluster, and means something else to the run there."""
+    monkeypatch.setenv("HOME", "/home/artist")
+    handed_on = read("output: $HOME/o\npairs: [{content: a, style: b}]").environment
+    monkeypatch.setenv("HOME", "/home/ray")
+    monkeypatch.setenv("STYLEFARM_VARIABLES", handed_on["STYLEFARM_VARIABLES"])
+    assert read("output: $HOME/o\npairs: [{content: a, style: b}]").spec.output == "/home/artist/o"
+    assert "STYLEFARM_VARIABLES" not in read(MINIMAL).environment
+    monkeypatch.setenv("STYLEFARM_VARIABLES", "no JSON")
+    assert read("output: $HOME/o\npairs: [{content: a, style: b}]").spec.output == "/home/ray/o"
+
+
+@pytest.mark.parametrize("value", [None, ""])
+def test_a_variable_that_is_not_set_is_told_with_its_line(
+    value: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if value is None:
+        monkeypatch.delenv("RENDERS", raising=False)
+    else:
+        monkeypatch.setenv("RENDERS", value)
+    assert refusal("name: x\noutput: ${RENDERS}/o\npairs: [{content: a.jpg, style: b.jpg}]\n") == [
+        "job.yaml:2: output: ${RENDERS}/o: the environment variable RENDERS is not set; set it, or write the "
+        "path itself, in which $$ is a dollar sign"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("output", "problem"),
+    [
+        ("s3:/renders/o", "s3:/renders/o lacks //: write s3://renders/o"),
+        ("file:/o", "file:/o lacks //: write file:///o"),
+        (
+            "file://nas/o",
+            "file://nas/o names another machine; write file:///path (three slashes) for a local path",
+        ),
+        ("gs://renders/o", "gs:// cannot be written to; give a folder or s3://"),
+        ("az://renders/o", "az:// cannot be written to; give a folder or s3://"),
+        ("https://e.org/o", "https:// cannot be written to; give a folder or s3://"),
+        (
+            "C:\\renders\\o",
+            "C:\\renders\\o is a path of Windows: write one of this machine, such as /mnt/pictures, or s3://",
+        ),
+        ("renders\\o", "renders\\o has a backslash: write / between folders"),
+        ("“out”", "“out” begins with a typographic quote: write straight quotes, or none"),
+        (
+            "~nobody-at-all/o",
+            "~nobody-at-all/o: there is no user nobody-at-all, whose home folder ~nobody-at-all would be; "
+            "write the path in full, or ./~nobody-at-all for a folder of that name",
+        ),
+        ("  ", "is empty"),
+        *(
+            (
+                f"s3://{bucket}",
+                "must read s3://bucket/prefix, where the bucket has at least three letters, digits, '.', "
+                "'_' or '-'; credentials do not belong in it",
+            )
+            for bucket in ("", "ab", "/o", "-a-/o", "búcket/o", "key:secret@renders/o", "{date}/o")
+        ),
+    ],
+)
+def test_an_output_that_leads_nowhere_is_told_with_its_line(output: str, problem: str) -> None:
+    pairs = "pairs: [{content: a.jpg, style: b.jpg}]\n"
+    assert refusal(f"name: x\noutput: {json.dumps(output, ensure_ascii=False)}\n{pairs}") == [
+        f"job.yaml:2: output: {problem}"
+    ]
+
+
+def test_a_ca_bundle_that_leads_nowhere_is_told_with_its_line() -> None:
+    assert refusal(MINIMAL + "storage: {ca_bundle: 's3://keys/ca.pem'}") == [
+        "job.yaml:3: storage.ca_bundle: s3:// is not a storage that stylefarm supports; use a folder or "
+        "s3://bucket/prefix"
+    ]
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [
+        *(
+            "content: {}, style: b.jpg",
+            "content: [a.jpg, {}], style: b.jpg",
+            "content: a, style: {}",
+        ),
+        *("content: a, style: {{picture: {}}}", "content: a, style: {{picture: b, mask: {}}}"),
+        *(
+            "content: a, style: {{blend: {{{}: 1}}}}",
+            "content: a, style: b, init: {}",
+            "manifest: {}",
+        ),
+    ],
+)
+def test_a_picture_that_leads_nowhere_is_told_with_its_line(pair: str) -> None:
+    (problem,) = refusal("output: out\npairs:\n- {" + pair.format("'s3:/art/b.jpg'") + "}\n")
+    assert re.match(
+        r"job\.yaml:3: pairs\[0\]\.\S+: s3:/art/b\.jpg lacks //: write s3://art", problem
+    )
+
+
 # One problem, in a line added to a job that is right
 
 
@@ -330,7 +459,10 @@ def test_unknown_keys_may_look_like_types(key: str, section: str) -> None:
         ("losses: {every: 0}", "losses.every: 0 is below 1"),
         ("retries: [3]", "retries: is a list, not a mapping such as {attempts: ...}"),
         ("notify: https://h.example/secret", "notify: is not a mapping such as {url: $WEBHOOK}"),
-        ("notify: {url: $HOOK, on: failed}", "notify.on: 'failed' is not a list: write [failed]"),
+        (
+            "notify: {url: '${HOOK}', on: failed}",
+            "notify.on: 'failed' is not a list: write [failed]",
+        ),
         (
             "\u00a0losses: {every: 1}",
             " losses: is not a key: it has the character U+00A0, which only looks like a space",

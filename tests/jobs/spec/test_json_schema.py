@@ -136,6 +136,18 @@ def test_a_job_with_every_key_is_right_for_both() -> None:
         MINIMAL + "image: {bit_depth: 16, format: tiff}",
         MINIMAL + "stop: {max_failures: ~}",
         "output: out\npairs: [{content: a.jpg, style: {picture: b.jpg, mask: ~}}]",
+        MINIMAL + "notify: {url: '${WEBHOOK}'}",
+        *(
+            MINIMAL.replace(" out", f" '{output}'", 1)
+            for output in (
+                "$HOME/o",
+                "${HOME}/{date}",
+                "file:///o",
+                "s3://renders/o",
+                "./s3:/o",
+                "a:b",
+            )
+        ),
         "output: out\npairs: [{content: a.jpg, style: {blend: {b.jpg: {}, c.jpg: {mask: m.png}}}}]",
         "output: out\npairs: [{content: a.jpg, style: {blend: {b.jpg: {share: ~}}}}]",
         "output: out\npairs: [{content: a.jpg, style: b.jpg, manifest: ~, on_bad_row: ~}]",
@@ -247,6 +259,20 @@ def test_wrong_for_both(line: str) -> None:
     with pytest.raises(JobFileError):
         read(MINIMAL + line)
     assert not accepts(MINIMAL + line)
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        *("s3:/renders/o", "s3:renders", "S3://renders", "file:/o", "gs://renders/o", "az:/o"),
+        *("https:/e.org", "https://e.org/o", "C:/renders", "{day}/o", "${HOME/o", "~"),
+    ],
+)
+def test_outputs_wrong_for_both(output: str) -> None:
+    text = MINIMAL.replace(" out", f" '{output}'" if output != "~" else " ~", 1)
+    with pytest.raises(JobFileError):
+        read(text)
+    assert not accepts(text)
 
 
 @pytest.mark.parametrize(

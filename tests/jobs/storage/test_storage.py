@@ -16,16 +16,19 @@ from pathlib import Path
 import pytest
 
 from jobs.errors import (
+    AddressError,
+    ExitStatus,
     ObjectNotFoundError,
     StorageDeniedError,
     StorageError,
     StorageFullError,
     StorageUnreachableError,
 )
+from jobs.storage.addresses import split_url
 from jobs.storage.base import Storage, StorageOptions
 from jobs.storage.folder import FolderStorage
 from jobs.storage.open import open_storage
-from jobs.storage.s3 import S3Storage, split_url
+from jobs.storage.s3 import S3Storage
 from tests.support.rigs import (
     Answer,
     Rig,
@@ -240,7 +243,10 @@ def test_urls_that_mean_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("", "empty path"),
+        ("", "An empty address names no folder"),
+        (" ", "An empty address names no folder"),
+        ("s3:/bucket/x", "s3:/bucket/x lacks //: write s3://bucket/x"),
+        ("s3://ab", "at least three"),
         ("gs://bucket/x", "gs:// is not a storage that stylefarm supports"),
         ("file://server/x", "three slashes"),
         ("s3://", "must read s3://bucket/prefix"),
@@ -248,9 +254,10 @@ def test_urls_that_mean_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     ],
 )
 def test_urls_that_mean_nothing(url: str, message: str) -> None:
-    with pytest.raises(StorageError, match=message) as caught:
+    """A mistake of who wrote it, not trouble of a storage."""
+    with pytest.raises(AddressError, match=message) as caught:
         open_storage(url)
-    assert caught.value.exit_status == 3
+    assert caught.value.exit_status == ExitStatus.USAGE
 
 
 def test_credentials_in_a_url_are_refused_and_not_repeated() -> None:

@@ -211,6 +211,13 @@ WRONG = [
     ({"content": "a.jpg", "style": ""}, "style: is empty"),
     ({"content": 3, "style": "s.jpg"}, "content: 3 is not a path or URL"),
     (
+        {"content": "s3:/b/a.jpg", "style": "s.jpg"},
+        "content: s3:/b/a.jpg lacks //: write s3://b/a.jpg",
+    ),
+    ({"content": "C:\\a.jpg", "style": "s.jpg"}, "content: C:\\a.jpg is a path of Windows"),
+    ({"content": "a.jpg", "style": "https:/e.org/s.jpg"}, "style: https:/e.org/s.jpg lacks //"),
+    ({"content": "a.jpg", "style": "s.jpg", "init": "file:/i.jpg"}, "init: file:/i.jpg lacks //"),
+    (
         {"content": "ftp://x/a.jpg", "style": "s.jpg"},
         "content: Pictures cannot be read from ftp://",
     ),

@@ -226,6 +226,13 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     assert "gone.pth" in refusal(lambda: identify(recipe_for(tmp_path / "gone.pth")))
 
 
+@pytest.mark.parametrize("weights", ["s3://b/vgg.pth", "s3:/b/vgg.pth", "file:///vgg.pth"])
+def test_an_address_of_another_kind_is_told(weights: str) -> None:
+    recipe = Recipe(weights=weights, weights_input="caffe")
+    with pytest.raises(WeightsError, match=r"^weights cannot be read from (s3|file):; .*https://$"):
+        identify(recipe)
+
+
 def test_a_folder_is_no_file(tmp_path: Path) -> None:
     refusal(lambda: identify(recipe_for(tmp_path)))
 
