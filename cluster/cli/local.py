@@ -133,8 +133,11 @@ def report(
     summaries: list[Summary | None] = []
     for place in (storage, proofs):
         records = Records(place)
-        summary = summarise(place.url, records.entries(), find(place, records.entries()))
-        begun = summary.done or summary.failed or place.stat(keys.JOB) is not None
+        unreadable: list[str] = []
+        entries = records.entries(unreadable.append)
+        summary = summarise(place.url, entries, find(place, records.entries()))
+        summary.unreadable = sorted(unreadable)
+        begun = summary.done or summary.failed or unreadable or place.stat(keys.JOB) is not None
         summaries.append(summary if begun else None)
     if not any(summaries):
         raise UsageError(f"nothing has been rendered to {storage.url}: it has no {keys.JOB}")
@@ -154,7 +157,7 @@ def report(
         print("\n".join(summary.to_text() for summary in summaries if summary))
         if page is not None:
             print(f"gallery: {page}")
-    broken = any(s.failed or s.missing or s.damaged for s in summaries if s)
+    broken = any(s.failed or s.missing or s.damaged or s.unreadable for s in summaries if s)
     raise typer.Exit(ExitStatus.FAILED if broken else 0)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -89,10 +90,19 @@ def submission_named(name: str, address: str | None) -> tuple[Head, Submission]:
     """Return the cluster's head and the submission that an id or a job file means. Raises UsageError."""
     from cluster.submit.jobs_api import Head
     from cluster.submit.submission import id_of
+    from jobs.errors import UsageError
     from jobs.jobfile.load import load_job
     from jobs.proofs.find_job import is_job_file
 
-    wanted = id_of(load_job(name)) if is_job_file(name) else name
+    if is_job_file(name):
+        wanted = id_of(load_job(name))
+    elif not name or "/" in name or Path(name).is_dir():  # no id has a slash
+        raise UsageError(
+            f"{name or 'an empty text'} is neither a job file nor the id that submit printed; an output is "
+            "summed up by stylefarm report"
+        )
+    else:
+        wanted = name
     head = Head(address_of(address))
     return head, head.find(wanted)
 

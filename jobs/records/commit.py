@@ -166,7 +166,7 @@ class Records:
             StorageError: The storage does not say.
         """
         try:
-            return TaskRecord.model_validate_json(self._storage.get(keys.record(task_id)))
+            return self._record(task_id)
         except (ObjectNotFoundError, ValidationError):
             return None
 
@@ -221,14 +221,21 @@ class Records:
         codes.append(np.frombuffer(more_codes, np.uint8))
         return Ledger(np.concatenate(ids), np.concatenate(codes), kept)
 
-    def entries(self) -> Iterator[Entry]:
-        """Yield every record in short, from segments where possible. Raises StorageError."""
+    def entries(self, on_unreadable: Callable[[str], None] = lambda _: None) -> Iterator[Entry]:
+        """Yield every valid record in short, from segments where possible.
+
+        Args:
+            on_unreadable: Is called with the key of each record that is not valid; its task is to do.
+
+        Raises:
+            StorageError: Records cannot be listed or read.
+        """
         listing = self._listing()
         for table, valid in self._valid_segments(listing, None):
             for entry, counts in zip(entries_of(table), valid.tolist(), strict=True):
                 if counts:
                     yield entry
-        for record, seen in self._unpacked(listing):
+        for record, seen in self._unpacked(listing, on_unreadable):
             yield entry_of(record, seen)
 
     def statuses(self) -> dict[str, Status]:
@@ -296,16 +303,28 @@ class Records:
             elif table is not None:
                 yield table, listing.take(*numbers(table))
 
-    def _unpacked(self, listing: _Listing) -> Iterator[tuple[TaskRecord, int]]:
-        """Yield the records that no segment has, with their stamps."""
+    def _unpacked(
+        self, listing: _Listing, on_unreadable: Callable[[str], None] = lambda _: None
+    ) -> Iterator[tuple[TaskRecord, int]]:
+        """Yield the valid records that no segment has, with their stamps."""
 
-        def read(listed: tuple[str, int]) -> tuple[TaskRecord | None, int]:
+        def read(listed: tuple[str, int]) -> tuple[str, TaskRecord | None, int]:
             task_id, seen = listed
-            return self.read(task_id), seen
+            try:
+                return "", self._record(task_id), seen
+            except ObjectNotFoundError:  # taken back since it was listed
+                return "", None, seen
+            except ValidationError:
+                return keys.record(task_id), None, seen
 
-        for record, seen in parallel_map(read, listing.rest(), READERS):
+        for unreadable, record, seen in parallel_map(read, listing.rest(), READERS):
             if record is not None:
                 yield record, seen
+            elif unreadable:
+                on_unreadable(unreadable)
+
+    def _record(self, task_id: str) -> TaskRecord:
+        return TaskRecord.model_validate_json(self._storage.get(keys.record(task_id)))
 
 
 class _Listing:

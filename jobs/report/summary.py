@@ -45,6 +45,8 @@ class Summary:
     """Keys of pictures that done tasks have recorded and that no longer exist."""
     damaged: list[str] = field(default_factory=list)
     """Keys of pictures of done tasks that are not what was stored."""
+    unreadable: list[str] = field(default_factory=list)
+    """Keys of records that cannot be read; their tasks count as not rendered."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the totals as plain values, for summary.json and ``--json``."""
@@ -80,6 +82,15 @@ class Summary:
                 lines.append(f"  and {len(pictures) - SHOWN_FAILURES} more; --json lists them all")
         if self.missing or self.damaged:
             lines.append("  render them again: stylefarm run JOB --verify")
+        if self.unreadable:
+            count = len(self.unreadable)
+            these, tasks = (
+                (f"{count:,} records", "their tasks") if count > 1 else ("1 record", "its task")
+            )
+            lines.append(f"  {these} cannot be read, so stylefarm run JOB renders {tasks} again:")
+            lines += [f"    {key}" for key in self.unreadable[:SHOWN_FAILURES]]
+            if count > SHOWN_FAILURES:
+                lines.append(f"    and {count - SHOWN_FAILURES:,} more; --json lists them all")
         return "\n".join(lines)
 
 

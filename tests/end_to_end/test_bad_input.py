@@ -13,7 +13,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from tests.support.farm import picture, records_of, stylefarm, write_job
+from tests.support.farm import ROOT, picture, records_of, stylefarm, write_job
 
 
 def as_bytes(image: Image.Image, image_format: str, **options: object) -> bytes:
@@ -229,6 +229,39 @@ def test_a_wrong_command_line_is_status_2(tmp_path):
     assert stylefarm("run").returncode == 2
     assert stylefarm("run", write_job(tmp_path), "--pool", "cloud").returncode == 2
     assert stylefarm("paint").returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("report", "nope://x"), "nope:// is not a storage that stylefarm supports"),
+        (("report", ""), "An empty address names no folder"),
+        (("report", "s3:/renders/o"), "s3:/renders/o lacks //: write s3://renders/o"),
+        (("report", "s3://b$d/o"), "must read s3://bucket/prefix"),
+        (("report", "file://nas/o"), "names another machine"),
+        (("report", "~nobody-at-all/o"), "there is no user nobody-at-all"),
+        (("promote", "gs://renders/o", "--select", "all"), "gs:// is not a storage"),
+        (
+            ("plan", "s3://renders/job.yaml"),
+            "a job file is read from a disk, so copy it here first",
+        ),
+        (("run", "."), "is a folder: name the job file in it, such as job.yaml"),
+        (("status", "s3://renders/o"), "is neither a job file nor the id that submit printed"),
+        (("status", "."), "is neither a job file nor the id"),
+        (("cancel", ""), "is neither a job file nor the id"),
+        (("logs", "out/o"), "is neither a job file nor the id"),
+    ],
+)
+def test_an_address_that_leads_nowhere_is_a_mistake_of_the_command_line(
+    tmp_path, monkeypatch, words, sentence
+):
+    monkeypatch.chdir(tmp_path)
+    refused = stylefarm(*words, PYTHONPATH=str(ROOT))
+
+    assert refused.returncode == 2
+    assert sentence in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_job_that_was_refused_is_valid_but_for_that(tmp_path: Path):

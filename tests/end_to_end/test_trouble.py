@@ -199,6 +199,30 @@ def test_verify_renders_again_what_is_missing_or_damaged(tmp_path: Path) -> None
     assert whole.stat().st_mtime_ns == untouched
 
 
+def test_a_record_that_was_damaged_is_told_and_its_task_rendered_again(tmp_path: Path) -> None:
+    job = write_job(tmp_path, photos=2, styles=1)
+    assert stylefarm("run", job, "--pool", "inline").returncode == 0
+    record, other = sorted((tmp_path / "out" / "tasks").glob("*/*.json"))
+    before = record.read_bytes()
+    record.write_bytes(before[: len(before) // 2])
+    untouched = other.stat().st_mtime_ns
+
+    told = stylefarm("report", tmp_path / "out")
+    as_json = stylefarm("report", job, "--json", "--no-gallery")
+    again = stylefarm("run", job, "--pool", "inline")
+    after = stylefarm("report", tmp_path / "out")
+
+    key = str(record.relative_to(tmp_path / "out"))
+    assert (told.returncode, as_json.returncode) == (1, 1)
+    assert "1 done, 0 failed" in told.stdout
+    assert told.stdout.count(key) == 1
+    assert "1 record cannot be read" in told.stdout
+    assert json.loads(as_json.stdout)["unreadable"] == [key]
+    assert again.returncode == 0
+    assert (after.returncode, "cannot be read" in after.stdout) == (0, False)
+    assert other.stat().st_mtime_ns == untouched
+
+
 def test_a_manifest_is_rendered_and_its_bad_rows_are_told(tmp_path: Path) -> None:
     job = write_job(
         tmp_path, photos=2, styles=1, pairs=[{"manifest": "p.csv", "on_bad_row": "skip"}]

@@ -192,6 +192,19 @@ def test_a_damaged_record_is_none_everywhere(rig: Rig) -> None:
     assert Records(storage).statuses() == {}
 
 
+def test_damaged_records_are_named_once_by_whoever_asks(rig: Rig) -> None:
+    storage = rig.open()
+    records = Records(storage)
+    for number in range(3):
+        records.commit(a_record(number))
+    records.close()  # what was packed is read anew where a record has changed since
+    for number in (1, 2, 3):
+        storage.put(keys.record(f"{number:016x}"), b"")
+    unreadable: list[str] = []
+    assert [entry.id for entry in Records(storage).entries(unreadable.append)] == [f"{0:016x}"]
+    assert sorted(unreadable) == [keys.record(f"{number:016x}") for number in (1, 2, 3)]
+
+
 def test_foreign_objects_are_no_records(rig: Rig) -> None:
     storage = rig.open()
     records = Records(storage)

@@ -130,3 +130,17 @@ def test_it_is_json() -> None:
 def test_fast_steps_are_not_shown_as_none() -> None:
     quick = a_record(1, steps=1_000, seconds={"render": 2.0}, attempts=attempts(1))
     assert "0.00 s a step" not in summarise("out", [quick]).to_text()
+
+
+def test_records_that_cannot_be_read_are_counted_and_named() -> None:
+    one = Summary("out", done=2, unreadable=["tasks/00/00.json"])
+    assert one.to_text().splitlines()[-2:] == [
+        "  1 record cannot be read, so stylefarm run JOB renders its task again:",
+        "    tasks/00/00.json",
+    ]
+    many = Summary("out", unreadable=[f"tasks/{k}.json" for k in range(SHOWN_FAILURES + 7)])
+    lines = many.to_text().splitlines()
+    assert lines[1].startswith(f"  {SHOWN_FAILURES + 7} records cannot be read")
+    assert lines[-1] == "    and 7 more; --json lists them all"
+    assert len(lines) == SHOWN_FAILURES + 3
+    assert len(many.to_json()["unreadable"]) == SHOWN_FAILURES + 7
