@@ -94,6 +94,8 @@ class Plan:
     """Pictures of formats that are not read, which patterns match and that are left out."""
     first_unread: tuple[str, ...] = ()
     """The first of them, each with its format."""
+    pictures_of_others: tuple[tuple[str, int], ...] = ()
+    """(output, pictures) of other jobs that globs come upon, and that are left out."""
     own_pictures: int = 0
     """Pictures that patterns match and that are left out, because the job itself has made them."""
     gpus: int = 1
@@ -190,7 +192,7 @@ def make_plan(
     if rows.fatal:
         raise rows.error()
     if not tallies:
-        raise agenda.nothing_to_do()
+        raise agenda.nothing_to_do(rows)
     measured = None
     if pilot is not None and any(tally.left for tally in tallies.values()):
         measured = pilot(
@@ -214,6 +216,7 @@ def make_plan(
         unused_columns=agenda.unused_columns,
         unread_pictures=agenda.unread.count,
         first_unread=tuple(agenda.unread.first),
+        pictures_of_others=tuple(agenda.of_others.items()),
         own_pictures=agenda.own_pictures,
         gpus=price.gpus,
         price_per_gpu_hour=price.per_gpu_hour,

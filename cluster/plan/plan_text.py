@@ -5,6 +5,7 @@ from __future__ import annotations
 from cluster.events.progress import plural, rows_text, unread_text
 from cluster.plan.plan import Group, Plan
 from cluster.time_text import duration_text
+from jobs.inputs.formats import UNREAD_SHOWN
 from jobs.preflight.preflight import Findings
 
 MISSING_SHOWN = 10
@@ -28,10 +29,17 @@ def to_text(plan: Plan, looked: Findings | None = None, proofs: Plan | None = No
     if plan.unused_columns:
         lines.append(f"  not used: the manifest's {', '.join(plan.unused_columns)}")
     if plan.unread_pictures:
-        lines.append(f"  not read: {unread_text(plan.unread_pictures, plan.first_unread)}")
+        lines.append(
+            f"  not read: {unread_text(plan.unread_pictures, plan.first_unread[:UNREAD_SHOWN])}"
+        )
     if plan.own_pictures:
         those = plural(plan.own_pictures, "picture")
         lines.append(f"  left out: {those} under {plan.output} that this job itself has made")
+    for output, pictures in plan.pictures_of_others:
+        those = plural(pictures, "picture")
+        lines.append(
+            f"  left out: {those} under {output} that another job has made; name it to use them"
+        )
     if looked is not None:
         lines += _pictures(looked)
     return "\n".join(lines)

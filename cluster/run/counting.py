@@ -13,6 +13,7 @@ from cluster.events.events import (
     RowsSkipped,
     Started,
 )
+from jobs.inputs.formats import UNREAD_SHOWN
 from jobs.tasks.background_reader import Reader
 from jobs.tasks.census import Census
 from jobs.tasks.row_account import BAD_ROWS_SHOWN
@@ -34,6 +35,7 @@ class Counting:
     def __init__(self, reader: Reader, listen: Listener) -> None:
         self._reader = reader
         self._listen = listen
+        self._told_columns: set[str] = set()
         self._counted = False
         """Whether the listener has heard the counts."""
 
@@ -62,9 +64,10 @@ class Counting:
         )
         unread = self._reader.unread
         if unread.count:
-            self._listen(PicturesUnread(pictures=unread.count, first=tuple(unread.first)))
-        if self._reader.unused_columns:
-            self._listen(ColumnsUnused(columns=self._reader.unused_columns))
+            self._listen(
+                PicturesUnread(pictures=unread.count, first=tuple(unread.first[:UNREAD_SHOWN]))
+            )
+        self._report_columns()
         if census is not None:
             self._counted = True
             self._report_rows(census)
@@ -93,7 +96,15 @@ class Counting:
             )
             self._report_rows(census)
 
+    def _report_columns(self) -> None:
+        """Name the columns without a meaning that were not named yet: lines of JSON may bring more."""
+        columns = tuple(c for c in self._reader.unused_columns if c not in self._told_columns)
+        if columns:
+            self._told_columns.update(columns)
+            self._listen(ColumnsUnused(columns=columns))
+
     def _report_rows(self, census: Census) -> None:
+        self._report_columns()
         rows = census.rows
         if rows.rows:
             self._listen(

@@ -11,6 +11,9 @@ from stylize.pictures.reading.formats import KNOWN_ELSEWHERE, READ
 UNREAD_SHOWN = 5
 """Pictures of unread formats that a sentence names."""
 
+UNREAD_NAMED = 10_000
+"""Pictures of unread formats that are remembered by name."""
+
 
 def is_picture(name: str) -> bool:
     """Return whether a name has a picture's extension. Only decoding shows whether it is a picture."""
@@ -46,10 +49,11 @@ class Unread:
         kind = format_unread(name)
         if kind is not None and not PurePath(name).name.startswith("."):
             self.count += 1
-            if len(self.first) < UNREAD_SHOWN:
+            if len(self.first) < UNREAD_NAMED:
                 self.first.append(f"{name} ({kind})")
         return False
 
     def __str__(self) -> str:
-        more = self.count - len(self.first)
-        return ", ".join(self.first) + (f" and {more:,} more" if more else "")
+        shown = self.first[:UNREAD_SHOWN]
+        more = self.count - len(shown)
+        return ", ".join(shown) + (f" and {more:,} more" if more else "")

@@ -12,6 +12,7 @@ import glob
 import hashlib
 import itertools
 import os
+import posixpath
 import re
 import stat
 import threading
@@ -31,6 +32,7 @@ from jobs.inputs.addresses import display, is_web
 from jobs.inputs.formats import Unread, check_format, format_unread
 from jobs.inputs.globs import escape_folders, first_wildcard, matches_glob
 from jobs.inputs.web import download, too_large
+from jobs.storage import keys
 from jobs.storage.addresses import fault_of, split_url
 from jobs.storage.base import StorageOptions, local_path, resolve_options
 from jobs.storage.scratch import scratch_errors
@@ -100,6 +102,8 @@ class Inputs:
         self.own: Container[str] = () if own is None else own
         self.left_out = 0
         """The job's own pictures that ``expand`` has left out, each as often as a pattern matched it."""
+        self.of_others: dict[str, int] = {}
+        """Pictures in outputs of other jobs that globs have come upon and left out, by output."""
         self.unread = Unread()
         """Pictures of formats that are not read, which patterns match and ``expand`` leaves out."""
         self._buckets: dict[str, S3Storage] = {}
@@ -277,7 +281,36 @@ class Inputs:
             raise InputError(f"{pattern} {advice}")
         kept = [name for name in names if name not in self.own]
         self.left_out += len(names) - len(kept)
+        return self._without_outputs(kept, pattern) if glob.has_magic(pattern) else kept
+
+    def _without_outputs(self, names: list[str], pattern: str) -> list[str]:
+        """Return the names that a glob matches, without those in outputs that it only comes upon.
+
+        A glob that begins inside of an output means its pictures; one that begins above it means photos.
+        """
+        written = self.spelling(pattern)
+        outputs: dict[str, bool] = {}
+        kept = []
+        for name in names:
+            output, kind = posixpath.split(posixpath.dirname(name))
+            if f"{kind}/" not in (keys.IMAGES, keys.KEPT) or written.startswith(f"{output}/"):
+                kept.append(name)
+                continue
+            if output not in outputs:
+                outputs[output] = self._is_output(output)
+            if outputs[output]:
+                self.of_others[output] = self.of_others.get(output, 0) + 1
+            else:
+                kept.append(name)
         return kept
+
+    def _is_output(self, folder: str) -> bool:
+        """Return whether a run of a job has written to a folder or prefix."""
+        if folder.startswith("s3://"):
+            bucket, key = _split_s3(folder)
+            return self._bucket(bucket).stat(f"{key}/{keys.JOB}".lstrip("/")) is not None
+        root = self.base / folder
+        return (root / keys.JOB).is_file() and (root / keys.RECORDS).is_dir()
 
     def spelling(self, uri: str) -> str:
         """Return an address, or a pattern, in the spelling of ``expand``, without access to the disk.

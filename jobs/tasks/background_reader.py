@@ -151,7 +151,7 @@ class Reader:
             raise self.rows.error()
         self.census = counter.census(self.rows)
         if not self.census.tasks:
-            raise self._agenda.nothing_to_do()
+            raise self._agenda.nothing_to_do(self.rows)
         self._counted.set()
         return handed, not full
 

@@ -7,6 +7,7 @@ also be written as in a job file, ``{"blend": ...}`` or ``{"picture": ..., "mask
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import json
 import re
@@ -26,7 +27,7 @@ from jobs.jobfile.messages import complaints
 from jobs.jobfile.recipes import sweep_combinations
 from jobs.jobfile.yaml_source import FieldPath, read_word
 from jobs.manifests.manifest import Manifest, is_manifest
-from jobs.manifests.row import BadRow, Row
+from jobs.manifests.row import BadRow, Row, is_empty
 from jobs.spec.styles import StyleMix, StylePart, Styles
 from jobs.spec.values import kinds_of, whole_if_asked
 from jobs.storage.keys import safe_name
@@ -37,7 +38,11 @@ from stylize.recipe import Recipe, resolve
 
 REQUIRED = ("content", "style")
 PLAIN = (*REQUIRED, "name", "init")
+RECIPE = "recipe"
 KNOB = "recipe."
+
+MOST_UNUSED = 50
+"""Columns without a meaning that are remembered: lines of JSON may each have others."""
 
 REMEMBERED = 1024
 """The most recent recipes, and styles, that are kept: manifests repeat them."""
@@ -68,8 +73,8 @@ class ManifestSet:
     """The field in the job file that names the manifest."""
     files: Sequence[Manifest]
     """Its files, in the order of the job file's patterns."""
-    unused: Sequence[str]
-    """Columns that have no meaning."""
+    unused: dict[str, None]
+    """Columns that have no meaning. Lines of JSON may add to them while they are read."""
     skips: bool
     """Whether bad rows are left out; False: they end the run."""
     _reader: _RowReader
@@ -96,8 +101,14 @@ class ManifestSet:
     def _of(self, file: Manifest, row: Row | BadRow) -> RowDrafts | Problem:
         if isinstance(row, BadRow):
             return Problem(file.at(row.place), None, "", row.reason)
+        cells = row.cells
+        if not self._reader.known.issuperset(cells):
+            cells = self._reader.opened(cells)
+            for column in cells.keys() - self._reader.known:
+                if not _is_used(column) and len(self.unused) < MOST_UNUSED:
+                    self.unused[column] = None
         try:
-            drafts, notes = self._reader.drafts(row.cells)
+            drafts, notes = self._reader.drafts(cells)
         except RowError as error:
             return Problem(file.at(row.place), None, error.column, str(error))
         return RowDrafts(drafts, file, row.place, notes)
@@ -139,7 +150,8 @@ def find_manifests(
                 if columns is not None:
                     wrong = _wrong_columns(columns, entry.sweep)
                     problems += [job.problem(path, f"{name} {reason}") for reason in wrong]
-                    unused |= dict.fromkeys(c for c in columns if not _is_used(c))
+                    # A mapping of knobs in the column recipe shows only when rows are read.
+                    unused |= dict.fromkeys(c for c in columns if not _is_used(c) and c != RECIPE)
                 files.append(file)
         except InputError as error:
             problems.append(job.problem(path, str(error)))
@@ -148,7 +160,7 @@ def find_manifests(
     base = {**job.spec.recipe, **entry.recipe}
     reader = _RowReader(base, list(sweep_combinations(entry.sweep)), inputs, digest_of)
     place = ("pairs", k, "manifest")
-    return ManifestSet(job, place, files, list(unused), entry.on_bad_row == "skip", reader)
+    return ManifestSet(job, place, files, unused, entry.on_bad_row == "skip", reader)
 
 
 def _is_used(column: str) -> bool:
@@ -200,13 +212,26 @@ class _RowReader:
         self._swept = {knob for combination in sweep for knob in combination}
         self._inputs = inputs
         self._digest_of = digest_of
+        self.known = frozenset((*PLAIN, *(KNOB + knob for knob in Recipe.model_fields)))
+        """Columns that have a meaning."""
         self._kinds: _Recent[tuple[Kind, ...]] = _Recent()
         self._styles: _Recent[tuple[StyleMix, tuple[RowNote, ...]]] = _Recent()
 
     def columns_of(self, file: Manifest) -> Sequence[str] | None:
         """Return the columns of a file that have a meaning; None for lines of JSON."""
         columns = file.columns()
-        return None if columns is None else [name for name in columns if _is_used(name)]
+        return None if columns is None else [n for n in columns if _is_used(n) or n == RECIPE]
+
+    def opened(self, cells: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the cells of a row with the knobs of a mapping ``recipe``, if it has one, as columns."""
+        knobs = cells.get(RECIPE)
+        if isinstance(knobs, str) and knobs.lstrip().startswith("{"):
+            with contextlib.suppress(ValueError, RecursionError):
+                knobs = json.loads(knobs)
+        if not isinstance(knobs, Mapping):
+            return cells
+        others = {column: cell for column, cell in cells.items() if column != RECIPE}
+        return {**{KNOB + k: v for k, v in knobs.items() if not is_empty(v)}, **others}
 
     def drafts(self, cells: Mapping[str, Any]) -> tuple[Sequence[Draft], tuple[RowNote, ...]]:
         """Return a row's drafts, one per combination of the sweep, and what is not used as it is written.

@@ -22,7 +22,7 @@ from jobs.tasks.census import Census, Counter
 from jobs.tasks.identity import Draft
 from jobs.tasks.manifest_rows import KNOB, ManifestSet, find_manifests
 from jobs.tasks.pairs import PictureSet, look_up_pair
-from jobs.tasks.row_account import RowAccount, RowDrafts
+from jobs.tasks.row_account import BAD_ROWS_SHOWN, RowAccount, RowDrafts
 from jobs.tasks.task import Task, make_task
 from stylize.recipe import Recipe
 
@@ -53,7 +53,7 @@ class FirstRows:
     @property
     def unused(self) -> Sequence[str]:
         """Columns that have no meaning."""
-        return self.entry.unused
+        return tuple(self.entry.unused)
 
     def rows(self, count: Callable[[int], None] | None = None) -> Iterator[RowDrafts | Problem]:
         """Yield as ``ManifestSet.rows``, and raise as it does."""
@@ -106,6 +106,8 @@ class Agenda:
             raise JobFileError(problems)
         self.unread = inputs.unread
         """Pictures of formats that are not read, which patterns match and that are left out."""
+        self.of_others = inputs.of_others
+        """Pictures in outputs of other jobs that globs come upon, and that are left out, by output."""
         self.own_pictures = inputs.left_out
         """Pictures that patterns match and that are left out, because the job itself has made them."""
         for entry in self.entries:
@@ -154,17 +156,24 @@ class Agenda:
     def unused_columns(self) -> tuple[str, ...]:
         """Columns of the manifests that have no meaning, with a hint where one is named like a knob."""
         manifests = (entry for entry in self.entries if not isinstance(entry, PictureSet))
-        columns = dict.fromkeys(column for entry in manifests for column in entry.unused)
+        columns = dict.fromkeys(column for entry in manifests for column in tuple(entry.unused))
         return tuple(
             f"{column} (did you mean {KNOB}{column}?)" if column in Recipe.model_fields else column
             for column in columns
         )
 
-    def nothing_to_do(self) -> JobFileError:
-        """Return the error for a job whose manifests have no row that can be used."""
+    def nothing_to_do(self, rows: RowAccount) -> JobFileError:
+        """Return the error for a job whose manifests have no row that can be used.
+
+        Args:
+            rows: All rows, of which the error names the first.
+        """
         k = next((k for k, pair in enumerate(self.job.spec.pairs) if pair.manifest), 0)
         message = "there is nothing to render: no row of any manifest can be used"
-        return JobFileError([self.job.problem(("pairs", k, "manifest"), message)])
+        if rows.bad > BAD_ROWS_SHOWN:
+            message += f"; these are the first of {rows.bad:,}"
+        problem = self.job.problem(("pairs", k, "manifest"), message)
+        return JobFileError([*rows.problems[:BAD_ROWS_SHOWN], problem])
 
     def drafts(
         self, ledger: Ledger, rows: RowAccount, retry_failed: bool = False

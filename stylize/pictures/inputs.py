@@ -46,6 +46,8 @@ class StyleInput(NamedTuple):
     """The picture's share among the pictures with the same mask, >= 0; shares are relative."""
     mask: Tensor | None
     """The mask, (1, 1, H, W) in [0, 1], of its own size; None: the whole picture."""
+    mask_name: str = "a mask"
+    """What an error message calls the mask."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,7 @@ def read_inputs(
     check_shape(height, width, recipe)
     for blend in styles:
         for part in blend:
-            _check_mask(part.mask, height, width)
+            _check_mask(part, height, width)
     return Inputs(contents, styles, inits)
 
 
@@ -137,7 +139,7 @@ class _Reader:
 
     def __init__(self) -> None:
         self._read: dict[object, Picture] = {}
-        self._masks: dict[object, Tensor] = {}
+        self._masks: dict[object, tuple[Tensor, str]] = {}
 
     def __call__(self, source: PictureLike) -> Picture:
         key = _identity(source)
@@ -145,17 +147,17 @@ class _Reader:
             self._read[key] = read(source)
         return self._read[key]
 
-    def mask(self, source: MaskLike | None) -> Tensor | None:
-        """Return the mask, (1, 1, H, W) in [0, 1]; a doubt about one that is read here is a warning."""
+    def mask(self, source: MaskLike | None) -> tuple[Tensor | None, str]:
+        """Return the mask, (1, 1, H, W) in [0, 1], and its name. A doubt about one that is read here is a
+        warning."""
         if source is None:
-            return None
+            return None, ""
         key = _identity(source)
         if key not in self._masks:
             mask = _as_mask(source)
             if mask.doubt is not None and not isinstance(source, Mask):
-                name = str(source) if isinstance(source, str | Path) else "a mask"
-                warnings.warn(f"{name} {mask.doubt}", stacklevel=2)
-            self._masks[key] = torch.from_numpy(mask.weight)[None, None]
+                warnings.warn(f"{mask.name} {mask.doubt}", stacklevel=2)
+            self._masks[key] = torch.from_numpy(mask.weight)[None, None], mask.name
         return self._masks[key]
 
 
@@ -195,7 +197,7 @@ def _read_blend(style: Any, reader: _Reader) -> list[StyleInput]:
             "a blend of styles is a list of (picture, share) or (picture, share, mask)"
         )
     blend = [
-        StyleInput(reader(picture), float(share), reader.mask(mask[0] if mask else None))
+        StyleInput(reader(picture), float(share), *reader.mask(mask[0] if mask else None))
         for picture, share, *mask in style
     ]
     shares = [part.share for part in blend]
@@ -204,14 +206,14 @@ def _read_blend(style: Any, reader: _Reader) -> list[StyleInput]:
     return blend
 
 
-def _check_mask(mask: Tensor | None, height: int, width: int) -> None:
-    if mask is None:
+def _check_mask(part: StyleInput, height: int, width: int) -> None:
+    if part.mask is None:
         return
-    h, w = mask.shape[2:]
+    h, w = part.mask.shape[2:]
     # A difference of one pixel is rounding, however small the mask is.
     slack = max(MASK_TOLERANCE, 1 / h + 1 / w)
     if abs(w * height / (h * width) - 1) > slack:
         raise PictureError(
-            f"a mask is {w} x {h} px and the content {width} x {height} px: a mask has the content's "
-            "proportions"
+            f"{part.mask_name} is {w} x {h} px and the content {width} x {height} px: a mask has the "
+            "content's proportions"
         )

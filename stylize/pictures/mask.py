@@ -10,7 +10,7 @@ Like ``reading``, this module needs no torch.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +46,8 @@ class Mask:
     doubt: str | None
     """Why the picture is probably not the mask that is meant, to be read after its name: "is black
     everywhere, ..."; None: nothing is doubtful."""
+    name: str = "a mask"
+    """What an error message calls it."""
 
 
 def read_mask(source: Image.Image | bytes | str | Path, name: str = "") -> Mask:
@@ -58,7 +60,8 @@ def read_mask(source: Image.Image | bytes | str | Path, name: str = "") -> Mask:
     Raises:
         PictureError: The source cannot be read or decoded.
     """
-    return _from_raster(open_raster(source, name))
+    known = name or (str(source) if isinstance(source, str | Path) else "a mask")
+    return replace(_from_raster(open_raster(source, name)), name=known)
 
 
 def make_mask(colours: npt.NDArray[np.number], opacity: Floats | None, white: int) -> Mask:
@@ -159,7 +162,7 @@ def _emptiness(opacity: Floats | None) -> str:
 
 def _lowness(weight: Floats, white: int) -> str:
     most = float(weight.max())
-    if white == 1:
+    if white == 1 or most * white < 0.5:  # floats, or a trace of opacity
         return f"is nearly black: its brightest value is {most:.2g}, and white is 1"
     levels = np.flatnonzero(np.bincount(np.rint(weight.ravel() * white).astype(np.int64)))
     if len(levels) > FEW:

@@ -183,7 +183,7 @@ class Render:
         blends: list[list[WeightedStyle]] = []
         for blend in self._setup.inputs.styles:
             blends.append([])
-            for picture, share, mask in blend:
+            for picture, share, mask, _ in blend:
                 if id(picture) not in pictures:
                     pictures[id(picture)] = self._style(picture, content_B3HW)
                 if mask is not None and id(mask) not in masks:

@@ -13,6 +13,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from stylize.pictures.reading.formats import NAMES
 from tests.support.farm import ROOT, picture, records_of, stylefarm, write_job
 
 
@@ -129,7 +130,7 @@ def test_a_bad_mask_fails_its_photo_with_one_clear_sentence(tmp_path):
         "p0.png": None,
         "p1.png": "a mask is 256 x 256 px and the content 48 x 40 px: a mask has the content's "
         "proportions",
-        "p2.png": "mask masks/p2.png is not a picture that can be read (JPEG, PNG, WebP, TIFF, GIF or BMP)",
+        "p2.png": f"mask masks/p2.png is not a picture that can be read ({NAMES})",
         "p3.png": f"There is no file masks/p3.png (looked for {tmp_path}/masks/p3.png).",
     }
 

@@ -46,3 +46,25 @@ def test_a_new_photo_among_them_is_painted(tmp_path: Path) -> None:
     picture(7).save(tmp_path / "photos" / "new.png")
     done = stylefarm("run", job, "--pool", "inline")
     assert "1 done, 0 failed, 0 left" in done.stderr
+
+
+def test_an_earlier_output_is_not_painted_again(tmp_path: Path) -> None:
+    """Another output, or a moved one, lies among the photos as any folder does."""
+    job = write_job(
+        tmp_path,
+        photos=2,
+        styles=1,
+        output="photos/first",
+        pairs=[{"content": "photos/**/*.png", "style": "styles/"}],
+    )
+    assert stylefarm("run", job, "--pool", "inline").returncode == 0
+    job.write_text(job.read_text().replace("photos/first", "photos/second"))
+    (tmp_path / "photos" / "first").rename(tmp_path / "photos" / "old")
+    planned = stylefarm("plan", job).stdout
+    assert "2 tasks: 0 done" in planned
+    assert "left out: 2 pictures under photos/old that another job has made" in planned
+    job.write_text(job.read_text().replace("photos/**/*.png", "photos/old/images/*.png"))
+    assert "2 tasks: 0 done" in stylefarm("plan", job).stdout
+    (tmp_path / "photos" / "old" / "job.json").unlink()
+    job.write_text(job.read_text().replace("photos/old/images/*.png", "photos/**/*.png"))
+    assert "4 tasks: 0 done" in stylefarm("plan", job).stdout

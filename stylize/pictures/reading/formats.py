@@ -46,8 +46,14 @@ FORMATS = (
         (".jp2", ".j2k", ".j2c", ".jpx", ".jpf"),
         (b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51"),
     ),
+    Format("Netpbm", (".ppm", ".pgm", ".pbm", ".pnm"), tuple(b"P%d" % k for k in range(1, 7))),
     Format("PSD", (".psd",), (b"8BPS\0\x01",)),
     Format("OpenEXR", (".exr",), (b"\x76\x2f\x31\x01",), extra="exr"),
+)
+
+_CAMERAS = (
+    *(".dng", ".cr2", ".cr3", ".nef", ".nrw", ".arw", ".raf", ".orf", ".rw2", ".pef", ".srw"),
+    *(".3fr", ".x3f", ".raw", ".iiq", ".erf", ".mrw", ".kdc", ".dcr", ".rwl"),
 )
 
 KNOWN_ELSEWHERE = {
@@ -58,12 +64,21 @@ KNOWN_ELSEWHERE = {
     ".eps": "EPS",
     ".pdf": "PDF",
     ".tga": "Targa",
+    ".pam": "Netpbm's arbitrary maps",
+    ".pfm": "portable float maps",
+    ".ico": "icons",
+    ".icns": "icons",
+    ".qoi": "QOI",
+    ".pcx": "PCX",
+    ".dds": "DirectDraw",
+    ".sgi": "SGI",
+    ".heics": "HEIC sequences",
+    ".avifs": "AVIF sequences",
+    ".dpx": "DPX",
+    ".cin": "Cineon",
     ".xcf": "GIMP",
     ".kra": "Krita",
-    **dict.fromkeys(
-        (".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2", ".pef", ".srw"),
-        "camera raw",
-    ),
+    **dict.fromkeys(_CAMERAS, "camera raw"),
 }
 """Extensions of pictures that are not read, so that a folder of them is not passed over in silence."""
 

@@ -32,7 +32,7 @@ PIXEL_LIMIT = 150_000_000
 """The maximum number of pixels of a picture, verified before decoding: more than cameras have, less than
 fills a worker's memory, and below the number at which Pillow raises."""
 
-DECODERS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "AVIF", "JPEG2000", "PSD")
+DECODERS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "AVIF", "JPEG2000", "PPM", "PSD")
 """The formats that Pillow decodes. For others it would start programs on untrusted files (EPS runs
 Ghostscript)."""
 

@@ -10,8 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cluster.plan.plan import make_plan
 from jobs.errors import JobFileError, StorageError
 from jobs.records.statuses import Ledger
+from jobs.tasks.manifest_rows import MOST_UNUSED
 from jobs.tasks.row_account import BAD_ROWS_SHOWN, RowAccount, RowCounts
 from jobs.tasks.task import Task
 from jobs.tasks.todo import Agenda
@@ -489,3 +491,61 @@ def test_pairs_of_the_job_file_that_come_twice_are_counted(tmp_path: Path) -> No
     job = agenda(tmp_path, "{content: [a.jpg, b.jpg, a.jpg], style: s.jpg}")
     counts = job.census(NOTHING).rows
     assert (counts.rows, counts.repeated_pairs) == (0, 1)
+
+
+def test_keys_of_lines_that_mean_nothing_are_known_once_they_are_read(tmp_path: Path) -> None:
+    rows = [{"content": "a.jpg", "style": "s.jpg", "comment": "x", "steps": 9}]
+    rows += [{"content": "b.jpg", "style": "s.jpg", f"key{k}": 1} for k in range(200)]
+    write(tmp_path / "p.jsonl", rows)
+    job = agenda(tmp_path, "{manifest: p.jsonl}")
+    assert job.unused_columns == ()
+    assert len(list(job.tasks())) == 2
+    assert {"comment", "steps (did you mean recipe.steps?)", "key0"} <= set(job.unused_columns)
+    assert len(job.unused_columns) == MOST_UNUSED
+
+
+RECIPE_ROW = {
+    "content": "a.jpg",
+    "style": "s.jpg",
+    "recipe": {"size": 64, "seed": 7, "steps": None},
+}
+
+
+@pytest.mark.parametrize("ending", [".csv", ".jsonl", ".parquet"])
+def test_knobs_may_be_a_mapping(ending: str, tmp_path: Path) -> None:
+    row = dict(RECIPE_ROW)
+    if ending == ".csv":
+        row["recipe"] = json.dumps(row["recipe"])
+    write(tmp_path / f"p{ending}", [row])
+    job = agenda(tmp_path, f"{{manifest: p{ending}}}")
+    (task,) = job.tasks()
+    assert (task.recipe.size, task.recipe.seed, task.recipe.steps) == (64, 7, 5)
+    assert job.unused_columns == ()
+
+
+def test_a_column_recipe_of_words_means_nothing(tmp_path: Path) -> None:
+    write(tmp_path / "p.csv", [{"content": "a.jpg", "style": "s.jpg", "recipe": "the blue one"}])
+    job = agenda(tmp_path, "{manifest: p.csv}")
+    assert len(list(job.tasks())) == 1
+    assert job.unused_columns == ("recipe",)
+
+
+def test_a_wrong_knob_in_a_mapping_is_told(tmp_path: Path) -> None:
+    row = {"content": "a.jpg", "style": "s.jpg", "recipe": {"sise": 64}}
+    (told,) = bad_rows(tmp_path, [{"content": "b.jpg", "style": "s.jpg"}, row])
+    assert told.startswith(
+        "p.jsonl:2: recipe.sise: is not a knob of a recipe; did you mean recipe.size"
+    )
+
+
+def test_a_list_of_bad_rows_alone_says_what_is_wrong_with_them(tmp_path: Path) -> None:
+    write(tmp_path / "p.jsonl", [{"content": "a.jpg"}] * 30)
+    job = agenda(tmp_path, "{manifest: p.jsonl, on_bad_row: skip}")
+    with pytest.raises(JobFileError) as caught:
+        make_plan(job, None, "out")
+    told = str(caught.value).splitlines()
+    assert told[0] == "p.jsonl:1: style: is empty"
+    assert len(told) == BAD_ROWS_SHOWN + 1
+    assert told[-1].endswith(
+        "there is nothing to render: no row of any manifest can be used; these are the first of 30"
+    )

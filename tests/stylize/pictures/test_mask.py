@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import tifffile
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageDraw
@@ -202,6 +202,7 @@ def test_grey_weighs_exactly_its_value_however_it_is_stored() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(st.binary(min_size=4, max_size=64), st.sampled_from(["PNG", "TIFF", "WEBP", "pillow"]))
+@example(b"\x00\x00\x01\x01", "PNG")
 def test_any_colours_and_any_alpha(pixels: bytes, image_format: str) -> None:
     count = len(pixels) // 4
     image = Image.frombytes("RGBA", (count, 1), pixels[: 4 * count])
@@ -280,7 +281,7 @@ def test_a_render_takes_a_mask_in_every_form(tmp_path: Path, kind: str) -> None:
     image = figure((90, 90, 90, 130), (255, 255, 255, 200))
     content = photo(1, 48, 64)
     mask = given_as(tmp_path, kind, image)
-    (((_, _, found),),) = read_inputs(
+    (((_, _, found, _),),) = read_inputs(
         content, [(noise(2, 40, 40), 1.0, mask)], None, recipe()
     ).styles
     assert found is not None
@@ -403,3 +404,15 @@ def test_a_decoded_picture_is_doubted_as_its_file_is() -> None:
             read_inputs(photo(1, 48, 64), [(noise(2, 40, 40), 1.0, picture)], None, recipe())
         said = [str(warning.message).removeprefix("a mask ") for warning in heard]
         assert said == [text for text in [doubt(image)] if text]
+
+
+def test_a_mask_of_other_proportions_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "wrong.png"
+    Image.new("L", (64, 64), 255).save(path)
+    style = [(noise(2, 40, 40), 1.0, read_mask(path.read_bytes(), "masks/wrong.png"))]
+    with pytest.raises(
+        PictureError, match=r"^masks/wrong\.png is 64 x 64 px and the content 64 x 48"
+    ):
+        read_inputs(photo(1, 48, 64), style, None, recipe())
+    with pytest.raises(PictureError, match=r"wrong\.png is 64 x 64 px"):
+        read_inputs(photo(1, 48, 64), [(noise(2, 40, 40), 1.0, path)], None, recipe())

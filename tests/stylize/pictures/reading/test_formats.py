@@ -103,6 +103,7 @@ FILES = {
     "HEIC": (lambda: heic(8), 2.5 / 255),
     "HEIC of 10 bits": (lambda: heic(10), 2.5 / 1023),
     "JPEG 2000": (lambda: bytes(imagecodecs.jpeg2k_encode(levels(8), level=0)), 0.51 / 255),
+    "Netpbm": (lambda: by_pillow("PPM"), 0.51 / 255),
     "PSD": (lambda: psd(levels(8)), 0.51 / 255),
 }
 
