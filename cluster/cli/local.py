@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from cluster.cli.options import AsJson, EndpointUrl, JobPath, ProofSize, RayAddress, at_home
+from cluster.cli.options import AsJson, EndpointUrl, JobPath, ProofSize, RayAddress, path_here
 from cluster.cli.terminal import tell
 from jobs.errors import ExitStatus
 
@@ -33,7 +33,7 @@ def add_to(app: typer.Typer) -> None:
 
 def init(
     folder: Annotated[
-        Path, typer.Argument(metavar="DIR", help="Folder to create.", callback=at_home)
+        Path, typer.Argument(metavar="DIR", help="Folder to create.", callback=path_here)
     ],
     photo: Annotated[
         list[Path] | None,
@@ -172,7 +172,7 @@ def doctor(
     job: Annotated[
         Path | None,
         typer.Argument(
-            metavar="JOB", help="Also check this job's output and weights.", callback=at_home
+            metavar="JOB", help="Also check this job's output and weights.", callback=path_here
         ),
     ] = None,
     address: RayAddress = None,

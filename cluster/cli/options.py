@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
@@ -10,22 +11,34 @@ import typer
 P = TypeVar("P", Path, Path | None, list[Path], list[Path] | None)
 
 
-def at_home(given: P) -> P:
-    """Return a path, or several, in which a leading ``~`` is the home folder. Raises NoHomeError.
+def path_here(given: P) -> P:
+    """Return a path of this machine, or several, in which a leading ``~`` or ``~user/`` is a home folder.
 
     A shell leaves the ``~`` of ``--state=~/x``, and every one where there is no home folder.
+
+    Raises:
+        UsageError: It is an address, or a path of another system: a folder of that odd name would be made.
     """
     if isinstance(given, list):
-        return [at_home(path) for path in given]
-    if given is None or given.parts[:1] != ("~",):
+        return [path_here(path) for path in given]
+    if given is None:
         return given
+    from jobs.errors import UsageError
     from jobs.home import expand_home
+    from jobs.storage.addresses import fault_of
 
-    return expand_home(str(given))
+    text = str(given)
+    if re.match("[A-Za-z][A-Za-z0-9+.-]+:/", text):  # of "s3://b" Path keeps one slash
+        address = text.replace(":/", "://", 1)
+        raise UsageError(f"{address} is an address, and a path of this machine is needed here")
+    if fault := fault_of(text):
+        raise UsageError(f"{text} {fault}")
+    of_user = text.startswith("~") and len(given.parts) > 1 and not given.exists()
+    return expand_home(text) if given.parts[:1] == ("~",) or of_user else given
 
 
 JobPath = Annotated[
-    Path, typer.Argument(metavar="JOB", help="The job file (YAML).", callback=at_home)
+    Path, typer.Argument(metavar="JOB", help="The job file (YAML).", callback=path_here)
 ]
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print JSON on stdout, and nothing else there.")

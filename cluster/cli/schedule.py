@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from cluster.cli.options import Pool, RetryFailed, Workers, at_home
+from cluster.cli.options import Pool, RetryFailed, Workers, path_here
 from cluster.cli.terminal import only_displays
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def schedule(
             metavar="JOB...",
             help="Job files that have a schedule.",
             show_default=False,
-            callback=at_home,
+            callback=path_here,
         ),
     ] = None,
     address: Annotated[
@@ -84,7 +84,7 @@ def schedule(
             metavar="DIR",
             help="Folder for ticks, their logs and the history. Default: ~/.local/state/stylefarm/schedule.",
             show_default=False,
-            callback=at_home,
+            callback=path_here,
         ),
     ] = None,
     history: Annotated[
@@ -103,7 +103,7 @@ def schedule(
     to: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", help="With --export: write the files to this folder.", callback=at_home
+            metavar="DIR", help="With --export: write the files to this folder.", callback=path_here
         ),
     ] = None,
     image: Annotated[

@@ -244,8 +244,16 @@ def test_a_wrong_command_line_is_status_2(tmp_path):
         (("promote", "gs://renders/o", "--select", "all"), "gs:// is not a storage"),
         (
             ("plan", "s3://renders/job.yaml"),
-            "a job file is read from a disk, so copy it here first",
+            "s3://renders/job.yaml is an address, and a path of this",
         ),
+        (
+            ("init", "s3://renders/o"),
+            "s3://renders/o is an address, and a path of this machine is needed",
+        ),
+        (("init", "C:\\harbour"), "C:\\harbour is a path of Windows"),
+        (("schedule", "--history", "--state=s3://b/state"), "s3://b/state is an address"),
+        (("schedule", "--history", "--state=~nobody-at-all/x"), "there is no user nobody-at-all"),
+        (("schedule", "job.yaml", "--export=systemd", "--to=gs://b"), "gs://b is an address"),
         (("run", "."), "is a folder: name the job file in it, such as job.yaml"),
         (("status", "s3://renders/o"), "is neither a job file nor the id that submit printed"),
         (("status", "."), "is neither a job file nor the id"),
