@@ -128,7 +128,7 @@ def test_a_bad_mask_fails_its_photo_with_one_clear_sentence(tmp_path):
     errors = {key.split("|")[0]: record.error for key, record in records_of(job).items()}
     assert errors == {
         "p0.png": None,
-        "p1.png": "a mask is 256 x 256 px and the content 48 x 40 px: a mask has the content's "
+        "p1.png": "mask masks/p1.png is 256 x 256 px and the content 48 x 40 px: a mask has the content's "
         "proportions",
         "p2.png": f"mask masks/p2.png is not a picture that can be read ({NAMES})",
         "p3.png": f"There is no file masks/p3.png (looked for {tmp_path}/masks/p3.png).",
