@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from jobs.errors import JobFileError
+from jobs.errors import JobFileError, StorageError
 from jobs.jobfile.job import Job
+from jobs.storage.authorities import check_ca_bundle
+from jobs.storage.base import resolve_options
 from jobs.tasks.todo import Agenda
 from stylize.errors import WeightsError
 from stylize.network.weights import identify
@@ -17,7 +19,8 @@ def open_agenda(job: Job) -> Agenda:
         job: The job, as ``load_job`` returns it.
 
     Raises:
-        JobFileError: A pattern matches nothing, a manifest cannot be read, or weights do not exist.
+        JobFileError: A pattern matches nothing, a manifest or ``storage.ca_bundle`` cannot be read, or
+            weights do not exist.
         StorageError: An ``s3://`` pattern cannot be listed, or a manifest cannot be copied.
     """
 
@@ -27,4 +30,11 @@ def open_agenda(job: Job) -> Agenda:
         except WeightsError as error:
             raise JobFileError([job.problem(("recipe", "weights"), str(error))]) from error
 
+    options = resolve_options(job.spec.storage, job.base)
+    if options.ca_bundle is not None:
+        try:
+            check_ca_bundle(options.ca_bundle)
+        except StorageError as error:
+            what = str(error).removeprefix("storage.ca_bundle: ")
+            raise JobFileError([job.problem(("storage", "ca_bundle"), what)]) from error
     return Agenda(job, digest_of)

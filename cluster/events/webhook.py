@@ -8,13 +8,19 @@ import logging
 import os
 import threading
 from collections.abc import Iterator
-from typing import Any, Literal
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import unquote, urlsplit
 
 from cluster.events.events import Event, Finished, Listener, WebhookFailed
+from cluster.proxies import Proxy, proxy_for
 from jobs.errors import JobFileError, StylefarmError
 from jobs.jobfile.job import Job
 from jobs.spec.notify import Notify
+from jobs.storage.authorities import trusting
+from jobs.storage.base import resolve_options
+
+if TYPE_CHECKING:
+    import urllib3
 
 log = logging.getLogger(__name__)
 
@@ -44,12 +50,13 @@ def notifying(job: Job, output: str, listen: Listener) -> Iterator[Listener]:
 
     Raises:
         JobFileError: The webhook's address is in an environment variable that has none.
+        StorageError: ``storage.ca_bundle`` cannot be read.
     """
     notify = job.spec.notify
     if notify is None:
         yield listen
         return
-    url = _resolve(job, notify)
+    webhook = _Webhook(job, notify, listen)
     finished: list[Finished] = []
 
     def forward(event: Event) -> None:
@@ -60,18 +67,16 @@ def notifying(job: Job, output: str, listen: Listener) -> Iterator[Listener]:
     try:
         yield forward
     except StylefarmError as error:
-        _notify(notify, url, listen, "failed", _body(job, output, "failed", None, str(error)))
+        webhook.report("failed", _body(job, output, "failed", None, str(error)))
         raise
     except KeyboardInterrupt:
-        _notify(
-            notify, url, listen, "stopped", _body(job, output, "stopped", None, "stopped by Ctrl-C")
-        )
+        webhook.report("stopped", _body(job, output, "stopped", None, "stopped by Ctrl-C"))
         raise
     for event in finished:
         what = what_happened(event)
         # A nightly run without anything to render is not worth a message.
         if event.done or event.failed or what != "done":
-            _notify(notify, url, listen, what, _body(job, output, what, event, None))
+            webhook.report(what, _body(job, output, what, event, None))
 
 
 def what_happened(event: Finished) -> What:
@@ -122,46 +127,84 @@ def _body(
     }
 
 
-def _notify(notify: Notify, url: str, listen: Listener, what: What, body: dict[str, Any]) -> None:
-    if what not in notify.on:
-        return
-    problems: list[str] = []
-    sender = threading.Thread(
-        target=lambda: problems.extend(_post(url, body)), name="notify", daemon=True
-    )
-    sender.start()
-    sender.join(PATIENCE_SECONDS)
-    if sender.is_alive():
-        problems.append(f"has not accepted the report within {PATIENCE_SECONDS:.0f} s")
-    for problem in problems[:1]:
-        log.warning("the webhook at %s %s", _host(url), problem)
-        listen(WebhookFailed(host=_host(url), reason=problem))
+class _Webhook:
+    """Where the reports of a job go, and how.
 
+    Args:
+        job: The job, for the base of paths and for ``storage.ca_bundle``.
+        notify: Its section.
+        listen: Hears WebhookFailed when a report is not accepted.
 
-def _post(url: str, body: dict[str, Any]) -> list[str]:
-    """Post the message; return what went wrong, as at most one phrase."""
-    import urllib3
+    Raises:
+        JobFileError: The address is in an environment variable that has none.
+        StorageError: ``storage.ca_bundle`` cannot be read.
+    """
 
-    retry = urllib3.Retry(
-        total=ATTEMPTS - 1,
-        backoff_factor=BACKOFF_SECONDS,
-        status_forcelist=(408, 425, 429, 500, 502, 503, 504),
-        allowed_methods=None,  # also POST: a message that comes twice is better than none
-        redirect=0,
-        raise_on_status=False,
-    )
-    try:
-        answer = urllib3.PoolManager().request(
-            "POST",
-            url,
-            body=json.dumps(body).encode(),
-            headers={"Content-Type": "application/json", "User-Agent": "stylefarm"},
-            timeout=TIMEOUT_SECONDS,
-            retries=retry,
+    def __init__(self, job: Job, notify: Notify, listen: Listener) -> None:
+        self._on = notify.on
+        self._url = _resolve(job, notify)
+        self._listen = listen
+        ca_bundle = resolve_options(job.spec.storage, job.base).ca_bundle
+        self._authorities = None if ca_bundle is None else trusting(ca_bundle)
+
+    def report(self, what: What, body: dict[str, Any]) -> None:
+        """Post a report if it is wanted; wait for ``PATIENCE_SECONDS`` at most."""
+        if what not in self._on:
+            return
+        problems: list[str] = []
+        sender = threading.Thread(
+            target=lambda: problems.extend(self._post(body)), name="notify", daemon=True
         )
-    except Exception as error:  # whatever it is, it must not change how the run ended
-        return [f"could not be reached ({type(error).__name__})"]
-    return [f"answers {answer.status}"] if answer.status >= 300 else []
+        sender.start()
+        sender.join(PATIENCE_SECONDS)
+        if sender.is_alive():
+            problems.append(f"has not accepted the report within {PATIENCE_SECONDS:.0f} s")
+        for problem in problems[:1]:
+            log.warning("the webhook at %s %s", _host(self._url), problem)
+            self._listen(WebhookFailed(host=_host(self._url), reason=problem))
+
+    def _post(self, body: dict[str, Any]) -> list[str]:
+        """Post the message; return what went wrong, as at most one phrase."""
+        import urllib3
+
+        retry = urllib3.Retry(
+            total=ATTEMPTS - 1,
+            backoff_factor=BACKOFF_SECONDS,
+            status_forcelist=(408, 425, 429, 500, 502, 503, 504),
+            allowed_methods=None,  # also POST: a message that comes twice is better than none
+            redirect=0,
+            raise_on_status=False,
+        )
+        proxy = proxy_for(self._url)
+        try:
+            answer = self._connections(proxy).request(
+                "POST",
+                self._url,
+                body=json.dumps(body).encode(),
+                headers={"Content-Type": "application/json", "User-Agent": "stylefarm"},
+                timeout=TIMEOUT_SECONDS,
+                retries=retry,
+            )
+        except Exception as error:  # whatever it is, it must not change how the run ended
+            through = "" if proxy is None else f" through {proxy}"
+            return [f"could not be reached{through} ({_reason(error)})"]
+        return [f"answers {answer.status}"] if answer.status >= 300 else []
+
+    def _connections(self, proxy: Proxy | None) -> urllib3.PoolManager:
+        import urllib3
+
+        if proxy is None:
+            return urllib3.PoolManager(ssl_context=self._authorities)
+        login = urllib3.util.parse_url(proxy.url).auth
+        headers = urllib3.util.make_headers(proxy_basic_auth=login and unquote(login))
+        return urllib3.ProxyManager(proxy.url, proxy_headers=headers, ssl_context=self._authorities)
+
+
+def _reason(error: Exception) -> str:
+    """Return why urllib3 has failed, in a few words that hold no address."""
+    cause = getattr(error, "reason", None) or error
+    inner = cause.args[0] if cause.args else None
+    return getattr(inner, "verify_message", "") or type(cause).__name__
 
 
 def _host(url: str) -> str:

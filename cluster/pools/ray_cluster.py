@@ -70,7 +70,8 @@ def connect(address: str | None) -> None:
         with _keep_sigterm_handler():
             ray.init(
                 address=address,
-                job_config=_job_config(),
+                # Ray's client cannot send one, nor needs it.
+                job_config=None if address.startswith("ray://") else _job_config(),
                 include_dashboard=False if address == "local" else None,
                 log_to_driver=False,
                 logging_level=logging.ERROR,

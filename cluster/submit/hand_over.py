@@ -15,6 +15,7 @@ from cluster.submit.jobs_api import Head
 from cluster.submit.submission import LABEL, id_of, numbered, output_of
 from jobs.errors import ClusterError, UsageError
 from jobs.jobfile.job import Job
+from jobs.storage.base import resolve_options
 from jobs.storage.scratch import scratch_errors, scratch_folder
 
 AFTER_GRACE_SECONDS = 45
@@ -109,6 +110,7 @@ def _metadata(job: Job, output: str) -> dict[str, str]:
         "version": version("stylefarm"),
         "job": job.spec.name,
         "output": output,
-        "storage": job.spec.storage.model_dump_json(exclude_none=True),
+        # For status and cancel from here, in whatever folder.
+        "storage": resolve_options(job.spec.storage, job.base).model_dump_json(exclude_none=True),
     }
     return {f"{LABEL}{key}": value for key, value in labels.items()}

@@ -7,7 +7,6 @@ import contextlib
 import logging
 import os
 import time
-import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,10 @@ from urllib.parse import urlencode, urlsplit
 
 from ray.exceptions import AuthenticationError
 from ray.job_submission import JobSubmissionClient
+from requests.exceptions import SSLError
 
 from cluster.listening import check_listening
+from cluster.proxies import proxy_for, without_proxy
 from cluster.submit.submission import ADDRESSES, Submission, split_id, submission_of
 from jobs.errors import ClusterError, UsageError
 
@@ -153,13 +154,15 @@ class Head:
         """
         lines = _Lines(on_line)
         failing_since: float | None = None
+        # Ray's client streams past every proxy.
+        streams = proxy_for(self.address) is None
         while True:
-            whole = asyncio.run(self._tail(submission, lines))
+            whole = streams and asyncio.run(self._tail(submission, lines))
             try:
                 # Ray ends the stream without an error, too, when it loses its own agent.
                 current = self.find(submission)
                 failing_since = None
-                if not current.alive and not whole:
+                if not whole:
                     lines.restart()
                     lines.add(self.log(submission))
                 if not current.alive:
@@ -195,12 +198,23 @@ class Head:
             raise ClusterError(self._unwelcome(str(error))) from error
         # ConnectionError, requests', aiohttp's, RuntimeError, ValueError
         except Exception as error:
+            proxy = proxy_for(self.address)
+            if proxy is not None:
+                raise ClusterError(
+                    f"the cluster at {self.address} cannot be reached through {proxy}: {_reason(error)}; "
+                    f"{without_proxy(self.address)}, else see whether the head and the proxy are up"
+                ) from error
             raise ClusterError(
                 f"the cluster at {self.address} cannot be reached: {_reason(error)}; is its head up, and "
                 "is this the address of its dashboard?"
             ) from error
 
     def _unwelcome(self, refusal: str) -> str:
+        proxy = proxy_for(self.address)
+        doubt = "" if proxy is None else f"; or {proxy} refuses it: {without_proxy(self.address)}"
+        return f"{self._why_unwelcome(refusal)}{doubt}"
+
+    def _why_unwelcome(self, refusal: str) -> str:
         if "Authentication failed" in refusal:  # 403; else 401, or no token is set here
             return (
                 f"the cluster at {self.address} has a different token than this machine: put the cluster's "
@@ -244,23 +258,33 @@ class _Lines:
 def _check_address(address: str) -> None:
     """Raise OSError when nobody listens at an address.
 
-    Ray's client would wait for minutes for an address that swallows packets. A proxy is not checked.
+    Ray's client would wait for minutes for an address that swallows packets. Where a proxy leads there, it is
+    the proxy that must listen.
     """
-    parts = urlsplit(address)
-    host = parts.hostname or ""
-    proxied = parts.scheme in urllib.request.getproxies() and not urllib.request.proxy_bypass(host)
-    if not proxied:
-        port = parts.port or (443 if parts.scheme == "https" else 80)
-        check_listening(host, port)
+    proxy = proxy_for(address)
+    parts = urlsplit(address if proxy is None else proxy.url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    check_listening(parts.hostname or "", port)
 
 
 def _reason(error: Exception) -> str:
     """Return what went wrong, in a few words."""
+    if _is_untrusted(error):
+        return "no trusted TLS connection, so name its certificate authority in REQUESTS_CA_BUNDLE"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     text = " ".join(str(error).split()).rstrip(".")
     # Ray may quote whole tracebacks of the head.
     return text if 0 < len(text) <= 200 else f"{text[:200]}..." if text else type(error).__name__
+
+
+def _is_untrusted(error: BaseException | None) -> bool:
+    """Return whether an error, or one that it was raised for, is that a certificate is not trusted."""
+    while error is not None:
+        if isinstance(error, SSLError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ import itertools
 import os
 import posixpath
 import re
+import ssl
 import stat
 import threading
 from collections.abc import Callable, Container
@@ -34,6 +35,7 @@ from jobs.inputs.globs import escape_folders, first_wildcard, matches_glob
 from jobs.inputs.web import download, too_large
 from jobs.storage import keys
 from jobs.storage.addresses import fault_of, split_url
+from jobs.storage.authorities import trusting
 from jobs.storage.base import StorageOptions, local_path, resolve_options
 from jobs.storage.scratch import scratch_errors
 
@@ -79,7 +81,7 @@ class Inputs:
 
     Args:
         base: The folder that relative paths start at: the job file's.
-        options: How to reach S3.
+        options: How to reach S3, and whose certificates to trust on the web, too.
         allow_private: Fetch ``http(s)://`` pictures from private addresses, too. False by default, because a
             job file could make a farm fetch what only the farm can see.
         max_bytes: Limit of every picture.
@@ -107,6 +109,7 @@ class Inputs:
         self.unread = Unread()
         """Pictures of formats that are not read, which patterns match and ``expand`` leaves out."""
         self._buckets: dict[str, S3Storage] = {}
+        self._trusting: ssl.SSLContext | None = None
         self._lock = threading.Lock()
 
     def read(self, uri: str) -> InputData:
@@ -125,7 +128,9 @@ class Inputs:
         if uri.startswith("s3://"):
             return self._read_s3(uri)
         if is_web(uri):
-            return _input_data(uri, *download(uri, self.max_bytes, self.allow_private))
+            return _input_data(
+                uri, *download(uri, self.max_bytes, self.allow_private, self._authorities())
+            )
         return self._read_file(uri)
 
     def stat(self, uri: str) -> InputStat | None:
@@ -449,12 +454,18 @@ class Inputs:
                 self._buckets[name] = S3Storage(f"s3://{name}", self.options)
             return self._buckets[name]
 
+    def _authorities(self) -> ssl.SSLContext | None:
+        with self._lock:
+            if self._trusting is None and self.options.ca_bundle is not None:
+                self._trusting = trusting(self.options.ca_bundle)
+            return self._trusting
+
     def _check_size(self, uri: str, size: int) -> None:
         if size > self.max_bytes:
             raise InputError(too_large(uri, self.max_bytes, size))
 
     def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_buckets": {}, "_lock": None}
+        return {**self.__dict__, "_buckets": {}, "_trusting": None, "_lock": None}
 
     def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state, _lock=threading.Lock())

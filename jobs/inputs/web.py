@@ -5,10 +5,12 @@ from __future__ import annotations
 import email.utils
 import ipaddress
 import socket
+import ssl
 import time
 from collections.abc import Iterable
 from typing import NamedTuple
 from urllib.parse import unquote, urljoin
+from urllib.request import getproxies
 
 import urllib3
 import urllib3.exceptions
@@ -22,6 +24,8 @@ MAX_REDIRECTS = 5
 HTTP_DEADLINE = 600.0
 """Seconds for one download in total, so that a server that sends byte by byte cannot hold a worker."""
 
+_UNKNOWN_AUTHORITY = frozenset({18, 19, 20, 21})
+"""OpenSSL's codes for certificates whose authority is not trusted: X509_V_ERR_UNABLE_TO_GET_..., ..."""
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
@@ -47,7 +51,9 @@ def too_large(uri: str, limit: int, size: int | None = None) -> str:
     return f"{display(uri)} {has} the limit of {limit:,} bytes for one picture; make it smaller."
 
 
-def download(uri: str, max_bytes: int, allow_private: bool) -> Download:
+def download(
+    uri: str, max_bytes: int, allow_private: bool, authorities: ssl.SSLContext | None = None
+) -> Download:
     """Fetch one picture, with redirects followed by hand, so that the address of every hop is checked.
 
     The connection goes straight to the server. The proxy of HTTPS_PROXY is not used, because then only the
@@ -57,6 +63,7 @@ def download(uri: str, max_bytes: int, allow_private: bool) -> Download:
         uri: An ``http(s)://`` address. ``user:password@`` in it is sent to its own origin only.
         max_bytes: Limit of the picture.
         allow_private: Connect to private addresses, too.
+        authorities: How to verify servers; None: by the system's authorities.
 
     Returns:
         The bytes, ETag and time.
@@ -69,7 +76,7 @@ def download(uri: str, max_bytes: int, allow_private: bool) -> Download:
     deadline = time.monotonic() + HTTP_DEADLINE
     url = uri
     for _ in range(MAX_REDIRECTS + 1):
-        response = _request(uri, url, allow_private)
+        response = _request(uri, url, allow_private, authorities)
         try:
             location = response.headers.get("Location")
             if response.status in _REDIRECTS and location:
@@ -93,7 +100,9 @@ def _next_hop(uri: str, url: str, location: str) -> str:
         raise InputError(f"{display(uri)} redirects to something that is not an address.") from None
 
 
-def _request(uri: str, url: str, allow_private: bool) -> urllib3.BaseHTTPResponse:
+def _request(
+    uri: str, url: str, allow_private: bool, authorities: ssl.SSLContext | None
+) -> urllib3.BaseHTTPResponse:
     """Send one request, to an address that was checked. ``uri`` is what the user wrote."""
     asked, parts = _parse(uri, uri), _parse(uri, url)
     headers = {"Host": parts.netloc or "", "User-Agent": USER_AGENT, "Accept-Encoding": "identity"}
@@ -102,7 +111,7 @@ def _request(uri: str, url: str, allow_private: bool) -> urllib3.BaseHTTPRespons
     last: Exception | None = None
     for address in _addresses(uri, parts, allow_private):
         try:
-            return _connect(parts, address).urlopen(
+            return _connect(parts, address, authorities).urlopen(
                 "GET",
                 parts.request_uri,
                 headers=headers,
@@ -117,12 +126,32 @@ def _request(uri: str, url: str, allow_private: bool) -> urllib3.BaseHTTPRespons
 
 def _no_answer(uri: str, error: Exception | None) -> StorageUnreachableError:
     if isinstance(error, urllib3.exceptions.SSLError):
+        cause = error.args[0] if error.args else None
+        why = getattr(cause, "verify_message", "")
+        advice = "is the server's certificate valid?"
+        if getattr(cause, "verify_code", 0) in _UNKNOWN_AUTHORITY:
+            advice = (
+                "if the server's certificate authority is your own, name it in storage.ca_bundle."
+            )
+        because = f" ({why})" if why else ""
         return StorageUnreachableError(
-            f"No trusted TLS connection for {display(uri)}; is the server's certificate valid?"
+            f"No trusted TLS connection for {display(uri)}{because}; {advice}"
         )
-    if isinstance(error, urllib3.exceptions.NewConnectionError):
-        return StorageUnreachableError(f"Cannot connect to the server of {display(uri)}; is it up?")
+    if isinstance(
+        error, (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError)
+    ):
+        return StorageUnreachableError(
+            f"Cannot connect to the server of {display(uri)}; is it up?{_no_proxy(uri)}"
+        )
     return _broken_off(uri)
+
+
+def _no_proxy(uri: str) -> str:
+    """Return a sentence about a proxy that the environment names, and that is not used; else nothing."""
+    scheme = "https" if uri[:6].lower() == "https:" else "http"
+    if scheme not in getproxies():
+        return ""
+    return f" Pictures are fetched directly, not through the proxy of {scheme}_proxy."
 
 
 def _parse(uri: str, url: str) -> urllib3.util.Url:
@@ -144,7 +173,7 @@ def _addresses(uri: str, parts: urllib3.util.Url, allow_private: bool) -> list[s
         answers = socket.getaddrinfo(host, parts.port or parts.scheme, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
         raise StorageUnreachableError(
-            f"The host of {display(uri)} is not found; check the address and the network."
+            f"The host of {display(uri)} is not found; check the address and the network.{_no_proxy(uri)}"
         ) from None
     addresses = list(dict.fromkeys(str(entry[4][0]) for entry in answers))
     if not allow_private and not all(_is_public(address) for address in addresses):
@@ -166,14 +195,21 @@ def _is_public(address: str) -> bool:
     return ip.is_global and not ip.is_multicast
 
 
-def _connect(parts: urllib3.util.Url, address: str) -> urllib3.HTTPConnectionPool:
+def _connect(
+    parts: urllib3.util.Url, address: str, authorities: ssl.SSLContext | None
+) -> urllib3.HTTPConnectionPool:
     """Return a connection to the address; with TLS, the server's certificate must name the host."""
     timeout = urllib3.Timeout(connect=10, read=60)
     if parts.scheme == "http":
         return urllib3.HTTPConnectionPool(address, parts.port or 80, timeout=timeout)
     host = (parts.host or "").strip("[]")
     return urllib3.HTTPSConnectionPool(
-        address, parts.port or 443, timeout=timeout, server_hostname=host, assert_hostname=host
+        address,
+        parts.port or 443,
+        timeout=timeout,
+        server_hostname=host,
+        assert_hostname=host,
+        ssl_context=authorities,
     )
 
 

@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import boto3.session
@@ -30,6 +29,7 @@ from jobs.errors import (
     StorageUnreachableError,
 )
 from jobs.storage.addresses import split_url
+from jobs.storage.authorities import check_ca_bundle
 from jobs.storage.base import USER_AGENT, ObjectStat, StorageOptions, check_key, probe
 from jobs.storage.s3_errors import error_code, explain_exchange, explain_reply, place_of
 
@@ -328,10 +328,8 @@ def _pause(attempt: int) -> float:
 
 def _build_client(options: StorageOptions, attempts: int) -> Any:
     """Build a client with a session of its own: sessions are not thread safe, clients are."""
-    if options.ca_bundle is not None and not Path(options.ca_bundle).is_file():
-        raise StorageError(
-            f"storage.ca_bundle: there is no file {options.ca_bundle} on this machine."
-        )
+    if options.ca_bundle is not None:
+        check_ca_bundle(options.ca_bundle)
     path_style = options.addressing == "auto" and options.endpoint_url is not None
     config = botocore.config.Config(
         retries={"mode": "adaptive", "total_max_attempts": attempts},

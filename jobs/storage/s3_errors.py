@@ -188,9 +188,14 @@ def explain_exchange(error: Exception, task: str, options: StorageOptions) -> St
             "see ~/.aws/config, or what your instance's role says."
         )
     if isinstance(error, boto.SSLError):
+        trusted = (
+            "if its certificate is your own, name its authority in storage.ca_bundle"
+            if options.ca_bundle is None
+            else f"for S3, only the authorities in {options.ca_bundle} (storage.ca_bundle) are trusted"
+        )
         return StorageUnreachableError(
-            f"{task}: no trusted TLS connection to {place}; if its certificate is your own, name "
-            "its authority in storage.ca_bundle, and if it speaks plain http, write http://."
+            f"{task}: no trusted TLS connection to {place}; {trusted}, and if it speaks plain http, write "
+            "http://."
         )
     if isinstance(error, boto.ProxyConnectionError):
         return StorageUnreachableError(

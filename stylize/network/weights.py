@@ -13,6 +13,7 @@ import importlib.util
 import os
 import re
 import shutil
+import ssl
 import tempfile
 import urllib.error
 import urllib.parse
@@ -220,7 +221,11 @@ def _fetch(address: str, path: Path, digest: str | None, shown: str) -> None:
             raise WeightsError(f"the weights at {shown} do not have the SHA-256 {digest}")
         part.replace(path)
     except (OSError, ValueError, http.client.HTTPException) as error:
-        raise WeightsError(f"cannot download the weights at {shown} ({_reason(error)})") from error
+        is_untrusted = isinstance(getattr(error, "reason", error), ssl.SSLCertVerificationError)
+        advice = "; name its certificate authority in SSL_CERT_FILE" if is_untrusted else ""
+        raise WeightsError(
+            f"cannot download the weights at {shown} ({_reason(error)}){advice}"
+        ) from error
     finally:
         part.unlink(missing_ok=True)
 

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.farm import command, records_of, stylefarm, write_job
+from cluster.listening import check_listening
+from tests.support.farm import command, picture, records_of, stylefarm, wait_for, write_job
+from tests.support.head import ray_head
 from tests.support.machine import alone, folder_for_all, stylefarm_of_stranger
-from tests.support.rigs import free_port
+from tests.support.rigs import free_port, make_authority, web_server
 
 
 @pytest.mark.slow
@@ -37,6 +39,20 @@ def test_ray_needs_no_short_tmpdir(tmp_path: Path) -> None:
     long.mkdir()
     ran = stylefarm("run", write_job(tmp_path, photos=1, styles=1), TMPDIR=str(long))
     assert ran.returncode == 0, ran.stderr
+
+
+@pytest.mark.slow
+def test_a_cluster_is_joined_through_a_ray_client_past_every_proxy(tmp_path: Path) -> None:
+    with ray_head() as head:
+        wait_for(lambda: _listens(head.client_port), 60)
+        job = write_job(tmp_path, photos=1, styles=1)
+        address = f"ray://127.0.0.1:{head.client_port}"
+        nowhere = dict.fromkeys(("http_proxy", "https_proxy", "grpc_proxy"), "http://127.0.0.1:1")
+        ran = stylefarm("run", job, "--address", address, **nowhere)
+        assert ran.returncode == 0, ran.stderr
+        joined = stylefarm("run", job, "--address", head.gcs, "--overwrite", **nowhere)
+        assert joined.returncode == 0, joined.stderr
+    assert [r.status for r in records_of(job).values()] == ["done"]
 
 
 @pytest.mark.parametrize("wanted", ["plan", "run", "doctor", "report"])
@@ -69,6 +85,49 @@ def test_auto_where_the_cluster_has_ended_says_so(tmp_path: Path) -> None:
     assert ended.returncode == 3
     assert f":{port}, where a cluster was started on this machine: " in ended.stderr
     assert "it has ended: start one with ray start --head, or leave --address out" in ended.stderr
+
+
+def test_one_key_names_an_own_authority_for_pictures_and_the_webhook(tmp_path: Path) -> None:
+    _, server = make_authority(tmp_path / "ca.pem", tmp_path / "server.pem")
+    photo = tmp_path / "photo.png"
+    picture(1).save(photo)
+    with web_server(lambda *_: (200, {}, photo.read_bytes()), server) as house:
+        job = write_job(
+            tmp_path,
+            styles=1,
+            pairs=[{"content": f"{house.url}/photo.png", "style": "styles/"}],
+            inputs={"allow_private": True},
+            storage={"ca_bundle": "ca.pem"},
+            notify={"url": f"{house.url}/hook"},
+        )
+        ran = stylefarm("run", job, "--pool", "inline")
+    assert ran.returncode == 0, ran.stderr
+    assert "webhook failed" not in ran.stderr
+    assert [(method, path) for method, path, _ in house.seen] == [
+        ("GET", "/photo.png"),
+        ("POST", "/hook"),
+    ]
+
+
+@pytest.mark.parametrize("wanted", ["plan", "run"])
+def test_authorities_that_are_not_there_are_the_job_files_mistake(
+    tmp_path: Path, wanted: str
+) -> None:
+    job = write_job(tmp_path, storage={"ca_bundle": "ca.pem"})
+    ran = stylefarm(wanted, job)
+    assert ran.returncode == 2
+    line = job.read_text().splitlines().index("  ca_bundle: ca.pem") + 1
+    assert ran.stderr.splitlines()[-1] == (
+        f"{job}:{line}: storage.ca_bundle: there is no file {tmp_path}/ca.pem on this machine."
+    )
+
+
+def _listens(port: int) -> bool:
+    try:
+        check_listening("127.0.0.1", port)
+    except OSError:
+        return False
+    return True
 
 
 def _run_alone(*arguments: str | Path, **env: str) -> subprocess.CompletedProcess[str]:

@@ -20,6 +20,8 @@ from cluster.schedule.history import History
 from jobs.storage import keys
 from tests.support.farm import command, records_of, stylefarm, wait_for, write_job
 from tests.support.head import ray_head
+from tests.support.proxy import proxy
+from tests.support.rigs import web_server
 
 
 @dataclass(frozen=True)
@@ -310,6 +312,40 @@ def test_who_is_not_let_in_or_asks_nobody_is_told_so_in_a_sentence(tmp_path, hea
     nowhere = head.stylefarm("list", RAY_API_SERVER_ADDRESS="")
     assert nowhere.returncode == 2
     assert "--address http://head:8265" in nowhere.stderr
+
+
+@pytest.mark.slow
+def test_a_head_behind_a_proxy_is_reached_and_its_log_followed(tmp_path, head):
+    """Its name is known to the proxy alone, as at the gate of a company."""
+    job = write_job(tmp_path / "job", output=str(tmp_path / "out"), photos=2, styles=1)
+    with proxy(head.address) as gate:
+        known = {"RAY_API_SERVER_ADDRESS": "http://head.invalid:8265", "http_proxy": gate.url}
+        ran = head.stylefarm("submit", job, "--ship-inputs", "--follow", **known, no_proxy="")
+        assert ran.returncode == 0, ran.stderr
+        assert ran.stderr.count("done images/") == 2
+        assert "2 done, 0 failed, 0 left" in ran.stderr
+    # Seen while it runs, not only in the end.
+    assert sum(path.endswith("/logs") for path in gate.paths) >= 2
+
+
+def test_a_proxy_that_is_in_the_way_is_named(tmp_path, head):
+    refuse = web_server(lambda *_: (403, {}, b"<html>no</html>"))
+    with refuse as gate:
+        for port, said in (
+            (gate.port, "; or the proxy 127.0.0.1:{} of http_proxy refuses it: "),
+            (
+                1,
+                "cannot be reached through the proxy 127.0.0.1:{} of http_proxy: Connection refused; ",
+            ),
+        ):
+            named = f"http://me:s3cret@127.0.0.1:{port}"
+            ran = head.stylefarm("list", http_proxy=named, no_proxy="")
+            assert ran.returncode == 3
+            assert said.format(port) in ran.stderr
+            assert "if no proxy leads there, add 127.0.0.1 to no_proxy" in ran.stderr
+            assert "s3cret" not in ran.stderr
+            assert ran.stderr.count("\n") == 1
+            assert head.stylefarm("list", http_proxy=named, no_proxy="127.0.0.0/8").returncode == 0
 
 
 def test_any_run_is_ended_by_its_output(tmp_path):

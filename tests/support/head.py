@@ -36,6 +36,8 @@ class RayHead:
     dashboard: str
     """``http://host:port``, whether or not there is one."""
     metrics_port: int
+    client_port: int
+    """Where ``ray://`` is answered, some seconds after the head is up."""
 
 
 @contextlib.contextmanager
@@ -80,6 +82,7 @@ def ray_head(
             known.read_text().strip(),
             f"http://127.0.0.1:{ports['dashboard-port']}",
             ports["metrics-export-port"],
+            ports["ray-client-server-port"],
         )
         return head if ready(head) else None
 

@@ -344,24 +344,41 @@ def web_server(
 
 def make_certificate(file: Path) -> Path:
     """A PEM file: a key, and a certificate signed with it for ``localhost`` and no address."""
+    return make_authority(file, file)[0]
+
+
+def make_authority(authority: Path, server: Path) -> tuple[Path, Path]:
+    """Two PEM files: a certificate authority, as users name it, and a key with the certificate that it has
+    signed for ``localhost``. The same file twice: a certificate that has signed itself, with its key."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
 
+    def named(name: str) -> x509.Name:
+        return x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "stylefarm tests")])
-    now = datetime.now(timezone.utc)
-    certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
+    name, now = named(f"stylefarm tests {secrets.token_hex(4)}"), datetime.now(timezone.utc)
     pem = serialization.Encoding.PEM
-    private = key.private_bytes(
+
+    def signed(subject: x509.Name, owner: ec.EllipticCurvePrivateKey, ca: bool) -> bytes:
+        known = x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key())
+        certificate = (
+            x509.CertificateBuilder(name, subject, owner.public_key(), x509.random_serial_number())
+            .not_valid_before(now - timedelta(days=1))
+            .not_valid_after(now + timedelta(days=1))
+            .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+            .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+            .add_extension(known, critical=False)
+            .sign(key, hashes.SHA256())
+        )
+        return certificate.public_bytes(pem)
+
+    own = key if server == authority else ec.generate_private_key(ec.SECP256R1())
+    authority.write_bytes(signed(name, key, ca=True))
+    certificate = authority.read_bytes() if own is key else signed(named("server"), own, ca=False)
+    private = own.private_bytes(
         pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    file.write_bytes(private + certificate.public_bytes(pem))
-    return file
+    server.write_bytes(private + certificate)
+    return authority, server

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from base64 import b64encode
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -12,6 +13,7 @@ import pytest
 from cluster.events.events import Finished
 from cluster.events.webhook import what_happened
 from tests.support.farm import records_of, stylefarm, write_job
+from tests.support.rigs import web_server
 
 
 class Hook:
@@ -107,6 +109,21 @@ def test_a_webhook_that_refuses_or_is_not_there_fails_no_run(tmp_path, make_hook
     assert "webhook failed: the webhook at 127.0.0.1 answers 403" in first.stderr
     assert "webhook failed: the webhook at 127.0.0.1 could not be reached" in second.stderr
     assert len(records_of(refused)) == len(records_of(nobody)) == 1
+
+
+def test_a_webhook_is_reached_through_the_proxy_of_the_environment(tmp_path):
+    job = write_job(tmp_path, photos=1, styles=1, notify={"url": "http://chat.invalid/T0SECRET"})
+    with web_server(lambda *_: (200, {}, b"")) as gate:
+        named = gate.url.replace("http://", "http://me:s3cret%21@")
+        assert "webhook failed" not in run(job, http_proxy=named, no_proxy="").stderr
+        ((method, path, headers),) = gate.seen
+        assert (method, path) == ("POST", "http://chat.invalid/T0SECRET")
+        assert headers["proxy-authorization"] == "Basic " + b64encode(b"me:s3cret!").decode()
+
+    failed = run(job, "--overwrite", http_proxy="http://me:s3cret@127.0.0.1:1", no_proxy="")
+    said = "the webhook at chat.invalid could not be reached through the proxy 127.0.0.1:1 of http_proxy"
+    assert said in failed.stderr
+    assert "s3cret" not in failed.stderr
 
 
 def test_failed_tasks_are_posted_and_what_was_not_asked_for_is_not(tmp_path, make_hook):

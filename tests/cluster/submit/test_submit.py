@@ -36,6 +36,7 @@ from jobs.jobfile.parse import read_job
 from jobs.storage.base import StorageOptions
 from jobs.storage.open import open_storage
 from tests.support.farm import ROOT, picture, stylefarm, write_job
+from tests.support.rigs import make_authority
 
 # --- ids -------------------------------------------------------------------------------------------
 
@@ -80,6 +81,20 @@ def test_an_id_is_fit_for_files_addresses_and_shells(tmp_path, name, slug):
 @pytest.mark.parametrize("base", ["stylefarm-a-0123abcd", "stylefarm-a-2-12345678"])
 def test_a_number_tells_submissions_of_one_job_apart(base, number):
     assert split_id(numbered(base, number)) == (base, number)
+
+
+def test_own_authorities_are_sent_along(tmp_path):
+    """The workers there need them as the client does here, for S3 and for pictures from the web."""
+    (tmp_path / "certificates").mkdir()
+    make_authority(tmp_path / "certificates/ca.pem", tmp_path / "server.pem")
+    storage = {"ca_bundle": "certificates/ca.pem"}
+    job = load_job(write_job(tmp_path, output="s3://renders/h", storage=storage))
+
+    assert "job/certificates/ca.pem" in pack(job, inputs=True).files
+    with pytest.raises(
+        JobFileError, match=r"storage\.ca_bundle: certificates/ca\.pem .*--ship-inputs"
+    ):
+        pack(job, inputs=False)
 
 
 def test_other_ids_are_left_alone():

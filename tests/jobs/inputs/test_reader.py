@@ -39,6 +39,7 @@ from tests.support.rigs import (
     Rig,
     clean_aws,
     free_port,
+    make_authority,
     make_certificate,
     no_root,
     web_server,
@@ -661,6 +662,63 @@ def test_https_checks_the_name_and_not_the_address(
         assert web.read(f"{server.url}/a.jpg").data == b"picture"
         with pytest.raises(StorageUnreachableError, match="No trusted TLS connection"):
             web.read(f"https://127.0.0.1:{server.port}/a.jpg")
+
+
+def test_an_own_authority_is_trusted_besides_the_systems(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the key of a job file that is for S3, too."""
+    _, ours = make_authority(tmp_path / "ca.pem", tmp_path / "ours.pem")
+    systems, theirs = make_authority(tmp_path / "systems.pem", tmp_path / "theirs.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(systems))
+    inputs = Inputs(tmp_path, StorageOptions(ca_bundle="ca.pem"), allow_private=True)
+    answers = serve({"/a.jpg": (200, PICTURE, b"picture")})
+    with web_server(answers, ours) as server, web_server(answers, theirs) as public:
+        assert inputs.read(f"{server.url}/a.jpg").data == b"picture"
+        assert inputs.read(f"{public.url}/a.jpg").data == b"picture"
+        assert pickle.loads(pickle.dumps(inputs)).read(f"{server.url}/a.jpg").data == b"picture"
+        with pytest.raises(StorageUnreachableError) as caught:
+            Inputs(tmp_path, allow_private=True).read(f"{server.url}/a.jpg?sig=s3cret")
+        assert str(caught.value).startswith(
+            f"No trusted TLS connection for {server.url}/a.jpg (unable to get local issuer certificate); "
+        )
+        assert "name it in storage.ca_bundle" in str(caught.value)
+        with pytest.raises(StorageUnreachableError, match="is the server's certificate valid"):
+            inputs.read(f"https://127.0.0.1:{server.port}/a.jpg")
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (None, "there is no file"),
+        (b"", "has no certificates"),
+        (b"no certificate", "has no certificates"),
+        (b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "damaged ones"),
+    ],
+)
+def test_a_file_of_authorities_that_is_none(
+    content: bytes | None, problem: str, tmp_path: Path
+) -> None:
+    if content is not None:
+        (tmp_path / "ca.pem").write_bytes(content)
+    inputs = Inputs(tmp_path, StorageOptions(ca_bundle="ca.pem"), allow_private=True)
+    with pytest.raises(
+        StorageError, match=rf"^storage\.ca_bundle: .*{tmp_path}/ca.pem.*"
+    ) as caught:
+        inputs.read("https://localhost:1/a.jpg")
+    assert problem in str(caught.value)
+
+
+def test_a_proxy_that_is_not_used_is_told(web: Inputs, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = "Pictures are fetched directly, not through the proxy of https_proxy."
+    with pytest.raises(StorageUnreachableError) as caught:
+        web.read(f"https://localhost:{free_port()}/a.jpg")
+    assert said not in str(caught.value)
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    for address in (f"https://localhost:{free_port()}/a.jpg", "https://nowhere.invalid/a.jpg"):
+        with pytest.raises(StorageUnreachableError) as caught:
+            web.read(address)
+        assert str(caught.value).endswith(said)
 
 
 @pytest.mark.parametrize("uri", ["http://", "https:///a.jpg", "http://[x/a.jpg", "http://h:99999/"])

@@ -495,9 +495,12 @@ def test_missing_profile(no_aws: None) -> None:
     assert "there is no profile nightly in ~/.aws/config" in str(complaint(storage))
 
 
-def test_missing_ca_bundle(no_aws: None, tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", [None, b"no certificate"])
+def test_missing_ca_bundle(no_aws: None, content: bytes | None, tmp_path: Path) -> None:
+    if content is not None:
+        (tmp_path / "ca.pem").write_bytes(content)
     options = StorageOptions(endpoint_url="https://localhost", ca_bundle="ca.pem")
-    with pytest.raises(StorageError, match=rf"storage\.ca_bundle: .* {tmp_path}/ca\.pem"):
+    with pytest.raises(StorageError, match=rf"storage\.ca_bundle: .*{tmp_path}/ca\.pem"):
         open_storage("s3://bucket", options, base=tmp_path).check()
 
 
@@ -640,16 +643,26 @@ def test_what_a_put_sends() -> None:
 
 
 @pytest.mark.usefixtures("some_credentials")
-def test_https_needs_neither_trailers_nor_a_known_authority(tmp_path: Path) -> None:
+def test_https_needs_neither_trailers_nor_a_known_authority(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     make_certificate(tmp_path / "ca.pem")
     with web_server(lambda *_: (200, {"ETag": '"e"'}, b""), tmp_path / "ca.pem") as server:
         options = StorageOptions(endpoint_url=server.url)
         with pytest.raises(StorageUnreachableError, match=r"its authority in storage\.ca_bundle"):
             S3Storage("s3://bucket", options, attempts=1).put("a", b"hello")
         assert server.seen == []
+        monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "ca.pem"))
+        assert S3Storage("s3://bucket", options, attempts=1).put("a", b"hello") == "e"
+        monkeypatch.delenv("AWS_CA_BUNDLE")
+        server.seen.clear()
         trusting = options.model_copy(update={"ca_bundle": "ca.pem"})
         open_storage("s3://bucket", trusting, base=tmp_path).put("a", b"hello")
-    [(_, _, headers)] = server.seen
+        [(_, _, headers)] = server.seen
+        make_certificate(tmp_path / "other.pem")
+        other = options.model_copy(update={"ca_bundle": str(tmp_path / "other.pem")})
+        with pytest.raises(StorageUnreachableError, match=r"only the authorities in .*/other\.pem"):
+            S3Storage("s3://bucket", other, attempts=1).put("a", b"hello")
     assert headers["Content-MD5"] == "XUFAKrxLKna5cZ2REBfFkg=="
     assert headers["Content-Length"] == "5"
     assert not {"Transfer-Encoding", "X-Amz-Trailer"} & set(headers)

@@ -25,6 +25,7 @@ from stylize.network import weights as weights_module
 from stylize.network.vgg19 import load_vgg19
 from stylize.network.weights import CAFFE_FILE, WeightSet, identify, load
 from tests.stylize.support import TORCHVISION_CONVS, tiny_convs
+from tests.support.rigs import make_authority, web_server
 
 State = dict[str, Tensor]
 
@@ -421,3 +422,16 @@ def test_secrets_in_a_url_stay_out_of_the_error(site: Site, where: str) -> None:
     else:
         address = site.url.replace("http://", f"http://{where}") + "?missing"
     assert "SECRET" not in refusal(lambda: identify(recipe_for(address)))
+
+
+def test_weights_behind_an_own_authority(
+    pth: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    authority, server = make_authority(tmp_path / "ca.pem", tmp_path / "server.pem")
+    with web_server(lambda *_: (200, {}, pth.read_bytes()), server) as house:
+        recipe = recipe_for(f"{house.url}/tiny.pth")
+        with pytest.raises(WeightsError, match="name its certificate authority in SSL_CERT_FILE"):
+            identify(recipe)
+        monkeypatch.setenv("SSL_CERT_FILE", str(authority))
+        assert is_tiny(load(identify(recipe)))
