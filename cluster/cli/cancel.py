@@ -171,10 +171,10 @@ def _why_not_now(storage: Storage | None) -> str:
 
 def _cancel_run(name: str, storage: Storage, no_wait: bool) -> None:
     """End whatever run works on an output, submitted or not."""
-    from cluster.events.live import QUIET_SECONDS, ask_to_end, read_live
+    from cluster.events.live import ask_to_end, has_ended, read_live
 
     live = read_live(storage)
-    if live is None or live.state == "ended" or time.time() - live.updated > QUIET_SECONDS:
+    if live is None or has_ended(storage, live):
         print(f"no run is working on {storage.url}")
         return
     run = live.run
@@ -183,13 +183,11 @@ def _cancel_run(name: str, storage: Storage, no_wait: bool) -> None:
     if no_wait:
         return
 
-    def has_ended() -> bool:
+    def is_over() -> bool:
         current = read_live(storage)
-        if current is None or current.run != run or current.state == "ended":
-            return True
-        return time.time() - current.updated > QUIET_SECONDS
+        return current is None or current.run != run or has_ended(storage, current)
 
-    _wait(has_ended, lambda: "finishing the running tasks")
+    _wait(is_over, lambda: "finishing the running tasks")
     print(f"the run has ended; run or submit {name} again to resume")
 
 

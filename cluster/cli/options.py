@@ -127,3 +127,29 @@ def check_proof_options(proof: bool, size: int | None, select: str | None) -> No
         raise UsageError(
             "--proof renders all proofs, and --select only what was chosen: give one of them"
         )
+
+
+def check_pool_options(pool: str, address: str | None, workers: int | None) -> None:
+    """Raise where ``--address`` or ``--workers`` would have no effect, as with ``--pool inline``.
+
+    Args:
+        pool: The value of ``--pool``.
+        address: The value of ``--address``; None: not given.
+        workers: The value of ``--workers``; None: not given.
+
+    Raises:
+        UsageError: They do not go together.
+    """
+    from jobs.errors import UsageError
+
+    if pool != "inline":
+        return
+    if address is not None:
+        raise UsageError(
+            f"--pool inline renders in the process of the run, so --address {address} would have no effect: "
+            "give one of them"
+        )
+    if workers is not None and workers > 1:
+        raise UsageError(
+            f"--pool inline has one worker, so --workers {workers} would have no effect: give one of them"
+        )

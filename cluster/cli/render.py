@@ -27,6 +27,7 @@ from cluster.cli.options import (
     Select,
     Verify,
     Workers,
+    check_pool_options,
     check_proof_options,
 )
 from cluster.cli.terminal import (
@@ -99,7 +100,10 @@ def run(
 
     if brief and not as_json:
         raise UsageError("--brief needs --json")
+    if log_format == "json" and not verbose:
+        raise UsageError("--log-format needs --verbose")
     check_proof_options(proof, proof_size, select)
+    check_pool_options(pool, address, workers)
     options = RunOptions(
         pool=pool,
         address=address,
@@ -143,6 +147,7 @@ def promote(
     from cluster.run.options import RunOptions
     from jobs.proofs.find_job import job_of
 
+    check_pool_options(pool, address, workers)
     options = RunOptions(
         pool=pool, address=address, retry_failed=retry_failed, limit=limit, select=select
     )

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from cluster.cli.options import Pool, RetryFailed, Workers, path_here
+from cluster.cli.options import Pool, RetryFailed, Workers, check_pool_options, path_here
 from cluster.cli.terminal import only_displays
 
 if TYPE_CHECKING:
@@ -131,6 +131,8 @@ def schedule(
     command = _command(address, pool, workers, retry_failed, shipping)
     if sum((history, upcoming is not None, export is not None)) > 1:
         raise UsageError("--history, --next and --export cannot be combined: give one of them")
+    if (to is not None or image is not None) and export is None:
+        raise UsageError("--to and --image need --export")
     if as_json and not (history or upcoming):
         raise UsageError("--json needs --history or --next")
     if history:
@@ -142,8 +144,6 @@ def schedule(
         _show_next(jobs, upcoming, as_json)
     elif export is not None:
         _export(jobs, export, command, image, to)
-    elif to is not None or image is not None:
-        raise UsageError("--to and --image need --export")
     else:
         _run(jobs, state, command)
 
@@ -155,6 +155,7 @@ def _command(
     from cluster.schedule.tick_process import Command
     from jobs.errors import UsageError
 
+    check_pool_options(pool, address, workers)
     command = Command(address)
     if address is not None and not (
         command.submits or re.fullmatch(r"auto|(ray://)?[\w.\-\[\]]+:\d+", address)
@@ -167,7 +168,7 @@ def _command(
         raise UsageError(f"{shipping[0]} needs an --address such as http://head:8265")
     options = [
         *shipping,
-        *(["--pool", pool] if pool != "ray" and not command.submits else []),
+        *(["--pool", pool] if pool != "ray" else []),
         *([] if workers is None else ["--workers", str(workers)]),
         *(["--retry-failed"] if retry_failed else []),
     ]

@@ -28,6 +28,7 @@ from jobs.errors import ObjectNotFoundError, StorageError, StylefarmError
 from jobs.records.commit import write_json
 from jobs.storage import keys
 from jobs.storage.base import Storage
+from jobs.storage.lease import is_abandoned
 
 log = logging.getLogger(__name__)
 
@@ -297,6 +298,24 @@ def read_live(storage: Storage) -> events.Live | None:
     """
     values = _read(storage, keys.LIVE)
     return None if values is None else build(events.Live, values)
+
+
+def has_ended(storage: Storage, live: events.Live) -> bool:
+    """Return whether a run has ended, in whatever way.
+
+    It may say so. Or it was killed: it is silent for ``QUIET_SECONDS``, or was a process of this machine and
+    is gone, which shows at once.
+
+    Args:
+        storage: The output.
+        live: What the run has said last.
+
+    Raises:
+        StorageError: The output cannot be read.
+    """
+    if live.state == "ended" or time.time() - live.updated > QUIET_SECONDS:
+        return True
+    return is_abandoned(storage, live.run)
 
 
 def ask_to_end(storage: Storage, *, run: str | None = None, submission: str | None = None) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from cluster.events.events import Finished, Live
 from cluster.events.json_lines import from_json
-from cluster.events.live import QUIET_SECONDS, read_live
+from cluster.events.live import has_ended, read_live
 from cluster.open_job import open_agenda
 from jobs.errors import ClusterError, StorageError, StylefarmError, printable
 from jobs.jobfile.job import Job
@@ -49,7 +49,7 @@ class JobStatus:
     output: str
     state: str
     """pending, running, succeeded, failed or stopped for a submission; from the output alone: running, ended,
-    or lost, which is a run that has not reported for ``QUIET_SECONDS``."""
+    or lost, which is a run that was killed (``has_ended``)."""
     started: float | None = None
     """Seconds since the epoch."""
     seconds: float | None = None
@@ -147,7 +147,7 @@ def of_output(job: Job, storage: Storage) -> JobStatus | None:
         return _counted(unsubmitted, job, storage)
     now = time.time()
     state = "ended" if live.state == "ended" else "running"
-    if state == "running" and now - live.updated > QUIET_SECONDS:
+    if state == "running" and has_ended(storage, live):
         state = "lost"
     until = now if state == "running" else live.updated
     status = JobStatus(

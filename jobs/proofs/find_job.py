@@ -32,6 +32,7 @@ def storages_of(output: str, endpoint_url: str | None) -> tuple[Storage, Storage
         JobFileError: The job file cannot be used.
         StorageError: The output is an address of no known storage.
     """
+    _check_endpoint(output, endpoint_url)
     if is_job_file(output):
         job = load_job(output)
         return open_output(job), open_output(proofs_of(job))
@@ -58,6 +59,7 @@ def job_of(output: str, endpoint_url: str | None) -> Job:
         JobFileError: The job file cannot be used.
         StorageError: The output cannot be read.
     """
+    _check_endpoint(output, endpoint_url)
     if is_job_file(output):
         return load_job(output)
     pictures, proofs = storages_of(output, endpoint_url)
@@ -75,6 +77,14 @@ def job_of(output: str, endpoint_url: str | None) -> Job:
     if now.url.rstrip("/") != pictures.url.rstrip("/"):
         raise UsageError(f"{file} now renders to {now.url}, not to {pictures.url}; {instead}")
     return job
+
+
+def _check_endpoint(output: str, endpoint_url: str | None) -> None:
+    """Raise UsageError where ``--endpoint-url`` would have no effect."""
+    if endpoint_url is None or output.startswith("s3://"):
+        return
+    why = "which names its own" if is_job_file(output) else "which is not on s3://"
+    raise UsageError(f"--endpoint-url would have no effect on {output}, {why}: leave it out")
 
 
 def _dated_as(job: Job, url: str) -> Job:

@@ -112,12 +112,12 @@ class Lease:
             StorageError: The storage cannot be used.
         """
         if not self._storage.put_new(keys.LEASE, self._text()):
-            holder = self._read()
+            holder = _read(self._storage)
             if holder is not None and holder.nonce != self._me.nonce:
                 self._refuse_unless_stale(holder)
                 log.warning("taking over the lease of %s, which is stale", holder)
             self._storage.put(keys.LEASE, self._text())
-        holder = self._read()
+        holder = _read(self._storage)
         if holder is None or holder.nonce != self._me.nonce:
             raise LeaseHeldError(_refusal(self._storage.url, holder, 0, self._stale_seconds))
         self._renewed_at = time.monotonic()
@@ -140,7 +140,7 @@ class Lease:
         if self._thread.is_alive():
             self._thread.join()
         with contextlib.suppress(StorageError):
-            holder = self._read()
+            holder = _read(self._storage)
             if holder is not None and holder.nonce == self._me.nonce:
                 self._storage.delete(keys.LEASE)
 
@@ -157,7 +157,7 @@ class Lease:
 
     def _renew(self) -> None:
         with self._writing:
-            holder = self._read()
+            holder = _read(self._storage)
             if holder is None or holder.nonce != self._me.nonce:
                 who = str(holder) if holder else "nobody: the lease was deleted"
                 url = self._storage.url
@@ -187,13 +187,31 @@ class Lease:
     def _text(self) -> bytes:
         return json.dumps({**asdict(self._me), "renewed": self._renewals}, indent=1).encode()
 
-    def _read(self) -> Holder | None:
-        """Return the holder; None when there is no lease, or none that can be read."""
-        try:
-            values: dict[str, Any] = json.loads(self._storage.get(keys.LEASE))
-            return Holder(**values)
-        except (ObjectNotFoundError, ValueError, TypeError, RecursionError):
-            return None
+
+def is_abandoned(storage: Storage, nonce: str) -> bool:
+    """Return whether a lease is held by a process of this machine that has ended without releasing it.
+
+    Args:
+        storage: The output.
+        nonce: The lease's, as ``Lease.nonce``.
+
+    Returns:
+        True only where that can be seen: of a process of another machine, or container, it cannot.
+
+    Raises:
+        StorageError: The storage cannot be used.
+    """
+    holder = _read(storage)
+    return holder is not None and holder.nonce == nonce and _is_dead(holder, _myself())
+
+
+def _read(storage: Storage) -> Holder | None:
+    """Return the holder; None when there is no lease, or none that can be read."""
+    try:
+        values: dict[str, Any] = json.loads(storage.get(keys.LEASE))
+        return Holder(**values)
+    except (ObjectNotFoundError, ValueError, TypeError, RecursionError):
+        return None
 
 
 def _refusal(url: str, holder: Holder | None, age: float, stale: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -120,6 +121,57 @@ def test_authorities_that_are_not_there_are_the_job_files_mistake(
     assert ran.stderr.splitlines()[-1] == (
         f"{job}:{line}: storage.ca_bundle: there is no file {tmp_path}/ca.pem on this machine."
     )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            ["run", "{job}", "--pool=inline", "--address=auto"],
+            "so --address auto would have no effect",
+        ),
+        (["run", "{job}", "--pool=inline", "--workers=2"], "so --workers 2 would have no effect"),
+        (["promote", "{job}", "--select=all", "--pool=inline", "--address=auto"], "no effect"),
+        (["run", "{job}", "--log-format=json"], "--log-format needs --verbose"),
+        (["report", "{job}", "--endpoint-url=http://minio:9000"], "which names its own"),
+        (["report", "{out}", "--endpoint-url=http://minio:9000"], "which is not on s3://"),
+        (["promote", "{out}", "--select=all", "--endpoint-url=http://minio:9000"], "not on s3://"),
+    ],
+)
+def test_options_without_effect_are_refused(
+    tmp_path: Path, arguments: list[str], said: str
+) -> None:
+    job = write_job(tmp_path, photos=1, styles=1)
+    words = [word.format(job=job, out=tmp_path / "out") for word in arguments]
+    ran = stylefarm(*words)
+    assert ran.returncode == 2, ran.stderr
+    assert said in ran.stderr
+    assert ran.stderr.count("\n") == 1
+
+
+def test_one_worker_is_what_inline_has(tmp_path: Path) -> None:
+    job = write_job(tmp_path, photos=1, styles=1)
+    ran = stylefarm("run", job, "--pool=inline", "--workers=1", RAY_ADDRESS="auto")
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_a_run_that_was_killed_here_is_known_to_be_gone_at_once(tmp_path: Path) -> None:
+    job = write_job(tmp_path, photos=2, styles=1, recipe={"steps": 100_000, "optimizer": "adam"})
+    run = subprocess.Popen(command("run", job, "--pool", "inline"), stderr=subprocess.DEVNULL)
+    try:
+        wait_for(lambda: _state_of(job) == "running", 60)
+    finally:
+        run.kill()
+        run.wait()
+    assert _state_of(job) == "lost"
+    ended = stylefarm("cancel", job, RAY_ADDRESS="", RAY_API_SERVER_ADDRESS="")
+    assert (ended.returncode, ended.stdout) == (0, f"no run is working on {tmp_path / 'out'}\n")
+    assert not (tmp_path / "out/cancel.json").exists()
+
+
+def _state_of(job: Path) -> str | None:
+    told = stylefarm("status", job, "--json", RAY_ADDRESS="", RAY_API_SERVER_ADDRESS="")
+    return json.loads(told.stdout)["state"] if told.stdout else None
 
 
 def _listens(port: int) -> bool:
