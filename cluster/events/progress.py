@@ -110,11 +110,11 @@ def rows_text(rows: int, used: int, repeated: int, left_out: int, skipped: int) 
 
 
 def unread_text(count: int, first: Sequence[str]) -> str:
-    """Return which pictures are left out: "3 pictures that patterns match: a.jxl (JPEG XL), ..., 1 more".
+    """Return which pictures are left out: "3 files that patterns match: a.jxl (JPEG XL), ..., 1 more".
 
     Args:
         count: Their number.
         first: The first of them.
     """
     more = [f"{count - len(first):,} more"] if count > len(first) else []
-    return f"{plural(count, 'picture')} that patterns match: {', '.join([*first, *more])}"
+    return f"{plural(count, 'file')} that patterns match: {', '.join([*first, *more])}"

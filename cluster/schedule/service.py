@@ -75,6 +75,8 @@ class _Entry:
     """The runs in progress."""
     turn: threading.Lock = field(default_factory=threading.Lock)
     """Held while what is due is handled: one thread at a time."""
+    interrupted: datetime | None = None
+    """The tick whose run ended with the service, and which the next service resumes; None: there is none."""
     trouble: str | None = None
     """Why what is due could not be handled; None: nothing was in the way."""
 
@@ -204,10 +206,19 @@ class Service:
             due_now = due(entry.schedule, entry.seen, now)
             if due_now.missed is not None:
                 self._record_missed(entry, due_now.missed)
+            interrupted, entry.interrupted = entry.interrupted, None
             if due_now.run is not None:
                 self._start(entry, due_now.run, now)
             elif due_now.seen != entry.seen:
                 self._save(entry, seen=due_now.seen)
+            elif interrupted is not None and not entry.runs and self._in_time(entry, interrupted):
+                # Tomorrow's tick may have another output, so it would not resume this one.
+                self._say(f"{self._name(entry, interrupted)} was interrupted, and is resumed")
+                self._start(entry, interrupted, now)
+
+    def _in_time(self, entry: _Entry, tick: datetime) -> bool:
+        deadline = entry.schedule.starting_deadline
+        return deadline is None or self._now() - tick <= timedelta(seconds=deadline)
 
     def _record_missed(self, entry: _Entry, missed: Missed) -> None:
         deadline = entry.schedule.starting_deadline
@@ -302,6 +313,8 @@ class Service:
         result = read_result(Path(run.mark.log))
         outcome = run.outcome(status, result)
         good = outcome == "done"
+        if outcome == "interrupted" and (run.stopped_for == "interrupted" or status is None):
+            entry.interrupted = run.planned  # it ended with the service
         reason = result.reason
         if outcome == "failed" and reason is None and result.done is not None:
             reason = (
@@ -341,6 +354,8 @@ class Service:
         try:
             known: dict[str, Any] = json.loads(self._storage.get(self._key(entry)))
             entry.seen = datetime.fromisoformat(known["seen"])
+            if known.get("interrupted") is not None:
+                entry.interrupted = datetime.fromisoformat(known["interrupted"])
             marks = [Mark(**mark) for mark in known["runs"]]
         except ObjectNotFoundError:
             marks = []
@@ -442,13 +457,15 @@ class Service:
     ) -> None:
         with self._state_lock:
             marks = [run.mark for run in entry.runs] + ([starting] if starting else [])
+            moment = max(seen or entry.seen, entry.seen)  # a resumed tick is an earlier one
             known = {
                 "job": str(entry.file),
-                "seen": (seen or entry.seen).isoformat(),
+                "seen": moment.isoformat(),
+                "interrupted": None if entry.interrupted is None else entry.interrupted.isoformat(),
                 "runs": [asdict(mark) for mark in marks],
             }
             self._storage.put(self._key(entry), json.dumps(known, indent=1).encode())
-            entry.seen = seen or entry.seen
+            entry.seen = moment
 
     def _key(self, entry: _Entry) -> str:
         return f"jobs/{entry.key}.json"

@@ -34,7 +34,7 @@ def format_unread(uri: str) -> str | None:
 
 
 class Unread:
-    """Pictures that patterns match and that are left out, because their format is not read."""
+    """Files that patterns match and that are left out, because their format is not read."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -47,11 +47,17 @@ class Unread:
         if is_picture(name):
             return True
         kind = format_unread(name)
-        if kind is not None and not PurePath(name).name.startswith("."):
-            self.count += 1
-            if len(self.first) < UNREAD_NAMED:
-                self.first.append(f"{name} ({kind})")
+        if kind is not None:
+            self.note(name, kind)
         return False
+
+    def note(self, name: str, kind: str) -> None:
+        """Note a file that is left out; hidden ones are no files that anybody means."""
+        if PurePath(name).name.startswith((".", "_")):
+            return
+        self.count += 1
+        if len(self.first) < UNREAD_NAMED:
+            self.first.append(f"{name} ({kind})")
 
     def __str__(self) -> str:
         shown = self.first[:UNREAD_SHOWN]

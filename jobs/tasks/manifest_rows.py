@@ -14,7 +14,7 @@ import re
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Generic, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -134,6 +134,14 @@ def find_manifests(
         JobFileError: Files are missing, damaged, of no known format, or lack columns.
         StorageError: A file cannot be reached.
     """
+
+    def wanted(name: str) -> bool:
+        if is_manifest(name):
+            return True
+        if PurePath(name).suffix:  # a folder has none
+            inputs.unread.note(name, "no manifest")
+        return False
+
     entry = job.spec.pairs[k]
     problems: list[Problem] = []
     files: list[Manifest] = []
@@ -141,7 +149,7 @@ def find_manifests(
     for n, pattern in enumerate(entry.manifest or ()):
         path: FieldPath = ("pairs", k, "manifest", n)
         try:
-            names = inputs.expand(pattern, is_manifest)
+            names = inputs.expand(pattern, wanted)
             if not names:
                 problems.append(job.problem(path, f"{pattern} matches no manifest"))
             for name in names:

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from cluster.schedule import service as module
-from cluster.schedule.history import iso_time
+from cluster.schedule.history import History, iso_time
 from cluster.schedule.service import Command, Service
 from cluster.schedule.tick_process import Mark, TickRun, read_result
 from jobs.jobfile import dated_output
@@ -68,6 +68,72 @@ def test_a_signal_amid_a_start_leaves_no_run_behind(tmp_path, monkeypatch, when,
     assert entry.runs == []
     assert [tick.outcome for tick in service.history.ticks()] == ["missed", "interrupted"]
     service._lock.release()
+
+
+class Short(Command):
+    """A tick that says what it was started for, and ends well."""
+
+    def words(self, job, planned):
+        counts = '"done": 1, "failed": 0, "left": 0, "seconds": 1'
+        finished = f'{{"event": "finished", {counts}, "reason": "complete"}}'
+        return [sys.executable, "-c", f"print({planned.isoformat()!r}); print({finished!r})"]
+
+
+def ticks_of(state):
+    return [(tick.planned, tick.outcome) for tick in History(state / "history.jsonl").ticks()]
+
+
+@pytest.mark.parametrize("end", ["stopped", "killed"])
+@pytest.mark.parametrize("deadline", [None, "2h", "20s"])
+def test_a_tick_that_ended_with_the_service_is_resumed_by_the_next(tmp_path, end, deadline):
+    """It may have a folder of its own, by its date, which no later tick would fill."""
+    schedule = {"every": "1d", **({} if deadline is None else {"starting_deadline": deadline})}
+    said = {
+        "output": "out/{date}",
+        "pairs": [{"content": "a.jpg", "style": "b.jpg"}],
+        "schedule": schedule,
+    }
+    (tmp_path / "job.yaml").write_text(yaml.safe_dump(said))
+    midnight = module.datetime(2026, 5, 1, tzinfo=module.timezone.utc)
+    clock = [midnight - module.timedelta(hours=1)]
+
+    def service(command):
+        return Service(
+            [tmp_path / "job.yaml"],
+            tmp_path / "state",
+            command,
+            lambda text: None,
+            lambda: clock[0],
+        )
+
+    first = service(Slow())
+    (entry,) = first._entries
+    clock[0] = midnight + module.timedelta(seconds=5)
+    first._handle_due(entry)
+    (run,) = entry.runs
+    if end == "stopped":
+        first._on_signal(signal.SIGTERM, None)
+        first._end()
+    else:  # the machine: neither the service nor the run has a last word
+        run.kill()
+        run.wait()
+    first._lock.release()
+
+    clock[0] = midnight + module.timedelta(hours=1)
+    second = service(Short())
+    (entry,) = second._entries
+    second._handle_due(entry)
+    for watcher in second._watchers:
+        watcher.join(20)
+    again = [] if deadline == "20s" else ["done"]
+    assert [outcome for _, outcome in ticks_of(tmp_path / "state")][-1 - len(again) :] == [
+        "interrupted",
+        *again,
+    ]
+    assert {planned for planned, _ in ticks_of(tmp_path / "state")} == {"2026-05-01T00:00:00Z"}
+    second._handle_due(entry)
+    assert entry.runs == []  # once
+    second._lock.release()
 
 
 @pytest.mark.slow

@@ -86,7 +86,7 @@ def test_a_job_names_the_field_and_a_manifest_the_row(tmp_path: Path) -> None:
 def test_plan_and_run_name_them(tmp_path: Path) -> None:
     job = write_job(tmp_path, photos=1, styles=1)
     (tmp_path / "photos" / "sky.jxl").write_bytes(b"x")
-    said = "not read: 1 picture that patterns match: sky.jxl (JPEG XL)"
+    said = "not read: 1 file that patterns match: sky.jxl (JPEG XL)"
     assert said in stylefarm("plan", job).stdout
     named = json.loads(stylefarm("plan", job, "--json").stdout)
     assert (named["unread_pictures"], named["first_unread"]) == (1, ["sky.jxl (JPEG XL)"])
@@ -100,3 +100,15 @@ def test_a_name_is_judged_by_its_extension() -> None:
     assert is_picture("a/B.Heic")
     assert not is_picture("a/b.jxl")
     assert not is_picture("jpg")
+
+
+def test_lists_that_are_not_read_are_named(tmp_path: Path) -> None:
+    (tmp_path / "lists").mkdir()
+    for name in ("1.csv", "2.xlsx", "3.txt", "_SUCCESS", ".crc"):
+        (tmp_path / "lists" / name).write_text("content,style\na.jpg,s.jpg\n")
+    for pattern in ("lists", "lists/*"):
+        text = f"output: out\npairs: [{{manifest: '{pattern}'}}]\n"
+        agenda = Agenda(read(text, tmp_path), lambda _: "d")
+        assert len(list(agenda.tasks())) == 1
+        named = sorted(Path(name).name for name in agenda.unread.first)
+        assert named == ["2.xlsx (no manifest)", "3.txt (no manifest)"]
