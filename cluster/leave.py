@@ -23,6 +23,8 @@ from pathlib import PurePath
 
 import psutil
 
+from cluster.display.standard import only_shown
+
 DEFAULT_SECONDS = 45.0
 """The time until the machine is taken away."""
 
@@ -192,6 +194,11 @@ def _positive(text: str) -> float:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command. Exits with status 2 for a wrong command line alone."""
+    with only_shown("leaving"):
+        _main(arguments)
+
+
+def _main(arguments: Sequence[str] | None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m cluster.leave",
         description="Take this machine out of its Ray cluster before it is taken away.",

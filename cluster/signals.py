@@ -7,12 +7,13 @@ same, unless the process was started to ignore it, as by nohup.
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from cluster.messages import Asked
@@ -89,6 +90,33 @@ def let_through() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
+class Terminated(SystemExit):
+    """A signal asks the process to end; what is raised until it is caught cleans up.
+
+    Args:
+        number: The signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(128 + number)
+        self.number = number
+
+
+def die_of(number: int) -> NoReturn:
+    """End the process by a signal, as its parent expects it to end.
+
+    To be called when Terminated is handled, so that nothing holds what it came through, such as temporary
+    folders: these go with the objects that own them.
+
+    Args:
+        number: The signal.
+    """
+    gc.collect()
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+    os._exit(128 + number)  # where the signal is blocked
+
+
 @contextlib.contextmanager
 def ended_by_interrupt() -> Iterator[None]:
     """While entered, SIGINT raises KeyboardInterrupt, and ends the process with 130 where that has no effect.
@@ -96,19 +124,42 @@ def ended_by_interrupt() -> Iterator[None]:
     An exception is lost where it is raised in a destructor or a callback, such as amid an import; a request
     to a server that says nothing would then be waited for.
     """
+    with _insisting([signal.SIGINT], lambda _: KeyboardInterrupt()):
+        yield
 
+
+@contextlib.contextmanager
+def ended_by_termination() -> Iterator[None]:
+    """While entered, SIGTERM and SIGHUP raise Terminated, so that temporary folders are removed.
+
+    They do so where they would end the process: not where they are ignored or handled already. Where the
+    exception has no effect, the process ends all the same, as with ``ended_by_interrupt``.
+    """
+    in_main_thread = threading.current_thread() is threading.main_thread()  # others may handle none
+    ending = (signal.SIGTERM, signal.SIGHUP) if in_main_thread else ()
+    fatal = [number for number in ending if signal.getsignal(number) is signal.SIG_DFL]
+    with _insisting(fatal, Terminated):
+        yield
+
+
+@contextlib.contextmanager
+def _insisting(
+    numbers: Sequence[signal.Signals], error: Callable[[int], BaseException]
+) -> Iterator[None]:
+    """While entered, each of these signals raises an error, and ends the process where that has no effect."""
     timers: list[threading.Timer] = []
 
     def handle(number: int, frame: FrameType | None) -> None:
         timers.append(threading.Timer(INSIST_SECONDS, os._exit, [128 + number]))
         timers[-1].daemon = True
         timers[-1].start()
-        raise KeyboardInterrupt
+        raise error(number)
 
-    before = signal.signal(signal.SIGINT, handle)
+    before = {number: signal.signal(number, handle) for number in numbers}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
         for timer in timers:
             timer.cancel()

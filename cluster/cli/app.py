@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -9,7 +10,9 @@ from typing import Annotated
 import typer
 
 from cluster.cli import cancel, local, render, schedule, submitted
-from cluster.cli.terminal import guarded, lost_output, set_up_logging, tell
+from cluster.cli.terminal import IMPATIENT_SECONDS, set_up_logging, tell
+from cluster.display.standard import Standard, guarded
+from cluster.signals import Terminated, die_of, ended_by_termination
 from jobs.errors import ExitStatus
 
 app = typer.Typer(
@@ -69,15 +72,38 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: The words after ``stylefarm``; None: those of this process.
     """
-    with guarded():
-        status = _main(arguments)
-        lost = lost_output()
-        if lost is not None and status == ExitStatus.DONE and not lost.display:
-            # What the command is for has not arrived.
-            if not lost.reader_gone:
-                tell(f"standard output could not be written: {lost.problem}")
-            status = ExitStatus.FAILED
+    signal_number = 0
+    with guarded() as standard:
+        try:
+            with ended_by_termination():
+                status = _end(standard, _main(arguments))
+        except Terminated as ended:
+            signal_number = ended.number
+            standard.finish(IMPATIENT_SECONDS)
+    if signal_number:
+        die_of(signal_number)
     sys.exit(status)
+
+
+def _end(standard: Standard, status: int) -> int:
+    """Wait for who reads what a command has written, and return its exit status."""
+    out = standard.out
+    if standard.only_displays:
+        # A signal ends the wait, and nothing else: the work is done.
+        with contextlib.suppress(KeyboardInterrupt, Terminated):
+            standard.tell_losses()
+        return status
+    try:
+        standard.finish(IMPATIENT_SECONDS if status == ExitStatus.INTERRUPTED else None)
+        if out.problem is not None and status == ExitStatus.DONE:
+            # What the command is for has not arrived.
+            status = ExitStatus.FAILED
+            if not out.reader_gone:
+                tell(f"standard output could not be written: {out.problem}")
+                standard.finish(None)
+    except KeyboardInterrupt:
+        return ExitStatus.INTERRUPTED
+    return status
 
 
 def _main(arguments: Sequence[str] | None) -> int:
@@ -89,6 +115,8 @@ def _main(arguments: Sequence[str] | None) -> int:
         return ExitStatus.INTERRUPTED
     try:
         app(args=list(arguments) if arguments is not None else None, prog_name="stylefarm")
+    except Terminated:
+        raise
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else ExitStatus.DONE
     except StylefarmError as error:

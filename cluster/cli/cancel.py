@@ -12,6 +12,7 @@ from rich.console import Console
 
 from cluster.cli.target import Address, Name, find_target
 from cluster.cli.terminal import tell
+from cluster.display.standard import only_displays
 from jobs.errors import ExitStatus
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def cancel(
     """
     from jobs.errors import UsageError
 
+    only_displays("cancel")
     target = find_target(name, address)
     if target.submission is not None:
         assert target.head is not None

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from cluster.cli.options import AsJson, EndpointUrl, JobPath, ProofSize, RayAddress, path_here
 from cluster.cli.terminal import tell
+from cluster.display.standard import only_displays
 from jobs.errors import ExitStatus
 
 
@@ -46,6 +47,8 @@ def init(
 ) -> None:
     """Write a starter job with pictures: a job file, photos, and paintings to take styles from."""
     from jobs.examples.starter import write_starter
+
+    only_displays("init")
 
     job_file = write_starter(folder, photo or (), say=lambda text: print(text, flush=True))
     print(f"{job_file} is ready. Render it:  stylefarm run {job_file}")

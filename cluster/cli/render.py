@@ -30,19 +30,21 @@ from cluster.cli.options import (
     check_pool_options,
     check_proof_options,
 )
-from cluster.cli.terminal import (
-    only_displays,
-    own_stdout,
-    set_up_logging,
-    tell,
-    tell_of_lost_displays,
-)
+from cluster.cli.terminal import leave, set_up_logging, tell
+from cluster.display.standard import only_displays, standard
 from jobs.errors import ExitStatus
 
 if TYPE_CHECKING:
     from cluster.events.events import Event
     from cluster.run.options import RunOptions
     from jobs.jobfile.job import Job
+
+
+LINES_ROOM = 64 * 1024 * 1024
+"""Bytes of JSON lines that may wait for a reader that is slower than the run; what comes then is left out."""
+
+ROOM = {"progress": LINES_ROOM // 16, "finished": LINES_ROOM + 1024 * 1024}
+"""Bytes for events of which a late one is worth less than others, or more."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -98,6 +100,7 @@ def run(
     from jobs.errors import UsageError
     from jobs.jobfile.load import load_job
 
+    only_displays("the run", for_programs=as_json)
     if brief and not as_json:
         raise UsageError("--brief needs --json")
     if log_format == "json" and not verbose:
@@ -147,6 +150,7 @@ def promote(
     from cluster.run.options import RunOptions
     from jobs.proofs.find_job import job_of
 
+    only_displays("the run", for_programs=as_json)
     check_pool_options(pool, address, workers)
     options = RunOptions(
         pool=pool, address=address, retry_failed=retry_failed, limit=limit, select=select
@@ -169,13 +173,12 @@ class _Display:
 def _render(loaded: Job, workers: int | None, options: RunOptions, display: _Display) -> None:
     """Run a job, show it, and exit with its status."""
     from cluster.events.console import ConsoleView
-    from cluster.events.events import Beat, Live
+    from cluster.events.events import Beat, LeftOut, Live
     from cluster.events.json_lines import to_json
     from cluster.events.logs import log_event
     from cluster.run.run_job import run_job
     from cluster.signals import Interrupts
 
-    only_displays()
     set_up_logging(display.verbose, display.log_format)
     if workers is not None:
         loaded = _with_workers(loaded, workers)
@@ -193,14 +196,18 @@ def _render(loaded: Job, workers: int | None, options: RunOptions, display: _Dis
             log_event(event)
         if display.as_json and not isinstance(event, unprinted):
             # A log that is kept is ASCII, so it can be read in whatever encoding a machine has.
-            print(to_json(event, ensure_ascii=display.brief), file=out, flush=True)
+            out.write_line(to_json(event, ensure_ascii=display.brief), ROOM.get(event.event))
 
     def on_start() -> None:
         where = options.address or os.environ.get("RAY_ADDRESS")
         if options.pool == "ray" and not display.brief:
             view.starting(f"joining Ray at {where} ..." if where else "starting Ray here ...")
 
-    with own_stdout() as out, Interrupts() as interrupts:
+    with standard().own_output() as out, Interrupts() as interrupts:
+        if display.as_json:
+            out.room = LINES_ROOM
+            if out.outlet is not None:
+                out.outlet.notice = lambda lines: to_json(LeftOut(lines=lines)) + "\n"
         try:
             result = run_job(
                 loaded,
@@ -213,13 +220,9 @@ def _render(loaded: Job, workers: int | None, options: RunOptions, display: _Dis
         except KeyboardInterrupt:
             view.close()
             tell("stopped; what is committed stays, and the same command resumes from there")
-            out.flush()
-            # Not an ordinary exit, which would wait for the threads that are painting.
-            os._exit(ExitStatus.INTERRUPTED)
+            leave(ExitStatus.INTERRUPTED)
         finally:
             view.close()
-        out.flush()
-        tell_of_lost_displays(out, data=display.as_json)
     if not (display.quiet or display.as_json) and result.counts.done:
         _point_to(loaded, options, result.storage.url.rstrip("/"))
     raise typer.Exit(result.exit_status)

@@ -5,9 +5,11 @@ Heavy imports stay inside, as in ``cluster.cli.app``.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
+import shlex
 import sys
 from dataclasses import asdict
 from datetime import datetime, timezone
@@ -17,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from cluster.cli.options import Pool, RetryFailed, Workers, check_pool_options, path_here
-from cluster.cli.terminal import only_displays
+from cluster.display.standard import only_displays, standard
 
 if TYPE_CHECKING:
     from cluster.schedule.history import Tick
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
 STATE = "stylefarm/schedule"
 """The folder of the service's state, below the user's folder for the state of programs."""
 
+
+NOTES = "notes.log"
+"""The file in that folder that says what the service could show nowhere."""
 
 HEADINGS = ("job", "due (UTC)", "late", "took", "outcome", "done", "failed", "left", "why")
 """The columns of the history."""
@@ -183,9 +188,9 @@ def _run(jobs: list[Path], state: Path | None, command: Command) -> None:
     folder = _default_state() if state is None else state.absolute()
 
     def say(text: str) -> None:
-        print(f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S} {text}", flush=True)
+        print(f"{_now()} {text}", flush=True)
 
-    only_displays()
+    only_displays("the schedule")
     with held_back():  # the state that is written from now on says that a service is there
         try:
             service = Service(jobs, folder, command, say)
@@ -194,7 +199,21 @@ def _run(jobs: list[Path], state: Path | None, command: Command) -> None:
             also = "" if state is not None else ", or set HOME or XDG_STATE_HOME"
             raise StorageError(f"{error}{where}{also}") from None
         service.hear_signals()
+    again = f"stylefarm schedule --history --state {shlex.quote(str(folder))}"
+    standard().tell_at_once(
+        f"; what becomes of each tick is shown by: {again}", lambda text: _note(folder, text)
+    )
     raise typer.Exit(service.run())
+
+
+def _note(folder: Path, text: str) -> None:
+    """Write down in the service's folder what can be shown nowhere."""
+    with contextlib.suppress(OSError), (folder / NOTES).open("a", encoding="utf-8") as file:
+        file.write(f"{_now()} {text}\n")
+
+
+def _now() -> str:
+    return f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S}"
 
 
 def _show_history(folder: Path, jobs: list[Path], as_json: bool) -> None:

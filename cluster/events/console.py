@@ -121,6 +121,9 @@ class ConsoleView:
                 self._say(f"[green]resumed[/] after {event.seconds:.0f} s", even_if_quiet=True)
             case events.Draining():
                 self._draining(event)
+            case events.LeftOut():
+                lines = plural(event.lines, "line")
+                self._say(f"[yellow]left out[/]: {lines} of this log", even_if_quiet=True)
             case events.Finished():
                 self._finished(event)
             case _:

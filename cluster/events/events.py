@@ -305,6 +305,17 @@ class Draining:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LeftOut:
+    """Lines of this log or stream are missing here: whoever read it was too slow, or it could not be written.
+
+    No listener hears it: it is written where the lines would have been.
+    """
+
+    event: ClassVar[str] = "left_out"
+    lines: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookFailed:
     """The webhook did not accept the report of how the run ended."""
 
@@ -350,6 +361,7 @@ Event = (
     | Beat
     | Live
     | Draining
+    | LeftOut
     | Finished
 )
 

@@ -161,6 +161,7 @@ class LiveBoard:
                 | events.TaskRetried()
                 | events.WorkerLost()
                 | events.NodeAvoided()
+                | events.LeftOut()
             ):
                 pass  # these change nothing in the summary
             case _:

@@ -112,6 +112,7 @@ def log_event(event: events.Event) -> None:
             | events.Paused()
             | events.Resumed()
             | events.Draining()
+            | events.LeftOut()
             | events.Finished()
         ):
             pass

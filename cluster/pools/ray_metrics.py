@@ -94,6 +94,7 @@ class Metrics:
                 | events.Resumed()
                 | events.Live()
                 | events.Draining()
+                | events.LeftOut()
                 | events.Finished()
             ):
                 pass  # no metric, or one that comes with Beat

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from datetime import datetime, timedelta, timezone
 
+from cluster.display.standard import only_shown
 from cluster.schedule.ticks import next_tick
 from jobs.errors import StylefarmError
 from jobs.jobfile.dated_output import schedule_of
@@ -40,19 +41,25 @@ def is_due(schedule: Schedule, now: datetime) -> bool:
 
 
 def main() -> None:
-    """Run the command and exit with a status of ``HELP``."""
+    """Run the command and exit with a status of ``HELP``, whether or not what it says can be written."""
+    with only_shown("the check"):
+        status = _check()
+    sys.exit(status)
+
+
+def _check() -> int:
     if len(sys.argv) != 2 or sys.argv[1] in ("-h", "--help"):
         print(HELP, end="", file=sys.stdout if len(sys.argv) == 2 else sys.stderr)
-        sys.exit(0 if len(sys.argv) == 2 else 2)
+        return 0 if len(sys.argv) == 2 else 2
     try:
         due = is_due(schedule_of(read_job(sys.argv[1])), datetime.now(timezone.utc))
     except StylefarmError as error:
         print(error, file=sys.stderr)
         # For systemd 1 to 254 mean "not now", which would hide the error: the run itself reports it.
-        sys.exit(0)
+        return 0
     if not due:
         print("missed: no tick was due within starting_deadline, so nothing is rendered now")
-    sys.exit(0 if due else 1)
+    return 0 if due else 1
 
 
 if __name__ == "__main__":

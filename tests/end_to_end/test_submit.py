@@ -7,8 +7,6 @@ import os
 import re
 import secrets
 import subprocess
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +17,7 @@ import pytest
 from cluster.schedule.history import History
 from jobs.storage import keys
 from tests.support.farm import command, records_of, stylefarm, wait_for, write_job
-from tests.support.head import ray_head
+from tests.support.head import answers, ray_head
 from tests.support.proxy import proxy
 from tests.support.rigs import web_server
 
@@ -53,16 +51,6 @@ def head() -> Iterator[Head]:
         ready=lambda found: answers(found.dashboard),
     ) as found:
         yield Head(found.dashboard, token)
-
-
-def answers(address: str) -> bool:
-    try:
-        urllib.request.urlopen(f"{address}/api/version", timeout=5).close()
-    except urllib.error.HTTPError as error:
-        return error.code == 401  # it wants the token
-    except OSError:
-        return False
-    return True
 
 
 def live(out: Path) -> dict[str, Any]:

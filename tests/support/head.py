@@ -8,6 +8,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,6 +103,17 @@ def ray_head(
         process.kill()
         process.wait()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def answers(address: str) -> bool:
+    """Whether a dashboard that asks for a token is up."""
+    try:
+        urllib.request.urlopen(f"{address}/api/version", timeout=5).close()
+    except urllib.error.HTTPError as error:
+        return error.code == 401  # it wants the token
+    except OSError:
+        return False
+    return True
 
 
 def descendants(pid: int) -> list[psutil.Process]:

@@ -1,0 +1,1 @@
+"""Standard output and standard error, which show what is done and never stop it."""
