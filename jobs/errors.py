@@ -138,7 +138,21 @@ class StorageFailingError(StorageUnreachableError):
 
 
 class LeaseHeldError(StorageError):
-    """Another driver works on this output."""
+    """Another driver works on this output.
+
+    Args:
+        url: The output.
+        use: A participle that names the driver: "being rendered by ada@host (process 7)".
+        stale: Seconds after which its lease is free if nothing is heard of it.
+    """
+
+    def __init__(self, url: str, use: str, stale: float) -> None:
+        super().__init__(
+            f"{url} is {use}. An output takes one run at a time; wait for that one (run --wait forever), or "
+            f"stop it: its lease is free {stale:.0f} s after its last sign of life."
+        )
+        self.use = use
+        """A participle that names the driver."""
 
 
 class LeaseLostError(StorageError):

@@ -82,6 +82,14 @@ At = Annotated[
         help="Value of {date} and {time} in output, e.g. 2026-11-25 or 2026-11-25T02:00. Default: now.",
     ),
 ]
+Wait = Annotated[
+    str,
+    typer.Option(
+        metavar="DURATION",
+        help="How long to wait if another run has the output, e.g. 30m, or forever. Default: not at all.",
+        show_default=False,
+    ),
+]
 Limit = Annotated[int | None, typer.Option(min=1, help="Render at most this many tasks.")]
 RetryFailed = Annotated[
     bool, typer.Option("--retry-failed", help="Also render tasks that failed earlier.")
@@ -106,6 +114,28 @@ Verify = Annotated[
         help="Read finished pictures first, and render missing or damaged ones again.",
     ),
 ]
+
+
+def patience_of(text: str) -> float | None:
+    """Return the value of ``--wait`` in seconds; None: forever.
+
+    Raises:
+        UsageError: It is no duration.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    from jobs.errors import UsageError
+    from jobs.spec.values import Duration
+
+    if text == "forever":
+        return None
+    try:
+        # Plain digits are seconds, as in a job file.
+        return TypeAdapter(Duration).validate_python(float(text) if text.isdecimal() else text)
+    except ValidationError:
+        raise UsageError(
+            f"--wait {text} is no duration: give seconds, a number with s, m, h or d, such as 30m, or forever"
+        ) from None
 
 
 def check_proof_options(proof: bool, size: int | None, select: str | None) -> None:

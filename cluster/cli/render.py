@@ -26,9 +26,11 @@ from cluster.cli.options import (
     RetryFailed,
     Select,
     Verify,
+    Wait,
     Workers,
     check_pool_options,
     check_proof_options,
+    patience_of,
 )
 from cluster.cli.terminal import leave, set_up_logging, tell
 from cluster.display.standard import only_displays, standard
@@ -73,6 +75,7 @@ def run(
     verify: Verify = False,
     if_changed: IfChanged = False,
     limit: Limit = None,
+    wait: Wait = "0",
     at: At = None,
     as_json: Events = False,
     brief: Annotated[
@@ -118,6 +121,7 @@ def run(
         proof_size=proof_size,
         select=select,
         if_changed=if_changed,
+        wait=patience_of(wait),
     )
     display = _Display(
         as_json=as_json, brief=brief, quiet=quiet, verbose=verbose, log_format=log_format

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
+import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -26,8 +27,10 @@ from cluster.cli.options import (
     RetryFailed,
     Select,
     Verify,
+    Wait,
     Workers,
     check_proof_options,
+    patience_of,
 )
 from cluster.cli.target import Address, Name, address_of, find_target, submission_named
 from cluster.cli.terminal import tell
@@ -40,6 +43,10 @@ if TYPE_CHECKING:
 
 SELECTION = "selection.txt"
 """The name of a submission's selection in the folder that the cluster unpacks."""
+
+
+POLL_SECONDS = 5.0
+"""Time between two looks whether an earlier submission has ended."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -90,6 +97,7 @@ def submit(
     ] = False,
     workers: Workers = None,
     limit: Limit = None,
+    wait: Wait = "0",
     proof: Proof = False,
     proof_size: ProofSize = None,
     select: Select = None,
@@ -136,6 +144,7 @@ def submit(
     moment = at or dated_output.now().isoformat(timespec="seconds")
     written = read_job(job)
     loaded = dated_output.dated_at(written, moment)
+    patience = patience_of(wait)
     check_proof_options(proof, proof_size, select)
     chosen = None if select is None else read_selection(select)
     if allow_local and ship_inputs:
@@ -165,6 +174,8 @@ def submit(
     ]
     # Whenever the run begins there, it renders to the output of this moment.
     when = ("--at", moment) if dated_output.is_dated(written) else ()
+    # How long it waits makes it no other run, so this is not compared.
+    waits = ("--wait", wait) if patience != 0 else ()
     if parcel.size > 1_000_000:
         tell(f"sending {len(parcel.files)} files, {parcel.size / 1e6:,.1f} MB ...")
     rendered = proofs_of(loaded) if proof else loaded
@@ -178,11 +189,17 @@ def submit(
         same = proofs_of(written) if proof else written
         for before in forerunners(same, head.submissions()):
             cancel_submission(head, before, None, now=True, no_wait=False, say=tell)
-    handed = hand_over(head, rendered, parcel, [*options, *when], asked)
+    words, began = [*options, *waits, *when], time.monotonic()
+    handed = hand_over(head, rendered, parcel, words, asked)
+    if not handed.same and patience != 0:
+        tell(f"waiting for {handed.id}, which was submitted with other options and has not ended")
+    while not handed.same and (patience is None or time.monotonic() - began < patience):
+        time.sleep(POLL_SECONDS)
+        handed = hand_over(head, rendered, parcel, words, asked)
     if not handed.same:
         raise UsageError(
             f"{handed.id} is already submitted with other options and has not ended: wait for it, cancel it, "
-            "or submit with --replace"
+            "or submit with --replace, or with --wait forever"
         )
     print(json.dumps({"id": handed.id, "new": handed.new}) if as_json else handed.id, flush=True)
     if handed.new:

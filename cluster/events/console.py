@@ -68,6 +68,8 @@ class ConsoleView:
 
     def __call__(self, event: events.Event) -> None:
         match event:
+            case events.OutputHeld():
+                self._output_held(event)
             case events.Started():
                 self._started(event)
             case events.Counted():
@@ -140,6 +142,13 @@ class ConsoleView:
     def close(self) -> None:
         """Remove the bar."""
         self._progress.stop()
+
+    def _output_held(self, event: events.OutputHeld) -> None:
+        most = "" if event.patience is None else f" for up to {duration_text(event.patience)}"
+        self._say(
+            f"[yellow]waiting[/]{most}: {escape(event.reason)}; press Ctrl-C to wait no longer",
+            even_if_quiet=True,
+        )
 
     def _started(self, event: events.Started) -> None:
         head = f"[bold]{escape(event.job)}[/] -> {escape(event.output)}: "

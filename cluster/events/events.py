@@ -14,6 +14,18 @@ from cluster.messages import FailureKind, Progress, WorkerState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OutputHeld:
+    """Another run has the output, and this one waits for its end (``--wait``)."""
+
+    event: ClassVar[str] = "output_held"
+    output: str
+    reason: str
+    """Who has it, as a sentence."""
+    patience: float | None
+    """How long this run waits at most, in seconds; None: for as long as it lasts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Started:
     """The run starts."""
 
@@ -362,6 +374,7 @@ Event = (
     | Live
     | Draining
     | LeftOut
+    | OutputHeld
     | Finished
 )
 

@@ -162,6 +162,7 @@ class LiveBoard:
                 | events.WorkerLost()
                 | events.NodeAvoided()
                 | events.LeftOut()
+                | events.OutputHeld()
             ):
                 pass  # these change nothing in the summary
             case _:

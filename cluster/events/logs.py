@@ -113,6 +113,7 @@ def log_event(event: events.Event) -> None:
             | events.Resumed()
             | events.Draining()
             | events.LeftOut()
+            | events.OutputHeld()
             | events.Finished()
         ):
             pass

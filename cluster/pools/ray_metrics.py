@@ -95,6 +95,7 @@ class Metrics:
                 | events.Live()
                 | events.Draining()
                 | events.LeftOut()
+                | events.OutputHeld()
                 | events.Finished()
             ):
                 pass  # no metric, or one that comes with Beat

@@ -35,6 +35,8 @@ class RunOptions:
     """The longest side of a proof, in pixels; None keeps the size of existing proofs."""
     select: str | None = None
     """The tasks to render, as ``read_selection`` reads them; None: all."""
+    wait: float | None = 0.0
+    """How long to wait for another run of the output to end, in seconds; None: for as long as it lasts."""
     renderer: str = PAINTER
     """``module:Class`` of the renderer."""
     if_changed: bool = False

@@ -24,8 +24,11 @@ from cluster.run.before import Rendering, choose_rendering, starts_over, take_ba
 from cluster.run.counting import Counting
 from cluster.run.looking import Looking
 from cluster.run.options import RunOptions, RunResult
+from cluster.run.waiting import Waiting
+from jobs.errors import LeaseHeldError
 from jobs.inputs.addresses import without_secrets
 from jobs.jobfile.job import Job, open_output
+from jobs.proofs.proofs import proofs_of
 from jobs.records.commit import Records, write_json
 from jobs.records.statuses import Ledger
 from jobs.storage import keys
@@ -67,12 +70,21 @@ def run_job(
         JobFileError: The job cannot be rendered; raised before the first render where that can be known.
         UsageError: The options do not fit the job.
         StorageError: The output cannot be used, is full, or belongs to another run.
+        KeyboardInterrupt: The run was asked to end while it waited for another one.
         ClusterError: Ray cannot be reached, or has no node for a worker.
     """
-    with contextlib.ExitStack() as stack:
-        run = Run(job, options, listen, asked, stack)
-        counts = run.render(on_start, on_connected) if run.begin() else Counts()
-        return run.conclude(counts)
+    waiting = Waiting(options.wait, asked, listen)
+    while True:
+        with contextlib.ExitStack() as stack:
+            try:
+                run = Run(job, options, listen, asked, stack)
+            except LeaseHeldError as error:
+                held = error
+            else:
+                counts = run.render(on_start, on_connected) if run.begin() else Counts()
+                return run.conclude(counts)
+        # The job is read again afterwards: pictures may have come meanwhile, and be done.
+        waiting.until_free(open_output(proofs_of(job) if options.proof else job), held)
 
 
 class Run:

@@ -80,6 +80,9 @@ class Command:
         replaces = self.submits and schedule.concurrency_policy == "replace"
         words += ["--replace"] if replaces else []
         words += ["--if-changed"] if schedule.if_changed else []
+        # Somebody may be rendering the job by hand just then: the tick comes after that.
+        deadline = schedule.starting_deadline
+        words += ["--wait", "forever" if deadline is None else f"{deadline:g}s"]
         if planned is not None:
             words += ["--at", planned.isoformat(), "--json"]
             words += [] if self.submits else ["--brief"]

@@ -93,7 +93,8 @@ class Schedule(Section):
     )
     starting_deadline: Annotated[Duration, Field(gt=0)] | None = Field(
         None,
-        description="How late a missed tick may begin; null: no limit.",
+        description="How late a missed tick may begin, and how long a tick waits for another run of its "
+        "output; null: no limit.",
         json_schema_extra=optional_duration_schema,
     )
     if_changed: bool = Field(

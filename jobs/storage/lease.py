@@ -119,10 +119,16 @@ class Lease:
             self._storage.put(keys.LEASE, self._text())
         holder = _read(self._storage)
         if holder is None or holder.nonce != self._me.nonce:
-            raise LeaseHeldError(_refusal(self._storage.url, holder, 0, self._stale_seconds))
+            raise self._refusal(holder)
         self._renewed_at = time.monotonic()
         self._thread.start()
         return self
+
+    def check_free(self) -> None:
+        """Raise LeaseHeldError if another driver holds the lease; take nothing."""
+        holder = _read(self._storage)
+        if holder is not None and holder.nonce != self._me.nonce:
+            self._refuse_unless_stale(holder)
 
     def guard(self) -> None:
         """Raise LeaseLostError if another driver has the lease, or may have it.
@@ -172,7 +178,7 @@ class Lease:
             return
         age = self._age()
         if age is not None and age < self._stale_seconds:
-            raise LeaseHeldError(_refusal(self._storage.url, holder, age, self._stale_seconds))
+            raise self._refusal(holder, age)
 
     def _age(self) -> float | None:
         """Return the seconds since the lease was written, by the storage's clock; None when it is gone."""
@@ -183,6 +189,13 @@ class Lease:
         finally:
             self._storage.delete(key)
         return None if now is None or lease is None else max(0.0, now.modified - lease.modified)
+
+    def _refusal(self, holder: Holder | None, age: float = 0.0) -> LeaseHeldError:
+        who = str(holder) if holder else "another driver"
+        since = f", last heard of {age:.0f} s ago" if age else ""
+        return LeaseHeldError(
+            self._storage.url, f"being rendered by {who}{since}", self._stale_seconds
+        )
 
     def _text(self) -> bytes:
         return json.dumps({**asdict(self._me), "renewed": self._renewals}, indent=1).encode()
@@ -212,15 +225,6 @@ def _read(storage: Storage) -> Holder | None:
         return Holder(**values)
     except (ObjectNotFoundError, ValueError, TypeError, RecursionError):
         return None
-
-
-def _refusal(url: str, holder: Holder | None, age: float, stale: float) -> str:
-    who = str(holder) if holder else "another driver"
-    since = f", last heard of {age:.0f} s ago" if age else ""
-    return (
-        f"{url} is being rendered by {who}{since}. An output takes one run at a time; wait for "
-        f"that one, or stop it: its lease is free {stale:.0f} s after its last sign of life."
-    )
 
 
 def _myself() -> Holder:

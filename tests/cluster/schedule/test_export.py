@@ -76,7 +76,7 @@ def test_a_cron_job_carries_every_setting(tmp_path):
     (container,) = pod["containers"]
     assert container["command"] == [
         *("stylefarm", "submit", "/jobs/job.yaml", "--address", HEAD),
-        *("--follow", "--replace", "--if-changed"),
+        *("--follow", "--replace", "--if-changed", "--wait", "5400s"),
     ]
     assert {"name": "RAY_AUTH_MODE", "value": "token"} in container["env"]
     assert any(
@@ -156,7 +156,7 @@ def test_a_pod_submits_to_a_dashboard_alone(tmp_path):
     # systemd, on a machine of the cluster, runs it there.
     units = systemd(a_job(tmp_path, name="n"), Command("auto", ["--workers", "3"]))
     assert unit(units["stylefarm-n.service"])["Service"]["ExecStart"].endswith(
-        f"run {tmp_path}/job.yaml --address auto --if-changed --workers 3"
+        f"run {tmp_path}/job.yaml --address auto --if-changed --wait 5400s --workers 3"
     )
 
 
@@ -229,7 +229,7 @@ def test_units_carry_every_setting(tmp_path):
     assert f"restart {name}.service" in starter
     service = unit(units[f"{name}.service"])
     assert service["Service"]["ExecStart"] == (
-        f"{sys.executable} -m cluster.cli run {tmp_path}/job.yaml --if-changed"
+        f"{sys.executable} -m cluster.cli run {tmp_path}/job.yaml --if-changed --wait 5400s"
     )
     assert service["Service"]["ExecCondition"].endswith(f"-m cluster.due {tmp_path}/job.yaml")
     assert service["Unit"]["Description"] == "Render Hafen: 100%% $HOME with stylefarm"
@@ -246,6 +246,7 @@ def test_forbid_is_what_a_timer_does_and_allow_starts_one_unit_after_another(tmp
     assert set(allow) == {"stylefarm-n@.service", "stylefarm-n-start.service", "stylefarm-n.timer"}
     assert "start stylefarm-n@$$(date +%%s).service" in allow["stylefarm-n-start.service"]
     assert "--if-changed" not in allow["stylefarm-n@.service"]
+    assert "--wait forever" in allow["stylefarm-n@.service"]
 
 
 def test_a_cluster_is_handed_the_job_by_systemd_too(tmp_path):
@@ -253,7 +254,8 @@ def test_a_cluster_is_handed_the_job_by_systemd_too(tmp_path):
 
     command = unit(units["stylefarm-n.service"])["Service"]["ExecStart"]
     assert command.endswith(
-        f"submit {tmp_path}/job.yaml --address http://head:8265 --follow --replace --if-changed"
+        f"submit {tmp_path}/job.yaml --address http://head:8265 --follow --replace --if-changed "
+        "--wait 5400s"
     )
 
 
