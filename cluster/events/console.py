@@ -18,7 +18,7 @@ from rich.progress import (
 from typing_extensions import assert_never
 
 from cluster.events import events
-from cluster.events.progress import Meter, plural, rows_text, status_line, unread_text
+from cluster.events.progress import Meter, plural, rows_text, saved_text, status_line, unread_text
 from cluster.time_text import duration_text
 from jobs.storage import keys
 
@@ -88,6 +88,9 @@ class ConsoleView:
                 self._pictures_missing(event)
             case events.MasksDoubtful():
                 self._masks_doubtful(event)
+            case events.SavedOtherwise():
+                text = saved_text(event.done, event.changes)
+                self._say(f"[yellow]note[/] {escape(text)}", even_if_quiet=True)
             case events.PictureLost():
                 image = escape(event.image)
                 self._say(f"[yellow]{escape(event.what)}[/] {image}: it will be rendered again")

@@ -134,6 +134,17 @@ class MasksDoubtful:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SavedOtherwise:
+    """Pictures that are done were saved in another way than the job says now, and stay as they are."""
+
+    event: ClassVar[str] = "saved_otherwise"
+    done: int
+    """Tasks that are done; 0 while a long job is still being read."""
+    changes: tuple[str, ...]
+    """What differs, a phrase for each key of ``image``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PictureLost:
     """A finished picture differs from its record; its task is rendered again."""
 
@@ -360,6 +371,7 @@ Event = (
     | PicturesUnread
     | PicturesMissing
     | MasksDoubtful
+    | SavedOtherwise
     | PictureLost
     | InputChanged
     | WebhookFailed

@@ -155,6 +155,7 @@ class LiveBoard:
                 | events.PicturesUnread()
                 | events.PicturesMissing()
                 | events.MasksDoubtful()
+                | events.SavedOtherwise()
                 | events.PictureLost()
                 | events.InputChanged()
                 | events.WebhookFailed()

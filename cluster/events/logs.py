@@ -105,6 +105,7 @@ def log_event(event: events.Event) -> None:
             | events.PicturesUnread()
             | events.PicturesMissing()
             | events.MasksDoubtful()
+            | events.SavedOtherwise()
             | events.PictureLost()
             | events.InputChanged()
             | events.WebhookFailed()

@@ -109,6 +109,25 @@ def rows_text(rows: int, used: int, repeated: int, left_out: int, skipped: int) 
     return f"{plural(rows, 'row')}: {used:,} used, {repeated:,} repeated, {selected}{skipped:,} skipped"
 
 
+def saved_text(done: int, changes: Sequence[str]) -> str:
+    """Return that pictures stay as they were saved, though the job says otherwise now.
+
+    Args:
+        done: Tasks that are done; 0: not known yet.
+        changes: What differs, a phrase for each key of ``image``.
+    """
+    those = (
+        f"{plural(done, 'picture')} that {'is' if done == 1 else 'are'}"
+        if done
+        else "pictures that are"
+    )
+    stay = "stays as it was" if done == 1 else "stay as they were"
+    return (
+        f"{those} done {stay} saved, though under image {', '.join(changes)}: run --overwrite renders "
+        f"{'it' if done == 1 else 'them'} again"
+    )
+
+
 def unread_text(count: int, first: Sequence[str]) -> str:
     """Return which pictures are left out: "3 files that patterns match: a.jxl (JPEG XL), ..., 1 more".
 

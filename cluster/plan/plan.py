@@ -13,6 +13,7 @@ from jobs.id_sets import IdTable
 from jobs.jobfile.job import open_output
 from jobs.proofs.proofs import Proofs, have_other_size, proofs_of, wanted_size
 from jobs.records.commit import Records
+from jobs.records.saved_before import saved_otherwise
 from jobs.records.statuses import ABSENT, CODES, FAILED, Ledger
 from jobs.spec.styles import StyleMix
 from jobs.tasks.identity import Draft, Kind
@@ -96,6 +97,8 @@ class Plan:
     """The first of them, each with its format."""
     pictures_of_others: tuple[tuple[str, int], ...] = ()
     """(output, pictures) of other jobs that globs come upon, and that are left out."""
+    saved_otherwise: tuple[str, ...] = ()
+    """What differs between how pictures that are done were saved and how the job says now."""
     own_pictures: int = 0
     """Pictures that patterns match and that are left out, because the job itself has made them."""
     gpus: int = 1
@@ -200,11 +203,12 @@ def make_plan(
         )
     card = price.card_bytes or (measured.device.memory_bytes if measured is not None else None)
     tasks, left = (sum(getattr(t, what) for t in tallies.values()) for what in ("tasks", "left"))
+    done, pictures = tasks - left - failed, open_output(agenda.job)
     return Plan(
         name=agenda.job.spec.name,
         output=output,
         tasks=tasks,
-        done=tasks - left - failed,
+        done=done,
         failed=failed,
         groups=tuple(
             _group(tally, seconds_of, None if measured is None else measured.samples.get(key), card)
@@ -217,6 +221,9 @@ def make_plan(
         unread_pictures=agenda.unread.count,
         first_unread=tuple(agenda.unread.first),
         pictures_of_others=tuple(agenda.of_others.items()),
+        saved_otherwise=saved_otherwise(pictures, agenda.job.spec.image)
+        if done and output == pictures.url
+        else (),
         own_pictures=agenda.own_pictures,
         gpus=price.gpus,
         price_per_gpu_hour=price.per_gpu_hour,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cluster.events.progress import plural, rows_text, unread_text
+from cluster.events.progress import plural, rows_text, saved_text, unread_text
 from cluster.plan.plan import Group, Plan
 from cluster.time_text import duration_text
 from jobs.inputs.formats import UNREAD_SHOWN
@@ -32,6 +32,8 @@ def to_text(plan: Plan, looked: Findings | None = None, proofs: Plan | None = No
         lines.append(
             f"  not read: {unread_text(plan.unread_pictures, plan.first_unread[:UNREAD_SHOWN])}"
         )
+    if plan.saved_otherwise:
+        lines.append(f"  note: {saved_text(plan.done, plan.saved_otherwise)}")
     if plan.own_pictures:
         those = plural(plan.own_pictures, "picture")
         lines.append(f"  left out: {those} under {plan.output} that this job itself has made")

@@ -86,6 +86,7 @@ class Metrics:
                 | events.PicturesUnread()
                 | events.PicturesMissing()
                 | events.MasksDoubtful()
+                | events.SavedOtherwise()
                 | events.PictureLost()
                 | events.InputChanged()
                 | events.WebhookFailed()

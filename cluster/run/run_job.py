@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from cluster.driver.driver import Counts, Driver, Limits
-from cluster.events.events import Finished, Listener
+from cluster.events.events import Finished, Listener, SavedOtherwise
 from cluster.events.live import LiveBoard
 from cluster.events.webhook import notifying
 from cluster.messages import SUBMISSION, Asked, WorkerSetup
@@ -30,6 +30,7 @@ from jobs.inputs.addresses import without_secrets
 from jobs.jobfile.job import Job, open_output
 from jobs.proofs.proofs import proofs_of
 from jobs.records.commit import Records, write_json
+from jobs.records.saved_before import saved_otherwise
 from jobs.records.statuses import Ledger
 from jobs.storage import keys
 from jobs.storage.lease import Lease
@@ -146,6 +147,7 @@ class Run:
     def begin(self) -> bool:
         """Announce the run; return whether there is anything to render, as far as the job is read."""
         census = self._counting.begin(self._job.spec.name, self._storage.url)
+        self._tell_how_saved(None if census is None else census.done)
         if census is not None and not census.left:
             return False
         self._looking.tell(self._counting)
@@ -224,6 +226,11 @@ class Run:
             retry_failed=self._options.retry_failed,
             refuse=not elsewhere,
         )
+
+    def _tell_how_saved(self, done: int | None) -> None:
+        changes = () if done == 0 else saved_otherwise(self._storage, self._job.spec.image)
+        if changes:
+            self._listen(SavedOtherwise(done=done or 0, changes=changes))
 
     def _tasks_left(self) -> int | None:
         census = self._reader.census
