@@ -25,6 +25,7 @@ from cluster.cli.app import app
 from cluster.pools.ray_metrics import COUNTERS, GAUGES, HISTOGRAMS, TAG
 from jobs.jobfile.parse import parse_job
 from tests.support.farm import ROOT, wait_for
+from tests.support.head import open_to_all
 
 DEPLOY = ROOT / "cluster" / "deploy"
 DOCKERFILE = (DEPLOY / "Dockerfile").read_text("utf-8")
@@ -663,16 +664,17 @@ def two_nodes() -> Iterator[Any]:
 
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     node = {"num_cpus": 2, "object_store_memory": 80 * 2**20, "include_dashboard": False}
-    cluster = Cluster(initialize_head=True, head_node_args={**node, "resources": {"stays": 9}})
-    try:
-        leaving = cluster.add_node(
-            num_cpus=2, object_store_memory=80 * 2**20, resources={"leaves": 9}
-        )
-        ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
-        yield leaving
-    finally:
-        ray.shutdown()
-        cluster.shutdown()
+    with open_to_all():
+        cluster = Cluster(initialize_head=True, head_node_args={**node, "resources": {"stays": 9}})
+        try:
+            leaving = cluster.add_node(
+                num_cpus=2, object_store_memory=80 * 2**20, resources={"leaves": 9}
+            )
+            ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
+            yield leaving
+        finally:
+            ray.shutdown()
+            cluster.shutdown()
 
 
 def test_a_node_that_leaves_is_drained_and_its_workers_go(two_nodes, tmp_path):

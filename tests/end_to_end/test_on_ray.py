@@ -21,7 +21,7 @@ from jobs.records.commit import Records
 from jobs.storage.open import open_storage
 from tests.support.cluster import title
 from tests.support.farm import command, records_of, stylefarm, wait_for, write_job
-from tests.support.head import RayHead, descendants, ray_head
+from tests.support.head import RayHead, descendants, open_to_all, ray_head
 
 
 def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
@@ -35,7 +35,8 @@ def test_starting_ray_leaves_the_working_directory_alone(tmp_path, monkeypatch):
     job = write_job(tmp_path, photos=1, styles=1)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(ray_cluster.ray, "init", lambda **_: seen.append(Path.cwd()))
-    ray_cluster.connect("local")
+    with open_to_all():
+        ray_cluster.connect("local")
     assert seen == [tmp_path]
     assert load_job(job.name).base == tmp_path
 

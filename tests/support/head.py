@@ -65,6 +65,8 @@ def ray_head(
     ]
     clean = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
     clean |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    # A token in the home folder, as any ray.init leaves one there, would have the head ask for it.
+    clean |= {"RAY_AUTH_MODE": "disabled"}
     clean |= {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(
@@ -103,6 +105,25 @@ def ray_head(
         process.kill()
         process.wait()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def open_to_all() -> Iterator[None]:
+    """While entered, a Ray that this process starts asks for no token.
+
+    Ray would leave one in the home folder, which every later head asks for, and note in the environment that
+    clusters do, which later commands would inherit.
+    """
+    names = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN")
+    before = {name: os.environ.pop(name, None) for name in names}
+    os.environ["RAY_AUTH_MODE"] = "disabled"
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
 
 
 def answers(address: str) -> bool:
