@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from stylize.idle_knobs import KEPT, idle_knobs
 from stylize.layer_names import LAYERS, block_of
 from stylize.presets import NEUTRAL, PRESETS
 
@@ -380,9 +381,13 @@ class Recipe(BaseModel):
 
         The identity leaves out the preset's name, because it has all of the preset's values; ``weights``,
         because the digest of the weights identifies them; and ``strips``, because strips change no
-        picture. It also leaves out the knobs that have their value in ``presets.NEUTRAL``.
+        picture. It also leaves out the knobs that have their value in ``presets.NEUTRAL``. A knob that has no
+        effect (``idle_knobs``) counts as if it had the preset's value.
         """
         values = self.model_dump(mode="json", exclude={"preset", "weights", "strips"})
+        plain = PRESETS[self.preset]
+        for knob in idle_knobs(self).keys() - KEPT:
+            values[knob] = plain.get(knob, Recipe.model_fields[knob].default)
         return {k: v for k, v in values.items() if k not in NEUTRAL or v != NEUTRAL[k]}
 
     @property

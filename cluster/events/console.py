@@ -81,6 +81,9 @@ class ConsoleView:
             case events.ColumnsUnused():
                 names = ", ".join(escape(name) for name in event.columns)
                 self._say(f"[yellow]not used[/]: the manifest's {names}")
+            case events.KnobsWithoutEffect():
+                for knob in event.knobs:
+                    self._say(f"[yellow]note[/] {escape(knob)}", even_if_quiet=True)
             case events.PicturesUnread():
                 text = unread_text(event.pictures, event.first)
                 self._say(f"[yellow]not read[/]: {escape(text)}", even_if_quiet=True)

@@ -97,6 +97,15 @@ class ColumnsUnused:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KnobsWithoutEffect:
+    """The job gives knobs that change none of its pictures."""
+
+    event: ClassVar[str] = "knobs_without_effect"
+    knobs: tuple[str, ...]
+    """Each with its place in the job file and the reason."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PicturesUnread:
     """Patterns match pictures of formats that are not read; they are left out."""
 
@@ -368,6 +377,7 @@ Event = (
     | RowsRead
     | RowsSkipped
     | ColumnsUnused
+    | KnobsWithoutEffect
     | PicturesUnread
     | PicturesMissing
     | MasksDoubtful

@@ -152,6 +152,7 @@ class LiveBoard:
                 | events.RowsRead()
                 | events.RowsSkipped()
                 | events.ColumnsUnused()
+                | events.KnobsWithoutEffect()
                 | events.PicturesUnread()
                 | events.PicturesMissing()
                 | events.MasksDoubtful()

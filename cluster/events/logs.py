@@ -102,6 +102,7 @@ def log_event(event: events.Event) -> None:
             | events.RowsRead()
             | events.RowsSkipped()
             | events.ColumnsUnused()
+            | events.KnobsWithoutEffect()
             | events.PicturesUnread()
             | events.PicturesMissing()
             | events.MasksDoubtful()

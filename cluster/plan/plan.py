@@ -91,6 +91,8 @@ class Plan:
     """The first 100,000 of them, each with its place and the reason."""
     unused_columns: tuple[str, ...] = ()
     """Columns of manifests that are not used."""
+    without_effect: tuple[str, ...] = ()
+    """Knobs that the job gives and that change none of its pictures, each with its place and the reason."""
     unread_pictures: int = 0
     """Pictures of formats that are not read, which patterns match and that are left out."""
     first_unread: tuple[str, ...] = ()
@@ -218,6 +220,7 @@ def make_plan(
         bad_rows=rows.bad,
         first_bad_rows=tuple(map(str, rows.problems)),
         unused_columns=agenda.unused_columns,
+        without_effect=tuple(map(str, agenda.without_effect)),
         unread_pictures=agenda.unread.count,
         first_unread=tuple(agenda.unread.first),
         pictures_of_others=tuple(agenda.of_others.items()),

@@ -28,6 +28,7 @@ def to_text(plan: Plan, looked: Findings | None = None, proofs: Plan | None = No
     lines += _rows(plan)
     if plan.unused_columns:
         lines.append(f"  not used: the manifest's {', '.join(plan.unused_columns)}")
+    lines += [f"  note: {note}" for note in plan.without_effect]
     if plan.unread_pictures:
         lines.append(
             f"  not read: {unread_text(plan.unread_pictures, plan.first_unread[:UNREAD_SHOWN])}"

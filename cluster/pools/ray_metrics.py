@@ -83,6 +83,7 @@ class Metrics:
                 | events.RowsRead()
                 | events.RowsSkipped()
                 | events.ColumnsUnused()
+                | events.KnobsWithoutEffect()
                 | events.PicturesUnread()
                 | events.PicturesMissing()
                 | events.MasksDoubtful()

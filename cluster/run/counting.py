@@ -7,6 +7,7 @@ from cluster.events.events import (
     ColumnsUnused,
     Counted,
     Event,
+    KnobsWithoutEffect,
     Listener,
     PicturesUnread,
     RowsRead,
@@ -62,6 +63,8 @@ class Counting:
                 counting=census is None,
             )
         )
+        if self._reader.without_effect:
+            self._listen(KnobsWithoutEffect(knobs=self._reader.without_effect))
         unread = self._reader.unread
         if unread.count:
             self._listen(

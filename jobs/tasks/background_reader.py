@@ -69,6 +69,11 @@ class Reader:
         return self._agenda.unread
 
     @property
+    def without_effect(self) -> tuple[str, ...]:
+        """Knobs that the job gives and that change none of its pictures, each with its place and why."""
+        return tuple(map(str, self._agenda.without_effect))
+
+    @property
     def unused_columns(self) -> tuple[str, ...]:
         """Columns of the manifests that have no meaning."""
         return self._agenda.unused_columns

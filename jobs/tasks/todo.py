@@ -24,6 +24,7 @@ from jobs.tasks.manifest_rows import KNOB, ManifestSet, find_manifests
 from jobs.tasks.pairs import PictureSet, look_up_pair
 from jobs.tasks.row_account import BAD_ROWS_SHOWN, RowAccount, RowDrafts
 from jobs.tasks.task import Task, make_task
+from jobs.tasks.without_effect import knobs_without_effect
 from stylize.recipe import Recipe
 
 FIRST_CHUNK, LARGEST_CHUNK = 64, 4096
@@ -110,6 +111,8 @@ class Agenda:
         """Pictures in outputs of other jobs that globs come upon, and that are left out, by output."""
         self.own_pictures = inputs.left_out
         """Pictures that patterns match and that are left out, because the job itself has made them."""
+        self.without_effect = knobs_without_effect(job, self.sets)
+        """What the job gives that changes none of its pictures."""
         for entry in self.entries:
             for recipe in entry.recipes if isinstance(entry, PictureSet) else ():
                 self._digest_of(recipe)

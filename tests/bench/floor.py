@@ -96,7 +96,7 @@ def write_job(folder: Path, tasks: int, content: dict[str, float], **changes: An
     spec = {
         "name": "floor",
         "output": "out",
-        "recipe": {**TINY_RECIPE, "weights": "tiny.safetensors"},
+        "recipe": {**TINY_RECIPE, "init": "noise", "weights": "tiny.safetensors"},
         "pairs": [{"manifest": "pairs.jsonl"}],
         **changes,
     }

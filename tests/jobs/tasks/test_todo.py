@@ -83,7 +83,7 @@ def test_the_same_work_twice_counts_once() -> None:
         pairs:
         - {content: [1.jpg, ./1.jpg, 1.jpg], style: {blend: {a.jpg: 1, b.jpg: 1}}}
         - {content: 1.jpg, style: {blend: {b.jpg: 2, a.jpg: 2}}, recipe: {preset: studio}}
-        - {content: 1.jpg, style: a.jpg, sweep: {seed: [0, 0, 1]}}
+        - {content: 1.jpg, style: a.jpg, sweep: {margin: [8, 8, 9]}}
         """
     )
     assert job.census(NOTHING).tasks == 3
@@ -99,7 +99,7 @@ def test_weights_are_identified_once_for_each_kind() -> None:
 
     text = """\
         output: out
-        pairs: [{content: a.jpg, style: b.jpg, sweep: {weights: [caffe, torchvision], seed: [0, 1]}}]
+        pairs: [{content: a.jpg, style: b.jpg, sweep: {weights: [caffe, torchvision], margin: [0, 1]}}]
         """
     job = Agenda(read(text), digest_of)
     digests = [task.weights_digest for task in job.tasks()]
