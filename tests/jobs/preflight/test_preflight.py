@@ -59,7 +59,7 @@ def test_a_misspelt_painting_is_told_once_with_its_line_and_all_who_need_it(tmp_
           style:
           - scream.jpg
           - wavee.jpg
-          sweep: {seed: [1, 2]}
+          sweep: {margin: [1, 2]}
         """
     found = look(agenda(text, tmp_path))
     assert said(found) == [
