@@ -288,6 +288,31 @@ class Inputs:
         self.left_out += len(names) - len(kept)
         return self._without_outputs(kept, pattern) if glob.has_magic(pattern) else kept
 
+    def is_folder(self, pattern: str) -> bool:
+        """Return whether a pattern is a folder that exists, or an ``s3://`` prefix: it ends in ``/``."""
+        if pattern.startswith("s3://"):
+            return pattern.endswith("/") and not glob.has_magic(pattern)
+        return not is_web(pattern) and self._path(pattern).is_dir()
+
+    def folders_in(self, folder: str) -> list[str]:
+        """Return the names of the folders in a folder, sorted.
+
+        Args:
+            folder: A folder that exists, or an ``s3://`` prefix that ends in ``/``.
+
+        Raises:
+            InputError: The folder is forbidden.
+            StorageError: The store cannot be listed.
+        """
+        if folder.startswith("s3://"):
+            bucket, key = _split_s3(folder)
+            return sorted(self._bucket(bucket).folders(key))
+        try:
+            with os.scandir(self._path(folder)) as scan:
+                return sorted(entry.name for entry in scan if _is_folder(entry))
+        except OSError as error:
+            _fail_local(error, folder, self._path(folder))
+
     def _without_outputs(self, names: list[str], pattern: str) -> list[str]:
         """Return the names that a glob matches, without those in outputs that it only comes upon.
 
@@ -383,7 +408,7 @@ class Inputs:
 
     def _files_in(self, folder: str, wanted: Callable[[str], bool]) -> list[str]:
         with os.scandir(self.base / folder) as scan:
-            names = [e.name for e in scan if _is_shown(e.name, wanted) and not _is_folder(e)]
+            names = [e.name for e in scan if not _is_folder(e) and _is_shown(e.name, wanted)]
         return sorted((PurePath(folder) / name).as_posix() for name in names)
 
     def _glob(self, pattern: str, wanted: Callable[[str], bool]) -> list[str]:

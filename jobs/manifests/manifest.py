@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
@@ -36,14 +36,17 @@ class Manifest:
     Args:
         name: The file's name as the user gave it; its extension decides the format.
         path: The file, on this disk.
+        values: By column, the values that its folders stand for; every row has them, whatever the file has in
+            that column.
 
     Raises:
         InputError: The extension is that of no format.
     """
 
-    def __init__(self, name: str, path: Path) -> None:
+    def __init__(self, name: str, path: Path, values: Mapping[str, str] | None = None) -> None:
         self.name = name
         self._path = path
+        self._values = dict(values or {})
         self._kind = kind_of(name)
 
     def at(self, place: int) -> str:
@@ -52,6 +55,10 @@ class Manifest:
 
     def columns(self) -> Sequence[str] | None:
         """Return the names of the columns; None for lines of JSON, which may differ. Raises InputError."""
+        own = self._own_columns()
+        return None if own is None else [*own, *(name for name in self._values if name not in own)]
+
+    def _own_columns(self) -> Sequence[str] | None:
         if self._kind == ".jsonl":
             return None
         with self._readable():
@@ -70,8 +77,19 @@ class Manifest:
         Raises:
             InputError: The file is damaged, or not of its format.
         """
+        rows = self._own_rows(columns)
+        if not self._values:
+            yield from rows
+            return
+        for row in rows:
+            yield row if isinstance(row, BadRow) else Row(row.place, {**row.cells, **self._values})
+
+    def _own_rows(self, columns: Sequence[str] | None) -> Iterator[Row | BadRow]:
         if self._kind == ".parquet":
-            yield from self._parquet_rows(columns)
+            own = self._own_columns()
+            assert own is not None
+            wanted = None if columns is None else [name for name in columns if name in own]
+            yield from self._parquet_rows(wanted)
             return
         with self._readable(), self._lines() as lines:
             if self._kind == ".jsonl":

@@ -225,16 +225,28 @@ class S3Storage:
 
     def list(self, prefix: str = "", *, deep: bool = True) -> Iterator[ObjectStat]:
         """Yield objects as ``Storage.list``; ``deep=False``: only keys without ``/`` after the prefix."""
+        for page in self._pages(prefix, deep=deep):
+            for entry in page.get("Contents", ()):
+                key = entry["Key"][len(self.prefix) :]
+                if key and not key.endswith("/"):  # markers that consoles leave for folders
+                    yield _object_stat(key, entry)
+
+    def folders(self, prefix: str) -> Iterator[str]:
+        """Yield the names of the folders in a prefix that ends in ``/`` or is empty. Raises StorageError."""
+        for page in self._pages(prefix, deep=False):
+            for entry in page.get("CommonPrefixes", ()):
+                name = entry["Prefix"][len(self.prefix) + len(prefix) :].rstrip("/")
+                if name:
+                    yield name
+
+    def _pages(self, prefix: str, *, deep: bool) -> Iterator[Any]:
         request = {"Bucket": self.bucket, "Prefix": self.prefix + prefix}
         if not deep:
             request["Delimiter"] = "/"
         with self._translated("list", prefix):
             while True:
                 page = self._call("list_objects_v2", **request)
-                for entry in page.get("Contents", ()):
-                    key = entry["Key"][len(self.prefix) :]
-                    if key and not key.endswith("/"):  # markers that consoles leave for folders
-                        yield _object_stat(key, entry)
+                yield page
                 if not page.get("IsTruncated") or not page.get("NextContinuationToken"):
                     return
                 request["ContinuationToken"] = page["NextContinuationToken"]

@@ -14,7 +14,7 @@ import re
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -26,7 +26,8 @@ from jobs.jobfile.job import Job
 from jobs.jobfile.messages import complaints
 from jobs.jobfile.recipes import sweep_combinations
 from jobs.jobfile.yaml_source import FieldPath, read_word
-from jobs.manifests.manifest import Manifest, is_manifest
+from jobs.manifests.folders import find_files
+from jobs.manifests.manifest import Manifest
 from jobs.manifests.row import BadRow, Row, is_empty
 from jobs.spec.styles import StyleMix, StylePart, Styles
 from jobs.spec.values import kinds_of, whole_if_asked
@@ -135,13 +136,6 @@ def find_manifests(
         StorageError: A file cannot be reached.
     """
 
-    def wanted(name: str) -> bool:
-        if is_manifest(name):
-            return True
-        if PurePath(name).suffix:  # a folder has none
-            inputs.unread.note(name, "no manifest")
-        return False
-
     entry = job.spec.pairs[k]
     problems: list[Problem] = []
     files: list[Manifest] = []
@@ -149,11 +143,11 @@ def find_manifests(
     for n, pattern in enumerate(entry.manifest or ()):
         path: FieldPath = ("pairs", k, "manifest", n)
         try:
-            names = inputs.expand(pattern, wanted)
-            if not names:
+            found = find_files(inputs, pattern, inputs.unread.note)
+            if not found:
                 problems.append(job.problem(path, f"{pattern} matches no manifest"))
-            for name in names:
-                file = Manifest(name, inputs.local_copy(name, folder()))
+            for name, values in found:
+                file = Manifest(name, inputs.local_copy(name, folder()), values)
                 columns = file.columns()
                 if columns is not None:
                     wrong = _wrong_columns(columns, entry.sweep)

@@ -159,7 +159,9 @@ def test_a_name_with_brackets_is_a_name(tmp_path: Path) -> None:
 
 def test_a_sweep_multiplies_rows(tmp_path: Path) -> None:
     rows = [{"content": f"{k}.jpg", "style": "s.jpg"} for k in range(3)]
-    found = tasks(tmp_path, rows, "{manifest: p.jsonl, recipe: {init: noise}, sweep: {seed: [1, 2]}}")
+    found = tasks(
+        tmp_path, rows, "{manifest: p.jsonl, recipe: {init: noise}, sweep: {seed: [1, 2]}}"
+    )
     assert [(t.content, t.recipe.seed) for t in found] == [
         (f"{k}.jpg", seed) for k in range(3) for seed in (1, 2)
     ]

@@ -474,7 +474,12 @@ def test_different_work_has_different_ids() -> None:
 @example([('a","b', "c", 0), ("a", '"b","c', 0), ("ab", "c", 0), ("a", "bc", 0)])
 def test_no_two_pieces_of_work_share_an_id(work: list[tuple[str, str, int]]) -> None:
     ids = {
-        Draft(content, (StylePart(style, 1.0),), None, Kind(resolve({"init": "noise", "seed": seed}), "digest")).id
+        Draft(
+            content,
+            (StylePart(style, 1.0),),
+            None,
+            Kind(resolve({"init": "noise", "seed": seed}), "digest"),
+        ).id
         for content, style, seed in work
     }
     assert len(ids) == len(work)
