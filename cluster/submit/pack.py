@@ -22,11 +22,12 @@ from typing import Literal
 
 from cluster.submit.bundle import JOB_FOLDER, Parcel, package_files
 from jobs.errors import InputError, JobFileError, Problem, UsageError
+from jobs.inputs.archives import stored_at
 from jobs.inputs.reader import Inputs
 from jobs.jobfile.job import Job
 from jobs.jobfile.own_pictures import OwnPictures
 from jobs.jobfile.yaml_source import FieldPath
-from jobs.manifests.manifest import is_manifest
+from jobs.manifests.folders import find_files
 from jobs.spec.pairs import PairSet
 from jobs.spec.styles import MASK_FIELD
 from jobs.storage.base import local_path
@@ -229,7 +230,7 @@ def _add_inputs(job: Job, parcel: Parcel, limit: int) -> None:
     if problems:
         raise JobFileError(problems)
     left = limit
-    for name in (*names, *_row_names(job)):
+    for name in map(stored_at, (*names, *_row_names(job))):
         path = job.base / name
         key = f"{JOB_FOLDER}/{PurePosixPath(name)}"
         # A missing file fails its own task there, as it would here, and no other.
@@ -248,7 +249,7 @@ def _files_of(reference: _Reference, inputs: Inputs) -> list[str]:
     if reference.kind == "file":
         return [PurePath(reference.written).as_posix()]
     if reference.kind == "manifest":
-        return inputs.expand(reference.written, is_manifest)
+        return [name for name, _ in find_files(inputs, reference.written, inputs.unread.note)]
     if reference.kind == "mask" and MASK_FIELD in reference.written:
         # Contents that give masks their names may be on S3, so every mask that matches is sent.
         return inputs.expand("*".join(map(glob.escape, reference.written.split(MASK_FIELD))))

@@ -6,10 +6,15 @@ from pathlib import PurePath
 
 from jobs.errors import InputError
 from jobs.inputs.addresses import display, is_web
+from jobs.inputs.archives import ENDINGS, MARK, check_archive
 from stylize.pictures.reading.formats import KNOWN_ELSEWHERE, READ
 
 UNREAD_SHOWN = 5
 """Pictures of unread formats that a sentence names."""
+
+ARCHIVE = "an archive, whose pictures are used where it is named itself"
+
+_NOT_READ = {**KNOWN_ELSEWHERE, **dict.fromkeys(ENDINGS, ARCHIVE)}
 
 UNREAD_NAMED = 10_000
 """Pictures of unread formats that are remembered by name."""
@@ -21,8 +26,12 @@ def is_picture(name: str) -> bool:
 
 
 def check_format(uri: str) -> None:
-    """Raise InputError for the address of a picture whose format, by its extension, is not read."""
+    """Raise InputError for an address that, by its extension, is no picture that is read."""
+    if MARK in uri:
+        check_archive(uri)
     kind = format_unread(uri)
+    if kind == ARCHIVE:
+        raise InputError(f"{uri} is an archive: name a picture in it, as {uri}{MARK}a.jpg")
     if kind is not None:
         raise InputError(f"{display(uri)} is {kind}, which is not read: convert it to PNG or TIFF")
 
@@ -30,7 +39,7 @@ def check_format(uri: str) -> None:
 def format_unread(uri: str) -> str | None:
     """Return the format of a picture, by the extension of its address, if it is one that is not read."""
     dot = uri.rfind(".")
-    return None if dot < 0 or is_web(uri) else KNOWN_ELSEWHERE.get(uri[dot:].lower())
+    return None if dot < 0 or is_web(uri) else _NOT_READ.get(uri[dot:].lower())
 
 
 class Unread:

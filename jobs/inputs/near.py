@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import glob
 import itertools
 import os
-import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath
 
 from jobs.inputs.formats import is_picture
 from jobs.inputs.reader import Inputs, broken_link
+from jobs.inputs.similar import nearest
 
 MOST_NAMES = 2000
 """Names of a folder that are compared: more would take too long."""
@@ -85,19 +84,3 @@ def why_no_match(base: Path, pattern: str) -> str | None:
         return None
     meant = "" if near is None else f"; is {near.joinpath(*rest[:-1]).as_posix()}/ meant?"
     return f"there is no folder {folder}{meant}"
-
-
-def nearest(name: str, names: Iterable[str]) -> str | None:
-    """Return the name most like another, whatever the case; None: none is near.
-
-    Names that differ in their numbers alone, such as frames, are not near: one more is missing there.
-    """
-    by_lower = {other.lower(): other for other in names if other != name}
-    near = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.7)
-    if not near or (near[0] != name.lower() and _numberless(near[0]) == _numberless(name.lower())):
-        return None
-    return by_lower[near[0]]
-
-
-def _numberless(name: str) -> str:
-    return re.sub(r"\d+", "0", name)

@@ -30,6 +30,19 @@ from jobs.errors import (
     StorageError,
 )
 from jobs.inputs.addresses import display, is_web
+from jobs.inputs.archives import (
+    MARK,
+    Archive,
+    Archives,
+    Member,
+    Source,
+    Stored,
+    check_archive,
+    is_archive,
+    member_of,
+    names_archives,
+    no_member,
+)
 from jobs.inputs.formats import Unread, check_format, format_unread
 from jobs.inputs.globs import escape_folders, first_wildcard, matches_glob
 from jobs.inputs.web import download, too_large
@@ -108,6 +121,7 @@ class Inputs:
         """Pictures in outputs of other jobs that globs have come upon and left out, by output."""
         self.unread = Unread()
         """Pictures of formats that are not read, which patterns match and ``expand`` leaves out."""
+        self._archives = Archives(self._find_archive)
         self._buckets: dict[str, S3Storage] = {}
         self._trusting: ssl.SSLContext | None = None
         self._lock = threading.Lock()
@@ -125,6 +139,8 @@ class Inputs:
             InputError: The picture is missing, empty, too large or forbidden, or the address is malformed.
             StorageError: The disk, store or server does not answer; a retry may succeed.
         """
+        if (member := member_of(uri)) is not None:
+            return self._read_member(uri, member)
         if uri.startswith("s3://"):
             return self._read_s3(uri)
         if is_web(uri):
@@ -150,6 +166,8 @@ class Inputs:
             raise InputError(
                 f"{display(uri)} is not inspected: what web servers say about their files is not reliable."
             )
+        if (member := member_of(uri)) is not None:
+            return self._stat_member(member)
         if uri.startswith("s3://"):
             bucket, key = _split_s3(uri)
             there = self._bucket(bucket).stat(key)
@@ -173,10 +191,15 @@ class Inputs:
         Args:
             uri: A path, ``file://`` or ``s3://`` address; no pattern.
 
+        Of an archive on S3, only whether it is there is looked at.
+
         Raises:
             InputError: The picture is missing, empty, too large or forbidden, or the address is malformed.
             StorageError: The disk or store does not answer; a retry may succeed.
         """
+        if (member := member_of(uri)) is not None:
+            self._check_member(uri, member)
+            return
         if not uri.startswith("s3://"):
             path, _ = self._regular_file(uri)
             if not os.access(path, os.R_OK):
@@ -256,7 +279,8 @@ class Inputs:
 
         Args:
             pattern: A file, a folder (its pictures, not those of folders in it), a glob, an ``s3://`` prefix
-                that ends in ``/``, an ``s3://`` glob, or a web address.
+                that ends in ``/``, an ``s3://`` glob, or a web address. An archive, or a glob of archives,
+                means their pictures, or those that a glob behind ``::`` matches.
             wanted: Returns whether a name is among those looked for; None: ``is_picture``.
 
         Returns:
@@ -270,6 +294,8 @@ class Inputs:
                 itself is of a format that is not read.
             StorageError: The store cannot be listed.
         """
+        if wanted is None and not is_web(pattern) and names_archives(pattern):
+            return self._expand_archives(pattern)
         wanted = wanted or self.unread.is_picture
         alone = [self.spelling(pattern)]
         if is_web(pattern):
@@ -355,6 +381,94 @@ class Inputs:
             )
         return self._relative(uri)
 
+    # Archives
+
+    def _expand_archives(self, pattern: str) -> list[str]:
+        """Return the pictures of the archives that a pattern names, as far as what follows ``::`` matches."""
+        check_archive(pattern)
+        written, mark, inside = pattern.partition(MARK)
+        if mark and not glob.has_magic(pattern):
+            check_format(pattern)
+            return [self.spelling(pattern)]
+        found = self.expand(written, is_archive)
+        if found == [self.spelling(written)]:
+            self._archive(found[0])  # says it if there is none
+        parts = (inside or "**/*").split("/")
+        names = []
+        for uri in found:
+            archive = self._archive(uri)
+            for name in sorted(archive.names()):
+                if _is_shown(name, lambda _: True) and matches_glob(name.split("/"), parts):
+                    address = f"{uri}{MARK}{name}"
+                    if self.unread.is_picture(address):
+                        names.append(address)
+        return names
+
+    def _archive(self, uri: str) -> Archive:
+        """Return an archive. Raises InputError, StorageError."""
+        if is_web(uri):
+            raise InputError(
+                f"{display(uri)} is an archive on the web: copy it to a folder or to s3://, where pictures "
+                "in it can be read one by one"
+            )
+        if not uri.startswith("s3://"):
+            _, status = self._regular_file(uri, limited=False)
+            stored = Stored(status.st_size, None, status.st_mtime)
+            return self._archives.get(uri, lambda known: known == stored)
+        return self._archives.get(uri)
+
+    def _find_archive(self, uri: str) -> Source:
+        from jobs.inputs.sources import FileSource, ObjectSource  # botocore is slow to import
+
+        if not uri.startswith("s3://"):
+            path, status = self._regular_file(uri, limited=False)
+            return FileSource(path, Stored(status.st_size, None, status.st_mtime))
+        bucket, key = self._named_s3(uri)
+        there = self._bucket(bucket).stat(key)
+        if there is None:
+            raise no_object(uri)
+        return ObjectSource(self._bucket(bucket), there)
+
+    def _read_member(self, uri: str, member: Member) -> InputData:
+        archive = self._archive(member.archive)
+        size = archive.size(member.name)
+        if size is None:
+            raise no_member(archive, member.name)
+        _check_not_empty(uri, size)
+        self._check_size(uri, size)
+        try:
+            data = archive.read(member.name)
+        except StorageError:
+            self._archives.forget(
+                member.archive
+            )  # it may have been replaced: another try looks again
+            raise
+        stored = archive.source.stored
+        return _input_data(uri, data, stored.etag, stored.modified)
+
+    def _stat_member(self, member: Member) -> InputStat | None:
+        there = self.stat(member.archive)
+        if there is None:
+            return None
+        archive = self._archive(member.archive)
+        if archive.source.stored.etag != there.etag:
+            self._archives.forget(member.archive)
+            archive = self._archive(member.archive)
+        size = archive.size(member.name)
+        return None if size is None else InputStat(size, there.etag, there.modified)
+
+    def _check_member(self, uri: str, member: Member) -> None:
+        if member.archive.startswith("s3://"):
+            if self.stat(member.archive) is None:
+                raise no_object(member.archive)
+            return
+        archive = self._archive(member.archive)
+        size = archive.size(member.name)
+        if size is None:
+            raise no_member(archive, member.name)
+        _check_not_empty(uri, size)
+        self._check_size(uri, size)
+
     # Files
 
     def _read_file(self, uri: str) -> InputData:
@@ -364,8 +478,8 @@ class Inputs:
         except OSError as error:
             _fail_local(error, uri, path)
 
-    def _regular_file(self, uri: str) -> tuple[Path, os.stat_result]:
-        """Return the path and status of a file that may be a picture. Raises as ``check``."""
+    def _regular_file(self, uri: str, *, limited: bool = True) -> tuple[Path, os.stat_result]:
+        """Return the path and status of a file that may be a picture, or an archive. Raises as ``check``."""
         path = self._path(uri)
         try:
             status = path.stat()
@@ -378,7 +492,8 @@ class Inputs:
         if not stat.S_ISREG(status.st_mode):
             raise InputError(f"{uri} is not a regular file.")
         _check_not_empty(uri, status.st_size)
-        self._check_size(uri, status.st_size)
+        if limited:
+            self._check_size(uri, status.st_size)
         return path, status
 
     def _expand_local(self, pattern: str, wanted: Callable[[str], bool]) -> list[str]:
@@ -490,10 +605,12 @@ class Inputs:
             raise InputError(too_large(uri, self.max_bytes, size))
 
     def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_buckets": {}, "_trusting": None, "_lock": None}
+        own = ("_archives", "_lock")
+        kept = {name: value for name, value in self.__dict__.items() if name not in own}
+        return {**kept, "_buckets": {}, "_trusting": None}
 
     def __setstate__(self, state: dict[str, object]) -> None:
-        self.__dict__.update(state, _lock=threading.Lock())
+        self.__dict__.update(state, _archives=Archives(self._find_archive), _lock=threading.Lock())
 
 
 def _keys_in(bucket: S3Storage, prefix: str, wanted: Callable[[str], bool]) -> list[str]:

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from jobs.errors import InputError, StorageError
+from jobs.inputs.archives import stored_at
 from jobs.inputs.near import MOST_NAMES, near_picture
 from jobs.inputs.reader import Inputs, no_object
 from jobs.parallel import parallel_map
@@ -105,7 +106,7 @@ class MissingSearch:
         folders: defaultdict[str, list[str]] = defaultdict(list)
         for uri in self._uris:
             if uri.startswith("s3://"):
-                folders[uri.rpartition("/")[0]].append(uri)
+                folders[stored_at(uri).rpartition("/")[0]].append(uri)
         asked: list[str] = []
         for uris in folders.values():
             if stop():
@@ -122,11 +123,15 @@ class MissingSearch:
                 self._note(error)
                 return
             there = set(listed)
+            found: list[str] = []
+            others: list[str] = []
+            for uri in uris:
+                (found if stored_at(uri) in there else others).append(uri)
+            yield [(uri, None) for uri in found]
             if len(listed) < MOST_LISTED:
-                yield [(uri, None if uri in there else str(no_object(uri))) for uri in uris]
+                yield [(uri, str(no_object(stored_at(uri)))) for uri in others]
             else:
-                yield [(uri, None) for uri in uris if uri in there]
-                asked += [uri for uri in uris if uri not in there]
+                asked += others
         try:
             yield from parallel_map(self._check_one, asked[:MOST_ASKED], THREADS)
         except StorageError as error:  # the others would say the same

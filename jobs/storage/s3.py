@@ -174,13 +174,33 @@ class S3Storage:
         whole = self.stat(key)
         if whole is None:
             raise ObjectNotFoundError(f"There is no object {self.url}/{key}.")
-        same = {"IfMatch": f'"{whole.etag}"'} if whole.etag else {}
         for start in range(0, whole.size, self.part_size):
-            end = min(start + self.part_size, whole.size)
-            _, data = self._read(key, None, Range=f"bytes={start}-{end - 1}", **same)
-            if data is None or len(data) != end - start:
-                raise StorageError(f"Cannot read {self.url}/{key}: its size changes; try again.")
-            file.write(data)
+            file.write(self.read_range(whole, start, self.part_size))
+
+    def read_range(self, known: ObjectStat, start: int, size: int) -> bytes:
+        """Return a part of an object; of one that reaches beyond the end, what there is.
+
+        Args:
+            known: The object, as it was when it was looked at.
+            start: The first byte, from 0.
+            size: The number of bytes.
+
+        Raises:
+            ObjectNotFoundError: There is no such object any more.
+            StorageError: It cannot be read, or was replaced meanwhile.
+        """
+        end = min(start + size, known.size)
+        if end <= start:
+            return b""
+        same = {"IfMatch": f'"{known.etag}"'} if known.etag else {}
+        there, data = self._read(known.key, None, Range=f"bytes={start}-{end - 1}", **same)
+        if not same and there.modified != known.modified:  # a server without ETags, as JuiceFS
+            raise StorageError(
+                f"Cannot read {self.url}/{known.key}: the object was replaced while it was read; try again."
+            )
+        if data is None or len(data) != end - start:
+            raise StorageError(f"Cannot read {self.url}/{known.key}: its size changes; try again.")
+        return data
 
     def _read(self, key: str, at_most: int | None, **more: str) -> tuple[ObjectStat, bytes | None]:
         """Send a GET, and repeat it when its body breaks off."""

@@ -102,5 +102,6 @@ def stem_of(uri: str) -> str:
     if mark and scheme in ("http", "https"):
         path = unquote(re.split(r"[?#]", path, maxsplit=1)[0])
     # pathlib would keep every part of every path it has seen in a table.
-    name = posixpath.basename((path if mark else uri).rstrip("/"))
+    # A picture in an archive, as in shard.tar::a.jpg, has the name that it has there.
+    name = posixpath.basename((path if mark else uri).rstrip("/")).rpartition("::")[2]
     return posixpath.splitext(name)[0] or "picture"

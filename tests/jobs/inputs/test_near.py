@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from jobs.inputs.near import MOST_NAMES, nearest, why_no_match
+from jobs.inputs.near import MOST_NAMES, why_no_match
 from jobs.inputs.near import near_picture as near_among
 from jobs.inputs.reader import Inputs
+from jobs.inputs.similar import nearest
 from tests.support.rigs import Rig
 
 
