@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from jobs.errors import StylefarmError
+from jobs.errors import StorageError, StylefarmError
 from jobs.jobfile.job import Job
 from jobs.tasks.todo import Agenda
 from stylize.errors import StylizeError
-from stylize.recipe import Recipe
+from stylize.recipe import Recipe, resolve
 
 SHOWN = 20
 """Pictures that a check names."""
@@ -41,7 +41,7 @@ def examine(job: Job | None, address: str | None) -> Iterator[Check]:
         One result per check, as each ends. A failed check is a result, not an exception.
 
     Raises:
-        JobFileError, StorageError: The job's recipes cannot be listed.
+        JobFileError: The job is wrong.
     """
     yield Check("python", True, f"{platform.python_version()}, {os.cpu_count()} cores")
     yield _checked("torch", _torch)
@@ -55,11 +55,17 @@ def examine(job: Job | None, address: str | None) -> Iterator[Check]:
 def _examine_job(job: Job) -> Iterator[Check]:
     from cluster.open_job import open_agenda
 
-    with contextlib.closing(open_agenda(job)) as agenda:
-        recipes = {r.weights: r for pictures in agenda.sets for r in pictures.recipes}
-        for recipe in recipes.values():
-            yield _checked_weights(recipe, job)
-        yield from _pictures(agenda)
+    try:
+        agenda = open_agenda(job)
+    except StorageError as error:  # a store cannot be listed; what else is wrong shows below
+        yield _checked_weights(resolve(job.spec.recipe), job)
+        yield Check("pictures", False, str(error))
+    else:
+        with contextlib.closing(agenda):
+            recipes = {r.weights: r for pictures in agenda.sets for r in pictures.recipes}
+            for recipe in recipes.values():
+                yield _checked_weights(recipe, job)
+            yield from _pictures(agenda)
     yield _checked("output", lambda: _storage(job))
 
 

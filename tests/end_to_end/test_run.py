@@ -401,6 +401,21 @@ def test_doctor_says_what_is_wrong(tmp_path):
     assert "Traceback" not in seen.stdout + seen.stderr
 
 
+def test_doctor_goes_on_where_a_store_cannot_be_listed(tmp_path):
+    job = write_job(
+        tmp_path,
+        pairs=[{"content": "s3://bucket/photos/", "style": "styles/"}],
+        storage={"endpoint_url": "http://127.0.0.1:9"},
+    )
+
+    seen = stylefarm("doctor", job, "--json", AWS_ACCESS_KEY_ID="a", AWS_SECRET_ACCESS_KEY="b")
+
+    checks = {c["name"]: c["ok"] for c in map(json.loads, seen.stdout.splitlines())}
+    assert seen.returncode == 1
+    assert [name for name, ok in checks.items() if not ok] == ["pictures"]
+    assert set(checks) >= {"weights tiny.safetensors", "pictures", "output", "ray"}
+
+
 def test_ctrl_c_once_commits_what_runs_and_says_how_to_go_on(tmp_path):
     job = write_job(tmp_path, recipe={"steps": 1500, "optimizer": "adam"})
     process = start(job)
