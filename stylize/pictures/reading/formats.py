@@ -27,10 +27,25 @@ class Format:
     """The extra of stylefarm whose package reads it; None: no extra is needed."""
 
 
+_CAMERAS = (
+    *(".dng", ".cr2", ".cr3", ".nef", ".nrw", ".arw", ".raf", ".orf", ".rw2", ".pef", ".srw"),
+    *(".3fr", ".x3f", ".raw", ".iiq", ".erf", ".mrw", ".kdc", ".dcr", ".rwl"),
+)
+
 FORMATS = (
     Format("JPEG", (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"), (b"\xff\xd8\xff",)),
     Format("PNG", (".png", ".apng"), (b"\x89PNG\r\n\x1a\n",)),
     Format("WebP", (".webp",), (b"RIFF",)),
+    Format(
+        "camera raw",  # DNG, NEF, ARW and PEF are TIFFs, which their tags tell from others
+        _CAMERAS,
+        (
+            *(b"II*\0\x10\0\0\0CR", b"FUJIFILMCCD-RAW", b"IIRO", b"IIRS", b"MMOR", b"IIU\0"),
+            *(b"FOVb", b"\0MRM"),
+        ),
+        (b"crx ",),
+        extra="raw",
+    ),
     Format("TIFF", (".tif", ".tiff"), (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
     Format("GIF", (".gif",), (b"GIF8",)),
     Format("BMP", (".bmp", ".dib"), (b"BM",)),
@@ -48,16 +63,16 @@ FORMATS = (
     ),
     Format("Netpbm", (".ppm", ".pgm", ".pbm", ".pnm"), tuple(b"P%d" % k for k in range(1, 7))),
     Format("PSD", (".psd",), (b"8BPS\0\x01",)),
+    Format(
+        "JPEG XL",
+        (".jxl",),
+        (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n"),
+        extra="jxl",
+    ),
     Format("OpenEXR", (".exr",), (b"\x76\x2f\x31\x01",), extra="exr"),
 )
 
-_CAMERAS = (
-    *(".dng", ".cr2", ".cr3", ".nef", ".nrw", ".arw", ".raf", ".orf", ".rw2", ".pef", ".srw"),
-    *(".3fr", ".x3f", ".raw", ".iiq", ".erf", ".mrw", ".kdc", ".dcr", ".rwl"),
-)
-
 KNOWN_ELSEWHERE = {
-    ".jxl": "JPEG XL",
     ".hdr": "Radiance HDR",
     ".psb": "Photoshop's large documents",
     ".svg": "SVG",
@@ -78,7 +93,6 @@ KNOWN_ELSEWHERE = {
     ".cin": "Cineon",
     ".xcf": "GIMP",
     ".kra": "Krita",
-    **dict.fromkeys(_CAMERAS, "camera raw"),
 }
 """Extensions of pictures that are not read, so that a folder of them is not passed over in silence."""
 
@@ -92,7 +106,7 @@ def recognise(data: bytes) -> Format | None:
     """Return the format of a file by its first ``HEAD_BYTES``; None: it is none of ``FORMATS``."""
     brand = data[8:12] if data[4:8] == b"ftyp" else None
     for known in FORMATS:
-        if data.startswith(known.starts) if known.starts else brand in known.brands:
+        if (known.starts and data.startswith(known.starts)) or brand in known.brands:
             return known
     # A file may name a general brand first, and its format among the compatible ones.
     compatible = data[16:HEAD_BYTES]

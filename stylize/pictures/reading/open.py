@@ -16,16 +16,18 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from stylize.errors import PictureError
-from stylize.pictures.reading import deep_png, tiff
-from stylize.pictures.reading.by_pillow import raster_of
-from stylize.pictures.reading.exr import read_exr
-from stylize.pictures.reading.formats import HEAD_BYTES, NAMES, recognise
-from stylize.pictures.reading.iso_media import (
+from stylize.pictures.reading.decoders import deep_png, tiff
+from stylize.pictures.reading.decoders.by_pillow import raster_of
+from stylize.pictures.reading.decoders.camera_raw import read_raw
+from stylize.pictures.reading.decoders.exr import read_exr
+from stylize.pictures.reading.decoders.iso_media import (
     avif_depth,
     read_deep_avif,
     read_heif,
     with_colours,
 )
+from stylize.pictures.reading.decoders.jxl import read_jxl
+from stylize.pictures.reading.formats import HEAD_BYTES, NAMES, recognise
 from stylize.pictures.reading.raster import Raster
 
 PIXEL_LIMIT = 150_000_000
@@ -100,6 +102,10 @@ def _decoded(data: bytes, name: str) -> Raster:
                 return _read_avif(data, name)
             case "HEIC":
                 return _named(name, lambda: read_heif(data, PIXEL_LIMIT))
+            case "JPEG XL":
+                return _checked(_named(name, lambda: read_jxl(data, PIXEL_LIMIT)), name)
+            case "camera raw":
+                return _named(name, lambda: read_raw(data, PIXEL_LIMIT))
             case "OpenEXR":
                 return _named(name, lambda: read_exr(data, PIXEL_LIMIT))
         return _read_by_pillow(data, name)
@@ -134,6 +140,8 @@ def _read_png(data: bytes, name: str) -> Raster:
 
 def _read_tiff(data: bytes, name: str) -> Raster:
     page = _first_page(data)
+    if page is not None and tiff.is_camera_raw(page):
+        return _named(name, lambda: read_raw(data, PIXEL_LIMIT))
     if page is None or not tiff.is_read_here(page):
         return _read_by_pillow(data, name)
     _check_size((page.imagewidth, page.imagelength), name)

@@ -16,8 +16,9 @@ from tests.support.farm import stylefarm, write_job
 from tests.support.rigs import Rig
 
 TAKEN = ["a.JPG", "b.avif", "c.HEIC", "d.psd", "e.mpo", "f.jp2", "g.exr", "h.ppm", "h.tif"]
-UNREAD = {"i.jxl": "JPEG XL", "j.DNG": "camera raw", "k.svg": "SVG"}
-OTHER = ["notes.txt", ".hidden.jxl", "Thumbs.db", "l.jpg.bak"]
+TAKEN += ["m.jxl", "n.NEF"]
+UNREAD = {"i.qoi": "QOI", "j.XCF": "GIMP", "k.svg": "SVG"}
+OTHER = ["notes.txt", ".hidden.qoi", "Thumbs.db", "l.jpg.bak"]
 
 
 def folder(base: Path) -> Path:
@@ -47,14 +48,14 @@ def test_a_bucket_is_taken_or_named(s3_rig: Rig, tmp_path: Path) -> None:
 
 def test_of_many_the_first_are_named(tmp_path: Path) -> None:
     for number in range(50):
-        (tmp_path / f"{number:02}.nef").touch()
+        (tmp_path / f"{number:02}.hdr").touch()
     inputs = Inputs(tmp_path)
     assert inputs.expand("*") == []
     assert (inputs.unread.count, len(inputs.unread.first)) == (50, 50)
     assert str(inputs.unread).endswith(" and 45 more")
 
 
-@pytest.mark.parametrize("name", ["sky.jxl", "s3://pics/sky.CR3", "/x/sky.eps"])
+@pytest.mark.parametrize("name", ["sky.qoi", "s3://pics/sky.XCF", "/x/sky.eps"])
 def test_one_that_is_named_by_itself_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="which is not read: convert it to PNG or TIFF"):
         Inputs(tmp_path).expand(name)
@@ -66,30 +67,30 @@ def test_a_web_address_may_end_as_it_likes(tmp_path: Path) -> None:
 
 def test_a_job_names_the_field_and_a_manifest_the_row(tmp_path: Path) -> None:
     (tmp_path / "raw").mkdir()
-    (tmp_path / "raw" / "a.nef").touch()
-    (tmp_path / "p.csv").write_text("content,style\na.jpg,s.jpg\nb.dng,s.jpg\n")
+    (tmp_path / "raw" / "a.hdr").touch()
+    (tmp_path / "p.csv").write_text("content,style\na.jpg,s.jpg\nb.xcf,s.jpg\n")
     text = (
-        "output: out\npairs:\n- {content: sky.jxl, style: s.jpg}\n- {content: raw, style: s.jpg}\n"
+        "output: out\npairs:\n- {content: sky.qoi, style: s.jpg}\n- {content: raw, style: s.jpg}\n"
     )
     with pytest.raises(JobFileError) as caught:
         Agenda(read(text, tmp_path), lambda _: "d")
     assert str(caught.value).splitlines() == [
-        "job.yaml:3: pairs[0].content: sky.jxl is JPEG XL, which is not read: convert it to PNG or TIFF",
-        "job.yaml:4: pairs[1].content: raw matches only pictures that are not read: a.nef (camera raw); "
+        "job.yaml:3: pairs[0].content: sky.qoi is QOI, which is not read: convert it to PNG or TIFF",
+        "job.yaml:4: pairs[1].content: raw matches only pictures that are not read: a.hdr (Radiance HDR); "
         "convert them to PNG or TIFF",
     ]
     agenda = Agenda(read("output: out\npairs: [{manifest: p.csv}]\n", tmp_path), lambda _: "d")
-    with pytest.raises(JobFileError, match=r"p\.csv:3: content: b\.dng is camera raw"):
+    with pytest.raises(JobFileError, match=r"p\.csv:3: content: b\.xcf is GIMP"):
         list(agenda.tasks())
 
 
 def test_plan_and_run_name_them(tmp_path: Path) -> None:
     job = write_job(tmp_path, photos=1, styles=1)
-    (tmp_path / "photos" / "sky.jxl").write_bytes(b"x")
-    said = "not read: 1 file that patterns match: sky.jxl (JPEG XL)"
+    (tmp_path / "photos" / "sky.qoi").write_bytes(b"x")
+    said = "not read: 1 file that patterns match: sky.qoi (QOI)"
     assert said in stylefarm("plan", job).stdout
     named = json.loads(stylefarm("plan", job, "--json").stdout)
-    assert (named["unread_pictures"], named["first_unread"]) == (1, ["sky.jxl (JPEG XL)"])
+    assert (named["unread_pictures"], named["first_unread"]) == (1, ["sky.qoi (QOI)"])
     ran = stylefarm("run", job, "--pool", "inline", "--json")
     assert ran.returncode == 0
     assert said in ran.stderr
@@ -98,7 +99,7 @@ def test_plan_and_run_name_them(tmp_path: Path) -> None:
 
 def test_a_name_is_judged_by_its_extension() -> None:
     assert is_picture("a/B.Heic")
-    assert not is_picture("a/b.jxl")
+    assert not is_picture("a/b.qoi")
     assert not is_picture("jpg")
 
 

@@ -119,7 +119,10 @@ def test_a_picture_of_each_format(kind: str) -> None:
 
 
 def test_every_format_is_tried() -> None:
-    assert {known.name for known in FORMATS} - {"GIF"} <= {kind.split(" of ")[0] for kind in FILES}
+    elsewhere = {"GIF", "JPEG XL", "camera raw"}  # the latter two have tests of their own
+    assert {known.name for known in FORMATS} - elsewhere <= {
+        kind.split(" of ")[0] for kind in FILES
+    }
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

@@ -44,6 +44,18 @@ def is_read_here(page: Any) -> bool:
     return bits == 8 and _name(page) in _MODELS and not (by_jpeg and _name(page) == "SEPARATED")
 
 
+def is_camera_raw(page: Any) -> bool:
+    """Return whether a file's first page is that of a camera's raw file, whose pictures are no TIFF's.
+
+    So it is where it has a version of DNG, the values of a sensor, or, as NEF and ARW have it, a preview, the
+    name of a camera, and other pictures below.
+    """
+    tags = page.tags
+    if 50706 in tags or int(page.photometric or 0) in (32803, 34892):
+        return True
+    return 271 in tags and 330 in tags and bool(int(page.subfiletype) & 1)
+
+
 def orientation_of(page: Any) -> int:
     """Return the orientation of a page, 1 to 8."""
     tag = page.tags.get(274)
