@@ -19,7 +19,7 @@ def read_raw(data: bytes, limit: int) -> Raster:
         limit: The most pixels.
 
     Raises:
-        PictureError: It needs the extra, has too many pixels, or is of a camera that LibRaw does not know. Its
+        PictureError: It needs the extra, has too many pixels, or its camera is not known to LibRaw. The
             text has no name yet.
     """
     try:
