@@ -181,11 +181,15 @@ def make_plan(
     ledger, seconds_of = _read_records(records)
     tallies: dict[object, _Tally] = {}
     failed, rows = 0, RowAccount()
-    kind: Kind | None = None
+    tally_of: dict[Kind, _Tally] = {}
     for draft, code in agenda.drafts(ledger, rows):
-        if draft.kind is not kind:  # most rows have the recipe of the row before
-            kind = draft.kind
-            tally = tallies.setdefault(_kind(kind.recipe), _Tally(kind.recipe))
+        kind = draft.kind
+        if kind not in tally_of:
+            if len(tally_of) >= MOST_KINDS:
+                tally_of.clear()
+            recipe = kind.recipe
+            tally_of[kind] = tallies.setdefault(_kind(recipe), _Tally(recipe))
+        tally = tally_of[kind]
         tally.tasks += 1
         tally.masks = max(tally.masks, _masks(draft.styles))
         if code == ABSENT:
@@ -273,6 +277,10 @@ PILOT_CANDIDATES = 8
 
 MOST_STYLES = 10_000
 """Styles remembered per group, to bound memory."""
+
+
+MOST_KINDS = 1024
+"""Recipes whose group is remembered: every row of a manifest may have its own."""
 
 
 class _Tally:

@@ -38,8 +38,9 @@ def check_format(uri: str) -> None:
 
 def format_unread(uri: str) -> str | None:
     """Return the format of a picture, by the extension of its address, if it is one that is not read."""
-    dot = uri.rfind(".")
-    return None if dot < 0 or is_web(uri) else _NOT_READ.get(uri[dot:].lower())
+    # Called for every row of a manifest, of which most are of formats that are read.
+    kind = _NOT_READ.get(uri[uri.rfind(".") :].lower())
+    return None if kind is None or is_web(uri) else kind
 
 
 class Unread:

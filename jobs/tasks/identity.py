@@ -6,7 +6,6 @@ costs time (the picture's name, the id as text) is computed only for tasks that 
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 from collections import defaultdict
@@ -71,8 +70,9 @@ class Draft:
 
     def rendered_as(self, kind: Kind) -> Draft:
         """Return the same task, under the same id, with another recipe: its proof."""
-        other = copy.copy(self)
-        other.kind = kind
+        other = object.__new__(Draft)  # a million times: copy.copy takes five times as long
+        other.content, other.styles, other.init = self.content, self.styles, self.init
+        other.kind, other.name, other.number = kind, self.name, self.number
         return other
 
 
