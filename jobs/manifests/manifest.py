@@ -11,6 +11,7 @@ import json
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from jobs.arrow import parquet
@@ -82,7 +83,11 @@ class Manifest:
             yield from rows
             return
         for row in rows:
-            yield row if isinstance(row, BadRow) else Row(row.place, {**row.cells, **self._values})
+            yield (
+                row
+                if isinstance(row, BadRow)
+                else replace(row, cells={**row.cells, **self._values})
+            )
 
     def _own_rows(self, columns: Sequence[str] | None) -> Iterator[Row | BadRow]:
         if self._kind == ".parquet":

@@ -15,6 +15,8 @@ class Row:
     """The line on which it begins (text), or its number (Parquet); both from 1."""
     cells: Mapping[str, Any]
     """Values by column, without empty cells."""
+    guessed: str | None = None
+    """How it was read where its file does not say how, as a sentence; None: there was no doubt."""
 
 
 @dataclass(frozen=True, slots=True)

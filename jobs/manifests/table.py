@@ -17,6 +17,8 @@ from jobs.manifests.row import BadRow, Row
 
 OPEN_QUOTE = "opens a quote that is not closed in its row"
 
+GUESSED = "is not UTF-8, and was read as Windows-1252"
+
 _SEPARATOR = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
 """The first line with which a spreadsheet is told the separator."""
 
@@ -79,11 +81,16 @@ class Table:
             if len(cells) != width:
                 count = "1 cell" if len(cells) == 1 else f"{len(cells)} cells"
                 yield BadRow(place, f"has {count} where the header has {width}")
-            elif any(map(is_broken, given)) and not self._decode_again(cells):
-                yield BadRow(place, f"is not {self._encoding}; save the file as UTF-8")
-            else:
-                named = zip(columns, cells, strict=True)
-                yield Row(place, dict(named if filled else (c for c in named if c[1].strip())))
+                continue
+            guessed = None
+            if any(map(is_broken, given)):
+                if not self._decode_again(cells):
+                    yield BadRow(place, f"is not {self._encoding}; save the file as UTF-8")
+                    continue
+                guessed = GUESSED
+            named = zip(columns, cells, strict=True)
+            values = dict(named if filled else (c for c in named if c[1].strip()))
+            yield Row(place, values, guessed)
 
     def _read_separator(self) -> str | None:
         self._lines.begin()

@@ -112,6 +112,8 @@ class ManifestSet:
             drafts, notes = self._reader.drafts(cells)
         except RowError as error:
             return Problem(file.at(row.place), None, error.column, str(error))
+        if row.guessed is not None:
+            notes = (*notes, RowNote("encoding", "", row.guessed))
         return RowDrafts(drafts, file, row.place, notes)
 
 

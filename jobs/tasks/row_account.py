@@ -27,7 +27,7 @@ BAD_ROWS_SHOWN = 20
 BAD_ROWS_NAMED = 100_000
 """Rows that are remembered with what is wrong with them; more are only counted."""
 
-What = Literal["spaces", "name", "renamed"]
+What = Literal["spaces", "name", "renamed", "encoding"]
 """Kinds of notes; see ``RowNote``."""
 
 
@@ -36,7 +36,7 @@ class RowNote(NamedTuple):
 
     what: What
     """``spaces``: spaces around an address are cut. ``name``: the picture's name has characters that no file
-    name can have. ``renamed``: the pair has another name in an earlier row."""
+    name can have. ``renamed``: the pair has another name in an earlier row. ``encoding``: it was guessed."""
     column: str
     """The column in question."""
     text: str

@@ -304,6 +304,14 @@ def test_what_spreadsheets_of_europe_call_csv(spreadsheet: str, tmp_path: Path) 
     ]
 
 
+def test_an_encoding_that_is_guessed_is_said(tmp_path: Path) -> None:
+    rows = "content;style\r\na.jpg;s.jpg\r\né.jpg;s.jpg\r\nü.jpg;s.jpg\r\n"
+    (tmp_path / "p.csv").write_bytes(rows.encode("cp1252"))
+    job = read("output: out\npairs: [{manifest: p.csv}]\n", tmp_path)
+    (note,) = Agenda(job, lambda _: "d").census(Ledger.of({})).rows.notes
+    assert str(note) == "p.csv:3: is not UTF-8, and was read as Windows-1252 (in 2 rows)"
+
+
 def test_windows_1252_is_guessed_between_semicolons_only(tmp_path: Path) -> None:
     (tmp_path / "p.csv").write_bytes("content,style\né.jpg,s.jpg\n".encode("cp1252"))
     job = read("output: out\npairs: [{manifest: p.csv}]\n", tmp_path)
