@@ -39,6 +39,13 @@ def to_srgb(raster: Raster) -> Floats:
     return rgb if raster.encoding is None else _by_formula(rgb, raster.encoding)
 
 
+def is_plain(raster: Raster) -> bool:
+    """Return whether a raster's values, divided by ``white``, are what ``to_srgb`` returns."""
+    if raster.model != "rgb" or raster.encoding is not None:
+        return False
+    return not raster.profile or _is_srgb(raster.profile)
+
+
 def _by_profile(raster: Raster, profile: bytes) -> Floats | None:
     """Return the colours by a profile; None when it is broken, or for values of another kind."""
     import imagecodecs

@@ -14,6 +14,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -25,7 +26,8 @@ from stylize.pictures import codec
 from stylize.pictures.codec import EXTENSIONS, Format, decode, encode, read, to_pil
 from stylize.pictures.picture import Picture
 from stylize.pictures.reading import open as files
-from stylize.pictures.reading.open import PIXEL_LIMIT
+from stylize.pictures.reading.colours import is_plain, srgb_profile, to_srgb
+from stylize.pictures.reading.open import PIXEL_LIMIT, open_raster
 from tests.stylize.support import noise, photo
 
 Pixels = NDArray[Any]
@@ -545,3 +547,18 @@ def test_a_pillow_image_given_is_left_as_it_was() -> None:
 
 def test_a_shown_picture_has_its_pixels() -> None:
     assert np.array_equal(np.asarray(to_pil(decode(saved(quarters())))), np.asarray(quarters()))
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+@pytest.mark.parametrize("profile", [None, srgb_profile()])
+def test_the_quick_way_of_most_photos_gives_the_same_values(
+    kind: type, profile: bytes | None
+) -> None:
+    white = np.iinfo(kind).max
+    values = np.random.default_rng(1).integers(0, white, (30, 40, 3), dtype=kind, endpoint=True)
+    file = io.BytesIO()
+    tifffile.imwrite(file, values, photometric="rgb", iccprofile=profile)
+    raster = open_raster(file.getvalue(), "a.tif")
+    assert is_plain(raster)
+    expected = torch.from_numpy(to_srgb(raster)).permute(2, 0, 1)[None]
+    assert torch.equal(decode(file.getvalue()).rgb, expected)

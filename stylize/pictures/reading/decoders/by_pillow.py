@@ -43,7 +43,9 @@ def raster_of(image: Image.Image) -> Raster:
     if mode == "LAB":
         lightness, a, b = (np.asarray(band, dtype=np.float32) for band in image.split())
         return Raster(np.stack([lightness / np.float32(2.55), a - 128, b - 128], 2), "lab", 1.0)
-    return Raster(_pixels(image.convert("RGB")), "rgb", 255, profile=profile)
+    # Of an image that is RGB already, convert would make a copy.
+    rgb = image if mode == "RGB" else image.convert("RGB")
+    return Raster(_pixels(rgb), "rgb", 255, profile=profile)
 
 
 def _pixels(image: Image.Image) -> Values:
