@@ -105,8 +105,9 @@ def is_archive(name: str) -> bool:
 
 def check_archive(name: str) -> None:
     """Raise InputError for an archive that can be read only as a whole."""
-    ending = next((e for e in PACKED if name.partition(MARK)[0].lower().endswith(e)), None)
-    if ending is not None:
+    archive = name.partition(MARK)[0].lower()
+    if archive.endswith(PACKED):
+        ending = next(ending for ending in PACKED if archive.endswith(ending))
         raise InputError(
             f"{name} is packed as a whole ({ending}), so no picture in it can be read by itself: unpack it, "
             "or pack it as .tar or .zip"
