@@ -62,8 +62,8 @@ class Result:
         """Write the only picture to a file.
 
         Args:
-            path: Its extension selects the format: .png, .jpg, .jpeg, .webp, .tif or .tiff.
-            quality: 1 to 100, for jpeg and webp.
+            path: Its extension selects the format: .png, .jpg, .jpeg, .webp, .tif, .tiff, .avif or .jxl.
+            quality: 1 to 100, for jpeg, webp, avif and jxl.
             bit_depth: Bits per channel: 8, or 16 for png and tiff.
 
         Raises:

@@ -28,11 +28,11 @@ def proofs_of(job: Job) -> Job:
     """Return the job that renders a job's proofs.
 
     Its output is ``proofs/`` of the job's output, and its pictures have a format that browsers show: 8 bits
-    per channel, and png for tiff. Its recipes are the job's: the view ``Proofs`` makes them small.
+    per channel, and png for tiff and jxl. Its recipes are the job's: the view ``Proofs`` makes them small.
     """
     spec = job.spec
     image = spec.image.model_dump() | {"bit_depth": 8}
-    if spec.image.format == "tiff":
+    if spec.image.format in ("tiff", "jxl"):  # which browsers do not show
         image["format"] = "png"
     update = {
         "output": f"{spec.output.rstrip('/')}/{keys.PROOFS}",

@@ -35,7 +35,7 @@ def saved_otherwise(storage: Storage, image: ImageOptions) -> tuple[str, ...]:
         ]
     except (ObjectNotFoundError, ValueError, TypeError, KeyError, AttributeError, StorageError):
         return ()
-    lossy = image.format in ("jpeg", "webp")
+    lossy = image.format in ("jpeg", "webp", "avif", "jxl")
     return tuple(
         f"{key} was {old} and is {new}" for key, old, new in changed if key != "quality" or lossy
     )

@@ -35,7 +35,7 @@ ROOM = 2_000
 
 PageKind = Literal["pictures", "proofs", "failed"]
 
-UNSHOWN = (".tif", ".tiff")
+UNSHOWN = (".tif", ".tiff", ".jxl")
 """Extensions of pictures that browsers do not show."""
 
 

@@ -26,7 +26,7 @@ NAME_FIELDS = ("content", "style")
 """Fields of ``image.name`` besides the recipe's knobs."""
 
 
-SHALLOW_FORMATS: list[JsonValue] = ["jpeg", "webp"]
+SHALLOW_FORMATS: list[JsonValue] = ["jpeg", "webp", "avif", "jxl"]
 """Formats that have no 16 bits per channel."""
 
 
@@ -68,8 +68,10 @@ class ImageOptions(Section):
         }
     )
 
-    format: Literal["png", "jpeg", "webp", "tiff"] = Field("png", description="File format.")
-    quality: int = Field(92, ge=1, le=100, description="Quality of jpeg and webp.")
+    format: Literal["png", "jpeg", "webp", "tiff", "avif", "jxl"] = Field(
+        "png", description="File format."
+    )
+    quality: int = Field(92, ge=1, le=100, description="Quality of jpeg, webp, avif and jxl.")
     bit_depth: Annotated[Literal[8, 16], AfterValidator(_depth_of_format)] = Field(
         8, description="Bits per channel: 8, or 16 in png and tiff."
     )

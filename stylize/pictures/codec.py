@@ -25,18 +25,27 @@ from stylize.pictures.reading.colours import is_plain, srgb_profile, to_srgb
 from stylize.pictures.reading.open import open_raster
 from stylize.pictures.reading.raster import Floats, Raster
 
-Format = Literal["png", "jpeg", "webp", "tiff"]
+Format = Literal["png", "jpeg", "webp", "tiff", "avif", "jxl"]
 """The formats that are encoded."""
 BitDepth = Literal[8, 16]
 """Bits per channel."""
 
-EXTENSIONS: dict[Format, str] = {"png": "png", "jpeg": "jpg", "webp": "webp", "tiff": "tif"}
+EXTENSIONS: dict[Format, str] = {
+    "png": "png",
+    "jpeg": "jpg",
+    "webp": "webp",
+    "tiff": "tif",
+    "avif": "avif",
+    "jxl": "jxl",
+}
 """The file name extension of each format, without a dot."""
 CONTENT_TYPES: dict[Format, str] = {
     "png": "image/png",
     "jpeg": "image/jpeg",
     "webp": "image/webp",
     "tiff": "image/tiff",
+    "avif": "image/avif",
+    "jxl": "image/jxl",
 }
 """The media type of each format."""
 DEEP_WRITERS: dict[Format, Callable[[sixteen_bit.Deep, bytes], bytes]] = {
@@ -73,7 +82,7 @@ def encode(
     Args:
         picture: The picture; values are clipped to [0, 1].
         image_format: The format of the file. jpeg has no alpha channel and drops it.
-        quality: 1 to 100, for jpeg and webp.
+        quality: 1 to 100, for jpeg, webp, avif and jxl; 100 is a jxl without loss.
         bit_depth: Bits per channel: 8, or 16 for png and tiff.
 
     Returns:
@@ -91,6 +100,8 @@ def encode(
         pixels = np.concatenate([pixels, _to_integers(picture.alpha, bit_depth)], axis=2)
     if bit_depth == 16:
         return DEEP_WRITERS[image_format](pixels, srgb_profile())
+    if image_format == "jxl":
+        return _jxl(pixels, quality)
     image = Image.fromarray(pixels)
     options: dict[Format, dict[str, object]] = {
         # Level 6 is Pillow's default; at level 9 painted texture hardly compresses better.
@@ -98,6 +109,8 @@ def encode(
         "jpeg": {"quality": quality, "subsampling": 0, "optimize": True},
         "webp": {"quality": quality, "method": 4},
         "tiff": {"compression": "tiff_adobe_deflate"},
+        # With several threads, the bytes would depend on their number.
+        "avif": {"quality": quality, "subsampling": "4:4:4", "speed": 6, "max_threads": 1},
     }
     buffer = io.BytesIO()
     image.save(buffer, image_format.upper(), icc_profile=srgb_profile(), **options[image_format])
@@ -164,6 +177,28 @@ def _divided(raster: Raster) -> Tensor:
 def _to_tensor(values_HWC: Floats) -> Tensor:
     """Return values as (1, C, H, W)."""
     return torch.from_numpy(np.ascontiguousarray(values_HWC)).permute(2, 0, 1)[None].contiguous()
+
+
+def _jxl(pixels_HWC: npt.NDArray[Any], quality: int) -> bytes:
+    """Return a JPEG XL file, which says itself that it is sRGB.
+
+    Not of 16 bits: imagecodecs (2026.3.6) marks those as linear light.
+    """
+    import imagecodecs
+
+    # As libjxl's own tool maps qualities to distances (JxlEncoderDistanceFromQuality).
+    distance = 0.1 + (100 - quality) * 0.09
+    if quality < 30:
+        distance = 53 / 3000 * quality**2 - 23 / 20 * quality + 25
+    lossless = quality == 100
+    return bytes(
+        imagecodecs.jpegxl_encode(
+            np.ascontiguousarray(pixels_HWC),
+            lossless=lossless,
+            distance=None if lossless else distance,
+            numthreads=1,
+        )
+    )
 
 
 def _to_integers(x_1CHW: Tensor, bit_depth: BitDepth) -> npt.NDArray[Any]:

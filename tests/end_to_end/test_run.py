@@ -228,6 +228,8 @@ def test_a_masked_style_is_seen_where_its_mask_is_white(tmp_path):
         ({"format": "jpeg", "quality": 80}, b"\xff\xd8"),
         ({"format": "webp"}, b"RIFF"),
         ({"format": "tiff"}, b"II*\0"),
+        ({"format": "avif"}, b"\0\0\0"),
+        ({"format": "jxl", "quality": 100}, b"\xff\x0a"),
     ],
 )
 def test_other_formats(tmp_path, image, magic):

@@ -203,7 +203,7 @@ def test_what_is_written_can_be_read(image_format: Format, height: int, width: i
     assert (back.alpha - picture.alpha).abs().max() <= 1.01 / 255
 
 
-@pytest.mark.parametrize("image_format", ["jpeg", "webp"])
+@pytest.mark.parametrize("image_format", ["jpeg", "webp", "avif", "jxl"])
 def test_a_format_without_16_bits_is_refused(image_format: Format) -> None:
     with pytest.raises(PictureError, match=f"^{image_format} has 8 bits per channel, not 16$"):
         encode(with_alpha(), image_format, bit_depth=16)
