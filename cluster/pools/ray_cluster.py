@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import ray
 
 import cluster
-from cluster.listening import speaks_grpc
+from cluster.listening import speaks_grpc, wants_another_token
 from cluster.local_ray import local_options
 from cluster.pools.ray_placement import Node, View
 from jobs.errors import ClusterError, UsageError
@@ -164,6 +164,28 @@ def _check_address(address: str, where: str) -> None:
             f"Ray cannot be reached {where}: what listens there is no Ray head; the port of a head is 6379 "
             f"unless ray start was given another, and of ray:// it is {CLIENT_PORT}"
         )
+    if address == "auto":
+        _take_known_token()
+    if wants_another_token(f"{host}:{port}", client=address.startswith("ray://")):
+        has_one = os.environ.get("RAY_AUTH_MODE") == "token"
+        raise ClusterError(
+            f"Ray cannot be reached {where}: the cluster asks for a token, "
+            + ("and has another than this machine" if has_one else "and none was given")
+            + ": set RAY_AUTH_MODE=token, and put the cluster's token into RAY_AUTH_TOKEN or "
+            "~/.ray/auth_token"
+        )
+
+
+def _take_known_token() -> None:
+    """Have Ray give the token that this machine knows, as ``ray.init`` does for ``auto``."""
+    try:
+        from ray._private.authentication import authentication_token_setup as setup
+    except ImportError:
+        return
+    take = getattr(setup, "maybe_enable_token_auth_if_token_available", None)
+    if take is not None:
+        with contextlib.suppress(Exception):
+            take(warn_if_disabled=False)
 
 
 def _resolve(address: str) -> str:

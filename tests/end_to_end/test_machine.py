@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import subprocess
 from pathlib import Path
 
@@ -54,6 +55,26 @@ def test_a_cluster_is_joined_through_a_ray_client_past_every_proxy(tmp_path: Pat
         joined = stylefarm("run", job, "--address", head.gcs, "--overwrite", **nowhere)
         assert joined.returncode == 0, joined.stderr
     assert [r.status for r in records_of(job).values()] == ["done"]
+
+
+@pytest.mark.slow
+def test_a_cluster_that_asks_for_a_token_is_one_sentence_at_once(tmp_path: Path) -> None:
+    """Ray asks for half a minute, and prints a warning each second."""
+    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(16)}
+    job = write_job(tmp_path, photos=1, styles=1)
+    with ray_head(env=token) as head:
+        wait_for(lambda: _listens(head.client_port), 60)
+        for address in (head.gcs, f"ray://127.0.0.1:{head.client_port}"):
+            for given, said in (
+                ({"HOME": str(tmp_path)}, "the cluster asks for a token, and none was given: set"),
+                ({**token, "RAY_AUTH_TOKEN": "f" * 32}, "and has another than this machine: set"),
+            ):
+                ran = stylefarm("run", job, "--address", address, timeout=25, **given)
+                assert ran.returncode == 3
+                assert said in ran.stderr.splitlines()[-1]
+                assert len(ran.stderr.splitlines()) == 3, ran.stderr
+        ran = stylefarm("run", job, "--address", head.gcs, **token)
+        assert ran.returncode == 0, ran.stderr
 
 
 @pytest.mark.parametrize("wanted", ["plan", "run", "doctor", "report"])
