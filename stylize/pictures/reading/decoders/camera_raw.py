@@ -47,4 +47,8 @@ def read_raw(data: bytes, limit: int) -> Raster:
     except rawpy.LibRawError as error:
         reason = error.args[0].decode() if isinstance(error.args[0], bytes) else str(error)
         raise PictureError(f"is a camera's raw file that cannot be developed ({reason})") from None
-    return Raster(values, "rgb", 65535)
+    channels = values.shape[2]
+    if channels not in (1, 3):
+        raise PictureError(f"is a camera's raw file of {channels} colours, which is not read")
+    # One channel: there are cameras without colour filters.
+    return Raster(values, "rgb" if channels == 3 else "grey", 65535)

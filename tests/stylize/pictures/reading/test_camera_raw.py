@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import sys
 from typing import Any
 
@@ -78,6 +79,25 @@ def test_it_is_upright() -> None:
     raster = open_raster(dng(orientation=6), "a.dng")
     assert raster.values.shape == (96, 64, 3)
     assert np.abs(raster.values[20, 30] / 65535 - encoded(LEFT)).max() < 1.5 / 255
+
+
+def test_a_camera_without_colour_filters_makes_grey() -> None:
+    file = io.BytesIO()
+    tags: list[Any] = [
+        (271, 2, 0, "Maker", True),
+        (272, 2, 0, "Monochrom", True),
+        (50706, 1, 4, bytes((1, 4, 0, 0)), True),
+        (50708, 2, 0, "Maker Monochrom", True),
+        (50714, 3, 1, 0, True),
+        (50717, 3, 1, 16000, True),
+    ]
+    light = np.full((64, 96), 4000, np.uint16)
+    tifffile.imwrite(file, light, photometric="minisblack", metadata=None, extratags=tags)
+    # LinearRaw, which tifffile writes for three channels only.
+    grey, linear_raw = (struct.pack("<HHIHH", 262, 3, 1, kind, 0) for kind in (1, 34892))
+    raster = open_raster(file.getvalue().replace(grey, linear_raw), "a.dng")
+    assert (raster.model, raster.values.shape) == ("grey", (64, 96, 1))
+    assert np.abs(raster.values / 65535 - encoded((0.25,))).max() < 1.5 / 255
 
 
 def test_its_name_does_not_matter() -> None:
