@@ -429,13 +429,18 @@ class Inputs:
             raise no_object(uri)
         return ObjectSource(self._bucket(bucket), there)
 
-    def _read_member(self, uri: str, member: Member) -> InputData:
+    def _archive_with(self, uri: str, member: Member) -> Archive:
+        """Return the archive of a member that is there and neither empty nor too large. Raises as ``check``."""
         archive = self._archive(member.archive)
         size = archive.size(member.name)
         if size is None:
             raise no_member(archive, member.name)
         _check_not_empty(uri, size)
         self._check_size(uri, size)
+        return archive
+
+    def _read_member(self, uri: str, member: Member) -> InputData:
+        archive = self._archive_with(uri, member)
         try:
             data = archive.read(member.name)
         except StorageError:
@@ -462,12 +467,7 @@ class Inputs:
             if self.stat(member.archive) is None:
                 raise no_object(member.archive)
             return
-        archive = self._archive(member.archive)
-        size = archive.size(member.name)
-        if size is None:
-            raise no_member(archive, member.name)
-        _check_not_empty(uri, size)
-        self._check_size(uri, size)
+        self._archive_with(uri, member)
 
     # Files
 
