@@ -90,16 +90,19 @@ def test_planning_needs_no_torch_and_no_ray(modules):
             "PIL",
             {
                 "stylize/pictures/reading/open.py",
-                "stylize/pictures/reading/by_pillow.py",
+                "stylize/pictures/reading/decoders/by_pillow.py",
                 "stylize/pictures/reading/colours.py",
-                "stylize/pictures/reading/iso_media.py",
+                "stylize/pictures/reading/decoders/iso_media.py",
                 "stylize/pictures/codec.py",
                 "stylize/pictures/mask.py",
                 "stylize/pictures/inputs.py",
                 "stylize/api.py",
             },
         ),
-        ("tifffile", {"stylize/pictures/sixteen_bit.py", "stylize/pictures/reading/tiff.py"}),
+        (
+            "tifffile",
+            {"stylize/pictures/sixteen_bit.py", "stylize/pictures/reading/decoders/tiff.py"},
+        ),
         ("pyarrow", {"jobs/arrow.py"}),
     ],
 )

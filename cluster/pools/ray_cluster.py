@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import ray
 
 import cluster
-from cluster.listening import speaks_grpc, wants_another_token
+from cluster.listening import CONNECT_SECONDS, speaks_grpc
 from cluster.local_ray import local_options
 from cluster.pools.ray_placement import Node, View
 from jobs.errors import ClusterError, UsageError
@@ -38,6 +38,12 @@ _FORMS = (
     "this is no address of a Ray head; give host:6379, ray://host:10001, or auto on a machine of the "
     "cluster"
 )
+
+_HEAD_METHOD = "/ray.rpc.NodeInfoGcsService/GetClusterId"
+_CLIENT_METHOD = "/ray.rpc.RayletDriver/ClusterInfo"
+
+_PING = b"\x08\x06"
+"""A ``ClusterInfoRequest`` whose type is PING."""
 
 LOCAL_STORE_BYTES = 128 * 1024 * 1024
 """The size of a local object store, in bytes. It is small because no picture goes through it."""
@@ -166,7 +172,7 @@ def _check_address(address: str, where: str) -> None:
         )
     if address == "auto":
         _take_known_token()
-    if wants_another_token(f"{host}:{port}", client=address.startswith("ray://")):
+    if _wants_another_token(f"{host}:{port}", client=address.startswith("ray://")):
         has_one = os.environ.get("RAY_AUTH_MODE") == "token"
         raise ClusterError(
             f"Ray cannot be reached {where}: the cluster asks for a token, "
@@ -174,6 +180,36 @@ def _check_address(address: str, where: str) -> None:
             + ": set RAY_AUTH_MODE=token, and put the cluster's token into RAY_AUTH_TOKEN or "
             "~/.ray/auth_token"
         )
+
+
+def _wants_another_token(address: str, *, client: bool) -> bool:
+    """Return whether a head refuses this process, because it asks for a token that the process does not give.
+
+    Ray would ask again for half a minute, and print a warning each time.
+
+    Args:
+        address: ``host:port`` of the head.
+        client: Whether that is its port for Ray's client, ``ray://``.
+
+    Returns:
+        False also where that cannot be told, as of another version of Ray.
+    """
+    try:
+        import grpc
+        from ray._private.grpc_utils import init_grpc_channel
+
+        with init_grpc_channel(address) as channel:
+            method, request, metadata = _HEAD_METHOD, b"", None
+            if client:
+                method, request, metadata = _CLIENT_METHOD, _PING, [("client_id", "check")]
+            channel.unary_unary(method)(request, timeout=CONNECT_SECONDS, metadata=metadata)
+    except ImportError:
+        return False
+    except grpc.RpcError as error:
+        return bool(error.code() == grpc.StatusCode.UNAUTHENTICATED)
+    except Exception:  # it is private to Ray, which says itself what is wrong
+        return False
+    return False
 
 
 def _take_known_token() -> None:

@@ -22,7 +22,7 @@ from typing import Literal
 
 from cluster.submit.bundle import JOB_FOLDER, Parcel, package_files
 from jobs.errors import InputError, JobFileError, Problem, UsageError
-from jobs.inputs.archives import stored_at
+from jobs.inputs.archives.archive import stored_at
 from jobs.inputs.reader import Inputs
 from jobs.jobfile.job import Job
 from jobs.jobfile.own_pictures import OwnPictures

@@ -28,7 +28,7 @@ from jobs.errors import (
     printable,
 )
 from jobs.inputs.addresses import display
-from jobs.inputs.reader import InputData
+from jobs.inputs.data import InputData
 from jobs.records.loss_log import LossLog
 from jobs.records.record import InputRecord, TaskRecord
 from jobs.storage.base import Storage

@@ -28,7 +28,8 @@ from cluster.worker.isolated import paint_isolated
 from cluster.worker.renderer import Order, Painted, Renderer, make_renderer
 from jobs.errors import StorageError
 from jobs.inputs.addresses import display
-from jobs.inputs.reader import InputData, Inputs
+from jobs.inputs.data import InputData
+from jobs.inputs.reader import Inputs
 from jobs.preflight.masks import about_mask
 from jobs.records.loss_log import LossRow
 from jobs.records.record import OutputRecord

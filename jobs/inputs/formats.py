@@ -6,7 +6,7 @@ from pathlib import PurePath
 
 from jobs.errors import InputError
 from jobs.inputs.addresses import display, is_web
-from jobs.inputs.archives import ENDINGS, MARK, check_archive
+from jobs.inputs.archives.archive import ENDINGS, MARK, check_archive
 from stylize.pictures.reading.formats import KNOWN_ELSEWHERE, READ
 
 UNREAD_SHOWN = 5

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath
 
 from jobs.inputs.formats import is_picture
-from jobs.inputs.reader import Inputs, broken_link
+from jobs.inputs.local import broken_link
+from jobs.inputs.reader import Inputs
 from jobs.inputs.similar import nearest
 
 MOST_NAMES = 2000

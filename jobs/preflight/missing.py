@@ -11,9 +11,10 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from jobs.errors import InputError, StorageError
-from jobs.inputs.archives import stored_at
+from jobs.inputs.archives.archive import stored_at
+from jobs.inputs.data import no_object
 from jobs.inputs.near import MOST_NAMES, near_picture
-from jobs.inputs.reader import Inputs, no_object
+from jobs.inputs.reader import Inputs
 from jobs.parallel import parallel_map
 
 THREADS = 16

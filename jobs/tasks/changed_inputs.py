@@ -20,7 +20,8 @@ from typing import Literal
 
 from jobs.errors import InputError, printable
 from jobs.inputs.addresses import display, is_web
-from jobs.inputs.reader import Inputs, InputStat
+from jobs.inputs.data import InputStat
+from jobs.inputs.reader import Inputs
 from jobs.parallel import parallel_map
 from jobs.records.commit import READERS, Records
 from jobs.records.record import InputRecord, TaskRecord

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from jobs.errors import InputError, InputNotFoundError, StorageError
-from jobs.inputs.archives import Archive, Source, Stored
+from jobs.inputs.archives.archive import Archive, Source, Stored
 from jobs.inputs.reader import Inputs
 from jobs.tasks.task import stem_of
 from tests.support.farm import records_of, stylefarm, write_job

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from jobs.errors import StorageError
-from jobs.inputs.archives import Source, Stored
+from jobs.inputs.archives.archive import Source, Stored
 from jobs.storage.base import ObjectStat
 from jobs.storage.s3 import S3Storage
 

@@ -1,0 +1,131 @@
+"""``ArchivedPictures``: pictures in archives on this machine's disks and on S3."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from jobs.errors import InputError, StorageError
+from jobs.inputs.addresses import display, is_web
+from jobs.inputs.archives.archive import (
+    MARK,
+    Archive,
+    Archives,
+    Member,
+    Source,
+    Stored,
+    no_member,
+)
+from jobs.inputs.buckets import Buckets, named
+from jobs.inputs.data import InputData, InputStat, check_size, input_data, is_shown, no_object
+from jobs.inputs.globs import matches_glob
+from jobs.inputs.local import LocalFiles
+
+
+class ArchivedPictures:
+    """Members of archives as pictures. Safe to share between threads, and to pickle.
+
+    Args:
+        files: Archives on disks.
+        buckets: Archives on S3.
+        max_bytes: Limit of every picture.
+    """
+
+    def __init__(self, files: LocalFiles, buckets: Buckets, max_bytes: int) -> None:
+        self._files = files
+        self._buckets = buckets
+        self._max_bytes = max_bytes
+        self._archives = Archives(self._find)
+
+    def read(self, uri: str, member: Member) -> InputData:
+        """Return a picture. Raises as ``Inputs.read``."""
+        archive = self._archive_with(uri, member)
+        try:
+            data = archive.read(member.name)
+        except StorageError:
+            self._archives.forget(
+                member.archive
+            )  # it may have been replaced: another try looks again
+            raise
+        stored = archive.source.stored
+        return input_data(uri, data, stored.etag, stored.modified)
+
+    def stat(self, member: Member) -> InputStat | None:
+        """Return a picture's size, and its archive's ETag and time. Raises as ``Inputs.stat``."""
+        place = self._buckets if member.archive.startswith("s3://") else self._files
+        there = place.stat(member.archive)
+        if there is None:
+            return None
+        archive = self._archive(member.archive)
+        if archive.source.stored.etag != there.etag:
+            self._archives.forget(member.archive)
+            archive = self._archive(member.archive)
+        size = archive.size(member.name)
+        return None if size is None else InputStat(size, there.etag, there.modified)
+
+    def check(self, uri: str, member: Member) -> None:
+        """Raise as ``read`` would; of an archive on S3, only if it is not there."""
+        if not member.archive.startswith("s3://"):
+            self._archive_with(uri, member)
+        elif self._buckets.stat(member.archive) is None:
+            raise no_object(member.archive)
+
+    def matching(self, uri: str, pattern: str, wanted: Callable[[str], bool]) -> list[str]:
+        """Return the pictures of an archive whose names a glob matches, sorted.
+
+        Args:
+            uri: The archive.
+            pattern: The glob.
+            wanted: Returns whether an address is among those looked for.
+
+        Raises:
+            InputError, StorageError: The archive cannot be read.
+        """
+        parts = pattern.split("/")
+        addresses = (
+            f"{uri}{MARK}{name}"
+            for name in sorted(self._archive(uri).names())
+            if is_shown(name) and matches_glob(name.split("/"), parts)
+        )
+        return [address for address in addresses if wanted(address)]
+
+    def _archive(self, uri: str) -> Archive:
+        if is_web(uri):
+            raise InputError(
+                f"{display(uri)} is an archive on the web: copy it to a folder or to s3://, where pictures "
+                "in it can be read one by one"
+            )
+        if uri.startswith("s3://"):
+            return self._archives.get(uri)  # a read fails if it was replaced
+        _, status = self._files.regular_file(uri)
+        stored = Stored(status.st_size, None, status.st_mtime)
+        return self._archives.get(uri, lambda known: known == stored)
+
+    def _archive_with(self, uri: str, member: Member) -> Archive:
+        """Return the archive of a member that is there and neither empty nor too large."""
+        archive = self._archive(member.archive)
+        size = archive.size(member.name)
+        if size is None:
+            raise no_member(archive, member.name)
+        check_size(uri, size, self._max_bytes)
+        return archive
+
+    def _find(self, uri: str) -> Source:
+        from jobs.inputs.archives.sources import (  # botocore is slow to import
+            FileSource,
+            ObjectSource,
+        )
+
+        if not uri.startswith("s3://"):
+            path, status = self._files.regular_file(uri)
+            return FileSource(path, Stored(status.st_size, None, status.st_mtime))
+        bucket, _ = named(uri)
+        there = self._buckets.find(uri)
+        if there is None:
+            raise no_object(uri)
+        return ObjectSource(self._buckets.bucket(bucket), there)
+
+    def __getstate__(self) -> dict[str, object]:
+        return {name: value for name, value in self.__dict__.items() if name != "_archives"}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        self.__dict__.update(state, _archives=Archives(self._find))
