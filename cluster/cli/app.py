@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -106,6 +107,15 @@ def _end(standard: Standard, status: int) -> int:
     return status
 
 
+def _has_folder() -> bool:
+    """Return whether the current folder exists."""
+    try:
+        os.getcwd()  # noqa: PTH109 - as Path.cwd, but for the name
+    except FileNotFoundError:
+        return False
+    return True
+
+
 def _main(arguments: Sequence[str] | None) -> int:
     try:
         from jobs.errors import StylefarmError
@@ -122,6 +132,11 @@ def _main(arguments: Sequence[str] | None) -> int:
     except StylefarmError as error:
         tell(str(error))
         return error.exit_status
+    except FileNotFoundError:
+        if _has_folder():
+            raise
+        tell("the folder in which this command was started is gone: change to one that exists")
+        return ExitStatus.USAGE
     except StylizeError as error:  # weights that the recipe names and that cannot be found
         tell(str(error))
         return ExitStatus.USAGE

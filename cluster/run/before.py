@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 
 from cluster.events.events import InputChanged, Listener, PictureLost
 from cluster.run.options import RunOptions
 from jobs.errors import UsageError
 from jobs.jobfile.job import Job, open_output
+from jobs.preflight.names import pictures_of
 from jobs.proofs.proofs import Proofs, done_proofs, have_other_size, proofs_of, wanted_size
 from jobs.proofs.selection import Selection, read_selection
 from jobs.records.commit import Records
-from jobs.records.statuses import ABSENT, Ledger
+from jobs.records.statuses import ABSENT, DONE, Ledger
 from jobs.records.verify import find_damaged
 from jobs.storage.base import Storage
 from jobs.tasks.changed_inputs import find_changes
+from jobs.tasks.identity import Draft
 from jobs.tasks.row_account import RowAccount
 from jobs.tasks.todo import Agenda
 
@@ -78,8 +82,12 @@ def take_back(
     storage: Storage,
     records: Records,
     listen: Listener,
+    missing: Container[str] = (),
 ) -> Ledger:
     """Delete the records of all tasks that are to be rendered again.
+
+    With ``overwrite``, these are no more than ``limit`` allows, and none that is done and needs a picture
+    that is missing: what the run does not render keeps its record.
 
     Args:
         rendering: What the run renders.
@@ -87,13 +95,17 @@ def take_back(
         storage: The output.
         records: The output's records.
         listen: Hears which pictures were lost, and which inputs have changed.
+        missing: Pictures that cannot be used.
 
     Returns:
         The statuses of the remaining records.
     """
     ledger = records.ledger(pack=True)
     if starts_over(rendering, options, storage):
-        _forget_all(records, ledger, rendering.agenda)
+        if options.overwrite:
+            _forget_all(records, ledger, rendering.agenda, options.limit, missing)
+        else:  # proofs of another size: no two sizes are in one output
+            _forget_all(records, ledger, rendering.agenda, None, ())
         ledger = records.ledger()
     elif options.verify:
         ledger = _forget_damaged(storage, records, ledger, listen)
@@ -115,11 +127,22 @@ def _forget_damaged(storage: Storage, records: Records, ledger: Ledger, listen: 
     return records.ledger()
 
 
-def _forget_all(records: Records, ledger: Ledger, agenda: Agenda) -> None:
-    """Take back every task of the job. This is done at once, not one by one: a run that is interrupted can
-    then be resumed, and no record points to a loss log that is being rewritten."""
-    drafts = agenda.drafts(ledger, RowAccount())
-    records.forget((draft.id for draft, code in drafts if code != ABSENT), ledger.kept)
+def _forget_all(
+    records: Records, ledger: Ledger, agenda: Agenda, most: int | None, missing: Container[str]
+) -> None:
+    """Take back the first tasks of the job, in the order in which they are rendered.
+
+    This is done at once, not one by one: a run that is interrupted can then be resumed, and no record points
+    to a loss log that is being rewritten.
+    """
+
+    def rendered() -> Iterator[tuple[Draft, int]]:
+        for draft, code in agenda.drafts(ledger, RowAccount()):
+            if code != DONE or not any(uri in missing for uri in pictures_of(draft)):
+                yield draft, code
+
+    again = itertools.islice(rendered(), most)
+    records.forget((draft.id for draft, code in again if code != ABSENT), ledger.kept)
 
 
 def _forget_changed(records: Records, ledger: Ledger, agenda: Agenda, listen: Listener) -> Ledger:

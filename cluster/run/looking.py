@@ -73,6 +73,11 @@ class Looking:
             rest = Problem(agenda.job.file, None, "", f"{found.scope}; {found.hopelessness}")
             raise JobFileError([*problems, rest])
 
+    @property
+    def missing(self) -> frozenset[str]:
+        """The addresses of the pictures that cannot be used, as far as they are found."""
+        return self._preflight.missing
+
     def tell(self, listen: Listener) -> None:
         """Say what is missing, and begin to look at masks.
 

@@ -210,21 +210,24 @@ class Run:
         over = starts_over(rendering, options, self._storage)
         if over:  # looked at before, because a run that is refused must forget nothing
             self._judge(Ledger.of({}))
-        ledger = take_back(rendering, options, self._storage, self._records, self._listen)
+        missing = () if self._is_elsewhere else self._looking.missing
+        ledger = take_back(rendering, options, self._storage, self._records, self._listen, missing)
         if not over:
             self._judge(ledger)
         return ledger
 
+    @property
+    def _is_elsewhere(self) -> bool:
+        """Whether machines render that may have files which this one does not have."""
+        address = self._options.address or os.environ.get("RAY_ADDRESS")
+        return self._options.pool == "ray" and bool(address)
+
     def _judge(self, ledger: Ledger) -> None:
-        # The machines of a cluster may have files that this one does not have.
-        elsewhere = self._options.pool == "ray" and (
-            self._options.address or os.environ.get("RAY_ADDRESS")
-        )
         self._looking.judge(
             self._rendering.agenda,
             lambda: ledger,
             retry_failed=self._options.retry_failed,
-            refuse=not elsewhere,
+            refuse=not self._is_elsewhere,
         )
 
     def _tell_how_saved(self, done: int | None) -> None:

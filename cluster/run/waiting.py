@@ -49,6 +49,8 @@ class Waiting:
             StorageError: The output cannot be read.
         """
         while True:
+            if self._patience == 0:
+                raise held
             self._tell(storage, held)
             self._sleep(held)
             try:

@@ -18,13 +18,16 @@ from jobs.manifests.manifest import is_manifest
 NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 """The name of the folder of rows that have no value in the column."""
 
+OWN_FOLDERS = ("_temporary", "_spark_metadata")
+"""Sub-folders of Spark's own, with files that are not finished, or no part of the table."""
+
 MOST_OTHERS = 100
 """Sub-folders that stand for no value and in which manifests are looked for, to name them."""
 
 
 def find_files(
     inputs: Inputs, pattern: str, note: Callable[[str, str], None]
-) -> list[tuple[str, Mapping[str, str]]]:
+) -> list[tuple[str, Mapping[str, str | None]]]:
     """Return the files that a manifest's pattern names, each with the values of its folders.
 
     Args:
@@ -55,7 +58,7 @@ def find_files(
             (name, {} if first is None else _values(parts_of(name)[first:-1])) for name in names
         ]
     folder = inputs.spelling(pattern).rstrip("/")
-    found: dict[str, Mapping[str, str]] = {name: {} for name in names}
+    found: dict[str, Mapping[str, str | None]] = {name: {} for name in names}
     below = inputs.folders_in(pattern)
     if "_delta_log" in below:
         raise InputError(
@@ -69,7 +72,7 @@ def find_files(
                 found[name] = _values(folders)
             else:
                 note(name, "in a folder that stands for no value")
-    others = [name for name in below if "=" not in name and not name.startswith(("_", "."))]
+    others = [name for name in below if "=" not in name and name not in OWN_FOLDERS]
     for name in others[:MOST_OTHERS]:
         for left_out in inputs.expand(f"{folder}/{name}/", is_manifest):
             note(left_out, "in a sub-folder")
@@ -81,11 +84,11 @@ def parts_of(address: str) -> Sequence[str]:
     return address.split("/")
 
 
-def _values(folders: Sequence[str]) -> dict[str, str]:
-    """Return the values that folders stand for, by column; a folder without ``=`` stands for none."""
-    values = {}
+def _values(folders: Sequence[str]) -> dict[str, str | None]:
+    """Return the values that folders stand for, by column; None: no value."""
+    values: dict[str, str | None] = {}
     for folder in folders:
         column, mark, value = folder.partition("=")
-        if mark and value != NO_VALUE:
-            values[unquote(column)] = unquote(value)
+        if mark:
+            values[unquote(column)] = None if value == NO_VALUE else unquote(value)
     return values

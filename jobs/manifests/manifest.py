@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from jobs.arrow import parquet
 from jobs.errors import InputError, printable
@@ -38,13 +39,15 @@ class Manifest:
         name: The file's name as the user gave it; its extension decides the format.
         path: The file, on this disk.
         values: By column, the values that its folders stand for; every row has them, whatever the file has in
-            that column.
+            that column; None: they have none.
 
     Raises:
         InputError: The extension is that of no format.
     """
 
-    def __init__(self, name: str, path: Path, values: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, name: str, path: Path, values: Mapping[str, str | None] | None = None
+    ) -> None:
         self.name = name
         self._path = path
         self._values = dict(values or {})
@@ -58,6 +61,11 @@ class Manifest:
         """Return the names of the columns; None for lines of JSON, which may differ. Raises InputError."""
         own = self._own_columns()
         return None if own is None else [*own, *(name for name in self._values if name not in own)]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the file has no bytes, as Spark writes one for a part without rows."""
+        return self._path.stat().st_size == 0
 
     def _own_columns(self) -> Sequence[str] | None:
         if self._kind == ".jsonl":
@@ -84,10 +92,12 @@ class Manifest:
             return
         for row in rows:
             yield (
-                row
-                if isinstance(row, BadRow)
-                else replace(row, cells={**row.cells, **self._values})
+                row if isinstance(row, BadRow) else replace(row, cells=self._completed(row.cells))
             )
+
+    def _completed(self, cells: Mapping[str, Any]) -> Mapping[str, Any]:
+        both = {**cells, **self._values}
+        return {name: value for name, value in both.items() if value is not None}
 
     def _own_rows(self, columns: Sequence[str] | None) -> Iterator[Row | BadRow]:
         if self._kind == ".parquet":

@@ -132,6 +132,11 @@ class Preflight:
         """Wait for ``search`` to end on another thread, at most so long."""
         self._searched.wait(seconds)
 
+    @property
+    def missing(self) -> frozenset[str]:
+        """The addresses of the pictures that cannot be used, as far as they are found."""
+        return frozenset(dict(self._search.missing))
+
     def judge(self, agenda: Agenda, ledger: Callable[[], Ledger], retry_failed: bool) -> Findings:
         """Return what the search has found so far, as far as it concerns tasks that are to do.
 

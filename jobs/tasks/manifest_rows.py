@@ -151,6 +151,9 @@ def find_manifests(
             for name, values in found:
                 file = Manifest(name, inputs.local_copy(name, folder()), values)
                 columns = file.columns()
+                if len(found) > 1 and file.is_empty:
+                    inputs.unread.note(name, "empty")
+                    continue
                 if columns is not None:
                     wrong = _wrong_columns(columns, entry.sweep)
                     problems += [job.problem(path, f"{name} {reason}") for reason in wrong]
@@ -183,6 +186,8 @@ def _wrong_columns(columns: Sequence[str], sweep: Mapping[str, Any]) -> Iterator
 
 
 def _what_it_has(columns: Sequence[str]) -> str:
+    if not columns:
+        return "it is empty"
     if len(columns) == 1 and ";" in columns[0]:
         return "its cells seem to be separated by ';': write ',', or tabs and name it .tsv"
     return f"it has {', '.join(columns) or 'none'}"

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shlex
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from cluster.listening import check_listening
-from tests.support.farm import command, picture, records_of, stylefarm, wait_for, write_job
+from tests.support.farm import ROOT, command, picture, records_of, stylefarm, wait_for, write_job
 from tests.support.head import ray_head
 from tests.support.machine import alone, folder_for_all, stylefarm_of_stranger
 from tests.support.rigs import free_port, make_authority, web_server
@@ -55,6 +56,27 @@ def test_a_cluster_is_joined_through_a_ray_client_past_every_proxy(tmp_path: Pat
         joined = stylefarm("run", job, "--address", head.gcs, "--overwrite", **nowhere)
         assert joined.returncode == 0, joined.stderr
     assert [r.status for r in records_of(job).values()] == ["done"]
+
+
+@pytest.mark.parametrize(
+    "words", [["report", "out"], ["plan", "job.yaml"], ["schedule", "--history"]]
+)
+def test_a_folder_that_is_gone_is_one_sentence(tmp_path: Path, words: list[str]) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    shell = f"cd {gone} && rmdir {gone} && exec {shlex.join(command(*words))} --state st"
+    shell = shell if words[0] == "schedule" else shell.removesuffix(" --state st")
+    ran = subprocess.run(
+        ["sh", "-c", shell],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert ran.returncode in (2, 3), ran.stderr
+    assert "Traceback" not in ran.stderr
+    assert len(ran.stderr.splitlines()) == 1, ran.stderr
 
 
 @pytest.mark.slow

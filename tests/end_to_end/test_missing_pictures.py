@@ -117,3 +117,24 @@ def test_of_a_long_list_a_sample_is_looked_at_and_its_size_told(tmp_path):
     assert planned.count("will fail: pairs.csv:") == 10
     assert "1,000 of 1,001 pictures looked at cannot be used; others were not looked at" in planned
     assert "nothing can be rendered" not in planned
+
+
+def test_an_overwrite_takes_back_only_what_it_renders(tmp_path):
+    pairs = [{"content": [f"photos/p{k}.png" for k in range(3)], "style": "styles/"}]
+    job = write_job(tmp_path, photos=3, styles=1, pairs=pairs)
+    assert stylefarm("run", job, "--pool=inline").returncode == 0
+    before = records_of(job)
+    ran = stylefarm("run", job, "--pool=inline", "--overwrite", "--limit=1")
+    assert "3 tasks, 2 done already" in ran.stderr
+    after = records_of(job)
+    assert [r.status for r in after.values()] == ["done"] * 3
+    assert sum(after[key].finished != before[key].finished for key in before) == 1
+
+    # A picture that is gone is told, and its result stays; the others are rendered again.
+    (tmp_path / "photos/p1.png").rename(tmp_path / "gone.png")
+    ran = stylefarm("run", job, "--pool=inline", "--overwrite")
+    last = records_of(job)
+    assert ran.returncode == 0, ran.stderr
+    assert [r.status for r in last.values()] == ["done"] * 3
+    kept = [key for key in last if last[key].finished == after[key].finished]
+    assert [last[key].name for key in kept] == ["p1--s0"]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import posixpath
 import tarfile
 import threading
 import zipfile
@@ -41,6 +42,9 @@ MOST_OPEN = 64
 
 MOST_COMPARED = 2000
 """Members whose names are compared with a misspelt one."""
+
+MOST_LINKS = 8
+"""Links in a tar that lead to each other."""
 
 ZIP_TAIL = 65_536
 """Bytes at the end of a zip in which its directory is looked for first."""
@@ -190,10 +194,15 @@ class Archive:
                 name = _plain(info.name)
                 if info.islnk():
                     links[name] = _plain(info.linkname)
+                elif info.issym():
+                    target = posixpath.join(posixpath.dirname(name), info.linkname)
+                    links[name] = posixpath.normpath(target)
                 elif info.isreg() and info.sparse is None:
                     # As when it is unpacked, the last of one name counts.
                     self._spans[name] = (info.offset_data, info.size)
         for name, target in links.items():
+            for _ in range(MOST_LINKS):
+                target = links.get(target, target)
             if target in self._spans:
                 self._spans.setdefault(name, self._spans[target])
 
@@ -270,6 +279,10 @@ class Archives:
 
 def no_member(archive: Archive, name: str) -> InputError:
     """Return the error for a member that is not there."""
+    if not name or name.endswith("/"):
+        return InputError(
+            f"{archive.uri}{MARK}{name} is a folder in an archive: write {archive.uri}{MARK}{name}*"
+        )
     if MARK in name:
         return InputError(
             f"{archive.uri}{MARK}{name} is in an archive that is itself in one, where nothing is looked for: "

@@ -29,11 +29,25 @@ class Format:
 
 _CAMERAS = (
     *(".dng", ".cr2", ".cr3", ".nef", ".nrw", ".arw", ".raf", ".orf", ".rw2", ".pef", ".srw"),
-    *(".3fr", ".x3f", ".raw", ".iiq", ".erf", ".mrw", ".kdc", ".dcr", ".rwl"),
+    *(
+        ".3fr",
+        ".x3f",
+        ".raw",
+        ".iiq",
+        ".erf",
+        ".mrw",
+        ".kdc",
+        ".dcr",
+        ".rwl",
+        ".sr2",
+        ".srf",
+        ".gpr",
+        ".crw",
+    ),
 )
 
 FORMATS = (
-    Format("JPEG", (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"), (b"\xff\xd8\xff",)),
+    Format("JPEG", (".jpg", ".jpeg", ".jpe", ".jif", ".jfif", ".mpo"), (b"\xff\xd8\xff",)),
     Format("PNG", (".png", ".apng"), (b"\x89PNG\r\n\x1a\n",)),
     Format("WebP", (".webp",), (b"RIFF",)),
     Format(
@@ -74,6 +88,10 @@ FORMATS = (
 
 KNOWN_ELSEWHERE = {
     ".hdr": "Radiance HDR",
+    **dict.fromkeys((".jxr", ".wdp", ".hdp"), "JPEG XR"),
+    ".jls": "JPEG-LS",
+    ".jng": "JNG",
+    **dict.fromkeys((".jph", ".jhc"), "high-throughput JPEG 2000"),
     ".psb": "Photoshop's large documents",
     ".svg": "SVG",
     ".eps": "EPS",

@@ -26,6 +26,7 @@ from stylize.pictures.reading.decoders.iso_media import (
     read_heif,
     with_colours,
 )
+from stylize.pictures.reading.decoders.jpeg2000 import bits_of, read_deep_jpeg2000
 from stylize.pictures.reading.decoders.jxl import read_jxl
 from stylize.pictures.reading.formats import HEAD_BYTES, NAMES, recognise
 from stylize.pictures.reading.raster import Raster
@@ -103,6 +104,8 @@ def _decoded(data: bytes, name: str) -> Raster:
                 return _read_avif(data, name)
             case "HEIC":
                 return _named(name, lambda: read_heif(data, PIXEL_LIMIT))
+            case "JPEG 2000":
+                return _read_jpeg2000(data, name)
             case "JPEG XL":
                 return _checked(_named(name, lambda: read_jxl(data, PIXEL_LIMIT)), name)
             case "camera raw":
@@ -147,6 +150,16 @@ def _read_tiff(data: bytes, name: str) -> Raster:
         return _read_by_pillow(data, name)
     _check_size((page.imagewidth, page.imagelength), name)
     return _named(name, lambda: tiff.read_page(page)).upright(tiff.orientation_of(page))
+
+
+def _read_jpeg2000(data: bytes, name: str) -> Raster:
+    bits = bits_of(data)
+    with Image.open(io.BytesIO(data), formats=("JPEG2000",)) as image:
+        _check_size(image.size, name)
+        if bits > 8:
+            profile = image.info.get("icc_profile") or None
+            return _named(name, lambda: read_deep_jpeg2000(data, bits, profile))
+        return raster_of(_upright(image, name))
 
 
 def _read_avif(data: bytes, name: str) -> Raster:

@@ -108,6 +108,26 @@ def test_as_a_program_packs_them(tmp_path: Path) -> None:
     assert inputs.read("x.tar::./a.png").data == b"newer"
 
 
+def test_links_in_a_tar_lead_to_what_they_name(tmp_path: Path) -> None:
+    pack_tar(tmp_path / "x.tar", FILES)
+    with tarfile.open(tmp_path / "x.tar", "a") as tar:
+        for name, target, kind in (
+            ("hard.png", "a.png", tarfile.LNKTYPE),
+            ("soft.png", "a.png", tarfile.SYMTYPE),
+            ("deep/soft.png", "../soft.png", tarfile.SYMTYPE),
+            ("nowhere.png", "gone.png", tarfile.SYMTYPE),
+            ("self.png", "self.png", tarfile.SYMTYPE),
+        ):
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = kind, target
+            tar.addfile(info)
+    inputs = Inputs(tmp_path)
+    names = [name.partition("::")[2] for name in inputs.expand("x.tar")]
+    assert names == sorted([*PICTURES, "hard.png", "soft.png", "deep/soft.png"])
+    for name in ("hard.png", "soft.png", "deep/soft.png"):
+        assert inputs.read(f"x.tar::{name}").data == FILES["a.png"]
+
+
 def test_an_archive_that_is_replaced_is_read_anew(archive: Path) -> None:
     inputs = Inputs(archive.parent)
     assert inputs.read(f"{archive.name}::a.png").data == FILES["a.png"]

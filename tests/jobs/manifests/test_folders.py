@@ -103,6 +103,25 @@ def test_a_folder_for_no_value_is_an_empty_cell(tmp_path: Path) -> None:
     }
 
 
+def test_no_value_counts_where_the_file_has_one(tmp_path: Path) -> None:
+    name = "lists/recipe.size=__HIVE_DEFAULT_PARTITION__"
+    (tmp_path / name).mkdir(parents=True)
+    (tmp_path / name / "p.csv").write_text("content,style,recipe.size\na.jpg,s.jpg,64\n")
+    assert [row["recipe.size"] for row in rows_of(agenda(tmp_path, "lists"))] == [512]
+
+
+def test_files_of_no_bytes_have_no_rows_and_are_named(tmp_path: Path) -> None:
+    (tmp_path / "lists/style=s.jpg").mkdir(parents=True)
+    (tmp_path / "lists/style=s.jpg/a.csv").write_text("content\na.jpg\n")
+    (tmp_path / "lists/style=s.jpg/b.csv").touch()
+    job = agenda(tmp_path, "lists")
+    assert [row["content"] for row in rows_of(job)] == ["a.jpg"]
+    assert job.unread.first == ["lists/style=s.jpg/b.csv (empty)"]
+    (tmp_path / "alone.csv").touch()
+    with pytest.raises(JobFileError, match=r"alone\.csv has no column content; it is empty"):
+        agenda(tmp_path, "alone.csv")
+
+
 def test_the_folder_counts_where_the_file_has_the_column_too(tmp_path: Path) -> None:
     (tmp_path / "lists/style=wave.jpg").mkdir(parents=True)
     (tmp_path / "lists/style=wave.jpg/p.csv").write_text("content,style\na.jpg,other.jpg\n")
@@ -116,12 +135,13 @@ def test_columns_without_a_meaning_are_named(tmp_path: Path) -> None:
 
 
 def test_files_in_other_sub_folders_are_named(tmp_path: Path) -> None:
-    for name in ("", "old/", "style=s.jpg/", "style=s.jpg/old/"):
+    for name in ("", "old/", "_x/", "style=s.jpg/", "style=s.jpg/old/"):
         (tmp_path / "lists" / name).mkdir(parents=True, exist_ok=True)
         (tmp_path / "lists" / name / "p.csv").write_text(f"content,style\n{name}a.jpg,s.jpg\n")
     job = agenda(tmp_path, "lists")
     assert [row["content"] for row in rows_of(job)] == ["a.jpg", "style=s.jpg/a.jpg"]
     assert sorted(job.unread.first) == [
+        "lists/_x/p.csv (in a sub-folder)",
         "lists/old/p.csv (in a sub-folder)",
         "lists/style=s.jpg/old/p.csv (in a folder that stands for no value)",
     ]
