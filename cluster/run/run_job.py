@@ -193,6 +193,8 @@ class Run:
             counts.reason = "complete"
         if counts.reason == "complete" and left == 0 and self._options.select is None:
             self._records.sweep_checkpoints(self._ledger, every=True)
+        if self._options.overwrite and counts.reason == "complete":
+            self._records.sweep_pictures()
         self._listen(
             Finished(
                 done=counts.done,

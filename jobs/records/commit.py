@@ -133,6 +133,20 @@ class Records:
                 self._guard()
                 self._discard(stat.key)
 
+    def sweep_pictures(self) -> None:
+        """Delete pictures of done tasks that their records do not name: another format was rendered since.
+
+        Raises:
+            StorageError: Pictures cannot be listed.
+            LeaseLostError: From ``guard``.
+        """
+        done = {entry.id: entry.output for entry in self.entries() if entry.status == "done"}
+        for stat in list(self._storage.list(keys.IMAGES)):
+            task_id = keys.named_id(stat.key)
+            if task_id in done and done[task_id] != stat.key:
+                self._guard()
+                self._discard(stat.key)
+
     def forget(self, ids: Iterable[str], kept: Mapping[str, OutputRecord] | None = None) -> None:
         """Take tasks back, so that they are to do again. Their pictures stay until then.
 
