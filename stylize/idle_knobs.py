@@ -67,10 +67,6 @@ IDLE: Mapping[str, tuple[Why, ...]] = {
 """The knobs that other knobs can make idle, with what does."""
 
 
-KEPT = frozenset({"size_factor", "refine_steps", "preconditioner", "tv"})
-"""Idle knobs that remain part of a task's identity: presets that paint the same picture differ in them."""
-
-
 def idle_knobs(recipe: Knobs) -> dict[str, str]:
     """Return the knobs that have no effect in a recipe, each with the reason.
 

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from stylize.idle_knobs import KEPT, idle_knobs
+from stylize.idle_knobs import idle_knobs
 from stylize.layer_names import LAYERS, block_of
 from stylize.presets import NEUTRAL, PRESETS
 
@@ -381,14 +381,22 @@ class Recipe(BaseModel):
 
         The identity leaves out the preset's name, because it has all of the preset's values; ``weights``,
         because the digest of the weights identifies them; and ``strips``, because strips change no
-        picture. It also leaves out the knobs that have their value in ``presets.NEUTRAL``. A knob that has no
-        effect (``idle_knobs``) counts as if it had the preset's value.
+        picture. It also leaves out the knobs that have their value in ``presets.NEUTRAL``.
         """
         values = self.model_dump(mode="json", exclude={"preset", "weights", "strips"})
-        plain = PRESETS[self.preset]
-        for knob in idle_knobs(self).keys() - KEPT:
-            values[knob] = plain.get(knob, Recipe.model_fields[knob].default)
         return {k: v for k, v in values.items() if k not in NEUTRAL or v != NEUTRAL[k]}
+
+    def effect(self) -> dict[str, Any]:
+        """Return the identity that the recipe would have if knobs without effect had the preset's values.
+
+        It is equal for recipes that differ in such knobs only. It is no task's identity, because outputs that
+        exist have ids from such knobs, too.
+        """
+        plain = PRESETS[self.preset]
+        usual = {
+            knob: plain.get(knob, Recipe.model_fields[knob].default) for knob in idle_knobs(self)
+        }
+        return self.model_copy(update=usual).identity()
 
     @property
     def total_steps(self) -> int:

@@ -26,7 +26,7 @@ class Kind:
         digest: The digest of its weights.
     """
 
-    __slots__ = ("digest", "json", "recipe", "work")
+    __slots__ = ("digest", "effect", "json", "recipe", "work")
 
     def __init__(self, recipe: Recipe, digest: str) -> None:
         self.recipe = recipe
@@ -34,6 +34,9 @@ class Kind:
         """Digest of the recipe's weights."""
         self.json = _json(recipe.identity())
         """The recipe's part of the text that an id is the digest of."""
+        effect = recipe.effect()
+        self.effect = None if effect == recipe.identity() else _json(effect)
+        """The same with the preset's values of knobs without effect; None: they have these."""
         self.work = recipe.total_work
         """Work of one render, in units of ``Recipe.work_at``."""
 
@@ -68,6 +71,13 @@ class Draft:
         """The task's id, 16 hex digits."""
         return f"{self.number:016x}"
 
+    @property
+    def effect(self) -> int:
+        """A number that is equal for drafts whose ids differ by knobs without effect alone."""
+        if self.kind.effect is None:
+            return self.number
+        return _number(self.content, self.styles, self.init, self.kind, self.kind.effect)
+
     def rendered_as(self, kind: Kind) -> Draft:
         """Return the same task, under the same id, with another recipe: its proof."""
         other = object.__new__(Draft)  # a million times: copy.copy takes five times as long
@@ -76,7 +86,9 @@ class Draft:
         return other
 
 
-def _number(content: str, styles: StyleMix, init: str | None, kind: Kind) -> int:
+def _number(
+    content: str, styles: StyleMix, init: str | None, kind: Kind, recipe: str | None = None
+) -> int:
     """Return a task's id as a number: the same for the same work, in every job and on every machine.
 
     It is the first 64 bits of a SHA-256 over a JSON object with sorted keys. The longest parts of its text
@@ -84,7 +96,7 @@ def _number(content: str, styles: StyleMix, init: str | None, kind: Kind) -> int
     """
     start = "" if init is None else f',"init":{_json(init)}'
     text = (
-        f'{{"content":{_json(content)}{start},"recipe":{kind.json},"styles":{_styles_json(styles)},'
+        f'{{"content":{_json(content)}{start},"recipe":{recipe or kind.json},"styles":{_styles_json(styles)},'
         f'"weights":{_json(kind.digest)}}}'
     )
     hashed = hashlib.sha256(text.encode("utf-8", "surrogatepass"))

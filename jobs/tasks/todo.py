@@ -202,8 +202,10 @@ class Agenda:
             codes = ledger.codes(ids)
             if retry_failed:
                 codes = np.where(codes == FAILED, ABSENT, codes)
-            new = seen.add_new(ids)
-            rows.take(chunk, ids, new)
+            # A sweep of a knob without effect is one picture, though each of its values has an id.
+            effects = np.fromiter((draft.effect for draft in drafts), np.uint64, len(drafts))
+            new = seen.add_new(effects)
+            rows.take(chunk, effects, new)
             yield from itertools.compress(zip(drafts, codes.tolist(), strict=True), new.tolist())
 
     def _everything(self, rows: RowAccount) -> Iterator[RowDrafts]:

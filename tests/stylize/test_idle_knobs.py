@@ -8,9 +8,8 @@ import pytest
 import torch
 
 from stylize import Recipe, stylize
-from stylize.idle_knobs import IDLE, KEPT, idle_knobs
+from stylize.idle_knobs import IDLE, idle_knobs
 from stylize.pictures.pixel_spaces import IMAGENET
-from stylize.presets import NEUTRAL, PRESETS
 from tests.stylize.support import noise, photo, recipe, tiny_network
 
 ADAM = {"optimizer": "adam", "learning_rate": 0.02, "space": "rgb"}
@@ -63,8 +62,8 @@ def test_a_knob_without_effect_changes_no_picture(
 def test_a_knob_without_effect_makes_no_other_task(
     knobs: dict[str, Any], knob: str, one: Any, other: Any
 ) -> None:
-    first, second = (made(knobs, **{knob: value}).identity() for value in (one, other))
-    assert (first == second) is (knob not in KEPT)
+    first, second = (made(knobs, **{knob: value}) for value in (one, other))
+    assert first.effect() == second.effect()
 
 
 def test_every_knob_is_tried() -> None:
@@ -92,17 +91,4 @@ def test_where_it_has_an_effect_it_makes_another_task(
     plain = made(knobs)
     assert getattr(plain, knob) != value
     assert knob not in idle_knobs(plain)
-    assert made(knobs, **{knob: value}).identity() != plain.identity()
-
-
-@pytest.mark.parametrize("preset", PRESETS)
-@pytest.mark.parametrize("knobs", [{}, {"init": "content"}, {"init": "noise"}, ADAM, {"size": 64}])
-def test_tasks_of_before_keep_their_ids(preset: str, knobs: dict[str, Any]) -> None:
-    """Where no knob without effect was given, the identity is the one of before there was this rule."""
-    one = Recipe.model_validate({"preset": preset, **knobs})
-    values = one.model_dump(mode="json", exclude={"preset", "weights", "strips"})
-    assert one.identity() == {
-        knob: value
-        for knob, value in values.items()
-        if knob not in NEUTRAL or value != NEUTRAL[knob]
-    }
+    assert made(knobs, **{knob: value}).effect() != plain.effect()

@@ -450,7 +450,7 @@ def test_unknown_keys_may_look_like_types(key: str, section: str) -> None:
         ),
         (
             "image: {format: bmp, bit_depth: 16}",
-            "image.format: 'bmp' is not one of 'png', 'jpeg', 'webp', 'tiff'",
+            "image.format: 'bmp' is not one of 'png', 'jpeg', 'webp', 'tiff', 'avif', 'jxl'",
         ),
         (
             'image: {name: "{place}"}',

@@ -288,7 +288,7 @@ def test_of_very_many_bad_rows_the_first_are_shown(tmp_path: Path) -> None:
         ("contnet,style\n", "has no column content; is contnet meant? Then rename it"),
         ("content;stile\n", "has no column content; its cells seem to be separated by ';'"),
         ("content\n", "has no column style; it has content"),
-        ("", "has no column content; it has none"),
+        ("", "has no column content; it is empty"),
         (
             "content,style,recipe.sise\n",
             "column recipe.sise, which is not a knob of a recipe; did you mean",

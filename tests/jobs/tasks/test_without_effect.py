@@ -27,7 +27,7 @@ def line_of(job: Path, text: str) -> int:
 
 
 def test_a_sweep_of_seeds_from_the_photo_is_one_picture_and_said(tmp_path: Path) -> None:
-    job = a_job(tmp_path, sweep={"seed": [1, 2, 3]})
+    job = a_job(tmp_path, sweep={"seed": [0, 1, 2]})
     plan = planned(job)
     note = (
         f"{job}:{line_of(job, 'seed:')}: pairs[0].sweep.seed: has no effect where init is content: "
