@@ -343,7 +343,8 @@ def test_plan_says_what_memory_a_render_takes_and_what_of_it_is_history(tmp_path
 
     recipe |= {"optimizer": "adam", "learning_rate": 1.0}
     planned = stylefarm("plan", write_job(tmp_path, recipe=recipe)).stdout
-    assert "history" not in planned
+    assert "of it L-BFGS's history" not in planned
+    assert "recipe.history: has no effect where optimizer is adam" in planned
     assert len(re.findall(r"GiB", planned)) == 4  # of pictures and proofs, each whole or in strips
 
 

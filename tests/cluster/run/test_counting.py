@@ -23,6 +23,7 @@ class Reader:
         self._left, self._census = reads, census
         self.unused_columns = unused
         self.rows, self.unread = RowAccount(), Unread()
+        self.without_effect: tuple[str, ...] = ()
         for problem in bad:
             self.rows.refuse(problem, skipped=True)
         self.has_task = False
