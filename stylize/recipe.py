@@ -386,17 +386,18 @@ class Recipe(BaseModel):
         values = self.model_dump(mode="json", exclude={"preset", "weights", "strips"})
         return {k: v for k, v in values.items() if k not in NEUTRAL or v != NEUTRAL[k]}
 
-    def effect(self) -> dict[str, Any]:
-        """Return the identity that the recipe would have if knobs without effect had the preset's values.
+    def usual(self) -> Recipe:
+        """Return the recipe with the preset's values of knobs without effect; itself if it has these.
 
-        It is equal for recipes that differ in such knobs only. It is no task's identity, because outputs that
-        exist have ids from such knobs, too.
+        Recipes that differ in such knobs only paint the same picture. Their identities differ all the same,
+        because outputs that exist have ids from such knobs, too.
         """
         plain = PRESETS[self.preset]
         usual = {
             knob: plain.get(knob, Recipe.model_fields[knob].default) for knob in idle_knobs(self)
         }
-        return self.model_copy(update=usual).identity()
+        changes = {knob: value for knob, value in usual.items() if getattr(self, knob) != value}
+        return self.model_copy(update=changes) if changes else self
 
     @property
     def total_steps(self) -> int:

@@ -195,7 +195,9 @@ def submit(
         tell(f"waiting for {handed.id}, which was submitted with other options and has not ended")
     while not handed.same and (patience is None or time.monotonic() - began < patience):
         time.sleep(POLL_SECONDS)
-        handed = hand_over(head, rendered, parcel, words, asked)
+        # The files are packed anew only when there is room for the job.
+        if not any(s.alive for s in head.submissions() if s.id == handed.id):
+            handed = hand_over(head, rendered, parcel, words, asked)
     if not handed.same:
         raise UsageError(
             f"{handed.id} is already submitted with other options and has not ended: wait for it, cancel it, "

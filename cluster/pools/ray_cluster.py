@@ -172,7 +172,8 @@ def _check_address(address: str, where: str) -> None:
         )
     if address == "auto":
         _take_known_token()
-    if _wants_another_token(f"{host}:{port}", client=address.startswith("ray://")):
+    at = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    if _wants_another_token(at, client=address.startswith("ray://")):
         has_one = os.environ.get("RAY_AUTH_MODE") == "token"
         raise ClusterError(
             f"Ray cannot be reached {where}: the cluster asks for a token, "

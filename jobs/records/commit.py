@@ -13,6 +13,7 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, islice
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -134,18 +135,29 @@ class Records:
                 self._discard(stat.key)
 
     def sweep_pictures(self) -> None:
-        """Delete pictures of done tasks that their records do not name: another format was rendered since.
+        """Delete pictures of done tasks of another format than that of the picture that their records name.
+
+        Only the extensions are compared: a file system may list a name in another Unicode composition than it
+        was written in.
 
         Raises:
             StorageError: Pictures cannot be listed.
             LeaseLostError: From ``guard``.
         """
-        done = {entry.id: entry.output for entry in self.entries() if entry.status == "done"}
-        for stat in list(self._storage.list(keys.IMAGES)):
-            task_id = keys.named_id(stat.key)
-            if task_id in done and done[task_id] != stat.key:
-                self._guard()
-                self._discard(stat.key)
+        formats = {
+            entry.id: PurePosixPath(entry.output).suffix
+            for entry in self.entries()
+            if entry.status == "done" and entry.output is not None
+        }
+        old = [
+            stat.key
+            for stat in self._storage.list(keys.IMAGES)
+            if formats.get(keys.named_id(stat.key) or "", "")
+            not in ("", PurePosixPath(stat.key).suffix)
+        ]
+        for key in old:
+            self._guard()
+            self._discard(key)
 
     def forget(self, ids: Iterable[str], kept: Mapping[str, OutputRecord] | None = None) -> None:
         """Take tasks back, so that they are to do again. Their pictures stay until then.

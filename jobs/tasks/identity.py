@@ -34,8 +34,8 @@ class Kind:
         """Digest of the recipe's weights."""
         self.json = _json(recipe.identity())
         """The recipe's part of the text that an id is the digest of."""
-        effect = recipe.effect()
-        self.effect = None if effect == recipe.identity() else _json(effect)
+        usual = recipe.usual()
+        self.effect = None if usual is recipe else _json(usual.identity())
         """The same with the preset's values of knobs without effect; None: they have these."""
         self.work = recipe.total_work
         """Work of one render, in units of ``Recipe.work_at``."""

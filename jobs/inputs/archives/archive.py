@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import io
 import itertools
+import lzma
 import posixpath
+import struct
 import tarfile
 import threading
 import zipfile
@@ -45,6 +47,9 @@ MOST_COMPARED = 2000
 
 MOST_LINKS = 8
 """Links in a tar that lead to each other."""
+
+MOST_PACKING = 1 << 20
+"""Bytes by which packing may make a member of a zip larger."""
 
 ZIP_TAIL = 65_536
 """Bytes at the end of a zip in which its directory is looked for first."""
@@ -173,6 +178,8 @@ class Archive:
                     raise EOFError("it ends too early")
                 return data
             info = self._packed[name]
+            if info.compress_size > info.file_size + MOST_PACKING:
+                raise ValueError(f"{name} takes more bytes packed than unpacked")
             with self._lock:  # one member at a time has its bytes at hand
                 self._file.load(info.header_offset, info.compress_size + 4096)
                 with self._zip.open(info) as file:
@@ -190,21 +197,22 @@ class Archive:
         with tarfile.TarFile(fileobj=self._file) as tar:
             while (info := tar.next()) is not None:
                 tar.members.clear()  # type: ignore[attr-defined]  # it would keep a megabyte for every thousand
-                self._count(len(self._spans) + 1)
+                self._count(len(self._spans) + len(links) + 1)
                 name = _plain(info.name)
-                if info.islnk():
-                    links[name] = _plain(info.linkname)
-                elif info.issym():
-                    target = posixpath.join(posixpath.dirname(name), info.linkname)
-                    links[name] = posixpath.normpath(target)
+                # As when it is unpacked, the last of one name counts.
+                if info.islnk() or info.issym():
+                    folder = posixpath.dirname(name) if info.issym() else ""
+                    links[name] = posixpath.normpath(posixpath.join(folder, info.linkname))
+                    if links[name] != name:
+                        self._spans.pop(name, None)
                 elif info.isreg() and info.sparse is None:
-                    # As when it is unpacked, the last of one name counts.
                     self._spans[name] = (info.offset_data, info.size)
+                    links.pop(name, None)
         for name, target in links.items():
             for _ in range(MOST_LINKS):
                 target = links.get(target, target)
             if target in self._spans:
-                self._spans.setdefault(name, self._spans[target])
+                self._spans[name] = self._spans[target]
 
     def _count(self, members: int) -> None:
         if members > MOST_MEMBERS:
@@ -218,8 +226,8 @@ class Archive:
         try:
             yield
         except (
-            *(tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError),
-            *(ValueError, LookupError, NotImplementedError, RuntimeError),
+            *(tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
+            *(EOFError, OSError, ValueError, LookupError, NotImplementedError, RuntimeError),
         ) as error:
             reason = printable(str(error).splitlines()[0] if str(error) else type(error).__name__)
             raise InputError(

@@ -42,9 +42,8 @@ class ArchivedPictures:
         try:
             data = archive.read(member.name)
         except StorageError:
-            self._archives.forget(
-                member.archive
-            )  # it may have been replaced: another try looks again
+            # It may have been replaced: another try looks again.
+            self._archives.forget(member.archive)
             raise
         stored = archive.source.stored
         return input_data(uri, data, stored.etag, stored.modified)
@@ -55,10 +54,8 @@ class ArchivedPictures:
         there = place.stat(member.archive)
         if there is None:
             return None
-        archive = self._archive(member.archive)
-        if archive.source.stored.etag != there.etag:
-            self._archives.forget(member.archive)
-            archive = self._archive(member.archive)
+        stored = Stored(there.size, there.etag, there.modified)
+        archive = self._archives.get(member.archive, lambda known: known == stored)
         size = archive.size(member.name)
         return None if size is None else InputStat(size, there.etag, there.modified)
 

@@ -128,6 +128,33 @@ def test_links_in_a_tar_lead_to_what_they_name(tmp_path: Path) -> None:
         assert inputs.read(f"x.tar::{name}").data == FILES["a.png"]
 
 
+def test_of_a_file_and_a_link_of_one_name_the_later_counts(tmp_path: Path) -> None:
+    pack_tar(tmp_path / "x.tar", {"a.png": b"a", "b.png": b"b"})
+    with tarfile.open(tmp_path / "x.tar", "a") as tar:
+        link = tarfile.TarInfo("a.png")
+        link.type, link.linkname = tarfile.SYMTYPE, "b.png"
+        tar.addfile(link)
+    assert Inputs(tmp_path).read("x.tar::a.png").data == b"b"
+    with tarfile.open(tmp_path / "x.tar", "a") as tar:
+        info = tarfile.TarInfo("a.png")
+        info.size = 1
+        tar.addfile(info, io.BytesIO(b"c"))
+    assert Inputs(tmp_path).read("x.tar::a.png").data == b"c"
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
+def test_a_damaged_member_of_a_zip_is_one_sentence(tmp_path: Path, method: int) -> None:
+    pack_zip(tmp_path / "x.zip", {"a.png": bytes(range(256)) * 100}, method)
+    with zipfile.ZipFile(tmp_path / "x.zip") as packed:
+        (info,) = packed.infolist()
+    data = bytearray((tmp_path / "x.zip").read_bytes())
+    start = info.header_offset + 30 + len("a.png")
+    data[start : start + info.compress_size] = b"\xa5" * info.compress_size
+    (tmp_path / "x.zip").write_bytes(data)
+    with pytest.raises(InputError, match=r"^x\.zip is damaged, or no archive"):
+        Inputs(tmp_path).read("x.zip::a.png")
+
+
 def test_an_archive_that_is_replaced_is_read_anew(archive: Path) -> None:
     inputs = Inputs(archive.parent)
     assert inputs.read(f"{archive.name}::a.png").data == FILES["a.png"]

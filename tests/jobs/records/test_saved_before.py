@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from jobs.records.commit import Records
 from jobs.records.saved_before import saved_otherwise
 from jobs.spec.output import ImageOptions
 from jobs.storage import keys
@@ -35,6 +36,18 @@ def test_plan_and_run_say_that_pictures_stay_as_they_were_saved(tmp_path: Path) 
     images = [path.name for path in (job.parent / "out/images").iterdir()]
     assert len(images) == 2
     assert all(name.endswith(".jpg") for name in images), "the old files are gone"
+
+
+def test_a_picture_whose_name_is_listed_in_another_way_is_never_swept(tmp_path: Path) -> None:
+    """Some file systems list names in another Unicode composition than they were written in."""
+    job = write_job(tmp_path, photos=1, styles=1, image={"format": "png", "name": "\u00fc"})
+    assert stylefarm("run", job, "--pool=inline").returncode == 0
+    storage = FolderStorage(job.parent / "out")
+    (stat,) = storage.list(keys.IMAGES)
+    other = stat.key.replace("\u00fc", "u\u0308")
+    (tmp_path / "out" / stat.key).rename(tmp_path / "out" / other)
+    Records(storage).sweep_pictures()
+    assert [found.key for found in storage.list(keys.IMAGES)] == [other]
 
 
 @pytest.mark.parametrize(
