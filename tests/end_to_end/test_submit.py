@@ -7,7 +7,9 @@ import os
 import re
 import secrets
 import subprocess
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -190,6 +192,29 @@ def test_proofs_and_then_the_chosen_ones_are_rendered_on_the_cluster(tmp_path, h
     assert small.stdout != chosen.stdout
     code, stands = head.status(small.stdout.strip())
     assert (code, stands["state"], stands["done"]) == (0, "succeeded", 2)
+
+
+@pytest.mark.slow
+def test_a_submission_waits_for_the_same_job_with_other_options(tmp_path, head):
+    knobs = {"recipe": {"steps": 100_000, "optimizer": "adam"}, "output": str(tmp_path / "waits")}
+    job = write_job(tmp_path / "job", photos=1, styles=1, name="waits", **knobs)
+    first = head.stylefarm("submit", job, "--ship-inputs")
+    assert first.returncode == 0, first.stderr
+
+    short = head.stylefarm("submit", job, "--ship-inputs", "--limit", "1", "--wait", "1s")
+    assert short.returncode == 2
+    assert f"waiting for {first.stdout.strip()}, which was submitted with other" in short.stderr
+
+    with ThreadPoolExecutor(1) as pool:
+        words = ("submit", job, "--ship-inputs", "--limit", "1", "--wait", "2m")
+        waits = pool.submit(head.stylefarm, *words)
+        time.sleep(3)
+        assert not waits.done()
+        head.stylefarm("cancel", first.stdout.strip(), "--now")
+        second = waits.result(110)
+    assert second.returncode == 0, second.stderr
+    assert second.stdout != first.stdout
+    head.stylefarm("cancel", second.stdout.strip(), "--now")
 
 
 @pytest.mark.slow
