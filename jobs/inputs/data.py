@@ -35,8 +35,8 @@ class InputData:
 class InputStat:
     """The values by which a change of a picture shows, without its bytes."""
 
-    size: int
-    """Bytes."""
+    size: int | None
+    """Bytes; None: that shows only when it is read."""
     etag: str | None
     """The server's ETag; None for files, and where the server gives none."""
     modified: float | None
@@ -59,14 +59,16 @@ def input_data(uri: str, data: bytes, etag: str | None, modified: float | None) 
     return InputData(uri, data, hashlib.sha256(data).hexdigest(), len(data), etag, modified)
 
 
-def check_size(uri: str, size: int, most: int) -> None:
+def check_size(uri: str, size: int | None, most: int) -> None:
     """Raise InputError for a picture that is empty or too large.
 
     Args:
         uri: Its address.
-        size: Its bytes.
+        size: Its bytes; None, where that does not show yet, raises nothing.
         most: The largest number of bytes.
     """
+    if size is None:
+        return
     check_not_empty(uri, size)
     if size > most:
         raise InputError(too_large(uri, most, size))

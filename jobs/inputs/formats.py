@@ -6,7 +6,7 @@ from pathlib import PurePath
 
 from jobs.errors import InputError
 from jobs.inputs.addresses import display, is_web
-from jobs.inputs.archives.archive import ENDINGS, MARK, check_archive
+from jobs.inputs.archives.archive import ENDINGS, MARK, PACKED, check_archive
 from stylize.pictures.reading.formats import KNOWN_ELSEWHERE, READ
 
 UNREAD_SHOWN = 5
@@ -14,7 +14,13 @@ UNREAD_SHOWN = 5
 
 ARCHIVE = "an archive, whose pictures are used where it is named itself"
 
-_NOT_READ = {**KNOWN_ELSEWHERE, **dict.fromkeys(ENDINGS, ARCHIVE)}
+PACKED_ARCHIVE = "an archive that is packed as a whole"
+
+_NOT_READ = {
+    **KNOWN_ELSEWHERE,
+    **dict.fromkeys(ENDINGS, ARCHIVE),
+    **{name[name.rfind(".") :]: PACKED_ARCHIVE for name in PACKED},
+}
 
 UNREAD_NAMED = 10_000
 """Pictures of unread formats that are remembered by name."""
@@ -30,8 +36,14 @@ def check_format(uri: str) -> None:
     if MARK in uri:
         check_archive(uri)
     kind = format_unread(uri)
+    if kind == ARCHIVE and MARK in uri:
+        raise InputError(
+            f"{uri} is an archive in an archive, where nothing is looked for: unpack the outer one"
+        )
     if kind == ARCHIVE:
         raise InputError(f"{uri} is an archive: name a picture in it, as {uri}{MARK}a.jpg")
+    if kind == PACKED_ARCHIVE:
+        check_archive(uri)
     if kind is not None:
         raise InputError(f"{display(uri)} is {kind}, which is not read: convert it to PNG or TIFF")
 
@@ -40,7 +52,11 @@ def format_unread(uri: str) -> str | None:
     """Return the format of a picture, by the extension of its address, if it is one that is not read."""
     # Called for every row of a manifest, of which most are of formats that are read.
     kind = _NOT_READ.get(uri[uri.rfind(".") :].lower())
-    return None if kind is None or is_web(uri) else kind
+    if kind is None or is_web(uri):
+        return None
+    if kind == PACKED_ARCHIVE and not uri.lower().endswith(PACKED):
+        return None  # notes.gz
+    return kind
 
 
 class Unread:
@@ -68,6 +84,11 @@ class Unread:
         self.count += 1
         if len(self.first) < UNREAD_NAMED:
             self.first.append(f"{name} ({kind})")
+
+    @property
+    def are_archives(self) -> bool:
+        """Whether all of them can be used as archives."""
+        return bool(self.first) and all(one.endswith(f"({ARCHIVE})") for one in self.first)
 
     def __str__(self) -> str:
         shown = self.first[:UNREAD_SHOWN]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import fnmatch
 import glob
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePath
 
 
@@ -58,3 +59,34 @@ def matches_glob(names: Sequence[str], parts: Sequence[str]) -> bool:
             return all(below[:1] != "." for below in names)
         return matches_glob(names, parts[1:]) or (is_shown and matches_glob(names[1:], parts))
     return is_shown and fnmatch.fnmatchcase(name, part) and matches_glob(names[1:], parts[1:])
+
+
+def walk(base: Path, folder: PurePath, parts: Sequence[str]) -> Iterator[str]:
+    """Yield the files below a folder that a glob with ``**`` matches, in no order.
+
+    Links to folders are followed, but for those that lead to where the way has been, or above it.
+
+    Args:
+        base: The folder that relative paths start at.
+        folder: The folder, relative to it or absolute.
+        parts: The glob, relative to the folder, split at ``/``.
+    """
+    shows_hidden = any(part.startswith(".") for part in parts)
+    # The real paths of the folders on the way to each that is still to be looked at.
+    ways = {str(base / folder): frozenset({os.path.realpath(base / folder)})}
+    for path, folders, files in os.walk(base / folder, followlinks=True):
+        way, here = ways.pop(path), PurePath(path).relative_to(base / folder)
+        kept = []
+        for name in folders:
+            if name.startswith(".") and not shows_hidden:
+                continue
+            below = os.path.join(path, name)  # noqa: PTH118
+            real = os.path.realpath(below)
+            if any(seen == real or seen.startswith(real.rstrip("/") + "/") for seen in way):
+                continue
+            ways[below] = way | {real}
+            kept.append(name)
+        folders[:] = kept
+        for name in files:
+            if matches_glob([*here.parts, name], parts):
+                yield str(folder / here / name)

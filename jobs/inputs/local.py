@@ -6,15 +6,16 @@ import errno
 import glob
 import itertools
 import os
+import re
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path, PurePath
 from typing import NoReturn
 
 from jobs.errors import InputError, InputNotFoundError, StorageError
 from jobs.inputs.data import InputData, InputStat, check_not_empty, check_size, input_data, is_shown
 from jobs.inputs.formats import format_unread
-from jobs.inputs.globs import escape_folders
+from jobs.inputs.globs import escape_folders, first_wildcard, walk
 from jobs.storage.base import local_path
 
 
@@ -179,8 +180,14 @@ class LocalFiles:
 
     def _glob(self, pattern: str, wanted: Callable[[str], bool]) -> list[str]:
         # Path.glob would match hidden files.
-        escaped = escape_folders(self.base, pattern)
-        matches = glob.glob(escaped, root_dir=self.base, recursive=True)  # noqa: PTH207
+        matches: Iterable[str]
+        parts = PurePath(pattern).parts
+        if "**" in parts:
+            wild = first_wildcard(parts, lambda some: self.base.joinpath(*some).is_dir())
+            matches = walk(self.base, PurePath(*parts[:wild]), parts[wild:])
+        else:
+            escaped = escape_folders(self.base, pattern)
+            matches = glob.glob(escaped, root_dir=self.base)  # noqa: PTH207
         # A file "a.jpg" is matched by "a.jpg/**", too, as "a.jpg/".
         named = {path for path in matches if wanted(path) and not path.endswith("/")}
         files = {path for path in named if not (self.base / path).is_dir()}
@@ -202,12 +209,26 @@ def _fail(error: OSError, uri: str, path: Path) -> NoReturn:
                 f"{link} is a link to {broken.readlink()}, which is not there; mend the link or remove it."
             ) from None
         where = "" if str(path) == uri else f" (looked for {path})"
-        raise InputNotFoundError(f"There is no file {uri}{where}.") from None
+        hint = "" if (variable := taken_literally(uri)) is None else f"; {variable}"
+        raise InputNotFoundError(f"There is no file {uri}{where}{hint}.") from None
     if error.errno in (errno.EACCES, errno.EPERM):
         raise InputError(_forbidden(uri)) from None
     if error.errno in (errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL):
         raise InputError(f"{uri} cannot be opened: {os.strerror(error.errno)}.") from None
     raise StorageError(f"Cannot read {uri}: {error.strerror or error}.") from error
+
+
+_VARIABLE = re.compile(r"\$(\w+|\{\w+\})", re.ASCII)
+
+
+def taken_literally(uri: str) -> str | None:
+    """Return that an environment variable in an address is not filled in, as the rest of a sentence; None: it
+    has none."""
+    variable = _VARIABLE.search(uri)
+    return variable and (
+        f"{variable[0]} is taken as it is written, because environment variables may be in output alone; "
+        "write the path itself"
+    )
 
 
 def broken_link(path: Path) -> Path | None:

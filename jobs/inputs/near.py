@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath
 
+from jobs.inputs.archives.archive import is_table
 from jobs.inputs.formats import is_picture
 from jobs.inputs.local import broken_link
 from jobs.inputs.reader import Inputs
@@ -79,9 +80,21 @@ def why_no_match(base: Path, pattern: str) -> str | None:
         if broken is not None:
             return f"{broken} is a link to {broken.readlink()}, which is not there"
         if folder.exists():
-            return None
+            return _in_it(pattern, folder) if wild == len(parts) else None
         near, rest = _near_folder(base, f"{PurePath(*parts[:wild]).as_posix()}/*")
     except OSError:
         return None
     meant = "" if near is None else f"; is {near.joinpath(*rest[:-1]).as_posix()}/ meant?"
     return f"there is no folder {folder}{meant}"
+
+
+def _in_it(pattern: str, folder: Path) -> str | None:
+    """Return how the pictures of a folder that has none itself are meant; None: it shows none."""
+    name = pattern.rstrip("/")
+    with os.scandir(folder) as scan:
+        entries = list(itertools.islice(scan, MOST_NAMES))
+    if any(is_table(entry.name) for entry in entries):
+        return f"{name}/*.parquet means the pictures in its tables"
+    if any(entry.is_dir() and not entry.name.startswith(".") for entry in entries):
+        return f"{name}/** means the pictures in its folders, too"
+    return None

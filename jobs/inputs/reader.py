@@ -11,7 +11,6 @@ import glob
 import hashlib
 import os
 import posixpath
-import re
 import ssl
 import threading
 from collections.abc import Callable, Container
@@ -24,8 +23,8 @@ from jobs.inputs.archives.archived import ArchivedPictures
 from jobs.inputs.buckets import Buckets, split
 from jobs.inputs.data import MAX_BYTES, InputData, InputStat, input_data
 from jobs.inputs.formats import Unread, check_format
-from jobs.inputs.local import LocalFiles
-from jobs.inputs.web import download
+from jobs.inputs.local import LocalFiles, taken_literally
+from jobs.inputs.web import check_address, download
 from jobs.storage import keys
 from jobs.storage.addresses import fault_of
 from jobs.storage.authorities import trusting
@@ -89,6 +88,10 @@ class Inputs:
             read = download(uri, self.max_bytes, self.allow_private, self._authorities())
             return input_data(uri, *read)
         return self._place(uri).read(uri)
+
+    def watch(self, on_read: Callable[[], None]) -> None:
+        """Have a function called after each read of an archive on S3, also while its list is read."""
+        self._archived.on_read = on_read
 
     def stat(self, uri: str) -> InputStat | None:
         """Return the size, ETag and time of a picture on a disk or on S3, without reading it.
@@ -198,7 +201,7 @@ class Inputs:
         if names == alone:
             if (
                 not pattern.startswith("s3://")
-                and _VARIABLE.search(pattern)
+                and taken_literally(pattern)
                 and not os.path.lexists(self._files.path(pattern))
             ):
                 raise InputError(f"{pattern} {_literally(pattern)}")
@@ -262,9 +265,12 @@ class Inputs:
     def spelling(self, uri: str) -> str:
         """Return an address, or a pattern, in the spelling of ``expand``, without access to the disk.
 
-        Raises InputError for an address of no known kind.
+        Raises InputError for an address of no known kind, or a web address without a host.
         """
-        if uri.startswith("s3://") or is_web(uri):
+        if uri.startswith("s3://"):
+            return uri
+        if is_web(uri):
+            check_address(uri)
             return uri
         if fault := fault_of(uri):
             raise InputError(
@@ -300,16 +306,10 @@ class Inputs:
         self.__dict__.update(state, _lock=threading.Lock())
 
 
-_VARIABLE = re.compile(r"\$(\w+|\{\w+\})", re.ASCII)
-
-
 def _literally(pattern: str) -> str | None:
     """Return what somebody may have meant by a pattern that matches nothing; None: it does not show."""
-    if variable := _VARIABLE.search(pattern):
-        return (
-            f"matches nothing: {variable[0]} is taken as it is written, because environment variables may be "
-            "in output alone; write the path itself"
-        )
+    if variable := taken_literally(pattern):
+        return f"matches nothing: {variable}"
     if "\\" in pattern and os.name != "nt":
         return "matches nothing: write / between folders, not a backslash"
     return None

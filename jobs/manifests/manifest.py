@@ -18,6 +18,7 @@ from typing import Any
 from jobs.arrow import parquet
 from jobs.errors import InputError, printable
 from jobs.manifests.lines import LineError, TextLines, is_broken, text_lines
+from jobs.manifests.parquet_rows import rows_of
 from jobs.manifests.row import BadRow, Row, is_empty
 from jobs.manifests.table import Table, TableError
 
@@ -27,9 +28,6 @@ ENDINGS = (*FORMATS, *(f"{name}.gz" for name in FORMATS[:3]))
 
 SHEETS = (".xlsx", ".xls", ".xlsm", ".ods", ".numbers")
 """Extensions of spreadsheets, which are no lists of rows."""
-
-BATCH_ROWS = 4096
-"""Rows of Parquet that are decoded at a time."""
 
 
 class Manifest:
@@ -120,14 +118,7 @@ class Manifest:
 
     def _parquet_rows(self, columns: Sequence[str] | None) -> Iterator[Row | BadRow]:
         with self._readable(), parquet().ParquetFile(self._path, pre_buffer=False) as file:
-            wanted = None if columns is None else list(columns)
-            place = 0
-            for batch in file.iter_batches(BATCH_ROWS, columns=wanted, use_threads=False):
-                names = batch.schema.names
-                for values in zip(*(column.to_pylist() for column in batch), strict=True):
-                    place += 1
-                    cells = zip(names, values, strict=True)
-                    yield Row(place, {name: v for name, v in cells if not is_empty(v)})
+            yield from rows_of(file, self.name, columns)
 
     @contextmanager
     def _readable(self) -> Iterator[None]:
@@ -159,7 +150,21 @@ def kind_of(name: str) -> str:
         if plain.endswith(kind) and is_manifest(name):
             return kind
     advice = "; save the sheet as CSV in UTF-8" if plain.endswith(SHEETS) else ""
+    if plain.endswith((".json", ".ndjson")):
+        advice = "; rename a file with an object in each line to .jsonl"
     raise InputError(f"{name} is not a manifest that stylefarm reads: {', '.join(ENDINGS)}{advice}")
+
+
+class _TwiceError(Exception):
+    """An object names a key twice. ``str()`` is the key."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    cells = dict(pairs)
+    if len(cells) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise _TwiceError(next(name for name in names if names.count(name) > 1))
+    return cells
 
 
 def _json_rows(lines: TextLines) -> Iterator[Row | BadRow]:
@@ -170,7 +175,10 @@ def _json_rows(lines: TextLines) -> Iterator[Row | BadRow]:
             yield BadRow(place, f"is not {lines.encoding}; save the file as UTF-8")
             continue
         try:
-            cells = json.loads(line)
+            cells = json.loads(line, object_pairs_hook=_object)
+        except _TwiceError as error:
+            yield BadRow(place, f"has {error} twice")
+            continue
         except (ValueError, RecursionError) as error:
             yield BadRow(place, f"is not JSON ({str(error).splitlines()[0][:100]})")
             continue

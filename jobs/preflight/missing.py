@@ -116,7 +116,7 @@ class MissingSearch:
                 asked += uris
                 continue
             try:
-                listed = self._inputs.beside(uris[0], MOST_LISTED)
+                listed = self._inputs.beside(stored_at(uris[0]), MOST_LISTED)
             except InputError as error:
                 yield [(uri, str(error)) for uri in uris]
                 continue

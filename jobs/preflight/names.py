@@ -71,8 +71,9 @@ def names_of(agenda: Agenda) -> Names:
     for k, pictures in sets:
         known = {*pictures.contents, *(part.uri for mix in pictures.styles for part in mix)}
         for path, written in _written(k, job.spec.pairs[k]):
-            uri = inputs.spelling(written)
-            if uri in known or path[2] == "init":
+            is_init = path[2] == "init"  # a task has it as it is written
+            uri = written if is_init else inputs.spelling(written)
+            if uri in known or is_init:
                 names.add(uri, partial(job.problem, path))
     for entry in sample_of(agenda).entries:
         if isinstance(entry, FirstRows):

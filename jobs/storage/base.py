@@ -155,8 +155,8 @@ def local_path(url: str, base: Path | None = None, *, users: bool = True) -> Pat
         users: Whether ``~user`` is a home folder. False for pictures, whose names may begin with ``~``.
 
     Raises:
-        AddressError: The URL is empty, names another machine or has another scheme, or there is no such home
-            folder.
+        AddressError: The URL is empty, names another machine, has a query, a fragment or another scheme, or
+            there is no such home folder.
     """
     if not url:
         raise AddressError("An empty path names no folder; write '.' for this one.")
@@ -165,6 +165,11 @@ def local_path(url: str, base: Path | None = None, *, users: bool = True) -> Pat
         if parts.netloc not in ("", "localhost"):
             raise AddressError(
                 f"{url} names another machine; write file:///path (three slashes) for a local path."
+            )
+        if parts.query or parts.fragment or url[-1] in "?#":
+            mark, code = ("?", "%3F") if "?" in url.partition("#")[0] else ("#", "%23")
+            raise AddressError(
+                f"{url} has a {mark}, where the path of a file:// address ends; write {code}, or a path."
             )
         url = url2pathname(parts.path)
     elif scheme := re.match(r"([a-zA-Z][a-zA-Z0-9+.-]+)://", url):

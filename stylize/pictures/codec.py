@@ -1,14 +1,14 @@
 """Decode picture files to float32 RGB in [0, 1], and encode them.
 
 Every input (EXIF-rotated, CMYK, palette, 16 bits, with a colour profile or transparency) becomes upright
-sRGB plus the alpha channel if it has one. Every output is tagged sRGB and has the same bytes for the same
-pixels.
+sRGB, or Display P3 where that is asked for, plus the alpha channel if it has one. Every output is tagged with
+its colour space, and equal pixels with equal properties have equal bytes.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,11 +19,17 @@ from PIL import Image
 from torch import Tensor
 
 from stylize.errors import PictureError
-from stylize.pictures import sixteen_bit
+from stylize.pictures.gamuts import Gamut, profile_of
 from stylize.pictures.picture import Picture
-from stylize.pictures.reading.colours import is_plain, srgb_profile, to_srgb
+from stylize.pictures.reading.colours import is_plain, to_rgb
 from stylize.pictures.reading.open import open_raster
 from stylize.pictures.reading.raster import Floats, Raster
+from stylize.pictures.writing.base import Labels, Pixels
+from stylize.pictures.writing.by_pillow import write_avif, write_jpeg, write_webp
+from stylize.pictures.writing.jxl import write_jxl
+from stylize.pictures.writing.png import write_png
+from stylize.pictures.writing.tiff import write_tiff
+from stylize.pictures.writing.xmp import packet
 
 Format = Literal["png", "jpeg", "webp", "tiff", "avif", "jxl"]
 """The formats that are encoded."""
@@ -48,14 +54,21 @@ CONTENT_TYPES: dict[Format, str] = {
     "jxl": "image/jxl",
 }
 """The media type of each format."""
-DEEP_WRITERS: dict[Format, Callable[[sixteen_bit.Deep, bytes], bytes]] = {
-    "png": sixteen_bit.png,
-    "tiff": sixteen_bit.tiff,
+DEEP_FORMATS: tuple[Format, ...] = ("png", "tiff")
+"""The formats that can have 16 bits per channel."""
+SRGB_FORMATS: tuple[Format, ...] = ("jxl",)
+"""The formats that are written in sRGB alone."""
+
+LOSSLESS: dict[Format, Callable[[Pixels, Labels], bytes]] = {"png": write_png, "tiff": write_tiff}
+LOSSY: dict[Format, Callable[[Pixels, Labels, int], bytes]] = {
+    "jpeg": write_jpeg,
+    "webp": write_webp,
+    "avif": write_avif,
+    "jxl": write_jxl,
 }
-"""The encoders of the formats that can have 16 bits per channel."""
 
 
-def decode(data: bytes, name: str = "the picture") -> Picture:
+def decode(data: bytes, name: str = "the picture", gamut: Gamut = "srgb") -> Picture:
     """Decode a picture file of any of ``reading.formats.FORMATS``.
 
     Transparent pixels are laid over white, so that invisible colours do not affect the painting.
@@ -63,58 +76,61 @@ def decode(data: bytes, name: str = "the picture") -> Picture:
     Args:
         data: The bytes of the file, at most 150 million pixels.
         name: The name of the picture, with which an error message begins.
+        gamut: The colour space of the result; colours outside of it are clipped.
 
     Returns:
-        The upright picture in sRGB, (1, 3, H, W) in [0, 1], and its alpha channel, (1, 1, H, W), unless
-        all pixels are opaque.
+        The upright picture in that colour space, (1, 3, H, W) in [0, 1], and its alpha channel,
+        (1, 1, H, W), unless all pixels are opaque.
 
     Raises:
         PictureError: The data is empty, damaged, too large or of another format.
     """
-    return _to_picture(open_raster(data, name))
+    return _to_picture(open_raster(data, name), gamut)
 
 
 def encode(
-    picture: Picture, image_format: Format = "png", quality: int = 92, bit_depth: BitDepth = 8
+    picture: Picture,
+    image_format: Format = "png",
+    quality: int = 92,
+    bit_depth: BitDepth = 8,
+    *,
+    gamut: Gamut = "srgb",
+    about: Mapping[str, str] | None = None,
 ) -> bytes:
-    """Encode one picture as an sRGB file. Equal pixels give equal bytes.
+    """Encode one picture. Equal pixels with equal properties give equal bytes.
 
     Args:
-        picture: The picture; values are clipped to [0, 1].
+        picture: The picture; values are clipped to [0, 1]. A file with alpha shows the same over white.
         image_format: The format of the file. jpeg has no alpha channel and drops it.
         quality: 1 to 100, for jpeg, webp, avif and jxl; 100 is a jxl without loss.
         bit_depth: Bits per channel: 8, or 16 for png and tiff.
+        gamut: The colour space that the picture is in, with which the file is tagged; jxl has sRGB alone.
+        about: Properties for the file's XMP, by name; None: it has none.
 
     Returns:
         The bytes of the file.
 
     Raises:
-        PictureError: The format does not have the bit depth.
+        PictureError: The format does not have the bit depth, or the colour space.
     """
-    depths = (8, 16) if image_format in DEEP_WRITERS else (8,)
+    depths = (8, 16) if image_format in DEEP_FORMATS else (8,)
     if bit_depth not in depths:
         known = " or ".join(map(str, depths))
         raise PictureError(f"{image_format} has {known} bits per channel, not {bit_depth}")
-    pixels = _to_integers(picture.rgb, bit_depth)
+    if gamut != "srgb" and image_format in SRGB_FORMATS:
+        raise PictureError(f"{image_format} is written in srgb alone, not in {gamut}")
     if picture.alpha is not None and image_format != "jpeg":
-        pixels = np.concatenate([pixels, _to_integers(picture.alpha, bit_depth)], axis=2)
-    if bit_depth == 16:
-        return DEEP_WRITERS[image_format](pixels, srgb_profile())
-    if image_format == "jxl":
-        return _jxl(pixels, quality)
-    image = Image.fromarray(pixels)
-    options: dict[Format, dict[str, object]] = {
-        # Level 6 is Pillow's default; at level 9 painted texture hardly compresses better.
-        "png": {"compress_level": 6},
-        "jpeg": {"quality": quality, "subsampling": 0, "optimize": True},
-        "webp": {"quality": quality, "method": 4},
-        "tiff": {"compression": "tiff_adobe_deflate"},
-        # With several threads, the bytes would depend on their number.
-        "avif": {"quality": quality, "subsampling": "4:4:4", "speed": 6, "max_threads": 1},
-    }
-    buffer = io.BytesIO()
-    image.save(buffer, image_format.upper(), icc_profile=srgb_profile(), **options[image_format])
-    return buffer.getvalue()
+        colours = _without_white(picture.rgb, picture.alpha)
+        planes = [_to_integers(plane, bit_depth) for plane in (colours, picture.alpha)]
+        pixels = np.concatenate(planes, axis=2)
+    else:
+        pixels = _to_integers(picture.rgb, bit_depth)
+    # Of one row or column, any strides count as contiguous for NumPy, but not for imagecodecs (2026.3.6).
+    pixels = np.ascontiguousarray(pixels).reshape(-1).reshape(pixels.shape)
+    labels = Labels(profile_of(gamut), None if about is None else packet(about))
+    if image_format in LOSSLESS:
+        return LOSSLESS[image_format](pixels, labels)
+    return LOSSY[image_format](pixels, labels, quality)
 
 
 def read(source: Picture | Image.Image | Tensor | bytes | str | Path) -> Picture:
@@ -152,15 +168,16 @@ def _checked(tensor: Tensor) -> Tensor:
     return rgb
 
 
-def _to_picture(raster: Raster) -> Picture:
+def _to_picture(raster: Raster, gamut: Gamut = "srgb") -> Picture:
     opacity = raster.opacity
-    if opacity is None and raster.values.dtype != np.float32 and is_plain(raster):
+    if opacity is None and raster.values.dtype != np.float32 and is_plain(raster, gamut):
         return Picture(_divided(raster))
-    rgb = to_srgb(raster)
+    rgb, associated = to_rgb(raster, gamut), raster.associated
+    del raster  # a large picture is not in memory three times
     if opacity is None or bool((opacity == 1).all()):
-        return Picture(_to_tensor(rgb.clip(0, 1)))
+        return Picture(_to_tensor(rgb.clip(0, 1, out=rgb)))
     # A file whose colours are multiplied by the opacity has them laid over black.
-    colours = rgb if raster.associated else rgb.clip(0, 1) * opacity[..., None]
+    colours = rgb if associated else rgb.clip(0, 1) * opacity[..., None]
     laid = (colours + (1 - opacity[..., None])).clip(0, 1)
     return Picture(_to_tensor(laid), _to_tensor(opacity[..., None]))
 
@@ -179,26 +196,11 @@ def _to_tensor(values_HWC: Floats) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(values_HWC)).permute(2, 0, 1)[None].contiguous()
 
 
-def _jxl(pixels_HWC: npt.NDArray[Any], quality: int) -> bytes:
-    """Return a JPEG XL file, which says itself that it is sRGB.
-
-    Not of 16 bits: imagecodecs (2026.3.6) marks those as linear light.
-    """
-    import imagecodecs
-
-    # As libjxl's own tool maps qualities to distances (JxlEncoderDistanceFromQuality).
-    distance = 0.1 + (100 - quality) * 0.09
-    if quality < 30:
-        distance = 53 / 3000 * quality**2 - 23 / 20 * quality + 25
-    lossless = quality == 100
-    return bytes(
-        imagecodecs.jpegxl_encode(
-            np.ascontiguousarray(pixels_HWC),
-            lossless=lossless,
-            distance=None if lossless else distance,
-            numthreads=1,
-        )
-    )
+def _without_white(rgb_13HW: Tensor, alpha_11HW: Tensor) -> Tensor:
+    """Return the colours that, laid over white, are those of a picture; where it is clear, they are kept."""
+    alpha = alpha_11HW.to(rgb_13HW)
+    colours = (rgb_13HW - (1 - alpha)) / alpha.clamp(min=1e-6)
+    return colours.where(alpha > 0, rgb_13HW)
 
 
 def _to_integers(x_1CHW: Tensor, bit_depth: BitDepth) -> npt.NDArray[Any]:

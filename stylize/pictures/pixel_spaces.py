@@ -55,6 +55,18 @@ class Space:
         x = x_B3HW * self._column(self.std, x_B3HW) + self._column(self.mean, x_B3HW)
         return self._reordered(x)  # both orders are their own inverse
 
+    def gradient_at_rgb(self, gradient_B3HW: Tensor) -> Tensor:
+        """Return the gradient of a function at RGB, given that at this space, (B, 3, H, W)."""
+        if self is RGB:
+            return gradient_B3HW
+        return self._reordered(gradient_B3HW / self._column(self.std, gradient_B3HW))
+
+    def gradient_from_rgb(self, gradient_B3HW: Tensor) -> Tensor:
+        """Return the gradient of a function at this space, given that at RGB, (B, 3, H, W)."""
+        if self is RGB:
+            return gradient_B3HW
+        return self._reordered(gradient_B3HW) * self._column(self.std, gradient_B3HW)
+
     def limits(self, like: Tensor) -> tuple[Tensor, Tensor]:
         """Return black and white in this space: the limits of the values that can be shown.
 
@@ -108,3 +120,17 @@ def convert(x_B3HW: Tensor, source: Space, target: Space) -> Tensor:
         The pictures in the target space, (B, 3, H, W).
     """
     return x_B3HW if source is target else target.from_rgb(source.to_rgb(x_B3HW))
+
+
+def gradient_before(gradient_B3HW: Tensor, source: Space, target: Space) -> Tensor:
+    """Return the gradient of a function at pictures before ``convert``, without a copy if the spaces are the
+    same.
+
+    Args:
+        gradient_B3HW: The gradient at the converted pictures, (B, 3, H, W), in the target space.
+        source: The space of the pictures before.
+        target: The space of the pictures after.
+    """
+    if source is target:
+        return gradient_B3HW
+    return source.gradient_from_rgb(target.gradient_at_rgb(gradient_B3HW))

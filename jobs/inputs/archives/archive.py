@@ -5,7 +5,6 @@ Only the list of members is read besides: of a tar the header before each, of a 
 
 from __future__ import annotations
 
-import io
 import itertools
 import lzma
 import posixpath
@@ -15,17 +14,17 @@ import threading
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
-from collections import OrderedDict
-from collections.abc import Callable, Collection
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from jobs.errors import InputError, InputNotFoundError, printable
+from jobs.inputs.archives.headers import entries_of
+from jobs.inputs.archives.source import RangeFile, Source
+from jobs.inputs.archives.unpacking import METHODS, unpack
 from jobs.inputs.similar import nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator, Sequence
 
 MARK = "::"
 """What stands between an archive and its member."""
@@ -33,14 +32,14 @@ MARK = "::"
 ENDINGS = (".tar", ".zip")
 """Extensions of archives whose members can be read one by one."""
 
+TABLES = (".parquet",)
+"""Extensions of tables with columns of pictures, ``data.parquet::image/7``."""
+
 PACKED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".7z", ".rar")
 """Extensions of archives that can be read only as a whole."""
 
 MOST_MEMBERS = 1_000_000
 """Members of an archive."""
-
-MOST_OPEN = 64
-"""Archives whose lists of members are kept."""
 
 MOST_COMPARED = 2000
 """Members whose names are compared with a misspelt one."""
@@ -50,6 +49,9 @@ MOST_LINKS = 8
 
 MOST_PACKING = 1 << 20
 """Bytes by which packing may make a member of a zip larger."""
+
+MOST_DIRECTORY = 1 << 27
+"""Bytes of a zip's directory."""
 
 ZIP_TAIL = 65_536
 """Bytes at the end of a zip in which its directory is looked for first."""
@@ -62,32 +64,6 @@ class Member(NamedTuple):
     """The archive's address."""
     name: str
     """The member's name."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """What is known of an archive besides its members."""
-
-    size: int
-    """Bytes."""
-    etag: str | None
-    """The server's ETag; None for files."""
-    modified: float | None
-    """Seconds since the epoch."""
-
-
-class Source(ABC):
-    """An archive's bytes, wherever they are."""
-
-    stored: Stored
-
-    @abstractmethod
-    def read(self, start: int, size: int) -> bytes:
-        """Return ``size`` bytes from ``start``; fewer at the end.
-
-        Raises:
-            StorageError: They cannot be read, or the archive was replaced.
-        """
 
 
 def member_of(uri: str) -> Member | None:
@@ -104,12 +80,17 @@ def stored_at(uri: str) -> str:
 
 def names_archives(pattern: str) -> bool:
     """Return whether a pattern means pictures in archives, readable or not."""
-    return pattern.partition(MARK)[0].lower().endswith((*ENDINGS, *PACKED))
+    return pattern.partition(MARK)[0].lower().endswith((*ENDINGS, *TABLES, *PACKED))
 
 
 def is_archive(name: str) -> bool:
-    """Return whether a name has the extension of an archive that can be read."""
-    return name.lower().endswith(ENDINGS)
+    """Return whether a name has the extension of an archive that can be read, or of a table."""
+    return name.lower().endswith((*ENDINGS, *TABLES))
+
+
+def is_table(name: str) -> bool:
+    """Return whether a name has the extension of a table."""
+    return name.lower().endswith(TABLES)
 
 
 def check_archive(name: str) -> None:
@@ -123,8 +104,45 @@ def check_archive(name: str) -> None:
         )
 
 
-class Archive:
-    """An archive with the list of its members. Safe to share between threads.
+class Members(ABC):
+    """What lies in an archive or a table. Safe to share between threads."""
+
+    uri: str
+    """Its address, for messages."""
+    source: Source
+    """Its bytes."""
+
+    @abstractmethod
+    def names(self) -> Sequence[str]:
+        """Return the names of its files, in the order in which a pattern yields them. Raises InputError."""
+
+    @abstractmethod
+    def holds(self, name: str) -> bool:
+        """Return whether there is a member of a name."""
+
+    @abstractmethod
+    def size(self, name: str) -> int | None:
+        """Return the bytes of a member that there is; None: that shows only when it is read."""
+
+    @abstractmethod
+    def read(self, name: str) -> bytes:
+        """Return the bytes of a member that there is. Its size, if known, is for the caller to check before.
+
+        Raises:
+            InputError: The member is damaged, or packed in a way that cannot be read.
+            StorageError: It cannot be read.
+        """
+
+    def rest(self) -> None:  # noqa: B027  # most keep nothing
+        """Give back the memory that is kept to read on."""
+
+    @abstractmethod
+    def no_member(self, name: str) -> InputError:
+        """Return the error for a member that is not there."""
+
+
+class Archive(Members):
+    """A tar or a zip with the list of its members.
 
     Args:
         uri: Its address, for messages.
@@ -139,7 +157,7 @@ class Archive:
         self.uri = uri
         self.source = source
         self._lock = threading.Lock()
-        self._file = _RangeFile(source)
+        self._file = RangeFile(source)
         self._zip: zipfile.ZipFile | None = None
         self._packed: dict[str, zipfile.ZipInfo] = {}
         """The members of a zip, by name."""
@@ -151,24 +169,21 @@ class Archive:
             else:
                 self._read_headers()
 
-    def names(self) -> Collection[str]:
-        """Return the names of its files, in no order."""
+    def names(self) -> Sequence[str]:
+        return sorted(self._members)
+
+    @property
+    def _members(self) -> Collection[str]:
         return self._spans.keys() if self._zip is None else self._packed.keys()
 
+    def holds(self, name: str) -> bool:
+        return _plain(name) in self._members
+
     def size(self, name: str) -> int | None:
-        """Return a member's size in bytes; None: there is no such member."""
         name = _plain(name)
-        if name in self._packed:
-            return self._packed[name].file_size
-        return self._spans[name][1] if name in self._spans else None
+        return self._spans[name][1] if self._zip is None else self._packed[name].file_size
 
     def read(self, name: str) -> bytes:
-        """Return a member's bytes. Its size, which may be anything, is for the caller to check before.
-
-        Raises:
-            InputError: The member is damaged, or packed in a way that cannot be read.
-            StorageError: It cannot be read.
-        """
         name = _plain(name)
         with self._understood():
             if self._zip is None:
@@ -178,15 +193,37 @@ class Archive:
                     raise EOFError("it ends too early")
                 return data
             info = self._packed[name]
+            if info.flag_bits & 1:
+                raise InputError(
+                    f"{name} in {self.uri} is encrypted, which is not read: pack it without a password"
+                )
             if info.compress_size > info.file_size + MOST_PACKING:
                 raise ValueError(f"{name} takes more bytes packed than unpacked")
             with self._lock:  # one member at a time has its bytes at hand
                 self._file.load(info.header_offset, info.compress_size + 4096)
+                local = self._file.piece
                 with self._zip.open(info) as file:
-                    return file.read(info.file_size)
+                    if info.compress_type not in METHODS:
+                        return file.read(info.file_size)
+                return unpack(info, local)
+
+    def no_member(self, name: str) -> InputError:
+        if not name or name.endswith("/"):
+            return InputError(
+                f"{self.uri}{MARK}{name} is a folder in an archive: write {self.uri}{MARK}{name}*"
+            )
+        if MARK in name:
+            return InputError(
+                f"{self.uri}{MARK}{name} is in an archive that is itself in one, where nothing is looked "
+                "for: unpack the outer one"
+            )
+        near = nearest(name, itertools.islice(self._members, MOST_COMPARED))
+        hint = "" if near is None else f"; is {near} meant?"
+        return InputNotFoundError(f"There is no {name} in {self.uri}{hint}")
 
     def _read_directory(self) -> None:
         self._file.least = ZIP_TAIL
+        self._file.most = MOST_DIRECTORY
         self._zip = zipfile.ZipFile(self._file)
         self._count(len(self._zip.filelist))
         files = (info for info in self._zip.filelist if not info.is_dir())
@@ -194,20 +231,19 @@ class Archive:
 
     def _read_headers(self) -> None:
         links: dict[str, str] = {}
-        with tarfile.TarFile(fileobj=self._file) as tar:
-            while (info := tar.next()) is not None:
-                tar.members.clear()  # type: ignore[attr-defined]  # it would keep a megabyte for every thousand
-                self._count(len(self._spans) + len(links) + 1)
-                name = _plain(info.name)
-                # As when it is unpacked, the last of one name counts.
-                if info.islnk() or info.issym():
-                    folder = posixpath.dirname(name) if info.issym() else ""
-                    links[name] = posixpath.normpath(posixpath.join(folder, info.linkname))
-                    if links[name] != name:
-                        self._spans.pop(name, None)
-                elif info.isreg() and info.sparse is None:
-                    self._spans[name] = (info.offset_data, info.size)
-                    links.pop(name, None)
+        entries = entries_of(self.source, at_once=self.source.is_remote)
+        for number, entry in enumerate(entries, start=1):
+            self._count(number)
+            name = _plain(entry.name)
+            # As when it is unpacked, the last of one name counts.
+            if entry.link is not None:
+                folder = posixpath.dirname(name) if entry.is_symlink else ""
+                links[name] = posixpath.normpath(posixpath.join(folder, entry.link))
+                if links[name] != name:
+                    self._spans.pop(name, None)
+            elif entry.is_file:
+                self._spans[name] = (entry.data, entry.size)
+                links.pop(name, None)
         for name, target in links.items():
             for _ in range(MOST_LINKS):
                 target = links.get(target, target)
@@ -240,113 +276,3 @@ def _plain(name: str) -> str:
     while name.startswith("./"):
         name = name[2:]
     return name
-
-
-class Archives:
-    """The archives that were read last, each with its list of members. Safe to share between threads.
-
-    Args:
-        find: Returns the bytes of an archive by its address; called once until it changes.
-    """
-
-    def __init__(self, find: Callable[[str], Source]) -> None:
-        self._find = find
-        self._lock = threading.Lock()
-        self._known: OrderedDict[str, Archive] = OrderedDict()
-        self._opening: dict[str, threading.Lock] = {}
-
-    def get(self, uri: str, is_same: Callable[[Stored], bool] = lambda _: True) -> Archive:
-        """Return an archive, whose list of members is read if it is not known.
-
-        Args:
-            uri: Its address.
-            is_same: Returns whether the archive that is known is still the one that is there.
-
-        Raises:
-            InputError, StorageError: As ``Archive``.
-        """
-        with self._lock:
-            turn = self._opening.setdefault(uri, threading.Lock())
-        with turn:
-            known = self._known.get(uri)
-            if known is None or not is_same(known.source.stored):
-                known = Archive(uri, self._find(uri))
-            with self._lock:
-                self._known[uri] = known
-                self._known.move_to_end(uri)
-                while len(self._known) > MOST_OPEN:
-                    old, _ = self._known.popitem(last=False)
-                    self._opening.pop(old, None)
-            return known
-
-    def forget(self, uri: str) -> None:
-        """Have an archive read anew, because it has changed."""
-        with self._lock:
-            self._known.pop(uri, None)
-
-
-def no_member(archive: Archive, name: str) -> InputError:
-    """Return the error for a member that is not there."""
-    if not name or name.endswith("/"):
-        return InputError(
-            f"{archive.uri}{MARK}{name} is a folder in an archive: write {archive.uri}{MARK}{name}*"
-        )
-    if MARK in name:
-        return InputError(
-            f"{archive.uri}{MARK}{name} is in an archive that is itself in one, where nothing is looked for: "
-            "unpack the outer one"
-        )
-    near = nearest(name, itertools.islice(archive.names(), MOST_COMPARED))
-    hint = "" if near is None else f"; is {near} meant?"
-    return InputNotFoundError(f"There is no {name} in {archive.uri}{hint}")
-
-
-class _RangeFile(io.RawIOBase):
-    """A source as a file that is read in pieces, of which the last one is kept."""
-
-    def __init__(self, source: Source) -> None:
-        super().__init__()
-        self.least = 2048
-        """Bytes of the smallest piece: a header with the attributes that may stand before it."""
-        self._source = source
-        self._size = source.stored.size
-        self._at = 0
-        self._start = 0
-        self._piece = b""
-
-    def load(self, start: int, size: int) -> None:
-        """Read a piece, so that reads in it need no others."""
-        self._start = max(0, min(start, self._size))
-        self._piece = self._source.read(self._start, min(size, self._size - self._start))
-
-    def readinto(self, buffer: object) -> int:
-        view = memoryview(buffer)  # type: ignore[arg-type]
-        want = min(len(view), self._size - self._at)
-        if want <= 0:
-            return 0
-        if not self._start <= self._at <= self._at + want <= self._start + len(self._piece):
-            size = max(want, self.least)
-            # What is looked for at the end lies before it.
-            start = self._at if self._at + size <= self._size else max(0, self._size - size)
-            self.load(min(start, self._at), max(size, self._at + want - start))
-        offset = self._at - self._start
-        data = self._piece[offset : offset + want]
-        view[: len(data)] = data
-        self._at += len(data)
-        return len(data)
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
-        if base + offset < 0:
-            raise OSError("it ends too early")
-        self._at = base + offset
-        return self._at
-
-    def tell(self) -> int:
-        return self._at
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True

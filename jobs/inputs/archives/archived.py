@@ -6,15 +6,9 @@ from collections.abc import Callable
 
 from jobs.errors import InputError, StorageError
 from jobs.inputs.addresses import display, is_web
-from jobs.inputs.archives.archive import (
-    MARK,
-    Archive,
-    Archives,
-    Member,
-    Source,
-    Stored,
-    no_member,
-)
+from jobs.inputs.archives.archive import MARK, Member, Members, is_table
+from jobs.inputs.archives.known import Archives
+from jobs.inputs.archives.source import Source, Stored
 from jobs.inputs.buckets import Buckets, named
 from jobs.inputs.data import InputData, InputStat, check_size, input_data, is_shown, no_object
 from jobs.inputs.globs import matches_glob
@@ -34,6 +28,8 @@ class ArchivedPictures:
         self._files = files
         self._buckets = buckets
         self._max_bytes = max_bytes
+        self.on_read: Callable[[], None] | None = None
+        """Called after each read of an archive on S3, of whose list of members there may be many."""
         self._archives = Archives(self._find)
 
     def read(self, uri: str, member: Member) -> InputData:
@@ -45,6 +41,7 @@ class ArchivedPictures:
             # It may have been replaced: another try looks again.
             self._archives.forget(member.archive)
             raise
+        check_size(uri, len(data), self._max_bytes)  # of a table, that shows only now
         stored = archive.source.stored
         return input_data(uri, data, stored.etag, stored.modified)
 
@@ -54,10 +51,12 @@ class ArchivedPictures:
         there = place.stat(member.archive)
         if there is None:
             return None
+        assert there.size is not None  # as of every file and object
         stored = Stored(there.size, there.etag, there.modified)
         archive = self._archives.get(member.archive, lambda known: known == stored)
-        size = archive.size(member.name)
-        return None if size is None else InputStat(size, there.etag, there.modified)
+        if not archive.holds(member.name):
+            return None
+        return InputStat(archive.size(member.name), there.etag, there.modified)
 
     def check(self, uri: str, member: Member) -> None:
         """Raise as ``read`` would; of an archive on S3, only if it is not there."""
@@ -67,7 +66,7 @@ class ArchivedPictures:
             raise no_object(member.archive)
 
     def matching(self, uri: str, pattern: str, wanted: Callable[[str], bool]) -> list[str]:
-        """Return the pictures of an archive whose names a glob matches, sorted.
+        """Return the pictures of an archive whose names a glob matches, sorted; those of a table by row.
 
         Args:
             uri: The archive.
@@ -78,14 +77,19 @@ class ArchivedPictures:
             InputError, StorageError: The archive cannot be read.
         """
         parts = pattern.split("/")
-        addresses = (
-            f"{uri}{MARK}{name}"
-            for name in sorted(self._archive(uri).names())
+        archive = self._archive(uri)
+        names = [
+            name
+            for name in archive.names()
             if is_shown(name) and matches_glob(name.split("/"), parts)
-        )
-        return [address for address in addresses if wanted(address)]
+        ]
+        if is_table(uri):  # what its columns hold is all pictures
+            if not names and archive.names():
+                raise archive.no_member(pattern)
+            return [f"{uri}{MARK}{name}" for name in names]
+        return [address for name in names if wanted(address := f"{uri}{MARK}{name}")]
 
-    def _archive(self, uri: str) -> Archive:
+    def _archive(self, uri: str) -> Members:
         if is_web(uri):
             raise InputError(
                 f"{display(uri)} is an archive on the web: copy it to a folder or to s3://, where pictures "
@@ -97,13 +101,12 @@ class ArchivedPictures:
         stored = Stored(status.st_size, None, status.st_mtime)
         return self._archives.get(uri, lambda known: known == stored)
 
-    def _archive_with(self, uri: str, member: Member) -> Archive:
-        """Return the archive of a member that is there and neither empty nor too large."""
+    def _archive_with(self, uri: str, member: Member) -> Members:
+        """Return the archive of a member that is there and, if that shows, neither empty nor too large."""
         archive = self._archive(member.archive)
-        size = archive.size(member.name)
-        if size is None:
-            raise no_member(archive, member.name)
-        check_size(uri, size, self._max_bytes)
+        if not archive.holds(member.name):
+            raise archive.no_member(member.name)
+        check_size(uri, archive.size(member.name), self._max_bytes)
         return archive
 
     def _find(self, uri: str) -> Source:
@@ -119,10 +122,11 @@ class ArchivedPictures:
         there = self._buckets.find(uri)
         if there is None:
             raise no_object(uri)
-        return ObjectSource(self._buckets.bucket(bucket), there)
+        return ObjectSource(self._buckets.bucket(bucket), there, self.on_read)
 
     def __getstate__(self) -> dict[str, object]:
-        return {name: value for name, value in self.__dict__.items() if name != "_archives"}
+        kept = {name: value for name, value in self.__dict__.items() if name != "_archives"}
+        return {**kept, "on_read": None}
 
     def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state, _archives=Archives(self._find))

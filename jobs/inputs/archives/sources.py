@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from jobs.errors import StorageError
-from jobs.inputs.archives.archive import Source, Stored
+from jobs.inputs.archives.source import Source, Stored
 from jobs.storage.base import ObjectStat
 from jobs.storage.s3 import S3Storage
 
@@ -40,12 +41,21 @@ class ObjectSource(Source):
     Args:
         bucket: Its bucket.
         stat: What the server says about it.
+        on_read: Called after each read.
     """
 
-    def __init__(self, bucket: S3Storage, stat: ObjectStat) -> None:
+    is_remote = True
+
+    def __init__(
+        self, bucket: S3Storage, stat: ObjectStat, on_read: Callable[[], None] | None = None
+    ) -> None:
         self.stored = Stored(stat.size, stat.etag or None, stat.modified)
         self._bucket = bucket
         self._stat = stat
+        self._on_read = on_read
 
     def read(self, start: int, size: int) -> bytes:
-        return self._bucket.read_range(self._stat, start, size)
+        data = self._bucket.read_range(self._stat, start, size)
+        if self._on_read is not None:
+            self._on_read()
+        return data

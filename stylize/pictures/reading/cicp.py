@@ -12,6 +12,13 @@ PRIMARIES = {
 }
 """Chromaticities by their code in ITU-T H.273: BT.709, BT.2020, DCI-P3, Display P3."""
 
+_CURVES = (1, 4, 5, 6, 8, 13, 14, 15, 16, 18)
+
+
+def are_known(primaries: int, transfer: int) -> bool:
+    """Return whether ``encoding_of_codes`` knows the codes, so that None from it means sRGB."""
+    return primaries in PRIMARIES and transfer in _CURVES
+
 
 def encoding_of_codes(primaries: int, transfer: int) -> Encoding | None:
     """Return how values encode light; None: the codes are unknown, or mean sRGB.

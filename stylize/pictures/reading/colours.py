@@ -1,16 +1,28 @@
-"""From a raster to sRGB, in float32, by its ICC profile or by formula.
+"""From a raster to sRGB or Display P3, in float32, by its ICC profile or by formula.
 
-LittleCMS (imagecodecs) applies profiles to the values as they are: 8 bits become 16, all others float32.
+LittleCMS (imagecodecs) applies profiles: 8 bits of RGB become 16 where the profile is curves and a matrix,
+all others float32.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
-from PIL import ImageCms
 
-from stylize.pictures.reading.raster import Encoding, Floats, Raster, unit
+from stylize.pictures.gamuts import (
+    D50,
+    PRIMARIES,
+    Chromaticities,
+    Gamut,
+    adapted,
+    profile_of,
+    to_xyz,
+    xyz,
+)
+from stylize.pictures.reading.raster import Encoding, Floats, Raster, Values, unit
 
 BANDS = 1 << 22
 """Values that are converted at a time, so that a large picture is not in memory three times."""
@@ -19,34 +31,53 @@ _SPACES = {"GRAY": "grey", "RGB ": "rgb", "CMYK": "cmyk"}
 """What the values of a profile are, by its signature."""
 _NAMES = {"grey": "gray", "rgb": "rgb", "cmyk": "cmyk"}
 
-SRGB_PRIMARIES = ((0.64, 0.33), (0.30, 0.60), (0.15, 0.06), (0.3127, 0.3290))
 SDR_WHITE = 203.0
 """The light of white, in candela per square metre, in HDR pictures (ITU-R BT.2408)."""
 
 
-def to_srgb(raster: Raster) -> Floats:
-    """Return a raster's colours in sRGB, (H, W, 3), not clipped, multiplied by the opacity if they were."""
+def to_rgb(raster: Raster, gamut: Gamut = "srgb") -> Floats:
+    """Return a raster's colours in a gamut, (H, W, 3), not clipped; times the opacity if its values are."""
+    if raster.associated and _means_other(raster, gamut):
+        return _by_what_they_were(raster, gamut)
     if raster.profile:
-        converted = _by_profile(raster, raster.profile)
+        converted = _by_profile(raster, raster.profile, gamut)
         if converted is not None:
             return converted
-    if raster.model == "lab":
-        return _from_lab(raster.values)
-    values = unit(raster.values, raster.white)
-    if raster.model == "cmyk":
-        return (1 - values[..., :3]) * (1 - values[..., 3:])
-    rgb = values if raster.model == "rgb" else np.repeat(values, 3, axis=2)
-    return rgb if raster.encoding is None else _by_formula(rgb, raster.encoding)
+    values = raster.values
+    rgb = np.empty((*values.shape[:2], 3), np.float32)
+    convert = _converter(raster, gamut)
+    for rows in _bands(values):
+        rgb[rows] = convert(values[rows])
+    return rgb
 
 
-def is_plain(raster: Raster) -> bool:
-    """Return whether a raster's values, divided by ``white``, are what ``to_srgb`` returns."""
+def _means_other(raster: Raster, gamut: Gamut) -> bool:
+    """Return whether values, divided by ``white``, mean other colours in the gamut."""
+    if raster.profile or raster.encoding is not None or gamut != "srgb":
+        return not is_plain(raster, gamut)
+    return False
+
+
+def _by_what_they_were(raster: Raster, gamut: Gamut) -> Floats:
+    """Return the colours of a raster that are multiplied by the opacity, and mean what they were before."""
+    if raster.opacity is None:
+        return to_rgb(replace(raster, associated=False), gamut)
+    opacity = raster.opacity[..., None]
+    multiplied = unit(raster.values, raster.white)
+    values = np.zeros_like(multiplied)
+    np.divide(multiplied, opacity, out=values, where=opacity > 0)
+    straight = replace(raster, values=values, white=1.0, associated=False)
+    return to_rgb(straight, gamut).clip(0, 1) * opacity
+
+
+def is_plain(raster: Raster, gamut: Gamut = "srgb") -> bool:
+    """Return whether a raster's values, divided by ``white``, are what ``to_rgb`` returns."""
     if raster.model != "rgb" or raster.encoding is not None:
         return False
-    return not raster.profile or _is_srgb(raster.profile)
+    return _is_of(raster.profile, gamut) if raster.profile else gamut == "srgb"
 
 
-def _by_profile(raster: Raster, profile: bytes) -> Floats | None:
+def _by_profile(raster: Raster, profile: bytes, gamut: Gamut) -> Floats | None:
     """Return the colours by a profile; None when it is broken, or for values of another kind."""
     import imagecodecs
 
@@ -59,33 +90,38 @@ def _by_profile(raster: Raster, profile: bytes) -> Floats | None:
         values = np.repeat(values, 3, axis=2)
     elif space != raster.model:
         return None
-    if space == "rgb" and _is_srgb(profile):
+    if space == "rgb" and _is_of(profile, gamut):
         return unit(values, raster.white)
-    if space == "grey":
-        # With whole numbers of grey LittleCMS (2.19) gets dark values wrong, by up to ten levels.
-        values = unit(values, raster.white)
-    if values.dtype == np.float32:
-        values = values.clip(0, 1)
-    out = np.uint16 if values.dtype == np.uint8 else np.float32
+    # LittleCMS (2.18) sends whole numbers through a coarse table of its own, which is ten levels of 8 bits
+    # wrong where it bends: in dark greys, and where colours leave sRGB.
+    as_floats = values.dtype == np.float32 or space != "rgb" or _has_table(profile)
+    out = np.float32 if as_floats or values.dtype != np.uint8 else np.uint16
     converted = np.empty((*values.shape[:2], 3), np.float32)
-    rows = max(1, BANDS // (values.shape[1] * values.shape[2]))
     try:
-        for top in range(0, len(values), rows):
-            band = np.ascontiguousarray(values[top : top + rows])
-            if space == "cmyk" and band.dtype == np.float32:
-                band = band * np.float32(100)  # LittleCMS has inks in per cent
+        for rows in _bands(values):
+            band = np.ascontiguousarray(values[rows])
+            if as_floats:
+                band = unit(band, raster.white).clip(0, 1)
+            if space == "cmyk":
+                band *= np.float32(100)  # LittleCMS has inks in per cent
             done = imagecodecs.cms_transform(
                 band if space != "grey" else band[..., 0],
                 profile,
-                srgb_profile(),
+                profile_of(gamut),
                 colorspace=_NAMES[space],
                 outcolorspace="rgb",
                 outdtype=out,
             )
-            converted[top : top + rows] = unit(done, 65535 if out is np.uint16 else 1)
+            converted[rows] = unit(done, 65535 if out is np.uint16 else 1)
     except (imagecodecs.CmsError, ValueError):
         return None
     return converted
+
+
+def _has_table(profile: bytes) -> bool:
+    """Return whether a profile has its colours in a table, not as curves and a matrix (ICC.1:2022, 7.3)."""
+    count = int.from_bytes(profile[128:132], "big")
+    return b"A2B0" in (profile[at : at + 4] for at in range(132, 132 + 12 * min(count, 100), 12))
 
 
 def _is_neutral(raster: Raster) -> bool:
@@ -96,8 +132,8 @@ def _is_neutral(raster: Raster) -> bool:
 
 
 @lru_cache(maxsize=64)
-def _is_srgb(profile: bytes) -> bool:
-    """Return whether a profile is sRGB's, to a third of a level of 8 bits.
+def _is_of(profile: bytes, gamut: Gamut) -> bool:
+    """Return whether a profile is that of a gamut, to a third of a level of 8 bits.
 
     Those of sRGB differ so much among each other: libjxl's from LittleCMS's by 0.28 of a level.
     """
@@ -109,7 +145,7 @@ def _is_srgb(profile: bytes) -> bool:
         seen = imagecodecs.cms_transform(
             cube,
             profile,
-            srgb_profile(),
+            profile_of(gamut),
             colorspace="rgb",
             outcolorspace="rgb",
             outdtype=np.float32,
@@ -119,24 +155,39 @@ def _is_srgb(profile: bytes) -> bool:
     return float(np.abs(seen - cube).max()) < 0.35 / 255
 
 
-@lru_cache(maxsize=1)
-def srgb_profile() -> bytes:
-    """Return the ICC profile of sRGB, always the same bytes."""
-    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
-    # Bytes 24 to 35 of the header are the creation time and 84 to 99 a digest that includes it.
-    # Without them the same picture has the same bytes every time.
-    profile[24:36] = bytes(12)
-    profile[84:100] = bytes(16)
-    return bytes(profile)
+def _converter(raster: Raster, gamut: Gamut) -> Callable[[Values], Floats]:
+    """Return what makes colours of some rows of a raster's values, by formula."""
+    if raster.model == "lab":
+        return lambda rows: _from_lab(rows, gamut)
+    encoding = raster.encoding
+    if encoding is None and gamut != "srgb":
+        encoding = Encoding()  # what says nothing is sRGB
+    matrix = None
+    if encoding is not None:
+        primaries, target = encoding.primaries or PRIMARIES["srgb"], PRIMARIES[gamut]
+        if not _are_same(primaries, target):
+            matrix = np.linalg.solve(to_xyz(target), adapted(primaries[-1]) @ to_xyz(primaries))
+            matrix = matrix.T.astype(np.float32)
+
+    def convert(rows: Values) -> Floats:
+        values = unit(rows, raster.white)
+        if raster.model == "cmyk":
+            values = (1 - values[..., :3]) * (1 - values[..., 3:])
+        elif raster.model == "grey":
+            values = np.repeat(values, 3, axis=2)
+        if encoding is None:
+            return values
+        light = _light(values.clip(0, 1), encoding)
+        return _encoded(light if matrix is None else light @ matrix)
+
+    return convert
 
 
-def _by_formula(rgb: Floats, encoding: Encoding) -> Floats:
-    light = _light(rgb.clip(0, 1), encoding)
-    primaries = encoding.primaries
-    if primaries is not None and not _are_srgb(primaries):
-        matrix = np.linalg.solve(_to_xyz(SRGB_PRIMARIES), _adapted(primaries) @ _to_xyz(primaries))
-        light = light @ matrix.T.astype(np.float32)
-    return _encoded(light)
+def _bands(values: Values) -> Iterator[slice]:
+    """Yield the rows of a picture, as many at a time as have about ``BANDS`` values."""
+    height, width, channels = values.shape
+    rows = max(1, BANDS // (width * channels))
+    yield from (slice(top, top + rows) for top in range(0, height, rows))
 
 
 def _light(values: Floats, encoding: Encoding) -> Floats:
@@ -169,52 +220,14 @@ def _encoded(light: Floats) -> Floats:
     return encoded
 
 
-Chromaticities = tuple[tuple[float, float], ...]
+def _are_same(some: Chromaticities, others: Chromaticities) -> bool:
+    return bool(np.abs(np.array(some) - np.array(others)).max() < 0.001)
 
 
-def _are_srgb(primaries: Chromaticities) -> bool:
-    return bool(np.abs(np.array(primaries) - np.array(SRGB_PRIMARIES)).max() < 0.001)
-
-
-def _xyz(x: float, y: float) -> list[float]:
-    return [x / y, 1.0, (1 - x - y) / y]
-
-
-def _to_xyz(primaries: Chromaticities) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
-    """Return the matrix from light in these primaries to XYZ."""
-    *colours, white = primaries
-    columns = np.array([_xyz(x, y) for x, y in colours]).T
-    matrix: np.ndarray[tuple[int, int], np.dtype[np.float64]] = columns * np.linalg.solve(
-        columns, _xyz(*white)
-    )
-    return matrix
-
-
-_BRADFORD = np.array(
-    [[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]]
-)
-"""The Bradford matrix, from XYZ to the responses of cones (ICC.1:2022, annex E)."""
-
-
-def _adapted(
-    primaries: Chromaticities, target: tuple[float, float] = (0.3127, 0.3290)
-) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
-    """Return the matrix that adapts XYZ from the white of these primaries to another one."""
-    ratio = (_BRADFORD @ _xyz(*target)) / (_BRADFORD @ _xyz(*primaries[-1]))
-    matrix: np.ndarray[tuple[int, int], np.dtype[np.float64]] = np.linalg.solve(
-        _BRADFORD, np.diag(ratio) @ _BRADFORD
-    )
-    return matrix
-
-
-D50 = (0.34567, 0.35850)
-"""The chromaticity of the white of Lab in files."""
-
-
-def _from_lab(lab: Floats) -> Floats:
-    """Return sRGB of L*, a* and b*; CIE 15:2004, 8.2.1."""
+def _from_lab(lab: Floats, gamut: Gamut) -> Floats:
+    """Return colours of L*, a* and b*; CIE 15:2004, 8.2.1."""
     fy = (lab[..., 0] + 16) / 116
     f = np.stack([fy + lab[..., 1] / 500, fy, fy - lab[..., 2] / 200], -1)
-    xyz = np.where(f > 6 / 29, f**3, 3 * (6 / 29) ** 2 * (f - 4 / 29)) * np.array(_xyz(*D50))
-    matrix = np.linalg.solve(_to_xyz(SRGB_PRIMARIES), _adapted((D50,)))
-    return _encoded((xyz @ matrix.T).astype(np.float32))
+    light = np.where(f > 6 / 29, f**3, 3 * (6 / 29) ** 2 * (f - 4 / 29)) * np.array(xyz(*D50))
+    matrix = np.linalg.solve(to_xyz(PRIMARIES[gamut]), adapted(D50))
+    return _encoded((light @ matrix.T).astype(np.float32))

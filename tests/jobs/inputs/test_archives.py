@@ -8,6 +8,7 @@ import subprocess
 import tarfile
 import threading
 import time
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,8 @@ from pathlib import Path
 import pytest
 
 from jobs.errors import InputError, InputNotFoundError, StorageError
-from jobs.inputs.archives.archive import Archive, Source, Stored
+from jobs.inputs.archives.archive import Archive
+from jobs.inputs.archives.source import Source, Stored
 from jobs.inputs.reader import Inputs
 from jobs.tasks.task import stem_of
 from tests.support.farm import records_of, stylefarm, write_job
@@ -188,6 +190,17 @@ def test_only_the_headers_and_the_member_are_read(tmp_path: Path, kind: str) -> 
     assert source.asked[0][1] <= 100_001 + 4096
 
 
+def test_headers_that_lie_near_each_other_are_read_together(tmp_path: Path) -> None:
+    files = {f"{k:04}.jpg": bytes([k % 256]) * (300 + k * k % 2000) for k in range(1000)}
+    pack_tar(tmp_path / "x.tar", files)
+    source = Counted((tmp_path / "x.tar").read_bytes())
+    archive = Archive("x.tar", source)
+    assert sorted(archive.names()) == sorted(files)
+    assert len(source.asked) <= 32
+    assert sum(size for _, size in source.asked) <= 1.05 * source.stored.size
+    assert archive.read("0777.jpg") == files["0777.jpg"]
+
+
 @pytest.mark.parametrize("name", ["x.tar", "x.zip"])
 def test_members_on_s3_are_read_by_range(tmp_path: Path, s3_rig: Rig, name: str) -> None:
     (pack_tar if name == "x.tar" else pack_zip)(tmp_path / name, FILES)
@@ -250,7 +263,7 @@ def encrypted_zip(path: Path) -> None:
             "text.zip is damaged, or no archive that can be read (File is not a zip",
         ),
         ("cut.tar::a.png", "cut.tar is damaged, or no archive that can be read"),
-        ("secret.zip::a.png", "is encrypted, password required"),
+        ("secret.zip::a.png", "is encrypted, which is not read"),
         ("large.zip::a.png", "large.zip::a.png"),
         ("https://x.org/a.tar::a.png", "https://x.org/a.tar is an archive on the web: copy it"),
     ],
@@ -266,6 +279,151 @@ def test_what_is_wrong_is_one_sentence(tmp_path: Path, uri: str, said: str) -> N
     with pytest.raises(InputError) as caught:
         Inputs(tmp_path, max_bytes=10_000_000).read(uri)
     assert said in str(caught.value)
+
+
+def test_an_archive_in_an_archive_is_no_picture(tmp_path: Path) -> None:
+    pack_zip(tmp_path / "inner.zip", {"a.png": b"data"})
+    inner = (tmp_path / "inner.zip").read_bytes()
+    pack_tar(tmp_path / "x.tar", {"inner.zip": inner, "b.png": b"data", "deep/inner.tar": b"data"})
+    inputs = Inputs(tmp_path)
+    # The picture beside it is used, and what is left out is named.
+    assert inputs.expand("x.tar") == ["x.tar::b.png"]
+    assert [said.partition(" (")[0] for said in inputs.unread.first] == [
+        "x.tar::deep/inner.tar",
+        "x.tar::inner.zip",
+    ]
+    for name in ("inner.zip", "deep/inner.tar"):
+        with pytest.raises(InputError) as caught:
+            inputs.expand(f"x.tar::{name}")
+        assert str(caught.value) == (
+            f"x.tar::{name} is an archive in an archive, where nothing is looked for: unpack the outer one"
+        )
+    assert inputs.expand("x.tar::inner.zip::*.png") == []
+    for look in (inputs.read, inputs.check):
+        with pytest.raises(
+            InputError, match="is in an archive that is itself in one, where nothing"
+        ):
+            look("x.tar::inner.zip::a.png")
+
+
+def peak_of(work: Callable[[], object]) -> float:
+    """The most megabytes that Python holds while ``work`` runs, beside those of before."""
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1] / 1e6
+    finally:
+        tracemalloc.stop()
+
+
+def say_another_size(path: Path, size: int) -> None:
+    """Have the only member of a zip say that it has so many bytes."""
+    data = bytearray(path.read_bytes())
+    for mark, at in ((b"PK\3\4", 22), (b"PK\1\2", 24)):
+        start = data.index(mark) + at
+        data[start : start + 4] = size.to_bytes(4, "little")
+    path.write_bytes(data)
+
+
+METHODS = [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_member_that_is_larger_than_it_says_is_one_sentence_and_takes_no_memory(
+    tmp_path: Path, method: int
+) -> None:
+    """What it unpacks to has eighty times the limit of a picture."""
+    pack_zip(tmp_path / "x.zip", {"a.png": bytes(80_000_000)}, method)
+    say_another_size(tmp_path / "x.zip", 900_000)
+
+    def read() -> None:
+        with pytest.raises(InputError) as caught:
+            Inputs(tmp_path, max_bytes=1_000_000).read("x.zip::a.png")
+        assert str(caught.value).startswith("x.zip is damaged, or no archive that can be read (")
+
+    assert peak_of(read) < 20  # modules are imported, too
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_member_that_is_smaller_than_it_says_is_what_it_is(tmp_path: Path, method: int) -> None:
+    pack_zip(tmp_path / "x.zip", {"a.png": b"data" * 100}, method)
+    say_another_size(tmp_path / "x.zip", 900_000)
+    inputs = Inputs(tmp_path, max_bytes=1_000_000)
+    assert inputs.read("x.zip::a.png").data == b"data" * 100
+    say_another_size(tmp_path / "x.zip", 1_000_001)
+    with pytest.raises(InputError, match=r"has 1,000,001 bytes, more than the limit of 1,000,000"):
+        inputs.read("x.zip::a.png")
+
+
+def tar_header(name: str, kind: bytes, size: bytes) -> bytes:
+    """A header as tar writes it, with anything in the field of its size."""
+    info = tarfile.TarInfo(name)
+    info.type = kind
+    data = bytearray(info.tobuf(tarfile.GNU_FORMAT))
+    data[124:136] = size
+    data[148:156] = b" " * 8
+    data[148:156] = b"%06o\0 " % sum(data)
+    return bytes(data)
+
+
+@pytest.mark.parametrize("kind", [tarfile.REGTYPE, tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME])
+@pytest.mark.parametrize(
+    "size",
+    [b"77777777777\0", b"\x80" + bytes(3) + b"\x7f" * 8, b"\xff" * 10 + b"\xfe\0"],
+    ids=["eight gigabytes", "more than there can be", "a header less"],
+)
+def test_a_header_of_a_tar_that_lies_is_one_sentence_and_takes_no_memory(
+    tmp_path: Path, kind: bytes, size: bytes
+) -> None:
+    pack_tar(tmp_path / "x.tar", {"a.png": bytes(20_000_000), "b.png": b"data"})
+    data = (tmp_path / "x.tar").read_bytes()
+    (tmp_path / "x.tar").write_bytes(tar_header("first", kind, size) + data)
+
+    def read() -> None:
+        with pytest.raises(InputError) as caught:
+            Inputs(tmp_path).read("x.tar::b.png")
+        assert str(caught.value).startswith("x.tar is damaged, or no archive that can be read (")
+
+    assert peak_of(read) < 15
+
+
+@pytest.mark.parametrize("name", ["x.tar", "x.zip"])
+def test_too_many_members_are_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr("jobs.inputs.archives.archive.MOST_MEMBERS", 10)
+    files = {f"{k}.png": bytes(5000) for k in range(10)}
+    pack = pack_tar if name == "x.tar" else pack_zip
+    pack(tmp_path / name, files)
+    assert len(Inputs(tmp_path).expand(name)) == 10
+    source = Counted(b"")
+    pack(tmp_path / name, {**files, **{f"{k}.png": bytes(5000) for k in range(10, 100)}})
+    source = Counted((tmp_path / name).read_bytes())
+    with pytest.raises(InputError) as caught:
+        Archive(name, source)
+    assert str(caught.value) == f"{name} has more than 10 members; divide it into several archives"
+    assert len(source.asked) <= 12
+    for look in (Inputs(tmp_path).expand, lambda uri: Inputs(tmp_path).read(f"{uri}::1.png")):
+        with pytest.raises(InputError, match="has more than 10 members"):
+            look(name)
+
+
+def test_members_of_one_name_count_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jobs.inputs.archives.archive.MOST_MEMBERS", 10)
+    for _ in range(11):
+        with tarfile.open(tmp_path / "x.tar", "a") as tar:
+            tar.addfile(tarfile.TarInfo("a.png"), io.BytesIO(b""))
+    with pytest.raises(InputError, match="has more than 10 members"):
+        Inputs(tmp_path).expand("x.tar")
+
+
+def test_a_list_of_members_that_is_too_long_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pack_zip(tmp_path / "x.zip", {f"{k}.png": b"data" for k in range(100)})
+    monkeypatch.setattr("jobs.inputs.archives.archive.MOST_DIRECTORY", 4000)
+    with pytest.raises(InputError, match=r"^x\.zip is damaged, or no .* members or a header would"):
+        Inputs(tmp_path).expand("x.zip")
 
 
 @pytest.mark.parametrize("name", ["x.tar.gz", "x.tgz", "x.tar.zst", "x.7z", "x.rar"])

@@ -113,10 +113,13 @@ def test_no_value_counts_where_the_file_has_one(tmp_path: Path) -> None:
 def test_files_of_no_bytes_have_no_rows_and_are_named(tmp_path: Path) -> None:
     (tmp_path / "lists/style=s.jpg").mkdir(parents=True)
     (tmp_path / "lists/style=s.jpg/a.csv").write_text("content\na.jpg\n")
-    (tmp_path / "lists/style=s.jpg/b.csv").touch()
+    for name in ("b.csv", "c.parquet", "d.jsonl"):
+        (tmp_path / "lists/style=s.jpg" / name).touch()
     job = agenda(tmp_path, "lists")
     assert [row["content"] for row in rows_of(job)] == ["a.jpg"]
-    assert job.unread.first == ["lists/style=s.jpg/b.csv (empty)"]
+    assert job.unread.first == [
+        f"lists/style=s.jpg/{name} (empty)" for name in ("b.csv", "c.parquet", "d.jsonl")
+    ]
     (tmp_path / "alone.csv").touch()
     with pytest.raises(JobFileError, match=r"alone\.csv has no column content; it is empty"):
         agenda(tmp_path, "alone.csv")
@@ -132,6 +135,14 @@ def test_columns_without_a_meaning_are_named(tmp_path: Path) -> None:
     (tmp_path / "lists/style_set=dutch").mkdir(parents=True)
     (tmp_path / "lists/style_set=dutch/p.csv").write_text("content,style\na.jpg,s.jpg\n")
     assert agenda(tmp_path, "lists").unused_columns == ("style_set",)
+
+
+def test_a_column_without_a_name_is_told_as_that(tmp_path: Path) -> None:
+    """As pandas writes its index."""
+    (tmp_path / "p.csv").write_text(",content,style\n0,a.jpg,s.jpg\n")
+    job = agenda(tmp_path, "p.csv")
+    assert len(rows_of(job)) == 1
+    assert job.unused_columns == ("column without a name",)
 
 
 def test_files_in_other_sub_folders_are_named(tmp_path: Path) -> None:

@@ -113,6 +113,8 @@ def test_bytes_that_are_no_text_spoil_their_row_only(tmp_path: Path) -> None:
         ("[1]", "is not an object such as"),
         ("[" * 100_000, "is not JSON"),
         ('{"content": "a"} {', "is not JSON"),
+        ('{"content": "a", "style": "s", "content": "b"}', "has content twice"),
+        ('{"content": "a", "style": {"blend": {"s": 1, "s": 2}}}', "has s twice"),
     ],
 )
 def test_a_bad_line_of_json_is_told(line: str, reason: str, tmp_path: Path) -> None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
+import signal
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 from PIL import Image, ImageDraw
 
 from jobs.inputs.reader import Inputs
 from jobs.preflight import masks, preflight
-from jobs.preflight.masks import doubtful_masks
+from jobs.preflight.masks import doubt_of, doubtful_masks
 from jobs.preflight.preflight import Findings, Preflight
 from jobs.records.statuses import Ledger
 from jobs.tasks.todo import Agenda
@@ -43,6 +48,16 @@ def test_each_doubtful_mask_is_named(tmp_path: Path) -> None:
     ]
 
 
+def test_folders_named_like_ours_are_not_taken_for_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.new("L", (40, 30)).save(tmp_path / "black.png")
+    (tmp_path / "jobs").mkdir()
+    (tmp_path / "jobs" / "__init__.py").write_text("raise SystemExit('hijacked')")
+    monkeypatch.chdir(tmp_path)
+    assert len(looked(tmp_path, "black.png")) == 1
+
+
 def test_looking_ends_when_it_is_asked_to(tmp_path: Path) -> None:
     Image.new("L", (40, 30)).save(tmp_path / "black.png")
     assert list(doubtful_masks(Inputs(tmp_path), ["black.png"] * 3, lambda: True)) == []
@@ -56,6 +71,51 @@ def test_a_large_mask_is_left_to_the_worker(
     assert looked(tmp_path, "black.png") == []
     monkeypatch.setattr(masks, "MOST_PIXELS", 40 * 30)
     assert len(looked(tmp_path, "black.png")) == 1
+
+
+def misbehave(inputs: Inputs, uri: str, most_pixels: int) -> str | None:
+    """Looks at masks as decoders do that are broken."""
+    match uri:
+        case "exit.png":
+            os._exit(7)
+        case "crash.png":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        case "hang.png":
+            ctypes.PyDLL(None).sleep(10_000)
+    return doubt_of(inputs, uri, most_pixels)
+
+
+def test_a_mask_that_ends_what_reads_it_ends_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(masks, "MOST_SECONDS", 5.0)
+    Image.new("L", (40, 30)).save(tmp_path / "black.png")
+    uris = ["exit.png", "black.png", "crash.png", "hang.png", "black.png", "exit.png"]
+    look = f"{__name__}:misbehave"
+    found = list(doubtful_masks(Inputs(tmp_path), uris, lambda: False, look))
+    assert [sentence.split(",")[0] for sentence in found] == [
+        "exit.png ends the process that reads it (exit status 7)",
+        "black.png is black everywhere",
+        "crash.png ends the process that reads it (SIGSEGV)",
+        "hang.png was not read in 5 s",
+        "black.png is black everywhere",
+        "exit.png ends the process that reads it (exit status 7)",
+    ]
+    assert not still_looking()
+
+
+def test_a_mask_that_hangs_holds_nobody_up(tmp_path: Path) -> None:
+    end = time.monotonic() + 2
+    began = time.monotonic()
+    look = f"{__name__}:misbehave"
+    found = doubtful_masks(Inputs(tmp_path), ["hang.png"] * 9, lambda: time.monotonic() > end, look)
+    assert list(found) == []
+    assert time.monotonic() - began < 8
+    assert not still_looking()
+
+
+def still_looking() -> list[psutil.Process]:
+    return [p for p in psutil.Process().children() if "mask_process" in " ".join(p.cmdline())]
 
 
 # -- which masks are looked at -----------------------------------------------------------------------

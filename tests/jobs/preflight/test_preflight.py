@@ -297,6 +297,18 @@ def test_a_folder_with_many_pictures_is_listed_once(s3_rig: Rig, tmp_path: Path)
     assert server.requests <= 5, server.paths
 
 
+def test_archives_are_looked_for_where_they_are_and_not_where_their_members_are(
+    s3: Rig, tmp_path: Path
+) -> None:
+    put(s3, "wave.jpg", "shards/1.tar")
+    rows = "".join(f"S3/shards/1.tar::deep/er/{k}.jpg,S3/wave.jpg\n" for k in range(20))
+    rows += "S3/shards/2.tar::deep/er/0.jpg,S3/wave.jpg\n"
+    (tmp_path / "m.csv").write_text("content,style\n" + rows.replace("S3", s3.url))
+    found = look(agenda(on_s3(s3, "{manifest: m.csv}"), tmp_path))
+    assert needed(found) == {f"{s3.url}/shards/2.tar::deep/er/0.jpg": 1}
+    assert f"There is no object {s3.url}/shards/2.tar" in said(found)[0]
+
+
 def test_a_store_that_does_not_answer_is_told_and_nothing_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

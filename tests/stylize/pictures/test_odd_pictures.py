@@ -105,7 +105,8 @@ def test_every_preset_paints_it(
     longest = max(content.shape[2:])
     # Through all five blocks at the first size, and where there is room for two at two.
     start = 32 if 40 < longest < 100 else None
-    result, steps = paint(content, style, preset=preset, start_size=start, steps=12, refine_steps=5)
+    # Within the first steps of a size L-BFGS's loss may jump; by the eighth it is below where it was.
+    result, steps = paint(content, style, preset=preset, start_size=start, steps=12, refine_steps=8)
     assert_painted(content, result, steps, guards)
 
 
@@ -148,7 +149,9 @@ def test_a_content_of_a_pixels_width_is_painted_or_refused_in_words(
 def test_what_is_behind_alpha_is_painted_and_alpha_kept(preset: str, guards: list[Guard]) -> None:
     image = Image.new("RGBA", (48, 36), (255, 0, 0, 0))
     image.paste((20, 90, 200, 255), (10, 8, 40, 30))
-    made = Recipe.model_validate({"preset": preset, "size": 48, "start_size": None, "steps": 4})
+    # In float32: random networks make more of rounding than the one that has learned.
+    knobs = {"size": 48, "start_size": None, "steps": 4, "precision": "float32"}
+    made = Recipe.model_validate({"preset": preset, **knobs})
     style = Image.new("RGBA", (30, 30), (0, 200, 0, 0))
     steps: list[Step] = []
     result = stylize(

@@ -16,6 +16,9 @@ from stylize.pictures.reading.raster import Floats, Raster, Values, unit
 _GREY_16 = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 """Modes of grey pictures of 16 bits; ``I`` has them in 32."""
 
+STRIP = 64
+"""Rows of an image that are copied at a time."""
+
 
 def raster_of(image: Image.Image) -> Raster:
     """Return the raster of a loaded image."""
@@ -49,8 +52,16 @@ def raster_of(image: Image.Image) -> Raster:
 
 
 def _pixels(image: Image.Image) -> Values:
-    pixels = np.asarray(image)
-    return pixels if pixels.ndim == 3 else pixels[..., None]
+    """Return the values of an image of 8 bits, (H, W, C).
+
+    Pillow copies an image twice to hand its values out; strip by strip, these copies stay in the cache.
+    """
+    width, height = image.size
+    pixels = np.empty((height, width, len(image.getbands())), np.uint8)
+    for top in range(0, height, STRIP):
+        strip = np.asarray(image.crop((0, top, width, min(top + STRIP, height))))
+        pixels[top : top + STRIP] = strip.reshape(-1, *pixels.shape[1:])
+    return pixels
 
 
 def _deep(levels: Values) -> tuple[Values, Literal["grey"], float]:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from stylize.pictures.reading.cicp import encoding_of_codes
+from stylize.pictures.reading.cicp import are_known, encoding_of_codes
 from stylize.pictures.reading.raster import Encoding, Raster, unit
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -53,9 +53,9 @@ def encoding_of(found: Mapping[bytes, bytes]) -> Encoding | None:
 
     A profile, if there is one, counts instead of all but cICP.
     """
-    cicp = _cicp(found)
-    if cicp is not None:
-        return cicp
+    codes = _cicp(found)
+    if codes is not None:
+        return encoding_of_codes(*codes)
     if b"iCCP" in found or b"sRGB" in found:
         return None
     gama, chrm = found.get(b"gAMA", b""), found.get(b"cHRM", b"")
@@ -91,9 +91,10 @@ def read_deep(data: bytes, found: Mapping[bytes, bytes]) -> Raster:
     )
 
 
-def _cicp(found: Mapping[bytes, bytes]) -> Encoding | None:
-    """Return the encoding that the chunk cICP asks for; None without it, or when its codes are unknown."""
+def _cicp(found: Mapping[bytes, bytes]) -> tuple[int, int] | None:
+    """Return the primaries and the curve that the chunk cICP asks for; None without it, or when its codes are
+    unknown."""
     said = found.get(b"cICP", b"")
-    if len(said) != 4 or said[2] != 0:
+    if len(said) != 4 or said[2] != 0 or not are_known(said[0], said[1]):
         return None
-    return encoding_of_codes(said[0], said[1])
+    return said[0], said[1]

@@ -22,6 +22,7 @@ _RGB = ("R", "G", "B")
 def read_exr(data: bytes, limit: int) -> Raster:
     """Return the raster of the first part of an OpenEXR file.
 
+    The picture is the display window. Where no pixels are given it is black, and transparent if it has alpha.
     Values are light: 1 is white, and what is brighter is clipped when colours are converted. Colours that are
     multiplied by their opacity, as the format has them, are divided by it.
 
@@ -43,19 +44,25 @@ def read_exr(data: bytes, limit: int) -> Raster:
         path = Path(folder) / "picture.exr"  # the library opens files only
         path.write_bytes(data)
         with OpenEXR.File(str(path), header_only=True) as file:
-            width, height = _size(file.header())
-        if width * height > limit:
-            raise PictureError(
-                f"has {width} x {height} px; the limit is {limit // 1_000_000} million pixels"
-            )
+            windows = [file.header()[f"{kind}Window"] for kind in ("data", "display")]
+        for window in windows:
+            width, height = _size(window)
+            if width * height > limit:
+                raise PictureError(
+                    f"has {width} x {height} px; the limit is {limit // 1_000_000} million pixels"
+                )
         with OpenEXR.File(str(path), separate_channels=True) as file:
             # All of it as copies: the file's memory ends with the block.
             primaries = _primaries(file.header())
             channels = {
-                name: np.array(channel.pixels, np.float32)
+                name: _shown(np.array(channel.pixels, np.float32), *windows)
                 for name, channel in file.channels().items()
             }
     names = _RGB if set(_RGB) <= channels.keys() else _GREY
+    if names is _GREY and {"RY", "BY"} & channels.keys():
+        raise PictureError(
+            "has luminance and chroma (Y, RY, BY), which is not read: save it as RGB"
+        )
     if not set(names) <= channels.keys():
         known = ", ".join(sorted(channels)) or "none"
         raise PictureError(f"has no channels R, G and B, nor Y; it has {known}")
@@ -73,9 +80,25 @@ def read_exr(data: bytes, limit: int) -> Raster:
     return Raster(values, "grey" if names is _GREY else "rgb", 1.0, opacity, encoding=encoding)
 
 
-def _size(header: Mapping[str, Any]) -> tuple[int, int]:
-    (left, top), (right, bottom) = header["dataWindow"]
+def _size(window: Any) -> tuple[int, int]:
+    (left, top), (right, bottom) = window
     return int(right - left + 1), int(bottom - top + 1)
+
+
+def _shown(values: Floats, data: Any, display: Any) -> Floats:
+    """Return the values of a channel within the display window, of those within the data window."""
+    (width, height), (left, top) = _size(display), (np.subtract(data[0], display[0])).tolist()
+    if (left, top) == (0, 0) and values.shape == (height, width):
+        return values
+    shown = np.zeros((height, width), np.float32)
+    rows = slice(max(top, 0), max(0, min(top + values.shape[0], height)))
+    columns = slice(max(left, 0), max(0, min(left + values.shape[1], width)))
+    if rows.start < rows.stop and columns.start < columns.stop:
+        inside = values[
+            rows.start - top : rows.stop - top, columns.start - left : columns.stop - left
+        ]
+        shown[rows, columns] = inside
+    return shown
 
 
 def _primaries(header: Mapping[str, Any]) -> tuple[tuple[float, float], ...] | None:

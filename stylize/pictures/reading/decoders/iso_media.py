@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 from PIL import Image
@@ -27,8 +28,20 @@ def avif_depth(data: bytes) -> int:
     return (12 if flags & 0x20 else 10) if flags & 0x40 else 8
 
 
+def read_avif(data: bytes, raster: Raster, image: Image.Image) -> Raster:
+    """Return the raster of an AVIF file of 8 bits, cropped and upright, with its colours.
+
+    Args:
+        data: The file.
+        raster: Its values, as they are stored.
+        image: The same file, opened by Pillow, for its profile and orientation.
+    """
+    turned = _cropped(raster, data).upright(image.getexif().get(274, 1))
+    return with_colours(turned, data, image.info.get("icc_profile"))
+
+
 def read_deep_avif(data: bytes, image: Image.Image) -> Raster:
-    """Return the raster of an AVIF file of more than 8 bits, upright.
+    """Return the raster of an AVIF file of more than 8 bits, cropped and upright.
 
     Args:
         data: The file.
@@ -38,9 +51,7 @@ def read_deep_avif(data: bytes, image: Image.Image) -> Raster:
 
     bits = avif_depth(data)
     raster = _raster(np.asarray(imagecodecs.avif_decode(data)), float(2**bits - 1))
-    return with_colours(raster, data, image.info.get("icc_profile")).upright(
-        image.getexif().get(274, 1)
-    )
+    return read_avif(data, raster, image)
 
 
 def with_colours(raster: Raster, data: bytes, profile: bytes | None) -> Raster:
@@ -92,6 +103,30 @@ def _raster(pixels: Values, white: float) -> Raster:
     if white not in (255, 65535):
         values, white = unit(values, white), 1.0
     return Raster(values, "grey" if colours == 1 else "rgb", white, opacity)
+
+
+def _cropped(raster: Raster, data: bytes) -> Raster:
+    """Return the part of a picture that its box ``clap`` leaves, which libavif shows whole.
+
+    Source: ISO/IEC 14496-12, 12.1.4. It comes before rotation and mirroring.
+    """
+    at = data.find(b"\0\0\0\x28clap", 0, SEARCHED_BYTES) + 8
+    if at < 8 or len(data) < at + 32:
+        return raster
+    numbers = struct.unpack_from(">IIIIiIiI", data, at)
+    if not all(numbers[1::2]):
+        return raster
+    width, height, right, down = map(Fraction, numbers[::2], numbers[1::2])
+    rows, columns = raster.values.shape[:2]
+    left, top = (columns - width) / 2 + right, (rows - height) / 2 + down
+    edges = (left, top, left + width, top + height)
+    if any(edge.denominator != 1 for edge in edges):
+        return raster
+    x0, y0, x1, y1 = map(int, edges)
+    if not (0 <= x0 < x1 <= columns and 0 <= y0 < y1 <= rows):
+        return raster
+    opacity = None if raster.opacity is None else raster.opacity[y0:y1, x0:x1]
+    return replace(raster, values=raster.values[y0:y1, x0:x1], opacity=opacity)
 
 
 def _nclx(data: bytes) -> Encoding | None:

@@ -47,9 +47,10 @@ def read_jxl(data: bytes, limit: int) -> Raster:
             f"has {width} x {height} px; the limit is {limit // 1_000_000} million pixels"
         )
     values = np.asarray(imagecodecs.jpegxl_decode(data, index=0, numthreads=1))
-    with warnings.catch_warnings(), JXLImageFile(io.BytesIO(data)) as image:
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about its own 8 bits
-        profile = image.info.get("icc_profile")
+        with JXLImageFile(io.BytesIO(data)) as image:
+            profile = image.info.get("icc_profile")
     if values.ndim == 2:
         values = values[..., None]
     if values.ndim != 3 or not 1 <= values.shape[2] <= 4:
@@ -65,7 +66,29 @@ def size_of(data: bytes) -> tuple[int, int]:
     Raises:
         ValueError: It is cut short.
     """
-    bits = _Bits(_codestream(data)[2:18])
+    return _size(_Bits(_codestream(data)[2:]))
+
+
+def is_animated(data: bytes) -> bool:
+    """Return whether a JPEG XL file is an animation.
+
+    Source: ISO/IEC 18181-1, ImageMetadata.
+
+    Raises:
+        ValueError: It is cut short.
+    """
+    bits = _Bits(_codestream(data)[2:])
+    _size(bits)
+    if bits.take(1) or not bits.take(1):  # all default; no extra fields
+        return False
+    bits.take(3)  # orientation
+    if bits.take(1):  # another size to be shown at
+        _size(bits)
+    has_preview = bits.take(1)
+    return not has_preview and bool(bits.take(1))
+
+
+def _size(bits: _Bits) -> tuple[int, int]:
     small = bits.take(1)
 
     def side() -> int:

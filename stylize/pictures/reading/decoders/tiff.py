@@ -14,6 +14,9 @@ import tifffile
 from stylize.errors import PictureError
 from stylize.pictures.reading.raster import CHANNELS, Floats, Model, Raster, Values, unit
 
+MOST_CHANNELS = 64
+"""Channels of a page, of which those behind the colours and the opacity are left out."""
+
 _MODELS: dict[str, Model] = {
     "MINISBLACK": "grey",
     "MINISWHITE": "grey",
@@ -75,6 +78,10 @@ def read_page(page: Any) -> Raster:
         raise PictureError(
             f"is a TIFF of the kind {photometric}, which is not read; save it as RGB"
         )
+    if page.samplesperpixel > MOST_CHANNELS:
+        raise PictureError(f"has {page.samplesperpixel} channels; the limit is {MOST_CHANNELS}")
+    if 0 in page.databytecounts:
+        raise PictureError("is damaged: a part of its pixels is missing")
     pixels = _channels_last(page)
     count = CHANNELS[model]
     if pixels.shape[2] < count:

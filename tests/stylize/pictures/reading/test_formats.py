@@ -14,6 +14,7 @@ import numpy as np
 import OpenEXR
 import pillow_heif
 import pytest
+import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -179,6 +180,80 @@ def test_light_of_exr_is_encoded_and_clipped() -> None:
     assert len(np.unique(np.rint(found[0, :, 0] * 65535))) >= 4000
     bright = seen(exr(np.full((4, 4, 3), 7.5)))
     assert float(bright.min()) == pytest.approx(1)  # a bright sky is no reason to refuse a picture
+
+
+@pytest.mark.parametrize(
+    ("display", "place"),
+    [
+        # What was rendered is a part of the frame, or more than it, or both, or nothing of it.
+        pytest.param(((0, 0), (39, 29)), (slice(4, 20), slice(6, 30)), id="part"),
+        pytest.param(((8, 6), (19, 15)), (slice(-2, 14), slice(-2, 22)), id="overscan"),
+        pytest.param(((10, 0), (60, 9)), (slice(4, 20), slice(-4, 20)), id="both"),
+        pytest.param(((100, 100), (109, 109)), (slice(-96, -80), slice(-94, -70)), id="outside"),
+    ],
+)
+def test_exr_is_shown_as_its_display_window(display: Any, place: Any) -> None:
+    values = light_of(np.random.default_rng(1).uniform(0.1, 1, (16, 24, 3)))
+    found = seen(exr(values, dataWindow=((6, 4), (29, 19)), displayWindow=display))
+    (left, top), (right, bottom) = display
+    expected = np.zeros((bottom - top + 1, right - left + 1, 3))
+    for y in range(16):
+        for x in range(24):
+            row, column = place[0].start + y, place[1].start + x
+            if 0 <= row < expected.shape[0] and 0 <= column < expected.shape[1]:
+                expected[row, column] = srgb_of(values[y, x])
+    assert found.shape == expected.shape
+    assert np.abs(found - expected).max() < 1e-5
+
+
+def test_tiff_whose_pixels_were_never_written_is_refused() -> None:
+    file = io.BytesIO()
+    tifffile.imwrite(file, np.full((8, 12, 3), 90, np.uint8), photometric="rgb")
+    data = bytearray(file.getvalue())
+    with tifffile.TiffFile(io.BytesIO(data)) as tiff:
+        tag = tiff.pages.first.tags["StripByteCounts"]
+    data[tag.valueoffset : tag.valueoffset + 4] = bytes(4)
+    with pytest.raises(PictureError, match=r"^a\.tif is damaged: a part of its pixels is missing"):
+        decode(bytes(data), "a.tif")
+
+
+def test_exr_of_luminance_and_chroma_is_refused(tmp_path: Path) -> None:
+    half = np.ones((8, 12), np.float16)
+    OpenEXR.File({}, {"Y": half, "RY": half, "BY": half}).write(str(tmp_path / "a.exr"))
+    with pytest.raises(PictureError, match=r"has luminance and chroma .*: save it as RGB"):
+        decode((tmp_path / "a.exr").read_bytes())
+
+
+@pytest.mark.parametrize("image_format", ["TIFF", "AVIF", "PNG", "GIF", "JPEG2000"])
+def test_a_file_cut_short_is_not_called_no_picture(image_format: str) -> None:
+    file = io.BytesIO()
+    pixels = np.random.default_rng(1).integers(0, 256, (40, 60, 3), np.uint8)
+    Image.fromarray(pixels).save(file, image_format)
+    for kept in (0.3, 0.9):
+        cut = file.getvalue()[: int(kept * len(file.getvalue()))]
+        with pytest.raises(PictureError, match=r"^a is damaged or cut short"):
+            decode(cut, "a")
+
+
+def test_tiff_of_very_many_channels_is_refused_before_it_is_decoded() -> None:
+    for channels in (64, 65):
+        file = io.BytesIO()
+        levels = np.zeros((8, 12, channels), np.uint8)
+        tifffile.imwrite(file, levels, photometric="minisblack", planarconfig="contig")
+        if channels == 64:
+            assert seen(file.getvalue()).shape == (8, 12, 3)
+        else:
+            with pytest.raises(PictureError, match="has 65 channels; the limit is 64"):
+                decode(file.getvalue())
+
+
+@pytest.mark.parametrize(("photometric", "channels"), [("rgb", 3), ("minisblack", 1)])
+@pytest.mark.parametrize("bits", [2, 4])
+def test_tiff_of_a_few_bits_is_read(photometric: Any, channels: int, bits: int) -> None:
+    levels = np.random.default_rng(2).integers(0, 2**bits, (8, 12, channels), np.uint8)
+    file = io.BytesIO()
+    tifffile.imwrite(file, levels.squeeze(), photometric=photometric, bitspersample=bits)
+    assert np.abs(seen(file.getvalue()) - levels / (2**bits - 1)).max() < 1e-6
 
 
 def test_exr_of_one_channel_of_alpha_and_of_other_primaries() -> None:

@@ -16,8 +16,7 @@ from PIL import Image
 
 from jobs.spec.output import SHALLOW_FORMATS
 from stylize import PictureError
-from stylize.pictures import sixteen_bit
-from stylize.pictures.codec import DEEP_WRITERS, EXTENSIONS, Format, decode, encode
+from stylize.pictures.codec import DEEP_FORMATS, EXTENSIONS, Format, decode, encode
 from stylize.pictures.picture import Picture
 from tests.stylize.support import noise, photo
 
@@ -27,7 +26,8 @@ FORMATS: list[Format] = ["png", "tiff"]
 
 
 def with_alpha(height: int = 24, width: int = 33) -> Picture:
-    return Picture(photo(1, height, width), noise(2, height, width)[:, :1])
+    alpha = 0.25 + 0.75 * noise(2, height, width)[:, :1]
+    return Picture(photo(1, height, width) * alpha + 1 - alpha, alpha)
 
 
 # -- readers -----------------------------------------------------------------------------------------
@@ -124,11 +124,17 @@ def test_values_are_the_nearest_of_65536(image_format: Format, height: int, widt
     picture = with_alpha(height, width)
     assert picture.alpha is not None
     found = read_back(encode(picture, image_format, bit_depth=16), image_format)
-    exact = torch.cat([picture.rgb, picture.alpha], 1)[0].permute(1, 2, 0).double() * 65535
+    # The file has the colours that were laid over white.
+    exact = (
+        torch.cat([photo(1, height, width), picture.alpha], 1)[0].permute(1, 2, 0).double() * 65535
+    )
     assert found.shape == (height, width, 4)
-    assert np.abs(found - exact.numpy()).max() <= 0.505  # 65535 x is itself a float32
+    assert (
+        np.abs(found - exact.numpy()).max() <= 0.54
+    )  # four roundings of float32, at an alpha of 0.25
     opaque = read_back(encode(Picture(picture.rgb), image_format, bit_depth=16), image_format)
-    assert np.array_equal(opaque, found[:, :, :3])
+    exact = picture.rgb[0].permute(1, 2, 0).double() * 65535
+    assert np.abs(opaque - exact.numpy()).max() <= 0.505  # 65535 x is itself a float32
 
 
 @pytest.mark.parametrize("image_format", FORMATS)
@@ -146,17 +152,7 @@ def test_a_gradient_has_no_steps(image_format: Format) -> None:
     assert len(np.unique(found)) == 2000
 
 
-def test_rows_are_compressed_in_bands(monkeypatch: pytest.MonkeyPatch) -> None:
-    picture = with_alpha()
-    whole = read_png(encode(picture, bit_depth=16))
-    monkeypatch.setattr(sixteen_bit, "BAND_BYTES", 5 * 33 * 8)  # five rows and, last, four
-    assert np.array_equal(read_png(encode(picture, bit_depth=16)), whole)
-    monkeypatch.setattr(sixteen_bit, "BAND_BYTES", 1)
-    assert np.array_equal(read_png(encode(picture, bit_depth=16)), whole)
-
-
-def test_a_flat_picture_has_no_empty_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sixteen_bit, "BAND_BYTES", 1)
+def test_a_flat_picture_has_no_empty_chunk() -> None:
     data = encode(Picture(torch.ones(1, 3, 40, 30)), bit_depth=16)
     assert all(body for kind, body in chunks(data) if kind == b"IDAT")
     assert (read_png(data) == 65535).all()
@@ -215,4 +211,4 @@ def test_a_depth_there_is_not_is_refused() -> None:
 
 
 def test_job_files_and_files_agree_on_who_has_16_bits() -> None:
-    assert set(EXTENSIONS) - set(DEEP_WRITERS) == set(SHALLOW_FORMATS)
+    assert set(EXTENSIONS) - set(DEEP_FORMATS) == set(SHALLOW_FORMATS)
