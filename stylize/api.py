@@ -7,11 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from PIL import Image
 
 from stylize.errors import CheckpointError, PictureError
+from stylize.network.fastest import Precision, fastest
 from stylize.network.vgg19 import VGG19, load_vgg19
 from stylize.network.weights import WeightSet, identify
 from stylize.pictures.codec import EXTENSIONS, BitDepth, encode, to_pil
@@ -19,9 +21,14 @@ from stylize.pictures.inputs import PictureLike, StyleLike, read_inputs
 from stylize.pictures.picture import Picture
 from stylize.recipe import Recipe
 from stylize.render.checkpoint import Checkpoint, fingerprint
-from stylize.render.out_of_memory import MemoryLadder
+from stylize.render.graphs import Graphs
+from stylize.render.out_of_memory import MemoryLadder, Painted, PaintOnce
 from stylize.render.recorder import Observer, Recorder, Step
+from stylize.render.render import Render
 from stylize.render.setup import RenderSetup
+
+if TYPE_CHECKING:
+    from stylize.team.team import Team
 
 
 @dataclass(frozen=True)
@@ -40,8 +47,11 @@ class Result:
     """Elapsed time of this call, in seconds."""
     device: str
     """The torch device that rendered, such as ``cuda`` or ``cpu``."""
+    precision: Precision
+    """The precision of the convolutions, which ``recipe`` may leave to be measured."""
     concessions: tuple[str, ...] = ()
-    """Measures taken to fit the render into memory, as sentences; usually empty."""
+    """Measures taken to fit the render into memory, and whether CUDA graphs failed, as sentences; usually
+    empty."""
 
     @property
     def picture(self) -> Picture:
@@ -86,11 +96,13 @@ def stylize(
     init: PictureLike | Sequence[PictureLike] | None = None,
     network: VGG19 | None = None,
     device: torch.device | str | None = None,
+    team: Team | None = None,
     observer: Observer | None = None,
     observe_seconds: float = 1.0,
     should_stop: Callable[[], bool] | None = None,
     on_checkpoint: Callable[[Checkpoint], None] | None = None,
     resume: Checkpoint | None = None,
+    graphs: Graphs = "off",
 ) -> Result:
     """Paint ``content`` in the style of ``style``.
 
@@ -109,6 +121,9 @@ def stylize(
         init: The pictures to start from, one per content, for a recipe whose init is "image".
         network: A loaded VGG19 on ``device``, which saves loading it. Default: the recipe's weights.
         device: Default: the first CUDA GPU, else Apple's GPU, else the CPU.
+        team: Processes that paint together, each a band of every picture's rows, on several devices; with
+            its own devices and network, instead of the two above. The picture is that of one device up to
+            rounding. None: this process alone.
         observer: Called with the losses of every step, in batches. Reading losses waits for the device,
             so a batch is read about every ``observe_seconds``.
         observe_seconds: Time between two batches, in seconds.
@@ -116,7 +131,10 @@ def stylize(
         on_checkpoint: Called with a checkpoint after each segment except the last. ``Checkpoint.alone``
             extracts the checkpoint of one picture.
         resume: The checkpoint to resume from. The picture is bit for bit that of an uninterrupted render
-            on the same kind of machine with the same number of threads.
+            on the same kind of machine with the same number of threads and the same ``graphs``.
+        graphs: auto: an NVIDIA GPU replays the steps of a picture that is not in strips as CUDA graphs, where
+            they can be recorded; the picture is the same up to rounding. off: it starts every operation of
+            every step anew. That is the default until replays have been tested on a card.
 
     Returns:
         The pictures, each (1, 3, H, W) with its longest side at ``recipe.size``, and their losses.
@@ -127,26 +145,46 @@ def stylize(
         CheckpointError: ``resume`` belongs to another render.
         DivergedError: The loss did not recover after repeated restarts.
         MemoryLimitError: The smallest way to render does not fit into memory.
+        MemberLostError: A process of the team has ended.
         InterruptedRender: ``should_stop`` returned True.
     """
     began = time.perf_counter()
     recipe = recipe or Recipe()
     inputs = read_inputs(content, style, init, recipe)
+    if graphs not in ("auto", "off"):
+        raise ValueError(f"graphs is {graphs!r}, and not auto or off")
+    if team is not None:
+        device, network = team.devices[0], team.network
     device = torch.device(device) if device is not None else default_device()
     network = network or _load_cached(identify(recipe), device)
     identity = fingerprint(recipe, network.digest, inputs.tensors(), shares=inputs.shares())
     if resume is not None and resume.render != identity:
         raise CheckpointError("the checkpoint is of another render: its pictures or recipe differ")
+    if resume is not None:
+        recipe = recipe.resumed_at(resume.segments, resume.steps)
 
-    def make_recorder(first_picture: int, at: Checkpoint | None) -> Recorder:
-        return Recorder(
-            began - (resume.seconds if resume is not None else 0.0),
+    before = resume.seconds if resume is not None else 0.0
+
+    def paint_here(
+        setup: RenderSetup,
+        first_picture: int,
+        at: Checkpoint | None,
+        strips: int,
+        on_cut: Callable[[Checkpoint], None],
+        concede: Callable[[str], None],
+    ) -> Painted:
+        recorder = Recorder(
+            began - before,
             observer,
             observe_seconds,
             should_stop,
             step=at.steps if at is not None else 0,
             first_picture=first_picture,
         )
+        render = Render(
+            setup, recorder=recorder, on_cut=on_cut, strips=strips, concede=concede, at=at
+        )
+        return render.run(), tuple(recorder.last)
 
     alone = tuple(
         fingerprint(recipe, network.digest, one.tensors(), shares=one.shares())
@@ -158,9 +196,16 @@ def stylize(
         if on_checkpoint is not None:
             on_checkpoint(replace(checkpoint, alone_renders=alone))
 
-    setup = RenderSetup(inputs, recipe, network, device, identity)
-    ladder = MemoryLadder(setup, make_recorder, on_cut)
-    pictures, losses = ladder.run(None if resume is None else resume.to(device))
+    precision = _precision(recipe, device, resume)
+    painted = recipe.model_copy(update={"precision": precision})
+    setup = RenderSetup(inputs, painted, network, device, identity, graphs)
+    paint: PaintOnce = paint_here
+    if team is not None:
+        paint = team.painter(observer, observe_seconds, should_stop, began - before)
+    ladder = MemoryLadder(setup, paint, on_cut, 1 if team is None else len(team))
+    # A team's members each move it to their own device.
+    at = resume if resume is None or team is not None else resume.to(device)
+    pictures, losses = ladder.run(at)
     return Result(
         pictures=pictures,
         losses=losses,
@@ -168,8 +213,18 @@ def stylize(
         steps=recipe.total_steps,
         seconds=time.perf_counter() - began,
         device=str(device),
+        precision=precision,
         concessions=tuple(ladder.concessions),
     )
+
+
+def _precision(recipe: Recipe, device: torch.device, resume: Checkpoint | None) -> Precision:
+    """Return the recipe's precision, or the resumed render's, or the faster one, in this order."""
+    if recipe.precision != "auto":
+        return recipe.precision
+    if resume is not None:
+        return "bfloat16" if resume.precision == "bfloat16" else "float32"
+    return fastest(device)
 
 
 def default_device() -> torch.device:

@@ -10,6 +10,7 @@ Each message is one sentence, written for the person who asked for the render.
     ├── CheckpointError    a checkpoint is damaged or belongs to another render; start without it
     ├── DivergedError      the loss did not recover after repeated restarts; has the best pictures
     ├── MemoryLimitError   the smallest way to render does not fit into memory
+    ├── MemberLostError    a process that painted a part of the picture has ended; a retry may help
     └── InterruptedRender  the caller asked the render to stop
 """
 
@@ -48,6 +49,10 @@ class DivergedError(StylizeError):
 class MemoryLimitError(StylizeError):
     """The render does not fit into memory even with one picture at a time, and in strips where the recipe
     allows them."""
+
+
+class MemberLostError(StylizeError):
+    """A process of a team ended without a word, killed by the system for memory for example."""
 
 
 class InterruptedRender(StylizeError):  # noqa: N818 - asked for, not an error

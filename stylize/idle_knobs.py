@@ -54,6 +54,7 @@ IDLE: Mapping[str, tuple[Why, ...]] = {
     "beta2": (_optimizer("adam"),),
     "carry_moments": (_optimizer("adam"), _one_size),
     "history": (_optimizer("lbfgs"),),
+    "history_precision": (_optimizer("lbfgs"),),
     "preconditioner": (_optimizer("lbfgs"),),
     "gram": (_not_gram,),
     "style_norm": (_not_gram,),

@@ -1,17 +1,29 @@
-"""Square roots of covariance matrices.
+"""Square roots of covariance matrices, and the overlap of two covariances.
 
-The root of a target is computed once, exactly. The trace of a root is computed at every step and must not
-make the host wait, as an eigendecomposition on a GPU does (the host reads back whether it converged).
-Devices other than the CPU therefore iterate it with matrix products alone.
+What concerns a target alone is computed once, exactly. The overlap of a picture's covariance S and a target
+S_t, trace((S_t^1/2 S S_t^1/2)^1/2), is computed at every step and must not make the host wait, as an
+eigendecomposition on a GPU does (the host reads back whether it converged). Devices other than the CPU
+therefore iterate it with matrix products alone.
+
+The eigenvalues of S_t^1/2 S S_t^1/2 spread over the square of the range of the covariances': ten orders of
+magnitude and more, of which float32 has seven. Neither way therefore forms that product in float32: the CPU
+scales S in the eigenvectors of S_t, then decomposes it in float64; the iteration works on a factor of the
+product, whose singular values spread over the root of that range.
+
+A start from the root of the step before would not help: Newton and Schulz's iteration converges to the root
+only from a start that commutes with the matrix, and otherwise to another factor.
 
 Shape suffixes: B matrices, N rows and columns.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 
@@ -43,72 +55,132 @@ def matrix_root(a_BNN: Tensor) -> Tensor:
     return back_BNN
 
 
-def trace_of_root(a_BNN: Tensor) -> Tensor:
-    """Return trace(A^1/2) of symmetric positive definite matrices. Differentiable.
+class Factor(NamedTuple):
+    """A target's covariance S_t = V diag(d)^2 V^T."""
 
-    The gradient is A^-1/2 / 2, computed directly: the gradient of a general function of eigenvectors
-    divides by differences of eigenvalues, and features at few positions have many equal eigenvalues.
+    vectors_BNN: Tensor
+    """V, the eigenvectors as columns, (B, N, N)."""
+    scales_BN: Tensor
+    """d, the roots of the eigenvalues, (B, N), > 0."""
+    lacking_B1: Tensor
+    """What sums of N products in the matrices' precision lack, relative to the largest, (B, 1)."""
+
+
+def factorise(a_BNN: Tensor) -> Factor:
+    """Return the factors of symmetric positive definite matrices. Waits for the device.
 
     Args:
         a_BNN: The matrices, (B, N, N).
 
     Returns:
-        The traces, (B,).
+        The factors, in the dtype and on the device of the matrices.
     """
-    function = _ByEigenvalues if a_BNN.device.type == "cpu" else _ByIteration
-    trace_B: Tensor = function.apply(a_BNN)
-    return trace_B
+    where = torch.device("cpu") if a_BNN.device.type == "mps" else a_BNN.device
+    values_BN, vectors_BNN = torch.linalg.eigh(precise(a_BNN.to(where)))
+    floor_B1 = values_BN.amax(1, keepdim=True) * torch.finfo(values_BN.dtype).eps
+    scales_BN = torch.maximum(values_BN, floor_B1).sqrt()
+    # Cholesky's factors exist only of what is positive.
+    lacking = 2 * math.sqrt(a_BNN.shape[1]) * torch.finfo(a_BNN.dtype).eps
+    return Factor(
+        vectors_BNN.to(a_BNN), scales_BN.to(a_BNN), a_BNN.new_full((len(a_BNN), 1), lacking)
+    )
 
 
-class _ByEigenvalues(torch.autograd.Function):
+def padded(factors: Sequence[Factor]) -> Factor:
+    """Return the factors of matrices of several sizes as those of matrices as large as the largest.
+
+    The smaller ones are filled up with zeros. Where A is, too, they add nothing to what the iteration finds
+    as the trace, and the gradient there is 0. That is not so of the CPU's eigenvectors.
+    """
+    return Factor(*(stacked(column) for column in zip(*factors, strict=True)))
+
+
+def stacked(values: Sequence[Tensor]) -> Tensor:
+    """Return tensors of several sizes N, (b, N) or (b, N, N), one after another, all as large as the largest.
+
+    The smaller ones are filled up with zeros.
+    """
+    if len(values) == 1:
+        return values[0]
+    most = max(value.shape[1] for value in values)
+    missing = [(value, (0, most - value.shape[1]) * (value.ndim - 1)) for value in values]
+    return torch.cat([F.pad(value, rim) if any(rim) else value for value, rim in missing])
+
+
+def overlap(a_BNN: Tensor, factor: Factor) -> tuple[Tensor, Tensor]:
+    """Return trace((T^1/2 A T^1/2)^1/2) for covariances A and targets T, and its gradient at A.
+
+    The gradient is half the symmetric M for which M A M = T, the linear map that transports a Gaussian of
+    covariance A to one of covariance T (Olkin and Pukelsheim, *The distance between two random vectors with
+    given dispersion matrices*, 1982). Computed directly it divides by no differences of eigenvalues, of which
+    features at few positions have many equal ones.
+
+    Args:
+        a_BNN: A, symmetric positive definite up to rounding, (B, N, N).
+        factor: The factor of T.
+
+    Returns:
+        The traces, (B,), and the gradients, (B, N, N).
+    """
+    return (_by_eigenvalues if a_BNN.device.type == "cpu" else _by_iteration)(a_BNN, factor)
+
+
+def _by_eigenvalues(a_BNN: Tensor, factor: Factor) -> tuple[Tensor, Tensor]:
     """The trace as the sum of the roots of the eigenvalues: exact, for the CPU."""
-
-    @staticmethod
-    def forward(ctx: Any, a_BNN: Tensor) -> Tensor:
-        values_BN, vectors_BNN = torch.linalg.eigh((a_BNN + a_BNN.mT) / 2)
-        # Rounding can leave the smallest eigenvalues just below zero; their true size is about this.
-        floor_B1 = values_BN.amax(1, keepdim=True) * torch.finfo(a_BNN.dtype).eps
-        values_BN = torch.maximum(values_BN, floor_B1)
-        ctx.save_for_backward(values_BN, vectors_BNN)
-        trace_B: Tensor = values_BN.sqrt().sum(1)
-        return trace_B
-
-    @staticmethod
-    def backward(ctx: Any, grad_B: Tensor) -> Tensor:
-        values_BN, vectors_BNN = ctx.saved_tensors
-        scaled_BNN = vectors_BNN * (0.5 / values_BN.sqrt())[:, None]
-        gradient_BNN: Tensor = grad_B[:, None, None] * (scaled_BNN @ vectors_BNN.mT)
-        return gradient_BNN
+    v_BNN, d_BN, _ = factor
+    c_BNN = precise(v_BNN.mT @ a_BNN @ v_BNN) * d_BN.unsqueeze(1) * d_BN.unsqueeze(2)
+    # LAPACK refuses what is not finite, but a render that has blown up has a loss, too: an infinite one.
+    finite_B = c_BNN.isfinite().flatten(1).all(1)
+    c_BNN = torch.where(finite_B.view(-1, 1, 1), (c_BNN + c_BNN.mT) / 2, 0)
+    values_BN, vectors_BNN = torch.linalg.eigh(c_BNN)
+    trace_B = torch.where(finite_B, values_BN.clamp(min=0).sqrt().sum(1), torch.inf)
+    # Rounding leaves the smallest eigenvalues about this far from their true size, or below zero.
+    floor_B1 = values_BN.amax(1, keepdim=True) * torch.finfo(values_BN.dtype).eps
+    floor_B1 = floor_B1.clamp(min=torch.finfo(a_BNN.dtype).tiny)
+    scaled_BNN = (vectors_BNN * torch.maximum(values_BN, floor_B1).pow(-0.25).unsqueeze(1)).to(
+        a_BNN
+    )
+    half_BNN = (v_BNN * d_BN.unsqueeze(1)) @ scaled_BNN
+    return trace_B.to(a_BNN), (half_BNN @ half_BNN.mT).mul_(0.5)
 
 
-class _ByIteration(torch.autograd.Function):
-    """The trace by Newton and Schulz's coupled iteration, in float32.
+ROUNDS = 13
+"""The number of iterations after which a singular value of 10^-5 of the largest has become 1 within 1%."""
 
-    The iteration converges to the root and the inverse root at once (Higham, *Functions of Matrices*,
-    2008, eq. 6.35).
+SMALLEST = 1e-4
+"""The singular value, relative to the largest, for which the scaling of the iteration is the best."""
+
+
+def _by_iteration(a_BNN: Tensor, factor: Factor) -> tuple[Tensor, Tensor]:
+    """The trace as trace(Q^T K), where K K^T is the product and Q the polar factor of K, for GPUs.
+
+    K is diag(d) times the Cholesky factor of A among the eigenvectors of T. Q is found by Newton and Schulz's
+    iteration, whose steps are scaled as Chen and Chow, *A stable scaling of Newton-Schulz for improving the
+    sign function computation of a Hermitian matrix*, 2014, section 3, do it. The trace is good to the square
+    of Q's error, because Q maximises it among all orthogonal matrices.
     """
+    v_BNN, d_BN, lacking_B1 = factor
+    c_BNN = v_BNN.mT @ a_BNN @ v_BNN
+    variances_BN = c_BNN.diagonal(dim1=1, dim2=2)
+    variances_BN.addcmul_(variances_BN.amax(1, keepdim=True), lacking_B1)
+    lower_BNN, failed_B = torch.linalg.cholesky_ex(c_BNN)
+    lower_BNN = torch.where(
+        failed_B.view(-1, 1, 1) > 0, torch.diag_embed(variances_BN.sqrt()), lower_BNN
+    )
+    k_BNN = d_BN.unsqueeze(2) * lower_BNN
+    q_BNN = k_BNN / torch.linalg.matrix_norm(k_BNN, keepdim=True)
+    for factor_1, factor_3 in _scaled_steps():
+        q_BNN = torch.baddbmm(q_BNN, q_BNN @ q_BNN.mT, q_BNN, beta=factor_1, alpha=-factor_3)
+    trace_B = (q_BNN * k_BNN).sum((1, 2))
+    right_BNN = torch.linalg.solve_triangular(lower_BNN, q_BNN, upper=False, left=False)
+    map_BNN = (v_BNN * d_BN.unsqueeze(1)) @ right_BNN @ v_BNN.mT
+    return trace_B, (map_BNN + map_BNN.mT).mul_(0.25)
 
-    ROUNDS = 16
-    """The number of iterations that an eigenvalue of 10^-6 of the largest needs. An eigenvalue that
-    rounding has made negative grows 2.25-fold per iteration, from 10^-7 to 1 in twenty."""
 
-    @staticmethod
-    def forward(ctx: Any, a_BNN: Tensor) -> Tensor:
-        a = a_BNN.float()
-        size_B11 = torch.linalg.matrix_norm(a, keepdim=True)
-        root = (a + a.mT) / (2 * size_B11)
-        inverse = torch.eye(a.shape[-1], dtype=a.dtype, device=a.device).expand_as(a)
-        for _ in range(_ByIteration.ROUNDS):
-            correction = (inverse @ root).mul_(-0.5)
-            correction.diagonal(dim1=1, dim2=2).add_(1.5)
-            root, inverse = root @ correction, correction @ inverse
-        ctx.save_for_backward(inverse, size_B11)
-        trace_B: Tensor = root.diagonal(dim1=1, dim2=2).sum(1) * size_B11[:, 0, 0].sqrt()
-        return trace_B.to(a_BNN.dtype)
-
-    @staticmethod
-    def backward(ctx: Any, grad_B: Tensor) -> Tensor:
-        inverse, size_B11 = ctx.saved_tensors
-        half_BNN = (inverse + inverse.mT) / (4 * size_B11.sqrt())
-        gradient_BNN: Tensor = grad_B[:, None, None] * half_BNN.to(grad_B.dtype)
-        return gradient_BNN
+def _scaled_steps() -> Iterator[tuple[float, float]]:
+    """Yield p and q of each iteration X <- p X - q X X^T X."""
+    smallest = SMALLEST
+    for _ in range(ROUNDS):
+        a = math.sqrt(3 / (1 + smallest + smallest**2))
+        yield 1.5 * a, 0.5 * a**3
+        smallest = 1.5 * a * smallest - 0.5 * (a * smallest) ** 3

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from stylize.activations import footprint
+from stylize.bands.deal import deal
 from stylize.layer_names import LAYERS, block_of, channels_of
-from stylize.network.strips import STRIP_PIXELS, cut
+from stylize.network.strips import STRIP_PIXELS, cut, stages
 from stylize.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -23,67 +25,34 @@ above it, ``plan`` flags a render above it, and the farm gives such a render to 
 
 BFLOAT16_WEIGHTS = 40 * 10**6
 """The bytes of the network's second copy, in bfloat16."""
+WINOGRAD_WEIGHTS = 150 * 10**6
+"""The bytes of the kernels that the CPU convolves with in float32."""
 
-
-class _Held(NamedTuple):
-    """Bytes per pixel at the peak of a step, including every picture in memory and the targets."""
-
-    at_once: int
-    """Bytes per pixel without strips."""
-    strip: int
-    """Bytes per pixel of one strip, halo included, for its activations. Max pooling's gradient allocates
-    256 of these and never touches them: the CPU does not count them, but a GPU does."""
-    deep: int
-    """Bytes per pixel with strips, while the deep layers run and no strip does."""
-
-
-HELD = {
-    "max": _Held(1675, 1010, 415),
-    "average": _Held(1315, 980, 470),
-    "l2": _Held(1435, 1110, 500),
-}
-"""The bytes per painted pixel in float32, by pooling."""
-HELD_IN_BFLOAT16 = _Held(1400, 1230, 415)
-"""The bytes per painted pixel in bfloat16. Features are half as large, but measured features are copied
-to float32."""
-
-BYTES_BESIDE_STRIP = 230
-"""Bytes per painted pixel beside the strip that runs: the gradient at the pooled features, the content's
-features, and 12 bytes for every picture in memory (painted, good, best, two moments or L-BFGS's gradient
-and step, ...)."""
-
-STYLE_HELD = _Held(695, 600, 160)
-"""The bytes per pixel of a style while it is analysed. Nothing is kept for a gradient, so a style matters
-only where it is much larger than the picture."""
-BYTES_BESIDE_STYLE_STRIP = 100
-"""Bytes per pixel of a style beside the strip that runs, while the style is analysed."""
-BYTES_BESIDE_STYLE = 60
-"""Bytes per painted pixel while a style is analysed."""
-
+PICTURE = 12
+"""Bytes per pixel of a picture in float32."""
+PICTURES_HELD = 4
+"""The pictures held at every moment: painted, and the guard's best, last good, and its gradient."""
+PICTURES_OF_OPTIMISER = 2
+"""The pictures that an optimiser holds: two moments, or L-BFGS's last gradient and step."""
+PICTURES_OF_STEP = {"adam": 4, "lbfgs": 6}
+"""The further pictures at the peak of a step of the optimiser, its gradient included."""
 BYTES_PER_REMEMBERED_PAIR = 24
-"""Bytes per painted pixel and pair of L-BFGS's history: two float32 pictures of three channels. All pairs
-are allocated from the first step on."""
-
-BYTES_OF_AVERAGE = 12
-"""Bytes per painted pixel where the iterates are averaged."""
-
+"""Bytes per painted pixel and pair of L-BFGS's history: two float32 pictures of three channels; half in
+bfloat16. All pairs are allocated from the first step on."""
 BYTES_OF_REGION = 10
 """Bytes per painted pixel and mask: the mask, and the guide at every block."""
 
+ROWS_OF_HALO = 64
+"""The rows of the picture that a band has for its neighbours' sake, as a mean over the blocks."""
+
+BLOCK_BYTES = 4 * 10**6
+"""The bytes of a block of positions while statistics are computed."""
+
 BYTES_PER_GRAM_ENTRY = 18
 """Bytes per region and entry (N^2 per style layer) of Gram matrices, their targets and gradients."""
-BYTES_PER_COVARIANCE_ENTRY = 49
+BYTES_PER_COVARIANCE_ENTRY = 40
 """Bytes per region and entry (N^2 per style layer) of covariances, their targets and gradients. The
 Wasserstein loss decomposes them in double precision."""
-
-BYTES_OF_CENTRED_STYLE = _Held(100, 0, 60)
-"""The additional bytes per pixel of a style analysed for the Wasserstein loss, which copies features."""
-
-BYTES_OF_CENTRED_BFLOAT16 = 400
-"""Additional bytes per painted pixel for the Wasserstein loss in bfloat16, whose copies are float32."""
-
-DEEPEST = "conv5_1"
-"""The deepest layer that the constants above include."""
 
 
 def predict_bytes(
@@ -92,63 +61,128 @@ def predict_bytes(
     width: int,
     *,
     pictures: int = 1,
-    strips: bool = False,
+    strips: int = 0,
     process: bool = True,
     regions: int = 0,
+    members: int = 1,
 ) -> int:
-    """Return the predicted peak memory of a render, in bytes.
+    """Return the predicted peak memory of a render, in bytes; where it is split, that of one member.
 
     The prediction leaves out the pictures as they were read, 12 bytes per pixel of their own sizes, and
-    the targets of earlier renders (at most ``target_cache.MOST_BYTES``).
+    the targets of earlier renders (at most ``target_cache.MOST_BYTES``). Where the precision is auto, it is
+    that of the precision that needs more.
 
-    The constants per pixel count the tensors alive at once, which is exact. The constant of the process
-    is fitted to peak resident sizes on the CPU, at 512 and 1024 px.
+    What tensors take is counted; the constant of the process is fitted to peak resident sizes on the CPU, at
+    512 and 1024 px.
 
     Args:
         recipe: The knobs of the render.
         height: Height of the finished pictures, in pixels, without margin.
         width: Width of the finished pictures, in pixels, without margin.
         pictures: The number of pictures rendered together.
-        strips: Whether the shallow blocks run in strips.
+        strips: The number of leading blocks of the network in strips, one of ``strips.LEVELS``.
         process: Whether to include the process itself, ``PROCESS_BYTES``.
         regions: The number of masks that the styles of one picture have; 0: no masks.
+        members: The number of processes that share the rows of each picture.
     """
-    canvas = _canvas(recipe, height, width)
-    held = HELD_IN_BFLOAT16 if recipe.precision == "bfloat16" else HELD[recipe.pooling]
-    strip = _strip(recipe, height, width) if strips else 0
-    gaussian = recipe.style_loss == "wasserstein"
-    copied = BYTES_OF_CENTRED_BFLOAT16 if gaussian and recipe.precision == "bfloat16" else 0
-    if strips:
-        of_strip = (held.strip + copied) * strip
-        each = max(held.deep * canvas, BYTES_BESIDE_STRIP * canvas + of_strip)
-    else:
-        each = (held.at_once + copied - _unused_bytes(recipe)) * canvas
-    if recipe.average is not None:
-        each += BYTES_OF_AVERAGE * canvas
-    each += regions * BYTES_OF_REGION * canvas
-    entry = BYTES_PER_COVARIANCE_ENTRY if gaussian else BYTES_PER_GRAM_ENTRY
-    each += max(1, regions) * entry * sum(channels_of(name) ** 2 for name in recipe.style_layers)
-    history = history_bytes(recipe, height, width)
-    painting = pictures * (each + history)
+    if recipe.precision == "auto":
+        return max(
+            predict_bytes(
+                recipe.model_copy(update={"precision": precision}),
+                height,
+                width,
+                pictures=pictures,
+                strips=strips,
+                process=process,
+                regions=regions,
+                members=members,
+            )
+            for precision in ("float32", "bfloat16")
+        )
+    element = 2 if recipe.precision == "bfloat16" else 4
+    rows, columns = height + 2 * recipe.margin, width + 2 * recipe.margin
+    band = max(len(rows) for rows in deal(rows, members))
+    canvas = band * columns
+    held = (PICTURES_HELD + PICTURES_OF_OPTIMISER + (recipe.average is not None)) * PICTURE * canvas
+    held += round(history_bytes(recipe, height, width) * band / rows)
+    held += regions * BYTES_OF_REGION * canvas
+    targets = sum(
+        channels_of(name) / 4 ** (block_of(name) - 1) * element for name in recipe.content_layers
+    )
+    held += round(targets * canvas)
+    entry = (
+        BYTES_PER_COVARIANCE_ENTRY if recipe.style_loss == "wasserstein" else BYTES_PER_GRAM_ENTRY
+    )
+    held += max(1, regions) * entry * sum(channels_of(name) ** 2 for name in recipe.style_layers)
+    step = PICTURES_OF_STEP[recipe.optimizer] * PICTURE * canvas
+    seen = band if band == rows else min(rows, band + ROWS_OF_HALO)
+    looking = _pass_bytes(recipe, seen, columns, strips, element, backward=True)
+    painting = pictures * (held + max(step, looking + PICTURE * canvas))
 
     # Styles are analysed one after the other, before L-BFGS allocates its memory.
-    style = _style(recipe, height, width)
-    more = BYTES_OF_CENTRED_STYLE if gaussian else _Held(0, 0, 0)
-    if strips:
-        of_strip = STYLE_HELD.strip * strip
-        analysing = max(
-            (STYLE_HELD.deep + more.deep) * style, BYTES_BESIDE_STYLE_STRIP * style + of_strip
-        )
-    else:
-        analysing = (STYLE_HELD.at_once + more.at_once) * style
-    analysing += pictures * BYTES_BESIDE_STYLE * canvas
+    style_rows, style_columns = _style_shape(recipe, height, width)
+    of_band = max(len(rows) for rows in deal(style_rows, members))
+    of_style = _pass_bytes(recipe, of_band, style_columns, strips, element, backward=False)
+    analysing: int = of_style + 2 * PICTURE * style_rows * style_columns
+    analysing += pictures * (5 * PICTURE + round(targets)) * canvas
 
-    needed = max(painting, analysing)
+    needed: int = max(painting, analysing) + BLOCK_BYTES
     if process:
         needed += PROCESS_BYTES
-    if recipe.precision == "bfloat16":
-        needed += BFLOAT16_WEIGHTS
+        needed += BFLOAT16_WEIGHTS if element == 2 else WINOGRAD_WEIGHTS
     return needed
+
+
+def _pass_bytes(
+    recipe: Recipe, rows: int, columns: int, strips: int, element: int, *, backward: bool
+) -> int:
+    """Return the bytes at the peak of a pass, with the picture it begins with and that picture's gradient.
+
+    Without a backward pass it is that of a style, of which the content layers are not computed.
+    """
+    layers = {*recipe.style_layers, *(recipe.content_layers if backward else ())}
+    used = LAYERS[: max(map(LAYERS.index, layers)) + 1]
+    in_strips, rest = stages(strips)
+    held, peak = 0.0, 0.0
+    given: float = PICTURE * rows * columns
+    back: list[tuple[float, float]] = []
+    for stage in [*in_strips, *([rest] if rest else [])]:
+        names = [name for name in used if stage.first <= block_of(name) <= stage.last]
+        if not names:
+            break
+        h, w = rows // stage.scale, columns // stage.scale
+        found = list(cut(h, w, stage.pixels(STRIP_PIXELS), stage)) if stage != rest else []
+        last = names[-1] == used[-1]
+        bytes_of = footprint(
+            names,
+            layers,
+            recipe.pooling,
+            element,
+            compact=strips > 0,
+            pools_last=not last,
+        )
+        pooled = (
+            0.0
+            if last
+            else channels_of(names[-1]) * element * (h // stage.ratio) * (w // stage.ratio)
+        )
+        if len(found) > 1:
+            at_once = max(strip.below - strip.above for strip in found) * w
+            peak = max(peak, held + given + pooled + bytes_of.forward * at_once)
+            held += given
+            back.append((given, bytes_of.both * at_once + given + 2 * pooled))
+        else:
+            both = bytes_of.both if backward else bytes_of.forward
+            peak = max(peak, held + given + both * h * w)
+            kept = bytes_of.kept * h * w if backward else 0.0
+            held += kept
+            back.append((kept, both * h * w + given + pooled))
+        given = pooled
+    if backward:
+        for kept, work in reversed(back):
+            held -= kept
+            peak = max(peak, held + work)
+    return round(peak)
 
 
 def history_bytes(recipe: Recipe, height: int, width: int) -> int:
@@ -159,32 +193,23 @@ def history_bytes(recipe: Recipe, height: int, width: int) -> int:
         height: Height of the finished picture, in pixels, without margin.
         width: Width of the finished picture, in pixels, without margin.
     """
-    pairs = recipe.history if recipe.optimizer == "lbfgs" else 0
-    return pairs * BYTES_PER_REMEMBERED_PAIR * _canvas(recipe, height, width)
+    if recipe.optimizer != "lbfgs":
+        return 0
+    each = BYTES_PER_REMEMBERED_PAIR // (2 if recipe.remembers_in_bfloat16 else 1)
+    canvas = _canvas(recipe, height, width)
+    return recipe.remembered_pairs(canvas) * each * canvas
 
 
 def _canvas(recipe: Recipe, height: int, width: int) -> int:
     return (height + 2 * recipe.margin) * (width + 2 * recipe.margin)
 
 
-def _unused_bytes(recipe: Recipe) -> int:
-    """Return the bytes per pixel of the layers up to ``DEEPEST`` that a recipe does not use."""
-    deepest = max(LAYERS.index(name) for name in (*recipe.content_layers, *recipe.style_layers))
-    unused = LAYERS[deepest + 1 : LAYERS.index(DEEPEST) + 1]
-    return sum(4 * channels_of(name) // 4 ** (block_of(name) - 1) for name in unused)
-
-
-def _strip(recipe: Recipe, height: int, width: int) -> int:
-    """Return the number of pixels of the largest strip with its halo."""
-    rows, columns = height + 2 * recipe.margin, width + 2 * recipe.margin
-    return max(strip.below - strip.above for strip in cut(rows, columns, STRIP_PIXELS)) * columns
-
-
-def _style(recipe: Recipe, height: int, width: int) -> int:
-    """Return the number of pixels of a square style as it is analysed; no other shape has more."""
+def _style_shape(recipe: Recipe, height: int, width: int) -> tuple[int, int]:
+    """Return height and width of a square style as it is analysed; no other shape has more pixels."""
     if recipe.style_fit == "squash":
-        return _canvas(recipe, height, width)
-    return round((max(height, width) + 2 * recipe.margin) * recipe.style_scale) ** 2
+        return height + 2 * recipe.margin, width + 2 * recipe.margin
+    side = round((max(height, width) + 2 * recipe.margin) * recipe.style_scale)
+    return side, side
 
 
 def available_bytes(device: torch.device) -> int | None:

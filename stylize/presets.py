@@ -109,6 +109,18 @@ PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 """The values of each preset, by name. Knobs that a preset does not set keep Recipe's defaults."""
 
 
+USUAL_FIRST_STEPS = 80
+"""The steps at the first size that ``steps`` auto stands for."""
+USUAL_STEPS = 30
+"""The steps at each size after the first that ``refine_steps`` auto stands for."""
+
+AUTO: Mapping[str, Any] = MappingProxyType(
+    {"precision": "float32", "steps": USUAL_FIRST_STEPS, "refine_steps": USUAL_STEPS}
+)
+"""Knobs that can be auto, each with the value that auto counts as in a task's identity: the default before
+there was an auto, so that finished work stays finished."""
+
+
 NEUTRAL: Mapping[str, Any] = MappingProxyType(
     {
         "style_loss": "gram",

@@ -1,19 +1,20 @@
-"""The losses as pure functions of statistics and pixels. They depend on no network and no recipe.
+"""The losses as pure functions of statistics, with their gradients. They depend on no network and no recipe.
 
 Every function keeps the B pictures apart: it returns one number per picture, so that pictures optimised
-together do not affect one another.
+together do not affect one another. The gradients are written by hand, because each takes little more than its
+loss, and because autograd would start a small operation for every step of the sum.
 
-Shape suffixes: B pictures, N channels, H height, W width, M = H * W positions.
+Shape suffixes: B pictures, N channels, M = H * W positions.
 """
 
 from __future__ import annotations
 
 from typing import Literal
 
-import torch.nn.functional as F  # noqa: N812
+import torch
 from torch import Tensor
 
-from stylize.matrix_roots import trace_of_root
+from stylize.matrix_roots import Factor, overlap
 
 
 def style_loss(
@@ -21,8 +22,8 @@ def style_loss(
     target_BNN: Tensor,
     positions: int,
     norm: Literal["none", "channels", "elements", "paper"] = "none",
-) -> Tensor:
-    """Return c * mean((G - A)^2), the style loss of Gram matrices at one layer.
+) -> tuple[Tensor, Tensor]:
+    """Return c * mean((G - A)^2), the style loss of Gram matrices at one layer, and its gradient at G.
 
     Source: Gatys et al. 2016, eq. 4, up to the factor c.
 
@@ -34,7 +35,7 @@ def style_loss(
             unnormalised Gram matrices is the paper's 1/(4 N^2 M^2) of the sum.
 
     Returns:
-        The loss of each picture, (B,).
+        The loss of each picture, (B,), and the gradients, (B, N, N).
     """
     n = gram_BNN.shape[1]
     factor = {
@@ -43,85 +44,30 @@ def style_loss(
         "elements": 1 / (n * positions),
         "paper": 1 / (4 * positions**2),
     }[norm]
-    return factor * (gram_BNN - target_BNN).square().flatten(1).mean(1)
+    off_BNN = gram_BNN - target_BNN
+    loss_B = off_BNN.square().flatten(1).mean(1).mul_(factor)
+    return loss_B, off_BNN.mul_(2 * factor / n**2)
 
 
 def wasserstein_loss(
-    mean_BN: Tensor,
-    covariance_BNN: Tensor,
-    target_mean_BN: Tensor,
-    target_covariance_BNN: Tensor,
-    target_root_BNN: Tensor,
-) -> Tensor:
-    """Return the squared Wasserstein-2 distance of two Gaussians, with each term as a mean over channels.
+    off_BN: Tensor, covariance_BNN: Tensor, target_variances_BN: Tensor, target_factor: Factor
+) -> tuple[Tensor, Tensor]:
+    """Return the squared Wasserstein-2 distance of two Gaussians, and its gradient.
 
-    The distance is mean((m - m_t)^2) + mean(diag(S_t + S - 2 (S_t^1/2 S S_t^1/2)^1/2)). Source: Dowson
-    and Landau, *The Frechet distance between multivariate normal distributions*, 1982.
+    The distance is |m - m_t|^2 + trace(S_t + S - 2 (S_t^1/2 S S_t^1/2)^1/2). Source: Dowson and Landau, *The
+    Frechet distance between multivariate normal distributions*, 1982.
 
     Args:
-        mean_BN: m, the means of the pictures' features, (B, N).
+        off_BN: m - m_t, the means of the pictures' features less those of the styles', (B, N).
         covariance_BNN: S, the covariances of the pictures' features, (B, N, N).
-        target_mean_BN: m_t, the means of the styles' features, (B, N).
-        target_covariance_BNN: S_t, the covariances of the styles' features, (B, N, N).
-        target_root_BNN: S_t^1/2, (B, N, N), which the caller computes once because it never changes. Its
-            dtype is the dtype of the matrix products.
+        target_variances_BN: The diagonals of S_t, the covariances of the styles' features, (B, N).
+        target_factor: The factors of S_t, which the caller computes once because they never change.
 
     Returns:
-        The distance of each picture, (B,).
+        The distance of each picture, (B,), and U, (B, N, N): the gradient at S is the identity less 2 U. That
+        at m is 2 (m - m_t).
     """
-    product_BNN = target_root_BNN @ covariance_BNN.to(target_root_BNN) @ target_root_BNN
-    trace_B = trace_of_root(product_BNN).to(mean_BN)
-    variances_BN = (covariance_BNN + target_covariance_BNN).diagonal(dim1=1, dim2=2)
-    bures_B = variances_BN.mean(1) - 2 * trace_B / mean_BN.shape[1]
-    distance_B: Tensor = (mean_BN - target_mean_BN).square().mean(1) + bures_B
-    return distance_B
-
-
-def total_variation(x_B3HW: Tensor) -> Tensor:
-    """Return sum((x_below - x)^2) + sum((x_right - x)^2), the squared differences of neighbours.
-
-    Args:
-        x_B3HW: The pictures, (B, 3, H, W), in any units.
-
-    Returns:
-        The sum over channels and positions for each picture, (B,), in those units squared.
-    """
-    down = (x_B3HW[:, :, 1:] - x_B3HW[:, :, :-1]).square().flatten(1).sum(1)
-    across = (x_B3HW[..., 1:] - x_B3HW[..., :-1]).square().flatten(1).sum(1)
-    return down + across
-
-
-def absolute_variation(x_B3HW: Tensor) -> Tensor:
-    """Return sum(|x_below - x|) + sum(|x_right - x|), the absolute differences of neighbours.
-
-    Args:
-        x_B3HW: The pictures, (B, 3, H, W), in any units.
-
-    Returns:
-        The sum over channels and positions for each picture, (B,), in those units.
-    """
-    down = (x_B3HW[:, :, 1:] - x_B3HW[:, :, :-1]).abs().flatten(1).sum(1)
-    across = (x_B3HW[..., 1:] - x_B3HW[..., :-1]).abs().flatten(1).sum(1)
-    return down + across
-
-
-def nine_point_variation(x_B3HW: Tensor) -> Tensor:
-    """Return 2 (a / 3 + b / 3 + c / 12 + d / 12), the mean squared differences of neighbours.
-
-    a and b are the mean squared differences of horizontal and vertical neighbours, c and d those of the
-    neighbours along the two diagonals. The pictures' edges are replicated.
-
-    Args:
-        x_B3HW: The pictures, (B, 3, H, W), in any units.
-
-    Returns:
-        The variation of each picture, (B,), in those units squared.
-    """
-    p = F.pad(x_B3HW, (1, 1, 1, 1), mode="replicate")
-    middle = p[..., 1:-1, 1:-1]
-    across = p[..., 1:-1, 2:] - middle
-    down = p[..., 2:, 1:-1] - middle
-    falling = p[..., 1:, 1:] - p[..., :-1, :-1]
-    rising = p[..., 1:, :-1] - p[..., :-1, 1:]
-    a, b, c, d = (diff.square().flatten(1).mean(1) for diff in (across, down, falling, rising))
-    return 2 * ((a + b) / 3 + (c + d) / 12)
+    trace_B, slope_BNN = overlap(covariance_BNN, target_factor)
+    variances_BN = covariance_BNN.diagonal(dim1=1, dim2=2) + target_variances_BN
+    distance_B = torch.addcmul(variances_BN, off_BN, off_BN).sum(1).sub_(trace_B, alpha=2)
+    return distance_B, slope_BNN

@@ -1,26 +1,41 @@
 """``Objective``: the loss of pictures as a function of their pixels, from a recipe and its inputs.
 
-The targets (content features, style statistics) are computed once, here. Shape suffixes: B pictures,
-R regions per picture, L style layers, H height, W width.
+The targets (content features, style statistics) are computed once, here. At every step the network measures
+parts of layers, the parts become statistics of layers, and the statistics a loss; the loss has a slope for
+each layer, and from the slopes the network goes back to the pixels. All gradients are written by hand.
+
+Shape suffixes: B pictures, R regions per picture, L style layers, H height, W width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from stylize.bands.band import Band
 from stylize.layer_names import block_of
-from stylize.losses.functions import absolute_variation, nine_point_variation, total_variation
 from stylize.losses.masks import Region, WeightedStyle, at_block, extent_at, make_guides, regions
-from stylize.losses.style import Statistics, blend_statistics, make_term
+from stylize.losses.style import Statistics, Target, blend_statistics, make_term
 from stylize.losses.target_cache import TargetCache, Targets, target_key
-from stylize.network.features import FeatureExtractor, ForwardOptions, features
-from stylize.network.probes import Content, Part, Probe
+from stylize.losses.variation import (
+    absolute_variation,
+    nine_point_variation,
+    total_variation,
+)
+from stylize.network.features import (
+    FeatureExtractor,
+    ForwardOptions,
+    Measurements,
+    Slopes,
+    features,
+)
+from stylize.network.probes import Content, Part, Probe, Slope
+from stylize.network.strips import ALL_BLOCKS
 from stylize.network.vgg19 import VGG19
-from stylize.pictures.pixel_spaces import RGB, SPACES, convert
+from stylize.pictures.pixel_spaces import RGB, SPACES, convert, gradient_before
 from stylize.recipe import Recipe
 
 _TV = {
@@ -42,16 +57,19 @@ class Losses(NamedTuple):
     """The sum of all terms, (B,)."""
     content_B: Tensor
     """The content loss, (B,)."""
+    style_B: Tensor
+    """The style loss, (B,)."""
     style_BL: Tensor
     """The style loss of each style layer, (B, L), in the order of ``recipe.style_layers``."""
     tv_B: Tensor
     """The total variation, (B,)."""
 
-    def columns(self) -> Tensor:
-        """Return total, content, style, each style layer and TV as columns, (B, 4 + L), detached."""
-        style_B = self.style_BL.sum(1)
-        parts = [self.total_B, self.content_B, style_B, *self.style_BL.unbind(1), self.tv_B]
-        return torch.stack(parts, dim=1).detach()
+    def columns(self, *more_B: Tensor) -> Tensor:
+        """Return total, content, style, each style layer, TV and what more is given as columns,
+        (B, 4 + L + more), detached."""
+        before = (self.total_B, self.content_B, self.style_B)
+        columns = [*before, *self.style_BL.unbind(1), self.tv_B, *more_B]
+        return torch.cat([column_B.unsqueeze(1) for column_B in columns], 1).detach()
 
 
 class Objective:
@@ -67,7 +85,9 @@ class Objective:
         styles: One blend per content, of ``WeightedStyle``, (picture, share) or (picture, share,
             mask).
         strip_pixels: The size of a strip in pixels, as in ``ForwardOptions``; None: no strips.
+        strip_blocks: The number of leading blocks in strips, as in ``ForwardOptions``.
         targets: A cache of style statistics, read and extended; None: a cache of its own.
+        band: The rows of the canvas that the contents are; None: all. Masks are of the whole canvas.
     """
 
     def __init__(
@@ -78,7 +98,9 @@ class Objective:
         styles: Sequence[Sequence[tuple[Any, ...]]],
         *,
         strip_pixels: int | None = None,
+        strip_blocks: int = ALL_BLOCKS,
         targets: TargetCache | None = None,
+        band: Band | None = None,
     ) -> None:
         if len(styles) != len(content_B3HW):
             raise ValueError(f"{len(content_B3HW)} contents but {len(styles)} styles")
@@ -88,69 +110,131 @@ class Objective:
         self._precision = content_B3HW.dtype
         computed = torch.bfloat16 if recipe.precision == "bfloat16" else self._precision
         self._options = ForwardOptions(
-            recipe.pooling, recipe.padding, recipe.rescale_pooling, computed, strip_pixels
+            recipe.pooling,
+            recipe.padding,
+            recipe.rescale_pooling,
+            computed,
+            strip_pixels,
+            strip_blocks,
         )
-        self._terms = {name: make_term(recipe) for name in recipe.style_layers}
+        self.band = band if band is not None else Band(content_B3HW.shape[2])
+        self._term = make_term(recipe)
         # A cache even without a shared one: the pictures of a batch can have styles in common.
         self._cache = targets if targets is not None else TargetCache()
         with torch.no_grad():
             probes: dict[str, list[Probe]] = {}
             self._prepare_content(content_B3HW, probes)
             self._prepare_styles(content_B3HW, styles, probes)
-            self.floor_B = NEGLIGIBLE * self._loss_of_zeros()
-            """The loss up to which no increase counts as a divergence, (B,)."""
-        self._extractor = FeatureExtractor(network, self._options, probes)
+        self._extractor = FeatureExtractor(network, self._options, probes, self.band)
 
     def __call__(self, x_B3HW: Tensor) -> Losses:
-        """Return the losses of pictures. Differentiable once.
+        """Return the losses of pictures. The total is differentiable once.
 
         Args:
             x_B3HW: The pictures, (B, 3, H, W), in the recipe's space and of the contents' size.
         """
-        recipe = self.recipe
+        if torch.is_grad_enabled() and x_B3HW.requires_grad:
+            return Losses(*_Differentiable.apply(x_B3HW, self))
         measured = self._extractor(convert(x_B3HW, self.space, self.network.space))
-        content_B = x_B3HW.new_zeros(len(x_B3HW))
-        for name, weight in recipe.content_layers.items():
-            squares_B = sum(
-                (part[0] for part in measured[name][0]), start=torch.zeros_like(content_B)
-            )
-            content_B = content_B + weight * squares_B / self._sizes[name]
-        content_B = recipe.content_weight * content_B
-        style_BL = recipe.style_weight * torch.stack(
-            [
-                weight * self._distance(name, self._gather(name, measured[name][-1]))
-                for name, weight in recipe.style_layers.items()
-            ],
-            dim=1,
-        )
-        tv_B = content_B.new_zeros(len(x_B3HW))
-        if recipe.tv_weight:
-            tv_B = recipe.tv_weight * _TV[recipe.tv](x_B3HW)
-        return Losses(content_B + style_BL.sum(1) + tv_B, content_B, style_BL, tv_B)
+        measured = self._of_all_bands(measured, self.band)
+        content_B, (style_BL, _) = self._content(measured), self._style(measured)
+        return _sum(content_B, style_BL, self._variation(x_B3HW, None))
+
+    @torch.no_grad()
+    def with_gradient(self, x_B3HW: Tensor) -> tuple[Losses, Tensor]:
+        """Return the losses of pictures, and the gradient of each picture's total, (B, 3, H, W).
+
+        Args:
+            x_B3HW: The pictures, as for a call.
+        """
+        spaces = self.space, self.network.space
+        measured, backward = self._extractor.with_backward(convert(x_B3HW, *spaces))
+        measured = self._of_all_bands(measured, self.band)
+        content_B, (style_BL, slopes) = self._content(measured), self._style(measured)
+        del measured
+        gradient_B3HW = gradient_before(backward(self._slopes(slopes)), *spaces)
+        tv_B = self._variation(x_B3HW, gradient_B3HW)
+        return _sum(content_B, style_BL, tv_B), gradient_B3HW
+
+    def _of_all_bands(self, measured: Measurements, band: Band) -> Measurements:
+        """Return the parts of all bands, one for each. Every member goes on with the same numbers."""
+        if band.is_whole:
+            return measured
+        probes = [(name, k, parts) for name, of in measured.items() for k, parts in enumerate(of)]
+        own = [self._merged(parts) for _, _, parts in probes]
+        found: Measurements = {name: [[] for _ in of] for name, of in measured.items()}
+        for tensors in band.gathered([tensor for part in own for tensor in part]):
+            remaining = iter(tensors)
+            for (name, k, _), part in zip(probes, own, strict=True):
+                found[name][k].append(tuple(next(remaining) for _ in part))
+        return found
+
+    def _merged(self, parts: Sequence[Part]) -> Part:
+        """Return the parts of this band's strips as one part."""
+        if parts[0][0].ndim == 1:  # of a content layer: the sum of squares of each picture
+            return (torch.stack([part[0] for part in parts]).sum(0),)
+        return self._term.merge(parts)
+
+    def _content(self, measured: Measurements) -> Tensor:
+        """Return the content loss, (B,)."""
+        content_B: Tensor | None = None
+        for name, weight in self._content_weights.items():
+            parts = measured[name][0]
+            squares_B = sum((part[0] for part in parts[1:]), start=parts[0][0])
+            layer_B = weight * squares_B
+            content_B = layer_B if content_B is None else content_B.add_(layer_B)
+        assert content_B is not None
+        return content_B
+
+    def _style(self, measured: Measurements) -> tuple[Tensor, dict[str, Slope]]:
+        """Return the style loss of each layer, (B, L), and its slope at each."""
+        layers = self.recipe.style_layers
+        return self._term.distances({n: self._gather(n, measured[n][-1]) for n in layers})
 
     def _gather(self, name: str, parts: Sequence[Part]) -> Statistics:
-        return self._terms[name].gather(parts, self._extents[name])
+        """Return the statistics of a style layer from its parts, which together cover the layer."""
+        return self._term.gather(parts, self._extents[name])
 
-    def _distance(self, name: str, statistics: Statistics) -> Tensor:
-        """Return the distance of a layer's statistics from its targets, summed over regions by area: (B,)."""
-        extent = self._extents[name]
-        distance_BR = self._terms[name].distance(statistics, extent)
-        return (distance_BR * extent.counted_BR / extent.positions).sum(1)
+    def _slopes(self, of_style: Mapping[str, Slope]) -> Slopes:
+        """Return the slopes of content and style at every layer, in the order of its probes."""
+        slopes: dict[str, list[Slope]] = {
+            name: [(weight,)] for name, weight in self._content_weights.items()
+        }
+        for name, slope in of_style.items():
+            slopes.setdefault(name, []).append(slope)
+        return slopes
 
-    def _loss_of_zeros(self) -> Tensor:
+    def _variation(self, x_B3HW: Tensor, gradient_B3HW: Tensor | None) -> Tensor:
+        """Return the total variation, (B,), and add its gradient to another, if any."""
+        weight = self.recipe.tv_weight
+        if not weight:
+            return x_B3HW.new_zeros(len(x_B3HW))
+        return self.band.sum(_TV[self.recipe.tv](x_B3HW, weight, gradient_B3HW, self.band))
+
+    def _loss_of_zeros(self, targets: Mapping[str, Target]) -> Tensor:
         """Return the style loss of features that are all 0, (B,), the scale of losses with these targets."""
-        layers_B = [
-            weight * self._distance(name, tuple(map(torch.zeros_like, self._targets[name])))
-            for name, weight in self.recipe.style_layers.items()
-        ]
-        return self.recipe.style_weight * torch.stack(layers_B).sum(0)
+        zeros = {
+            name: tuple(map(torch.zeros_like, target.statistics))
+            for name, target in targets.items()
+        }
+        return self._term.distances(zeros)[0].sum(1)
+
+    def _canvas(self, content_B3HW: Tensor) -> tuple[int, int]:
+        """Return height and width of the whole canvas, of which these are the band's rows."""
+        return self.band.height, content_B3HW.shape[3]
 
     def _prepare_content(self, content_B3HW: Tensor, probes: dict[str, list[Probe]]) -> None:
         z_B3HW = convert(content_B3HW, RGB, self.network.space)
-        targets = features(self.network, z_B3HW, self.recipe.content_layers, self._options)
-        self._sizes = {name: target[0].numel() for name, target in targets.items()}
+        layers = self.recipe.content_layers
+        targets = features(self.network, z_B3HW, layers, self._options, self.band)
+        self._content_weights = {}
+        for name, weight in layers.items():
+            height, width = (side >> (block_of(name) - 1) for side in self._canvas(content_B3HW))
+            numbers = targets[name].shape[1] * height * width
+            self._content_weights[name] = self.recipe.content_weight * weight / numbers
+        """The factor of each layer's sum of squares."""
         for name, target in targets.items():
-            probes[name] = [Content(target.to(self._precision))]
+            probes[name] = [Content(target, self._precision)]
 
     def _prepare_styles(
         self,
@@ -159,20 +243,30 @@ class Objective:
         probes: dict[str, list[Probe]],
     ) -> None:
         pictures = [regions([WeightedStyle(*part) for part in blend]) for blend in styles]
-        guides_BRHW = make_guides(pictures, content_B3HW)
+        canvas = self._canvas(content_B3HW)
+        like_B1HW = content_B3HW.new_empty(()).expand(len(content_B3HW), 1, *canvas)
+        guides_BRHW = make_guides(pictures, like_B1HW)
         self._extents = {}
-        for name, term in self._terms.items():
+        for name in self.recipe.style_layers:
             block = block_of(name)
-            self._extents[name] = extent_at(guides_BRHW, block, content_B3HW)
-            probe = term.probe(at_block(guides_BRHW, block), self._precision)
+            self._extents[name] = extent_at(guides_BRHW, block, like_B1HW)
+            guides = at_block(guides_BRHW, block)
+            if guides is not None and not self.band.is_whole:
+                rows = self.band.at(1 << (block - 1))
+                guides = guides[:, :, rows.first : rows.last].clone()
+            probe = self._term.probe(guides, self._precision)
             probes.setdefault(name, []).append(probe)
         most = max(map(len, pictures))
         measured = [self._picture_targets(picture, most) for picture in pictures]
-        self._targets = {}
-        for name, term in self._terms.items():
+        targets = {}
+        for name, weight in self.recipe.style_layers.items():
             columns = zip(*(statistics[name] for statistics in measured), strict=True)
-            self._targets[name] = tuple(torch.cat(column) for column in columns)
-            term.set_target(self._targets[name])
+            statistics = tuple(torch.cat(column) for column in columns)
+            weight *= self.recipe.style_weight
+            targets[name] = Target(statistics, self._extents[name], weight)
+        self._term.set_targets(targets)
+        self.floor_B = NEGLIGIBLE * self._loss_of_zeros(targets)
+        """The loss up to which no increase counts as a divergence, (B,)."""
 
     def _picture_targets(self, picture: Sequence[Region], most: int) -> dict[str, Statistics]:
         """Return the target statistics of one picture at every style layer, each (1, R, ...)."""
@@ -184,14 +278,14 @@ class Objective:
                     name: blend_statistics(
                         [(statistics[name], share) for statistics, share in parts]
                     )
-                    for name in self._terms
+                    for name in self.recipe.style_layers
                 }
             )
         # An empty region has no weight, but its target must be a possible one.
         blended += [blended[0]] * (most - len(blended))
         return {
             name: tuple(torch.cat(c, 1) for c in zip(*(s[name] for s in blended), strict=True))
-            for name in self._terms
+            for name in self.recipe.style_layers
         }
 
     def _style_statistics(self, style_13HW: Tensor) -> Targets:
@@ -200,10 +294,34 @@ class Objective:
         return self._cache.get(key, lambda: self._extract_statistics(style_13HW))
 
     def _extract_statistics(self, style_13HW: Tensor) -> Targets:
-        probes = {name: [term.probe(None, self._precision)] for name, term in self._terms.items()}
-        extractor = FeatureExtractor(self.network, self._options, probes)
-        measured = extractor(convert(style_13HW, RGB, self.network.space))
+        layers = self.recipe.style_layers
+        probes = {name: [self._term.probe(None, self._precision)] for name in layers}
+        band = self.band.other(style_13HW.shape[2])
+        extractor = FeatureExtractor(self.network, self._options, probes, band)
+        measured = extractor(convert(band.cut(style_13HW), RGB, self.network.space))
+        measured = self._of_all_bands(measured, band)
         return {
-            name: term.gather(measured[name][0], extent_at(None, block_of(name), style_13HW))
-            for name, term in self._terms.items()
+            name: self._term.gather(measured[name][0], extent_at(None, block_of(name), style_13HW))
+            for name in layers
         }
+
+
+class _Differentiable(torch.autograd.Function):
+    """Pictures -> their losses, of which the total is differentiable."""
+
+    @staticmethod
+    def forward(ctx: Any, x_B3HW: Tensor, objective: Objective) -> tuple[Tensor, ...]:
+        losses, ctx.gradient_B3HW = objective.with_gradient(x_B3HW)
+        ctx.mark_non_differentiable(*losses[1:])
+        return tuple(losses)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, of_total_B: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+        return of_total_B.view(-1, 1, 1, 1) * ctx.gradient_B3HW, None
+
+
+def _sum(content_B: Tensor, style_BL: Tensor, tv_B: Tensor) -> Losses:
+    """Return the terms and their sum."""
+    style_B = style_BL.sum(1)
+    return Losses(content_B + style_B + tv_B, content_B, style_B, style_BL, tv_B)

@@ -1,19 +1,20 @@
-"""The style loss layer by layer: statistics that can be blended, and a distance between them.
+"""The style loss: statistics of each layer that can be blended, and their distance from a target.
 
-Shape suffixes: B pictures, R regions per picture (1 without masks), N channels, H height, W width.
+Shape suffixes: B pictures, R regions per picture (1 without masks), L style layers, N channels, H height,
+W width, K matrices: those of B * R * (some of the layers).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from stylize.losses.functions import style_loss, wasserstein_loss
-from stylize.matrix_roots import matrix_root
-from stylize.network.probes import Gaussian, Gram, Part, Probe
+from stylize.matrix_roots import factorise, padded, stacked
+from stylize.network.probes import Gaussian, Gram, Part, Probe, Slope
 from stylize.recipe import Recipe
 
 Statistics = tuple[Tensor, ...]
@@ -32,11 +33,26 @@ class Extent(NamedTuple):
     """The sum of the weights of the positions in each region, (B, R), 0 to M."""
 
 
+class Target(NamedTuple):
+    """What a layer is compared with, and what its distance counts."""
+
+    statistics: Statistics
+    """The target statistics. That of a blend is the mean of its styles, weighted by share."""
+    extent: Extent
+    """The extent of the layer."""
+    weight: float
+    """The factor of the distance."""
+
+    def weights(self) -> Tensor:
+        """The factor of each region's distance, by its area, (B, R)."""
+        return self.weight * self.extent.counted_BR / self.extent.positions
+
+
 class StyleTerm(Protocol):
-    """The style loss at one layer."""
+    """The style loss at all style layers."""
 
     def probe(self, guides_BRHW: Tensor | None, precision: torch.dtype) -> Probe:
-        """Return the probe that measures the layer's features.
+        """Return the probe that measures a layer's features.
 
         Args:
             guides_BRHW: The weight of each position in each region, at the layer's size; None: one region
@@ -44,14 +60,18 @@ class StyleTerm(Protocol):
             precision: The dtype in which the probe measures.
         """
 
+    def merge(self, parts: Sequence[Part]) -> Part:
+        """Return several parts of a layer as one."""
+
     def gather(self, parts: Sequence[Part], extent: Extent) -> Statistics:
-        """Return the statistics of the layer from the probe's parts, which together cover the layer."""
+        """Return the statistics of a layer from the probe's parts, which together cover the layer."""
 
-    def set_target(self, targets: Statistics) -> None:
-        """Set the target statistics. The target of a blend is the mean of its styles, weighted by share."""
+    def set_targets(self, targets: Mapping[str, Target]) -> None:
+        """Set the target of each layer."""
 
-    def distance(self, statistics: Statistics, extent: Extent) -> Tensor:
-        """Return the distance of statistics from the target, (B, R)."""
+    def distances(self, statistics: Mapping[str, Statistics]) -> tuple[Tensor, dict[str, Slope]]:
+        """Return the weighted distance of each layer from its target, (B, L), in the order of the targets,
+        and the slopes of the sum of all distances for the probes."""
 
 
 class GramTerm:
@@ -67,31 +87,49 @@ class GramTerm:
         """Return a probe of Gram matrices."""
         return Gram(guides_BRHW, precision)
 
+    def merge(self, parts: Sequence[Part]) -> Part:
+        """Return the sum of the parts."""
+        return (sum((part[0] for part in parts[1:]), start=parts[0][0]),)
+
     def gather(self, parts: Sequence[Part], extent: Extent) -> Statistics:
-        """Return the sum of the parts, divided as ``recipe.gram`` says.
+        """Return the sum of the parts, divided as ``recipe.gram`` says."""
+        (gram_BRNN,) = self.merge(parts)
+        return (gram_BRNN * self._factor(extent, gram_BRNN),)
+
+    def _factor(self, extent: Extent, like_BRNN: Tensor) -> Tensor:
+        """Return the factor of the sum over a layer's positions, (B, R, 1, 1).
 
         The unnormalised matrix of a region is scaled to that of a whole layer that is like the region.
         """
-        gram_BRNN = sum((part[0] for part in parts[1:]), start=parts[0][0])
-        per_position_BRNN = gram_BRNN / _counted(extent, gram_BRNN)
-        if self._recipe.gram == "positions":
-            return (per_position_BRNN,)
-        if self._recipe.gram == "elements":
-            return (per_position_BRNN / gram_BRNN.shape[-1],)
-        return (per_position_BRNN * extent.positions,)
+        times = {"positions": 1.0, "elements": 1 / like_BRNN.shape[-1], "none": extent.positions}
+        return times[self._recipe.gram] / _counted(extent, like_BRNN)
 
-    def set_target(self, targets: Statistics) -> None:
-        """Set the target's Gram matrices."""
-        (self._target_BRNN,) = targets
+    def set_targets(self, targets: Mapping[str, Target]) -> None:
+        """Set the targets' Gram matrices."""
+        self._targets = targets
+        self._weights_BR = {name: target.weights() for name, target in targets.items()}
+        # Of a slope that is twice the gradient at the sum over positions.
+        self._scales_BR11 = {
+            name: 2
+            * self._weights_BR[name][..., None, None]
+            * self._factor(target.extent, *target[0])
+            for name, target in targets.items()
+        }
 
-    def distance(self, statistics: Statistics, extent: Extent) -> Tensor:
-        """Return ``functions.style_loss`` of every region, (B, R)."""
-        (gram_BRNN,) = statistics
-        norm = self._recipe.style_norm
-        loss = style_loss(
-            gram_BRNN.flatten(0, 1), self._target_BRNN.flatten(0, 1), extent.positions, norm
-        )
-        return loss.view(gram_BRNN.shape[:2])
+    def distances(self, statistics: Mapping[str, Statistics]) -> tuple[Tensor, dict[str, Slope]]:
+        """Return ``functions.style_loss`` of every layer, and twice its gradient at sums over positions."""
+        distances, slopes = [], {}
+        for name, ((target_BRNN,), extent, _) in self._targets.items():
+            (gram_BRNN,) = statistics[name]
+            loss, slope = style_loss(
+                gram_BRNN.flatten(0, 1),
+                target_BRNN.flatten(0, 1),
+                extent.positions,
+                self._recipe.style_norm,
+            )
+            distances.append(loss.view(gram_BRNN.shape[:2]) * self._weights_BR[name])
+            slopes[name] = (slope.view_as(gram_BRNN).mul_(self._scales_BR11[name]),)
+        return torch.stack(distances, 1).sum(2), slopes
 
 
 class WassersteinTerm:
@@ -101,13 +139,18 @@ class WassersteinTerm:
         """Return a probe of means and covariances."""
         return Gaussian(guides_BRHW, precision)
 
-    def gather(self, parts: Sequence[Part], extent: Extent) -> Statistics:
-        """Return the mean and the covariance of the whole layer.
+    def merge(self, parts: Sequence[Part]) -> Part:
+        """Return the mean, the covariance and the weight of all parts together.
 
         The covariance is that within the parts plus that of the parts' means (Chan, Golub, LeVeque,
         *Updating formulae and a pairwise algorithm for computing sample variances*, 1979).
         """
-        shares = [weight_BR1 / _counted(extent, weight_BR1) for _, _, weight_BR1 in parts]
+        if len(parts) == 1:
+            return parts[0]
+        weights = [weight_BR1 for _, _, weight_BR1 in parts]
+        weight_BR1 = torch.stack(weights).sum(0)
+        least = torch.finfo(weight_BR1.dtype).tiny
+        shares = [w_BR1 / weight_BR1.clamp(min=least) for w_BR1 in weights]
         means = [mean_BRN for mean_BRN, _, _ in parts]
         mean_BRN = torch.stack([s * m for s, m in zip(shares, means, strict=True)]).sum(0)
         covariance_BRNN = torch.zeros_like(parts[0][1])
@@ -115,23 +158,102 @@ class WassersteinTerm:
             off_BRN = part_mean_BRN - mean_BRN
             between_BRNN = off_BRN.unsqueeze(3) * off_BRN.unsqueeze(2)
             covariance_BRNN = covariance_BRNN + share_BR1.unsqueeze(3) * (part_BRNN + between_BRNN)
-        identity_NN = torch.eye(mean_BRN.shape[2], dtype=mean_BRN.dtype, device=mean_BRN.device)
-        return mean_BRN, covariance_BRNN + RIDGE * identity_NN
+        return mean_BRN, covariance_BRNN, weight_BR1
 
-    def set_target(self, targets: Statistics) -> None:
-        """Set the target's mean and covariance, and compute the covariance's root, which never changes."""
-        self._mean_BRN, self._covariance_BRNN = targets
-        self._root_BRNN = matrix_root(self._covariance_BRNN)
+    def gather(self, parts: Sequence[Part], extent: Extent) -> Statistics:
+        """Return the mean and the covariance of the whole layer."""
+        mean_BRN, covariance_BRNN, _ = self.merge(parts)
+        return mean_BRN, covariance_BRNN
 
-    def distance(self, statistics: Statistics, extent: Extent) -> Tensor:
-        """Return ``functions.wasserstein_loss`` of every region, (B, R)."""
-        target = (self._mean_BRN, self._covariance_BRNN, self._root_BRNN)
-        loss = wasserstein_loss(*(values.flatten(0, 1) for values in (*statistics, *target)))
-        return loss.view(self._mean_BRN.shape[:2])
+    def set_targets(self, targets: Mapping[str, Target]) -> None:
+        """Set the targets' means and covariances, and factorise the covariances, which never change."""
+        self._names = list(targets)
+        self._groups = [
+            _Group({name: targets[name] for name in names}) for names in _grouped(targets)
+        ]
+
+    def distances(self, statistics: Mapping[str, Statistics]) -> tuple[Tensor, dict[str, Slope]]:
+        """Return ``functions.wasserstein_loss`` of every layer as a mean over its channels, and its slope."""
+        distances: dict[str, Tensor] = {}
+        slopes: dict[str, Slope] = {}
+        for group in self._groups:
+            for name, distance_BR, slope in group.distances(statistics):
+                distances[name], slopes[name] = distance_BR, slope
+        return torch.stack([distances[name] for name in self._names], 1).sum(2), slopes
+
+
+def _grouped(targets: Mapping[str, Target]) -> list[list[str]]:
+    """Return the layers whose distances are computed together.
+
+    A GPU computes a product of a narrow layer's matrices in less time than it takes to start it, so narrow
+    layers are computed together there, as wide as the widest of them. The widest layers of all take most of
+    the time: to make others as wide would cost more than their starts do. The CPU has nothing to start.
+    """
+    widths = {name: target.statistics[0].shape[-1] for name, target in targets.items()}
+    if any(target.statistics[0].device.type == "cpu" for target in targets.values()):
+        return [[name] for name in targets]
+    widest = max(widths.values())
+    wide = [name for name, width in widths.items() if width == widest]
+    return [names for names in (wide, [n for n in targets if n not in wide]) if names]
+
+
+class _Group:
+    """Layers whose distances from their targets are computed together.
+
+    Matrices of fewer channels than the widest layer's are filled up with zeros, which change no distance.
+    """
+
+    def __init__(self, targets: Mapping[str, Target]) -> None:
+        means, covariances, ridges, weights, scales = [], [], [], [], []
+        for target in targets.values():
+            mean, covariance = (values.flatten(0, 1) for values in target.statistics)
+            channels = mean.shape[1]
+            ridge = torch.full_like(mean, RIDGE)
+            ridges.append(ridge)
+            means.append(mean)
+            covariances.append(covariance + ridge.diag_embed())
+            weights.append(target.weights().flatten() / channels)
+            scale = 2 * target.weight / (channels * target.extent.positions)
+            scales.append(torch.full_like(weights[-1], scale))
+        self._names = list(targets)
+        self._mean_KN, self._ridge_KNN = stacked(means), stacked(ridges).diag_embed()
+        variances = [covariance.diagonal(dim1=1, dim2=2) for covariance in covariances]
+        self._variances_KN = stacked(variances)
+        self._factor = padded([factorise(covariance) for covariance in covariances])
+        self._weight_K = torch.cat(weights)
+        """The factor of each distance as a sum over channels."""
+        self._scale_K1 = torch.cat(scales).unsqueeze(1)
+        """The factor of a slope: of the gradient at the mean and twice that at the covariance, divided by the
+        weight of a region's positions. The area of the region, which is in both, cancels out."""
+        self._minus_2_scale_K11 = -2 * self._scale_K1.unsqueeze(2)
+
+    def distances(
+        self, statistics: Mapping[str, Statistics]
+    ) -> Iterator[tuple[str, Tensor, Slope]]:
+        """Yield each layer with the weighted distance of its regions, (B, R), and its slope."""
+        measured = [[v.flatten(0, 1) for v in statistics[name]] for name in self._names]
+        means, covariances = zip(*measured, strict=True)
+        off_KN = stacked(means) - self._mean_KN
+        distance_K, right_KNN = wasserstein_loss(
+            off_KN, stacked(covariances) + self._ridge_KNN, self._variances_KN, self._factor
+        )
+        distance_K = distance_K * self._weight_K
+        row_KN = off_KN * self._scale_K1
+        right_KNN = right_KNN.mul_(self._minus_2_scale_K11)
+        right_KNN.diagonal(dim1=1, dim2=2).add_(self._scale_K1)
+        first = 0
+        for name in self._names:
+            mean_BRN = statistics[name][0]
+            b, r, n = mean_BRN.shape
+            rows = slice(first, first + b * r)
+            row_BRN, right_BRNN = row_KN[rows, :n], right_KNN[rows, :n, :n]
+            slope = (mean_BRN, row_BRN.view(b, r, n), right_BRNN.view(b, r, n, n))
+            yield name, distance_K[rows].view(b, r), slope
+            first += b * r
 
 
 def make_term(recipe: Recipe) -> StyleTerm:
-    """Return the style loss that the recipe selects, for one layer."""
+    """Return the style loss that the recipe selects."""
     return WassersteinTerm() if recipe.style_loss == "wasserstein" else GramTerm(recipe)
 
 

@@ -2,7 +2,10 @@
 
 The module does autograd's work by hand for one function that is called thousands of times: the forward
 pass keeps only what the backward pass needs, gradients are added in place, and the shallow blocks can run
-in strips (``stylize.network.strips``). Autograd sees a single function.
+in strips (``stylize.network.strips``). Autograd has no part in it.
+
+Where a picture is split (``stylize.bands``), every stage is given the rows of its band and those of its
+neighbours that it needs, and the gradient at the latter goes back to them.
 
 Shape suffixes: B pictures, N channels, H height, W width.
 """
@@ -11,15 +14,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everyone knows
 from torch import Tensor
 
-from stylize.layer_names import CONVS_PER_BLOCK, LAYERS
+from stylize.bands.band import Band
+from stylize.layer_names import LAYERS, block_of
 from stylize.network.layers import (
     POOL_SCALES,
+    Kernel,
     Padding,
     Pooling,
     channels_last,
@@ -29,18 +34,17 @@ from stylize.network.layers import (
     relu_backward,
     split,
 )
-from stylize.network.probes import Capture, Part, Probe
-from stylize.network.strips import STRIP_BLOCKS, Strip, cut, whole
+from stylize.network.probes import Capture, Part, Probe, Slope
+from stylize.network.strips import ALL_BLOCKS, Stage, Strip, cut, stages, whole
 from stylize.network.vgg19 import LAST_OF_BLOCK, VGG19
 
 Measurements = dict[str, list[list[Part]]]
 """The parts of each layer and each of its probes, in the order of the strips. The parts of one probe
 together cover the layer."""
-
-SHALLOW = LAYERS[: sum(CONVS_PER_BLOCK[:STRIP_BLOCKS])]
-"""The layers that can run in strips."""
-SHALLOW_SCALE = 1 << STRIP_BLOCKS
-"""The factor by which the output of the shallow blocks is smaller than the picture."""
+Slopes = Mapping[str, Sequence[Slope]]
+"""The slope of the loss at each layer and each of its probes."""
+_PartOf = tuple[str, int, Part]
+"""A part with its layer and the index of its probe."""
 
 
 class ForwardOptions(NamedTuple):
@@ -55,7 +59,9 @@ class ForwardOptions(NamedTuple):
     dtype: torch.dtype = torch.float32
     """The dtype in which the convolutions compute."""
     strip_pixels: int | None = None
-    """The approximate size of a strip of the shallow blocks, in pixels; None: no strips."""
+    """The approximate size of a strip of blocks 1 and 2, in pixels; None: no strips."""
+    strip_blocks: int = ALL_BLOCKS
+    """The number of leading blocks that run in strips, one of ``strips.LEVELS``, if any do."""
 
 
 DEFAULT_OPTIONS = ForwardOptions()
@@ -70,44 +76,65 @@ class FeatureExtractor:
     Args:
         network: The VGG19 that extracts the features.
         options: The options of the forward pass.
-        probes: The probes of each layer, by the layer's name; at least one probe in all.
+        probes: The probes of each layer, by the layer's name; at least one probe in all. They see the rows
+            of the band alone.
+        band: The rows of the pictures; None: all.
     """
 
     def __init__(
-        self, network: VGG19, options: ForwardOptions, probes: Mapping[str, Sequence[Probe]]
+        self,
+        network: VGG19,
+        options: ForwardOptions,
+        probes: Mapping[str, Sequence[Probe]],
+        band: Band | None = None,
     ) -> None:
         self.network = network
         self.options = options
+        self.band = None if band is None or band.is_whole else band
         self.probes = {name: tuple(given) for name, given in probes.items() if given}
         used = LAYERS[: max(LAYERS.index(name) for name in self.probes) + 1]
         self.last = used[-1]
-        self.shallow = used[: len(SHALLOW)] if options.strip_pixels is not None else ()
-        """The layers that run in strips; empty without strips."""
-        self.deep = used[len(self.shallow) :]
+        blocks = 0 if options.strip_pixels is None else options.strip_blocks
+        # The halo of a stage is a few rows; that of all blocks at once would be 128 of the picture's.
+        in_strips, rest = stages(blocks if self.band is None else ALL_BLOCKS)
+        runs = [(stage, True) for stage in in_strips]
+        if rest is not None:
+            runs.append((rest, False))
+        self.runs = [
+            (stage, names, strips)
+            for stage, strips in runs
+            if (names := [n for n in used if stage.first <= block_of(n) <= stage.last])
+        ]
+        """The stages with their layers, and whether each runs in strips."""
 
+    @torch.no_grad()
     def __call__(self, x_B3HW: Tensor) -> Measurements:
-        """Return the measurements of all probes. Differentiable once with respect to the pictures.
+        """Return the measurements of all probes. Not differentiable.
 
         Args:
             x_B3HW: The pictures, (B, 3, H, W), in the network's space. H and W must be at least
                 2^(b - 1) for a layer in block b.
         """
-        layout: list[_PartLayout] = []
-        if torch.is_grad_enabled() and x_B3HW.requires_grad:
-            flat = _Differentiable.apply(x_B3HW, self, layout)
-        else:
-            flat = _Pass(self, x_B3HW, keep=False).take_outputs(layout)
-        measurements: Measurements = {
-            name: [[] for _ in probes] for name, probes in self.probes.items()
-        }
-        remaining = iter(flat)
-        for name, probe, tensors in layout:
-            measurements[name][probe].append(tuple(next(remaining) for _ in range(tensors)))
-        return measurements
+        return _Pass(self, x_B3HW, keep=False).take_measurements()
+
+    @torch.no_grad()
+    def with_backward(self, x_B3HW: Tensor) -> tuple[Measurements, Callable[[Slopes], Tensor]]:
+        """Return the measurements of all probes, and the function from the slopes of a loss of them to its
+        gradient at the pictures, (B, 3, H, W). That function can be called once.
+
+        Args:
+            x_B3HW: The pictures, as for a call.
+        """
+        forward_pass = _Pass(self, x_B3HW, keep=True)
+        return forward_pass.take_measurements(), forward_pass.backward
 
 
 def features(
-    network: VGG19, x_B3HW: Tensor, layers: Iterable[str], options: ForwardOptions = DEFAULT_OPTIONS
+    network: VGG19,
+    x_B3HW: Tensor,
+    layers: Iterable[str],
+    options: ForwardOptions = DEFAULT_OPTIONS,
+    band: Band | None = None,
 ) -> dict[str, Tensor]:
     """Return the features of pictures at some layers. Not differentiable.
 
@@ -116,43 +143,14 @@ def features(
         x_B3HW: The pictures, (B, 3, H, W), in the network's space.
         layers: The names of the layers.
         options: The options of the forward pass.
+        band: The rows of the pictures; None: all.
 
     Returns:
         The output of each layer after its ReLU, (B, N, H', W'), by name.
     """
-    extractor = FeatureExtractor(network, options, {name: [Capture()] for name in layers})
-    with torch.no_grad():
-        captured = extractor(x_B3HW)
+    extractor = FeatureExtractor(network, options, {name: [Capture()] for name in layers}, band)
+    captured = extractor(x_B3HW)
     return {name: torch.cat([part[0] for part in parts], 2) for name, (parts,) in captured.items()}
-
-
-class _PartLayout(NamedTuple):
-    """The origin of a part and the number of its tensors."""
-
-    layer: str
-    """The name of the layer."""
-    probe: int
-    """The index of the probe at the layer, from 0."""
-    tensors: int
-    """The number of tensors of the part."""
-
-
-class _Differentiable(torch.autograd.Function):
-    """Pictures -> the tensors of all parts, one after the other."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, x_B3HW: Tensor, extractor: FeatureExtractor, layout: list[_PartLayout]
-    ) -> tuple[Tensor, ...]:
-        ctx.forward_pass = _Pass(extractor, x_B3HW, keep=True)
-        ctx.set_materialize_grads(True)
-        outputs: tuple[Tensor, ...] = ctx.forward_pass.take_outputs(layout)
-        return outputs
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
-        return ctx.forward_pass.backward(grad_outputs), None, None
 
 
 class _Pass:
@@ -161,81 +159,152 @@ class _Pass:
     def __init__(self, extractor: FeatureExtractor, x_B3HW: Tensor, keep: bool) -> None:
         self._extractor = extractor
         self._dtype = x_B3HW.dtype
-        height, width = x_B3HW.shape[2:]
-        self._parts: list[tuple[str, int, Part]] = []
-        self._strips: list[Strip] = []
-        if extractor.options.strip_pixels is not None:
-            self._strips = list(cut(height, width, extractor.options.strip_pixels))
-        self._x: Tensor | None = None
-        self._deep = _LayerRun(extractor, extractor.deep, whole(height))
+        self._parts: list[_PartOf] = []
         # The first layer itself reduces pictures to a precision below theirs.
         precision = torch.promote_types(extractor.options.dtype, self._dtype)
-        self._deep.forward([self._shallow(channels_last(x_B3HW.to(precision)), keep)], keep)
-        self._parts += self._deep.take_parts()
+        given = [channels_last(x_B3HW.to(precision))]
+        self._stages: list[_StageRun] = []
+        for stage, names, strips in extractor.runs:
+            run = _StageRun(extractor, stage, names, strips)
+            given = [run.forward(given, keep, self._parts)]
+            self._stages.append(run)
 
-    def _shallow(self, x: Tensor, keep: bool) -> Tensor:
-        """Return the input of the deep layers: the pictures, or the features pooled from the strips."""
-        if not self._strips:
-            return x
-        extractor, pooled = self._extractor, x
+    def take_measurements(self) -> Measurements:
+        """Return the measurements of all probes, and drop them."""
+        parts, self._parts = self._parts, []
+        measurements: Measurements = {
+            name: [[] for _ in probes] for name, probes in self._extractor.probes.items()
+        }
+        for name, probe, part in parts:
+            measurements[name][probe].append(part)
+        return measurements
+
+    def backward(self, slopes: Slopes) -> Tensor:
+        """Return the gradient at the pictures."""
+        gradient: Tensor | None = None
+        while self._stages:
+            gradient = self._stages.pop().backward([gradient], slopes, self._dtype)
+        assert gradient is not None
+        return gradient.to(self._dtype)
+
+
+class _StageRun:
+    """A stage in strips or at once: forward, then backward at most once if it was kept."""
+
+    def __init__(
+        self, extractor: FeatureExtractor, stage: Stage, names: Sequence[str], strips: bool
+    ) -> None:
+        self._extractor = extractor
+        self._stage = stage
+        self._names = names
+        self._in_strips = strips
+        self._strips: list[Strip] = []
+        self._above = 0
+        self._x: Tensor | None = None
+        self._whole: _LayerRun | None = None
+        self._like: Tensor | None = None
+
+    def forward(self, given: list[Tensor], keep: bool, parts: list[_PartOf]) -> Tensor:
+        """Return the stage's output, and append what its probes measured to ``parts``.
+
+        Args:
+            given: The stage's input alone, which is taken out of the list.
+            keep: Whether a backward pass follows.
+            parts: Takes the parts.
+        """
+        height, width = given[0].shape[2:]
+        above = below = 0
+        if (band := self._extractor.band) is not None:
+            x, above, below = band.with_halo(given.pop(), self._stage.halo, self._stage.scale)
+            given.append(x)
+            del x
+        self._above = above
+        if (pixels := self._extractor.options.strip_pixels) is not None and self._in_strips:
+            self._strips = list(
+                cut(height, width, self._stage.pixels(pixels), self._stage, above, below)
+            )
+        if len(self._strips) < 2:  # a single strip is kept rather than computed again
+            strip = whole(height, above, below)
+            run = _LayerRun(self._extractor, self._names, strip)
+            y = run.forward(given, keep)
+            parts += run.take_parts()
+            self._whole = run if keep else None
+            if (above or below) and self._names[-1] != self._extractor.last:
+                self._strips = [strip]
+                self._like = y.new_empty(()).expand(y.shape) if keep else None
+                y = channels_last(y[:, :, strip.rows(self._stage.ratio)])
+            return y
+        x = given.pop()
         self._x = x if keep else None
+        ratio, out = self._stage.ratio, x
         for strip in self._strips:
-            run = _LayerRun(extractor, extractor.shallow, strip)
-            y = run.forward([x[:, :, strip.above : strip.below]], keep=False)
-            self._parts += run.take_parts()
-            if extractor.deep:
-                rows = y[:, :, strip.rows(SHALLOW_SCALE)]
+            run = _LayerRun(self._extractor, self._names, strip)
+            y = run.forward([x[:, :, above + strip.above : above + strip.below]], keep=False)
+            parts += run.take_parts()
+            if self._names[-1] != self._extractor.last:
+                rows = y[:, :, strip.rows(ratio)]
                 if strip.top == 0:
-                    shape = (*rows.shape[:2], x.shape[2] // SHALLOW_SCALE, rows.shape[3])
-                    pooled = torch.empty(
-                        shape,
-                        dtype=rows.dtype,
-                        device=rows.device,
-                        memory_format=torch.channels_last,
-                    )
-                first = strip.top // SHALLOW_SCALE
-                pooled[:, :, first : first + rows.shape[2]] = rows
+                    shape = (*rows.shape[:2], height // ratio, rows.shape[3])
+                    out = _empty(shape, rows)
+                first = strip.top // ratio
+                out[:, :, first : first + rows.shape[2]] = rows
                 del rows
             del y
-        return pooled
+        return out
 
-    def take_outputs(self, layout: list[_PartLayout]) -> tuple[Tensor, ...]:
-        """Return every tensor of every part, and append to ``layout`` how they belong together.
+    def backward(
+        self, gradients: list[Tensor | None], slopes: Slopes, dtype: torch.dtype
+    ) -> Tensor | None:
+        """Return the gradient at the stage's input.
 
-        The pass keeps no reference to the tensors: they refer to the function that made them, which refers
-        to this pass, and the memory of such a cycle is never freed.
+        Args:
+            gradients: The gradient at the stage's output alone, which is taken out of the list; None: no
+                layer followed.
+            slopes: The slopes of the loss at all layers.
+            dtype: The dtype of the gradient at the pictures.
         """
-        parts, self._parts = self._parts, []
-        layout += [_PartLayout(name, probe, len(part)) for name, probe, part in parts]
-        return tuple(tensor for _, _, part in parts for tensor in part)
+        into = self._backward(gradients, slopes, dtype)
+        if into is None or (band := self._extractor.band) is None:
+            return into
+        return band.without_halo(into, self._stage.halo, self._stage.scale)
 
-    def backward(self, grad_outputs: Sequence[Tensor]) -> Tensor:
-        """Return the gradient at the pictures, given the gradients at the tensors of all parts."""
-        remaining = list(grad_outputs)
-        gradient = self._deep.backward(None, remaining)
-        if not self._strips:
-            assert gradient is not None
-            return gradient.to(self._dtype)
-        assert self._x is not None
-        into = torch.zeros_like(self._x, dtype=self._dtype)
+    def _backward(
+        self, gradients: list[Tensor | None], slopes: Slopes, dtype: torch.dtype
+    ) -> Tensor | None:
+        """Return the gradient at the stage's input and its halo, as ``backward`` does."""
+        gradient = gradients.pop()
+        if self._whole is not None:
+            if gradient is not None and self._like is not None:
+                gradient = self._strip_gradient(gradient, self._strips[0], self._like)
+            return self._whole.backward(gradient, slopes)
+        x, above = self._x, self._above
+        assert x is not None
+        into = torch.zeros_like(x, dtype=dtype if self._stage.first == 1 else x.dtype)
         for strip in reversed(self._strips):
-            run = _LayerRun(self._extractor, self._extractor.shallow, strip)
-            y = run.forward([self._x[:, :, strip.above : strip.below]], keep=True)
+            run = _LayerRun(self._extractor, self._names, strip)
+            y = run.forward([x[:, :, above + strip.above : above + strip.below]], keep=True)
             below = None if gradient is None else self._strip_gradient(gradient, strip, y)
             del y
-            piece = run.backward(below, remaining)
+            piece = run.backward(below, slopes)
             assert piece is not None
-            into[:, :, strip.above : strip.below] += piece
+            into[:, :, above + strip.above : above + strip.below] += piece
         return into
 
     def _strip_gradient(self, gradient: Tensor, strip: Strip, like: Tensor) -> Tensor:
-        """Return this strip's rows of the gradient at the pooled features, with zeros for its halo, whose
+        """Return this strip's rows of the gradient at the stage's output, with zeros for its halo, whose
         gradient another strip adds."""
-        share = torch.zeros_like(like)
-        rows = share[:, :, strip.rows(SHALLOW_SCALE)]
-        first = strip.top // SHALLOW_SCALE
+        share = _empty(tuple(like.shape), like).zero_()
+        rows = share[:, :, strip.rows(self._stage.ratio)]
+        first = strip.top // self._stage.ratio
         rows.copy_(gradient[:, :, first : first + rows.shape[2]])
         return share
+
+
+def _empty(shape: tuple[int, ...], like: Tensor) -> Tensor:
+    """Return room for maps of this shape, channels last, of the dtype and on the device of others."""
+    return torch.empty(
+        shape, dtype=like.dtype, device=like.device, memory_format=torch.channels_last
+    )
 
 
 class _LayerRun:
@@ -247,8 +316,8 @@ class _LayerRun:
         self._strip = strip
         self._compact = extractor.options.strip_pixels is not None
         self._backward_steps: list[Callable[[Tensor | None], Tensor | None]] = []
-        self._parts: list[tuple[str, int, Part]] = []
-        self._grad_outputs: list[Tensor] = []
+        self._parts: list[_PartOf] = []
+        self._slopes: Slopes = {}
 
     def forward(self, given: list[Tensor], keep: bool) -> Tensor:
         """Return the output of the run's last layer.
@@ -260,16 +329,16 @@ class _LayerRun:
         """
         x = given.pop()
         options = self._extractor.options
-        scale = 1 if not self._compact or LAYERS[0] in self._names else SHALLOW_SCALE
+        scale = 1
         for name in self._names:
-            weight, bias = self._extractor.network.layer(name, options.dtype)
+            network = self._extractor.network
+            kernel = used = network.layer(name, options.dtype)
             padding = options.padding if name == LAYERS[0] else "zeros"
             shape = x.shape
-            kernel = weight
             if x.dtype != options.dtype:
                 # Pixels rounded to bfloat16 would give a picture with fewer colours and other edges.
-                x, kernel = split(x, options.dtype), torch.cat([weight, weight], 1)
-            x = channels_last(conv(x, kernel, bias, padding))
+                x, used = split(x, options.dtype), network.layer(name, options.dtype, doubled=True)
+            x = channels_last(conv(x, used, padding))
             probes = self._extractor.probes.get(name, ())
             pooled = name in LAST_OF_BLOCK and name != self._extractor.last
             # ReLU and maximum commute, and the ReLU of the maximum is a quarter of the work.
@@ -277,7 +346,7 @@ class _LayerRun:
             if not relu_after_pool:
                 x = F.relu_(x)
             if keep:
-                self._keep_conv(shape, weight, padding)
+                self._keep_conv(shape, kernel, padding)
                 if not relu_after_pool:
                     self._keep_relu(x, needed=bool(probes))
             if probes:
@@ -296,24 +365,24 @@ class _LayerRun:
                         self._backward_steps.append(
                             _if_gradient(partial(torch.Tensor.mul_, other=factor))
                         )
+                del unpool  # which holds maps, of a layer whose output may be gone by now
                 if factor != 1:
                     x = x * factor
         return x
 
-    def take_parts(self) -> list[tuple[str, int, Part]]:
+    def take_parts(self) -> list[_PartOf]:
         """Return the parts that ``forward`` measured, with layer and index of the probe, and drop them."""
         parts, self._parts = self._parts, []
         return parts
 
-    def backward(self, gradient: Tensor | None, grad_outputs: list[Tensor]) -> Tensor | None:
+    def backward(self, gradient: Tensor | None, slopes: Slopes) -> Tensor | None:
         """Return the gradient at the run's input.
 
         Args:
             gradient: The gradient at the run's output; None: no layer followed.
-            grad_outputs: The gradients at the tensors of all parts up to this run's. The run removes
-                those of its own parts from the end.
+            slopes: The slopes of the loss at all layers.
         """
-        self._grad_outputs = grad_outputs
+        self._slopes = slopes
         while self._backward_steps:
             gradient = self._backward_steps.pop()(gradient)  # pop: frees what the step kept
         return gradient
@@ -321,27 +390,24 @@ class _LayerRun:
     def _probe(self, name: str, probes: Sequence[Probe], x: Tensor, scale: int, keep: bool) -> None:
         features = x[:, :, self._strip.rows(scale)]
         top = self._strip.top // scale
-        counts = []
-        for number, probe in enumerate(probes):
-            part = probe.forward(features, top)
-            counts.append(len(part))
-            self._parts.append((name, number, part))
+        self._parts += [
+            (name, number, probe.forward(features, top)) for number, probe in enumerate(probes)
+        ]
         if not keep:
             return
 
         def add_gradients(gradient: Tensor | None) -> Tensor:
             gradient = torch.zeros_like(x) if gradient is None else gradient
             into = gradient[:, :, self._strip.rows(scale)]
-            for probe, count in zip(reversed(probes), reversed(counts), strict=True):
-                probe.backward(features, top, self._grad_outputs[-count:], into)
-                del self._grad_outputs[-count:]
+            for probe, slope in zip(probes, self._slopes[name], strict=True):
+                probe.backward(features, top, slope, into)
             return gradient
 
         self._backward_steps.append(add_gradients)
 
-    def _keep_conv(self, shape: torch.Size, weight: Tensor, padding: Padding) -> None:
+    def _keep_conv(self, shape: torch.Size, kernel: Kernel, padding: Padding) -> None:
         self._backward_steps.append(
-            _if_gradient(lambda g: conv_backward(g, shape, weight, padding))
+            _if_gradient(lambda g: conv_backward(g, shape, kernel, padding))
         )
 
     def _keep_relu(self, x: Tensor, needed: bool) -> None:

@@ -10,11 +10,13 @@ nothing is reordered and back, and Gram matrices and their gradients are plain m
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everyone knows
 from torch import Tensor
+
+from stylize.network import winograd
 
 Pooling = Literal["max", "average", "l2"]
 """How 2 x 2 values become one: the largest, their mean, or the root of the sum of their squares."""
@@ -48,32 +50,60 @@ def split(x: Tensor, dtype: torch.dtype) -> Tensor:
     return channels_last(torch.cat([high, (x - high).to(dtype)], 1))
 
 
-def conv(x: Tensor, weight: Tensor, bias: Tensor, padding: Padding) -> Tensor:
+class Kernel(NamedTuple):
+    """The parameters of a 3 x 3 convolution of C channels to N."""
+
+    weight: Tensor
+    """The kernels, (N, C, 3, 3)."""
+    bias: Tensor
+    """The biases, (N,)."""
+    forward: Tensor | None = None
+    """The kernels for Winograd's convolution, (36, C, N); None: convolve directly."""
+    backward: Tensor | None = None
+    """The same for the gradient, (36, N, C)."""
+
+    def with_winograd(self) -> Kernel:
+        """Return the same kernel, which convolves by Winograd's algorithm where that is faster."""
+        turned = self.weight.transpose(0, 1).flip(2, 3)
+        return self._replace(
+            forward=winograd.transformed(self.weight), backward=winograd.transformed(turned)
+        )
+
+    def doubled(self) -> Kernel:
+        """Return the kernel for an input as ``split`` returns it."""
+        return Kernel(torch.cat([self.weight, self.weight], 1), self.bias)
+
+
+def conv(x: Tensor, kernel: Kernel, padding: Padding) -> Tensor:
     """Return the 3 x 3 convolution of x, with the height and width of x.
 
     Args:
         x: The input, (B, C, H, W).
-        weight: The kernels, (N, C, 3, 3).
-        bias: The biases, (N,).
+        kernel: The kernels and biases.
         padding: How x is padded by one row and column on each side.
 
     Returns:
         The output, (B, N, H, W).
     """
+    if kernel.forward is not None and padding == "zeros" and winograd.fits(x.shape):
+        return winograd.conv3x3(x, kernel.forward, kernel.bias)
     if padding == "replicate":
         x = F.pad(x, (1, 1, 1, 1), mode="replicate")
-    return F.conv2d(x, weight, bias, padding=0 if padding == "replicate" else 1)
+    return F.conv2d(x, kernel.weight, kernel.bias, padding=0 if padding == "replicate" else 1)
 
 
-def conv_backward(gradient: Tensor, shape: torch.Size, weight: Tensor, padding: Padding) -> Tensor:
+def conv_backward(gradient: Tensor, shape: torch.Size, kernel: Kernel, padding: Padding) -> Tensor:
     """Return the gradient at the input of ``conv``.
 
     Args:
         gradient: The gradient at the output, (B, N, H, W).
         shape: The shape of the input, (B, C, H, W).
-        weight: The kernels, (N, C, 3, 3).
+        kernel: The kernels.
         padding: The padding of the forward pass.
     """
+    if kernel.backward is not None and padding == "zeros" and winograd.fits(shape):
+        return winograd.conv3x3(gradient, kernel.backward, None)
+    weight = kernel.weight
     b, n, h, w = shape
     rim = 1 if padding == "replicate" else 0
     like = gradient.new_empty(()).expand(b, n, h + 2 * rim, w + 2 * rim)
@@ -123,7 +153,8 @@ def pool(x: Tensor, pooling: Pooling, compact: bool) -> tuple[Tensor, Backward]:
     if pooling == "max":
         return _max_pool(x, compact)
     if pooling == "average":
-        return F.avg_pool2d(x, 2), lambda gradient: _spread(gradient, x.shape).mul_(0.25)
+        shape = x.shape  # not x, which would be kept
+        return F.avg_pool2d(x, 2), lambda gradient: _spread(gradient, shape).mul_(0.25)
     root = F.avg_pool2d(x.square(), 2).mul_(4).sqrt_()
 
     def backward(gradient: Tensor) -> Tensor:

@@ -1,22 +1,29 @@
 """Probes: measurements of one layer's features, and their gradients.
 
 The network may run strip by strip (``stylize.network.strips``), so a probe returns the part that some rows
-contribute, and its caller combines the parts of all rows. The gradients are written by hand: one matrix
-product, added in place, where autograd computes two products and sums them into new tensors.
+contribute, and its caller combines the parts of all rows. The gradient at a row follows from its features and
+from the statistics of the whole layer: it needs nothing of the part that the row was in. It is written by
+hand: one matrix product, added in place, where autograd computes two products and sums them into new tensors.
 
 Shape suffixes: B pictures, R regions per picture, N channels, H height, W width, M = H * W positions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Iterator
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from stylize.network.layers import channels_last
+from stylize.network.products import add_product, blocks, mean_of, second_moment
+
 Part = tuple[Tensor, ...]
 """The measurement of some rows of the features. The first dimension of each tensor is B."""
+Slope = tuple[Any, ...]
+"""What the gradient of the loss at every row of a layer follows from: tensors and numbers of the layer as a
+whole, which each kind of probe names."""
 
 
 class Probe(Protocol):
@@ -31,14 +38,14 @@ class Probe(Protocol):
         """
 
     def backward(
-        self, features_BNHW: Tensor, top: int, grad_outputs: Sequence[Tensor], gradient_BNHW: Tensor
+        self, features_BNHW: Tensor, top: int, slope: Slope, gradient_BNHW: Tensor
     ) -> None:
         """Add the gradient of the loss with respect to some rows to ``gradient_BNHW``, in place.
 
         Args:
-            features_BNHW: The rows that ``forward`` measured.
+            features_BNHW: Rows that ``forward`` measured.
             top: The index of the first of these rows in the layer, from 0.
-            grad_outputs: The gradient of the loss with respect to each tensor of the part.
+            slope: The slope of the loss, the same for all rows of the layer.
             gradient_BNHW: The gradient at the rows, which is changed.
         """
 
@@ -53,26 +60,34 @@ class Content:
     """The sum of the squared differences from a target, (B,).
 
     Args:
-        target_BNHW: The target features of the whole layer, (B, N, H, W).
+        target_BNHW: The target features of the whole layer, (B, N, H, W), in the dtype of the features.
+        precision: The dtype of differences and sums; None: that of the target.
     """
 
-    def __init__(self, target_BNHW: Tensor) -> None:
-        self._target_BNHW = target_BNHW
+    def __init__(self, target_BNHW: Tensor, precision: torch.dtype | None = None) -> None:
+        self._target_BNHW = channels_last(target_BNHW)
+        self._precision = precision or target_BNHW.dtype
 
     def forward(self, features_BNHW: Tensor, top: int) -> Part:
         """Return sum((F - P)^2) of these rows, (B,)."""
-        return (self._difference(features_BNHW, top).square().flatten(1).sum(1),)
+        sums = [d_BMN.square_().sum((1, 2)) for _, d_BMN in self._differences(features_BNHW, top)]
+        return (sums[0] if len(sums) == 1 else torch.stack(sums).sum(0),)
 
     def backward(
-        self, features_BNHW: Tensor, top: int, grad_outputs: Sequence[Tensor], gradient_BNHW: Tensor
+        self, features_BNHW: Tensor, top: int, slope: Slope, gradient_BNHW: Tensor
     ) -> None:
-        """Add 2 s (F - P), where s is the gradient at the sum."""
-        difference_BNHW = self._difference(features_BNHW, top)
-        gradient_BNHW.add_(difference_BNHW.mul_(2 * grad_outputs[0].view(-1, 1, 1, 1)))
+        """Add 2 s (F - P), where the slope is (s,), the derivative with respect to the sum, a number."""
+        (of_sum,) = slope
+        gradient_BMN = positions(gradient_BNHW)
+        for rows, d_BMN in self._differences(features_BNHW, top):
+            gradient_BMN[:, rows].add_(d_BMN, alpha=2 * of_sum)
 
-    def _difference(self, features_BNHW: Tensor, top: int) -> Tensor:
-        target_BNHW = self._target_BNHW[:, :, top : top + features_BNHW.shape[2]]
-        return features_BNHW.to(target_BNHW.dtype) - target_BNHW
+    def _differences(self, features_BNHW: Tensor, top: int) -> Iterator[tuple[slice, Tensor]]:
+        """Yield F - P block by block of positions, (B, M, N)."""
+        f_BMN = positions(features_BNHW)
+        target_BMN = positions(self._target_BNHW[:, :, top : top + features_BNHW.shape[2]])
+        for rows in blocks(f_BMN):
+            yield rows, f_BMN[:, rows].to(self._precision) - target_BMN[:, rows]
 
 
 class _Guided:
@@ -81,20 +96,19 @@ class _Guided:
     Args:
         guides_BRHW: The weight of each position of the whole layer in each region, (B, R, H, W); None: one
             region in which every position counts in full.
-        precision: The dtype in which the probe measures.
+        precision: The dtype of the sums over positions.
     """
 
     def __init__(self, guides_BRHW: Tensor | None, precision: torch.dtype) -> None:
         self._guides = guides_BRHW
         self._precision = precision
 
-    def _views(self, features_BNHW: Tensor, top: int) -> list[tuple[Tensor, Tensor | None]]:
-        """Return the features (B, M, N) and their weights (B, M, 1) or None for each region."""
-        f_BMN = positions(features_BNHW).to(self._precision)
+    def _weights(self, features_BNHW: Tensor, top: int) -> list[Tensor | None]:
+        """Return the weights of some rows (B, M, 1), or None, for each region."""
         if self._guides is None:
-            return [(f_BMN, None)]
+            return [None]
         w_BRHW = self._guides[:, :, top : top + features_BNHW.shape[2]]
-        return [(f_BMN, w_BHW.flatten(1).unsqueeze(2)) for w_BHW in w_BRHW.unbind(1)]
+        return [w_BHW.flatten(1).unsqueeze(2) for w_BHW in w_BRHW.unbind(1)]
 
 
 class Gram(_Guided):
@@ -106,55 +120,74 @@ class Gram(_Guided):
 
     def forward(self, features_BNHW: Tensor, top: int) -> Part:
         """Return the Gram matrices of these rows: sums over their positions, (B, R, N, N)."""
+        f_BMN = positions(features_BNHW)
         grams = [
-            (f_BMN if w_BM1 is None else f_BMN * w_BM1).mT @ f_BMN
-            for f_BMN, w_BM1 in self._views(features_BNHW, top)
+            second_moment(f_BMN, None, w_BM1, self._precision)
+            for w_BM1 in self._weights(features_BNHW, top)
         ]
-        return (torch.stack(grams, 1),)
+        return (_by_region(grams),)
 
     def backward(
-        self, features_BNHW: Tensor, top: int, grad_outputs: Sequence[Tensor], gradient_BNHW: Tensor
+        self, features_BNHW: Tensor, top: int, slope: Slope, gradient_BNHW: Tensor
     ) -> None:
-        """Add F (s + s^T), weighted, where s is the gradient at the Gram matrix."""
-        (grad_BRNN,) = grad_outputs
-        both_BRNN = grad_BRNN + grad_BRNN.mT
-        for region, (f_BMN, w_BM1) in enumerate(self._views(features_BNHW, top)):
-            seen_BMN = f_BMN if w_BM1 is None else f_BMN * w_BM1
-            _add_product(positions(gradient_BNHW), seen_BMN, both_BRNN[:, region])
+        """Add w F A, where the slope is (A,), (B, R, N, N), twice the gradient at the layer's matrices, which
+        is symmetric, and w are the weights."""
+        (right_BRNN,) = slope
+        f_BMN, gradient_BMN = positions(features_BNHW), positions(gradient_BNHW)
+        for region, w_BM1 in enumerate(self._weights(features_BNHW, top)):
+            add_product(gradient_BMN, f_BMN, None, w_BM1, right_BRNN[:, region])
 
 
 class Gaussian(_Guided):
     """The mean (B, R, N), the covariance about that mean (B, R, N, N), and the weight (B, R, 1) of rows.
 
     Each part has its own mean, because the difference between the second moment and the squared mean of
-    the whole layer would lose most digits.
+    the whole layer would lose most digits. For the same reason features are centred before they are
+    multiplied.
     """
+
+    def __init__(self, guides_BRHW: Tensor | None, precision: torch.dtype) -> None:
+        super().__init__(guides_BRHW, precision)
+        self._counts: dict[int, Tensor] = {}
 
     def forward(self, features_BNHW: Tensor, top: int) -> Part:
         """Return the mean, the covariance and the total weight of these rows."""
+        f_BMN = positions(features_BNHW)
         means, covariances, weights = [], [], []
-        for f_BMN, w_BM1 in self._views(features_BNHW, top):
-            mean_B1N, centred_BMN, share_BM1, weight_B1 = _centred(f_BMN, w_BM1)
+        for w_BM1 in self._weights(features_BNHW, top):
+            scale, share_BM1 = 1 / f_BMN.shape[1], None
+            weight_B1 = self._count(f_BMN) if w_BM1 is None else w_BM1.sum(1)
+            if w_BM1 is not None:
+                # Where no position counts, all shares are 0.
+                least = torch.finfo(w_BM1.dtype).tiny
+                scale, share_BM1 = 1.0, w_BM1 / weight_B1.clamp(min=least)[:, None]
+            mean_B1N = mean_of(f_BMN, share_BM1, self._precision)
             means.append(mean_B1N[:, 0])
-            covariances.append((centred_BMN * share_BM1).mT @ centred_BMN)
+            covariances.append(second_moment(f_BMN, mean_B1N, share_BM1, self._precision, scale))
             weights.append(weight_B1)
-        return torch.stack(means, 1), torch.stack(covariances, 1), torch.stack(weights, 1)
+        return tuple(map(_by_region, (means, covariances, weights)))
 
     def backward(
-        self, features_BNHW: Tensor, top: int, grad_outputs: Sequence[Tensor], gradient_BNHW: Tensor
+        self, features_BNHW: Tensor, top: int, slope: Slope, gradient_BNHW: Tensor
     ) -> None:
-        """Add (s_mean + (F - mean) (s_cov + s_cov^T)) times each position's share.
+        """Add w (r + (F - m) A), where the slope is (m, r, A) and w are the weights.
 
-        s_mean and s_cov are the gradients at mean and covariance. The covariance's dependence on the mean
-        sums to zero.
+        m, (B, R, N), is the mean of the layer. r and A, (B, R, N) and (B, R, N, N), are the gradient at the
+        mean and twice that at the covariance, which is symmetric, divided by the total weight of the layer.
+        The covariance's dependence on the mean sums to zero.
         """
-        grad_mean_BRN, grad_covariance_BRNN, _ = grad_outputs
-        both_BRNN = grad_covariance_BRNN + grad_covariance_BRNN.mT
-        gradient_BMN = positions(gradient_BNHW)
-        for region, (f_BMN, w_BM1) in enumerate(self._views(features_BNHW, top)):
-            _, centred_BMN, share_BM1, _ = _centred(f_BMN, w_BM1)
-            _add_product(gradient_BMN, centred_BMN * share_BM1, both_BRNN[:, region])
-            gradient_BMN.add_(grad_mean_BRN[:, region, None] * share_BM1)
+        mean_BRN, row_BRN, right_BRNN = slope
+        f_BMN, gradient_BMN = positions(features_BNHW), positions(gradient_BNHW)
+        for region, w_BM1 in enumerate(self._weights(features_BNHW, top)):
+            mean_B1N, row_B1N = mean_BRN[:, region, None], row_BRN[:, region, None]
+            add_product(gradient_BMN, f_BMN, mean_B1N, w_BM1, right_BRNN[:, region], row_B1N)
+
+    def _count(self, f_BMN: Tensor) -> Tensor:
+        """Return the number of positions as a tensor (B, 1), which is made once for each number."""
+        count = f_BMN.shape[1]
+        if count not in self._counts:
+            self._counts[count] = f_BMN.new_full((len(f_BMN), 1), count, dtype=self._precision)
+        return self._counts[count]
 
 
 class Capture:
@@ -165,29 +198,12 @@ class Capture:
         return (features_BNHW,)
 
     def backward(
-        self, features_BNHW: Tensor, top: int, grad_outputs: Sequence[Tensor], gradient_BNHW: Tensor
+        self, features_BNHW: Tensor, top: int, slope: Slope, gradient_BNHW: Tensor
     ) -> None:
         """Raise NotImplementedError: the features are captured without a gradient."""
         raise NotImplementedError
 
 
-def _centred(f_BMN: Tensor, w_BM1: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return the mean (B, 1, N), the features less the mean (B, M, N), each position's share of the weight
-    (B, M, 1), and the total weight (B, 1). Where no position counts, mean and shares are 0."""
-    if w_BM1 is None:
-        count = f_BMN.shape[1]
-        share_BM1 = f_BMN.new_full((1, 1, 1), 1 / count)
-        mean_B1N = f_BMN.mean(1, keepdim=True)
-        return mean_B1N, f_BMN - mean_B1N, share_BM1, f_BMN.new_full((len(f_BMN), 1), count)
-    weight_B1 = w_BM1.sum(1)
-    share_BM1 = w_BM1 / weight_B1.clamp(min=torch.finfo(w_BM1.dtype).tiny)[:, None]
-    mean_B1N = (f_BMN * share_BM1).sum(1, keepdim=True)
-    return mean_B1N, f_BMN - mean_B1N, share_BM1, weight_B1
-
-
-def _add_product(gradient_BMN: Tensor, a_BMN: Tensor, b_BNN: Tensor) -> None:
-    """Add a @ b to the gradient, in place."""
-    if gradient_BMN.dtype == a_BMN.dtype:
-        gradient_BMN.baddbmm_(a_BMN, b_BNN)
-    else:
-        gradient_BMN.add_(a_BMN @ b_BNN)
+def _by_region(values: list[Tensor]) -> Tensor:
+    """Return the values of each region, (B, ...), as one tensor (B, R, ...)."""
+    return values[0].unsqueeze(1) if len(values) == 1 else torch.stack(values, 1)

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from stylize.layer_names import CONVS_PER_BLOCK, LAYERS
-from stylize.network.layers import channels_last
+from stylize.network import winograd
+from stylize.network.layers import Kernel, channels_last
 from stylize.network.weights import WeightSet, load
 from stylize.pictures.pixel_spaces import CAFFE, IMAGENET, Space
 
@@ -48,16 +49,26 @@ class VGG19(nn.Module):
             # Buffers move with .to() but never take part in autograd or an optimiser.
             self.register_buffer(f"{name}_weight", channels_last(weight))
             self.register_buffer(f"{name}_bias", bias)
-        self._cast: dict[tuple[str, torch.dtype], tuple[Tensor, Tensor]] = {}
+        self._kernels: dict[tuple[str, torch.dtype, torch.device, bool], Kernel] = {}
 
-    def layer(self, name: str, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """Return kernel (N, C, 3, 3) and bias (N,) of a convolution in ``dtype``; conversions are cached."""
+    def layer(self, name: str, dtype: torch.dtype, doubled: bool = False) -> Kernel:
+        """Return the kernel of a convolution in ``dtype``; what is computed for it is cached.
+
+        Args:
+            name: The name of the layer.
+            dtype: The dtype of the kernel.
+            doubled: Whether the kernel is for an input as ``layers.split`` returns it.
+        """
         weight, bias = getattr(self, f"{name}_weight"), getattr(self, f"{name}_bias")
-        if weight.dtype == dtype:
-            return weight, bias
-        if (name, dtype) not in self._cast:
-            self._cast[name, dtype] = (channels_last(weight.to(dtype)), bias.to(dtype))
-        return self._cast[name, dtype]
+        key = (name, dtype, weight.device, doubled)
+        if key not in self._kernels:
+            kernel = Kernel(channels_last(weight.to(dtype)), bias.to(dtype))
+            if doubled:
+                kernel = kernel.doubled()
+            elif winograd.suits(kernel.weight):
+                kernel = kernel.with_winograd()
+            self._kernels[key] = kernel
+        return self._kernels[key]
 
 
 def load_vgg19(weights: WeightSet, device: torch.device | str = "cpu") -> VGG19:

@@ -7,6 +7,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from stylize.bands.band import Band
+from stylize.matrix_roots import precise
+
 
 class Moments(NamedTuple):
     """The state of Adam that carries over to the next size."""
@@ -44,8 +47,10 @@ class BatchedAdam:
         self._beta2 = beta2
         self._first = torch.zeros_like(x) if start is None else start.first.clone()
         self._second = torch.zeros_like(x) if start is None else start.second.clone()
-        # Counted on the host, because the count is the same for every picture, whatever restarts.
-        self._steps = 0 if start is None else int(start.steps)
+        # One count, because it is the same for every picture, whatever restarts.
+        self._steps = precise(x.new_zeros(()))
+        if start is not None:
+            self._steps.copy_(start.steps)
         self._rate_B111 = x.new_full((len(x), 1, 1, 1), learning_rate)
 
     @torch.no_grad()
@@ -58,9 +63,13 @@ class BatchedAdam:
         self._steps += 1
         self._first.lerp_(gradient, 1 - self.BETA1)
         self._second.mul_(self._beta2).addcmul_(gradient, gradient, value=1 - self._beta2)
-        root = self._second.sqrt().div_((1 - self._beta2**self._steps) ** 0.5).add_(self.EPSILON)
-        step = torch.div(self._first, root, out=root).mul_(self._rate_B111)
-        self._x.sub_(step, alpha=1 / (1 - self.BETA1**self._steps))
+        whole_1, whole_2 = (1 - beta**self._steps for beta in (self.BETA1, self._beta2))
+        root = self._second.sqrt().div_(whole_2.sqrt_()).add_(self.EPSILON)
+        step = torch.div(self._first, root, out=root).mul_(self._rate_B111 / whole_1)
+        self._x.sub_(step)
+
+    def settle(self) -> None:
+        """Do nothing: all steps are alike."""
 
     @torch.no_grad()
     def restart(self, which_B: Tensor, slower: float) -> None:
@@ -70,11 +79,18 @@ class BatchedAdam:
             which_B: The pictures to restart, (B,), boolean.
             slower: The factor of their step length, between 0 and 1.
         """
-        which = which_B.view(-1, 1, 1, 1)
-        self._rate_B111 = torch.where(which, slower * self._rate_B111, self._rate_B111)
+        which, rate_B111 = which_B.view(-1, 1, 1, 1), self._rate_B111
+        torch.where(which, slower * rate_B111, rate_B111, out=rate_B111)
         self._first.masked_fill_(which, 0)
         self._second.masked_fill_(which, 0)
 
-    def moments(self) -> Moments:
-        """Return the moments after the last step, without a copy."""
-        return Moments(self._first, self._second, torch.tensor(self._steps))
+    def carried(self, band: Band | None = None) -> Moments:
+        """Return the moments after the last step, without a copy unless the pictures are split.
+
+        Args:
+            band: The rows of the pictures that these are; None: all.
+        """
+        if band is None:
+            return Moments(self._first, self._second, self._steps.long())
+        first, second = band.joined(self._first), band.joined(self._second)
+        return Moments(first, second, self._steps.long())

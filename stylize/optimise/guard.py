@@ -53,27 +53,30 @@ class Guard:
     def check(self, x: Tensor, total_B: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
         """Replace the pictures that have blown up by the last good ones.
 
+        Everything as large as a picture is changed in place: a copy would count at the peak of memory.
+
         Args:
             x: The pictures, (B, 3, H, W), which are changed in place.
             total_B: The losses of the pictures at x, (B,).
-            gradient: The gradient at x, (B, 3, H, W).
+            gradient: The gradient at x, (B, 3, H, W), which is changed in place, too.
 
         Returns:
             Which pictures were replaced, (B,), boolean, and the gradient at x as it is now.
         """
-        high_B = total_B > EXPLODED * torch.maximum(self._lowest_B, self._floor_B)
-        self._high_steps_B = torch.where(high_B, self._high_steps_B + 1, 0)
-        bad_B = ~torch.isfinite(total_B) | (self._high_steps_B >= PATIENCE)
-        self._high_steps_B = torch.where(bad_B, 0, self._high_steps_B)
-        bad = bad_B.view(-1, 1, 1, 1)
-        x.copy_(torch.where(bad, self._good, x))
-        gradient = torch.where(bad, self._good_gradient, gradient)
-        better_B = ~bad_B & (total_B < self._lowest_B)
-        self.best = torch.where(better_B.view(-1, 1, 1, 1), x, self.best)
-        self._lowest_B = torch.where(better_B, total_B, self._lowest_B)
-        good = (~high_B | bad_B).view(-1, 1, 1, 1)
-        self._good = torch.where(good, x, self._good)
-        self._good_gradient = torch.where(good, gradient, self._good_gradient)
+        calm_B = total_B <= torch.maximum(self._lowest_B, self._floor_B).mul_(EXPLODED)
+        self._high_steps_B.add_(1).masked_fill_(calm_B, 0)
+        # A number less itself is 0, but for one that is infinite or NaN.
+        bad_B = (total_B - total_B != 0) | (self._high_steps_B >= PATIENCE)
+        self._high_steps_B.masked_fill_(bad_B, 0)
+        fine_B = ~bad_B
+        better_B = (total_B < self._lowest_B) & fine_B
+        good_B = calm_B & fine_B
+        torch.where(better_B, total_B, self._lowest_B, out=self._lowest_B)
+        _replace(x, bad_B, self._good)
+        _replace(gradient, bad_B, self._good_gradient)
+        _replace(self.best, better_B, x)
+        _replace(self._good, good_B, x)
+        _replace(self._good_gradient, good_B, gradient)
         self.restarts_B += bad_B
         return bad_B, gradient
 
@@ -89,5 +92,10 @@ class Guard:
             Which pictures were replaced, (B,), boolean.
         """
         worse_B = ~(total_B <= RISEN * self._lowest_B)
-        x.copy_(torch.where(worse_B.view(-1, 1, 1, 1), self.best, x))
+        _replace(x, worse_B, self.best)
         return worse_B
+
+
+def _replace(x: Tensor, which_B: Tensor, by: Tensor) -> None:
+    """Replace some of the pictures x, (B, 3, H, W), in place."""
+    torch.where(which_B.view(-1, 1, 1, 1), by, x, out=x)

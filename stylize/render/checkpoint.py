@@ -1,7 +1,8 @@
 """A checkpoint of a render between two segments: enough to resume it to the same picture, bit for bit.
 
 By definition (``Recipe.segments``) the optimiser's memory is dropped at the end of a segment. What
-remains is the picture and, for recipes that keep them, Adam's moments and the average of the iterates.
+remains is the picture and, for recipes that keep them, Adam's moments or the local curvature that L-BFGS
+has seen, and the average of the iterates.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor
 
 from stylize.errors import CheckpointError
+from stylize.network.strips import SHALLOW
 from stylize.recipe import Recipe
 
 FORMAT = "stylefarm checkpoint 1"
@@ -39,12 +41,15 @@ class Checkpoint:
     """The time spent rendering, in seconds, without pauses."""
     tensors: dict[str, Tensor]
     """x: (B, 3, H, W) in the recipe's space, including the margin within a size. For recipes that keep them:
-    first, second and adam_steps, Adam's moments; average, the decayed sum of the iterates."""
+    first, second and adam_steps, Adam's moments; curvature, L-BFGS's local curvature (B, 1, h, w), which
+    checkpoints of earlier versions lack; average, the decayed sum of the iterates."""
     average_weight: float = 0.0
     """The sum of the iterates' weights in ``average``, 0 to 1; 0 without an average."""
-    strips: bool = False
-    """Whether the render runs in strips. Strips change rounding, so a resumed render keeps this choice."""
-
+    strips: int = 0
+    """The number of leading blocks of the network in strips, one of ``strips.LEVELS``. Strips change
+    rounding, so a resumed render keeps this choice."""
+    precision: str = "float32"
+    """The precision of the convolutions, which a resumed render keeps on any device."""
     alone_renders: tuple[str, ...] = ()
     """For a batch: the fingerprint of each picture as a render of its own."""
 
@@ -95,10 +100,12 @@ class Checkpoint:
             tensors = load(data)
             if "x" not in tensors:
                 raise CheckpointError("the checkpoint has no picture")
-            state = json.loads(metadata["state"])
+            state = dict(json.loads(metadata["state"]))
             # JSON has no tuples.
-            alone = tuple(dict(state).pop("alone_renders", ()))
-            return cls(tensors=tensors, **{**state, "alone_renders": alone})
+            alone = tuple(state.pop("alone_renders", ()))
+            # Checkpoints once said only whether there were strips, of blocks 1 and 2.
+            strips = SHALLOW.last if state.get("strips") is True else int(state.get("strips", 0))
+            return cls(tensors=tensors, **{**state, "alone_renders": alone, "strips": strips})
         except (ValueError, KeyError, TypeError, RecursionError, SafetensorError) as error:
             raise CheckpointError(f"the checkpoint is damaged ({error})") from error
 

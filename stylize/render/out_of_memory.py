@@ -1,9 +1,9 @@
 """Run a render within the available memory.
 
-The memory a render needs is predicted before it begins; a render predicted not to fit runs its shallow
-blocks in strips from the start. A prediction can be wrong and a device shared, so after an out-of-memory
-error the work since the last checkpoint is redone with less memory: with half the pictures at a time,
-then in strips. When nothing smaller is left, the render fails with MemoryLimitError.
+The memory a render needs is predicted before it begins; a render predicted not to fit runs as many blocks of
+the network in strips as it has to, from the start. A prediction can be wrong and a device shared, so after an
+out-of-memory error the work since the last checkpoint is redone with less memory: with half the pictures at a
+time, then with more blocks in strips. When nothing smaller is left, the render fails with MemoryLimitError.
 """
 
 from __future__ import annotations
@@ -17,14 +17,30 @@ import torch
 from stylize.errors import MemoryLimitError
 from stylize.losses.target_cache import SHARED
 from stylize.memory import MEMORY_SHARE, available_bytes, gigabytes, predict_bytes
+from stylize.network.strips import ALL_BLOCKS, LEVELS
 from stylize.pictures.picture import Picture
 from stylize.render.checkpoint import Checkpoint
-from stylize.render.recorder import Recorder, Step
-from stylize.render.render import Render
+from stylize.render.recorder import Step
 from stylize.render.setup import RenderSetup
 
 Painted = tuple[tuple[Picture, ...], tuple[Step, ...]]
 """The finished pictures and their final losses, in order."""
+
+
+PaintOnce = Callable[
+    [
+        RenderSetup,
+        int,
+        Checkpoint | None,
+        int,
+        Callable[[Checkpoint], None],
+        Callable[[str], None],
+    ],
+    Painted,
+]
+"""Paints once, given what to paint, the index of its first picture in the whole batch, the checkpoint to
+resume from, the number of leading blocks in strips, and the takers of checkpoints and of sentences that say
+what was given up."""
 
 
 class MemoryLadder:
@@ -32,22 +48,24 @@ class MemoryLadder:
 
     Args:
         setup: The validated arguments of the render.
-        make_recorder: Returns a recorder, given the index of the first picture that it records and the
-            checkpoint from which the render resumes, if any.
+        painter: Paints all pictures, or some, once.
         on_checkpoint: Called with each checkpoint of the whole batch; not with those of its parts.
+        members: The number of processes that share each picture.
     """
 
     def __init__(
         self,
         setup: RenderSetup,
-        make_recorder: Callable[[int, Checkpoint | None], Recorder],
+        painter: PaintOnce,
         on_checkpoint: Callable[[Checkpoint], None],
+        members: int = 1,
     ) -> None:
         self._setup = setup
-        self._make_recorder = make_recorder
+        self._painter = painter
         self._on_checkpoint = on_checkpoint
+        self._members = members
         self.concessions: list[str] = []
-        """The rungs taken, in order, as sentences for the caller; usually none."""
+        """The rungs taken, and what else was given up, as sentences for the caller; usually none."""
 
     def run(self, at: Checkpoint | None) -> Painted:
         """Run the render from the beginning or from a checkpoint.
@@ -63,12 +81,12 @@ class MemoryLadder:
             DivergedError: The loss did not recover after repeated restarts.
             InterruptedRender: The recorder was asked to stop.
         """
-        strips = at.strips if at is not None else self._needs_strips()
+        strips = at.strips if at is not None else self._needed_strips()
         if strips and self._setup.recipe.strips == "auto":
             self.concessions.append("painted in strips")
         return self._paint(slice(0, len(self._setup.inputs)), at, strips)
 
-    def _paint(self, pictures: slice, at: Checkpoint | None, strips: bool) -> Painted:
+    def _paint(self, pictures: slice, at: Checkpoint | None, strips: int) -> Painted:
         last = at
         try:
             return self._run_once(pictures, at, strips)
@@ -95,12 +113,15 @@ class MemoryLadder:
             return tuple(p for painted, _ in parts for p in painted), tuple(
                 step for _, steps in parts for step in steps
             )
-        if not strips and self._setup.recipe.strips != "off":
-            self.concessions.append("out of memory: painted in strips")
-            return self._paint(pictures, last and replace(last, strips=True), True)
+        if strips < ALL_BLOCKS and self._setup.recipe.strips != "off":
+            more = next(level for level in LEVELS if level > strips)
+            self.concessions.append(
+                f"out of memory: painted {'more of it ' if strips else ''}in strips"
+            )
+            return self._paint(pictures, last and replace(last, strips=more), more)
         raise MemoryLimitError(self._limit(strips, reason))
 
-    def _run_once(self, pictures: slice, at: Checkpoint | None, strips: bool) -> Painted:
+    def _run_once(self, pictures: slice, at: Checkpoint | None, strips: int) -> Painted:
         last = at
 
         def on_cut(checkpoint: Checkpoint) -> None:
@@ -111,38 +132,45 @@ class MemoryLadder:
                 self._on_checkpoint(checkpoint)
 
         count = pictures.stop - pictures.start
-        recorder = self._make_recorder(pictures.start, at)
         try:
-            render = Render(
-                self._setup.select(pictures),
-                recorder=recorder,
-                on_cut=on_cut,
-                strips=strips,
-                at=at,
+            return self._painter(
+                self._setup.select(pictures), pictures.start, at, strips, on_cut, self._concede
             )
-            return render.run(), tuple(recorder.last)
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
             raise _OutOfMemory(last, str(error).splitlines()[0] if str(error) else "") from None
 
-    def _needs_strips(self) -> bool:
-        if self._setup.recipe.strips != "auto":
-            return self._setup.recipe.strips == "on"
-        height, width = self._setup.shape(self._setup.recipe.size)
-        needed = predict_bytes(
-            self._setup.recipe,
-            height,
-            width,
-            pictures=len(self._setup.inputs),
-            strips=False,
-            process=False,
-            regions=self._setup.inputs.mask_count,
-        )
-        available = available_bytes(self._setup.device)
-        return available is not None and needed > MEMORY_SHARE * available
+    def _concede(self, sentence: str) -> None:
+        if sentence not in self.concessions:
+            self.concessions.append(sentence)
 
-    def _limit(self, strips: bool, reason: str) -> str:
+    def _needed_strips(self) -> int:
+        """Return the fewest blocks to run in strips that are predicted to fit, or all."""
+        if self._setup.recipe.strips != "auto":
+            return ALL_BLOCKS if self._setup.recipe.strips == "on" else 0
+        available = available_bytes(self._setup.device)
+        if available is None:
+            return 0
+        height, width = self._setup.shape(self._setup.recipe.size)
+        for level in LEVELS:
+            needed = predict_bytes(
+                self._setup.recipe,
+                height,
+                width,
+                pictures=len(self._setup.inputs),
+                strips=level,
+                process=False,
+                regions=self._setup.inputs.mask_count,
+                members=self._members,
+            )
+            if self._setup.device.type == "cpu":
+                needed *= self._members
+            if needed <= MEMORY_SHARE * available:
+                return level
+        return ALL_BLOCKS
+
+    def _limit(self, strips: int, reason: str) -> str:
         height, width = self._setup.shape(self._setup.recipe.size)
         needed = predict_bytes(
             self._setup.recipe,
@@ -151,6 +179,7 @@ class MemoryLadder:
             strips=strips,
             process=False,
             regions=self._setup.inputs.mask_count,
+            members=self._members,
         )
         available = available_bytes(self._setup.device)
         free = "" if available is None else f", and {gigabytes(available)} are free"
@@ -188,10 +217,6 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def _free_memory(device: torch.device) -> None:
     SHARED.clear()
-    # The autograd engine keeps what a failed backward pass did not reach until the thread's next pass, so
-    # this makes a small one.
-    leaf = torch.ones((), requires_grad=True)
-    torch.autograd.grad(leaf * 1, leaf)
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()

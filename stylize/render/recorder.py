@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from stylize.errors import DivergedError, InterruptedRender
-from stylize.losses.objective import Losses
 from stylize.optimise.guard import MOST_RESTARTS
 
 
@@ -67,6 +66,9 @@ class Recorder:
     """The number of steps made, including those before a checkpoint."""
     first_picture: int = 0
     """The index in the whole batch of the first picture recorded here."""
+    agree: Callable[[int], int] | None = None
+    """A function that returns the first member's number on every member of a split render, so that they stop
+    and read their losses at the same step; None: there are no others."""
     last: list[Step] = field(default_factory=list)
     """The most recent losses delivered, one per picture."""
     _rows: list[tuple[int, int, float, Tensor]] = field(default_factory=list)
@@ -74,43 +76,46 @@ class Recorder:
 
     MOST_ROWS = 256  # bounds what a render of a million steps keeps on the device
 
-    def tick(self, size: int, losses: Losses, restarts_B: Tensor) -> None:
-        """Record the loss before the next step, and count the step.
+    def tick(self, size: int, columns: Tensor) -> None:
+        """Record the loss before a step that has been submitted, and count the step.
 
         Args:
             size: The longest side at which the pictures are painted, in pixels.
-            losses: The losses of the B pictures.
-            restarts_B: The guard's restarts of each picture, (B,).
+            columns: The losses of the B pictures and the guard's restarts of each before the step, as
+                ``Losses.columns`` returns them, (B, 5 + L). The tensor is kept.
 
         Raises:
             InterruptedRender: ``should_stop`` returned True.
             DivergedError: A picture was restarted too often.
         """
-        if self.should_stop is not None and self.should_stop():
+        stop = self.should_stop is not None and self.should_stop()
+        due = time.perf_counter() - self._flushed >= self.observe_seconds
+        if self.agree is not None:
+            decided = self.agree(2 * stop + due)
+            stop, due = bool(decided & 2), bool(decided & 1)
+        if stop:
             raise InterruptedRender("the render was asked to stop")
-        self._record(size, losses, restarts_B)
+        self._record(size, columns)
+        if due or len(self._rows) >= self.MOST_ROWS:
+            self.flush()
         self.step += 1
 
-    def finish(self, size: int, losses: Losses, restarts_B: Tensor) -> None:
+    def finish(self, size: int, columns: Tensor) -> None:
         """Record the loss after the last step of a size, and deliver it.
 
         Args:
             size: The longest side at which the pictures are painted, in pixels.
-            losses: The losses of the B pictures.
-            restarts_B: The guard's restarts of each picture, (B,).
+            columns: The losses of the B pictures and the guard's restarts of each, as for ``tick``.
 
         Raises:
             DivergedError: A picture was restarted too often.
         """
-        self._record(size, losses, restarts_B)
+        self._record(size, columns)
         self.flush()
 
-    def _record(self, size: int, losses: Losses, restarts_B: Tensor) -> None:
+    def _record(self, size: int, columns: Tensor) -> None:
         now = time.perf_counter()
-        columns = torch.cat([losses.columns(), restarts_B[:, None].to(losses.total_B)], dim=1)
         self._rows.append((size, self.step, now - self.began, columns))
-        if now - self._flushed >= self.observe_seconds or len(self._rows) >= self.MOST_ROWS:
-            self.flush()
 
     def flush(self) -> None:
         """Deliver the recorded steps to the observer. Waits for the device.

@@ -10,6 +10,7 @@ from stylize.network.vgg19 import VGG19
 from stylize.pictures.inputs import Inputs
 from stylize.pictures.resize import shape_at
 from stylize.recipe import Recipe
+from stylize.render.graphs import Graphs
 
 
 @dataclass(frozen=True)
@@ -19,13 +20,15 @@ class RenderSetup:
     inputs: Inputs
     """The pictures to paint, their styles and their initial pictures."""
     recipe: Recipe
-    """The knobs of the render."""
+    """The knobs of the render. Its precision is not auto."""
     network: VGG19
     """The network that extracts the features, which must be on ``device``."""
     device: torch.device
     """The device that renders."""
     fingerprint: str
     """The digest that identifies the whole render in its checkpoints."""
+    graphs: Graphs = "off"
+    """Whether steps may be replayed as CUDA graphs."""
 
     def select(self, pictures: slice) -> RenderSetup:
         """Return the setup of a slice of the pictures. The fingerprint stays that of the whole render."""

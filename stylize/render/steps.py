@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from stylize.losses.objective import Objective
-from stylize.optimise.adam import Moments
 from stylize.optimise.guard import SLOWER, Guard
 from stylize.optimise.iterate_average import IterateAverage
-from stylize.optimise.optimiser import make_optimiser
+from stylize.optimise.optimiser import Carried, Optimiser, make_optimiser
 from stylize.recipe import Segment
+from stylize.render.graphs import Replays
 from stylize.render.recorder import Recorder
 
 
@@ -23,58 +23,105 @@ def descend(
     segment: Segment,
     guard: Guard,
     recorder: Recorder,
-    moments: Moments | None = None,
+    start: Carried | None = None,
     average: IterateAverage | None = None,
-) -> Moments | None:
+    replays: Replays | None = None,
+) -> Carried | None:
     """Make the steps of a segment.
 
     Args:
-        x_B3HW: The pictures on their canvas, (B, 3, H, W), in the recipe's space and requiring grad, which
-            are changed in place.
+        x_B3HW: The pictures on their canvas, (B, 3, H, W), in the recipe's space, which are changed in place;
+            where they are split, the objective's band of them.
         objective: The loss of the pictures.
         segment: The segment, of at least one step.
         guard: A guard made for ``x_B3HW``.
         recorder: Counts the steps and delivers their losses.
-        moments: The moments with which Adam starts; None: zero.
+        start: What the optimiser of the segment before passed on; None: nothing.
         average: Collects every iterate. In the last segment of a size the pictures become the average.
+        replays: Decides whether the steps are replayed; None: they are not.
 
     Returns:
-        The moments after the last step; None for L-BFGS.
+        What the optimiser passes on; None: nothing.
 
     Raises:
         DivergedError: The loss did not recover after repeated restarts.
         InterruptedRender: The recorder was asked to stop.
     """
-    recipe = objective.recipe
-    lowest, highest = objective.space.limits(x_B3HW)
-    optimiser = make_optimiser(recipe, x_B3HW, moments)
-
+    band = objective.band
+    optimiser = make_optimiser(objective.recipe, x_B3HW, start, band)
+    stepper = Stepper(x_B3HW, objective, guard, optimiser, average)
+    make_step = stepper if replays is None else replays.of(stepper, segment.steps)
     for _ in range(segment.steps):
-        # The losses at the pictures, and their gradient.
-        losses = objective(x_B3HW)
-        (gradient,) = torch.autograd.grad(losses.total_B.sum(), x_B3HW)
-        recorder.tick(segment.size, losses, guard.restarts_B)
-        # The guard undoes a step that blew up.
-        bad_B, gradient = guard.check(x_B3HW, losses.total_B, gradient)
-        optimiser.restart(bad_B, SLOWER)
-        # One step of the optimiser.
-        optimiser.step(gradient)
-        if recipe.clamp:
-            with torch.no_grad():
-                x_B3HW.clamp_(lowest, highest)
-        if average is not None:
-            average.add(x_B3HW)
-        del losses, gradient  # freed before the next ones are computed
+        recorder.tick(segment.size, make_step())
+    del make_step, stepper  # and with them the memory of a recording
 
     # The picture after the last step has a loss too, and that one is recorded.
     with torch.no_grad():
         if average is not None and segment.last:
             x_B3HW.copy_(average.mean())
         losses = objective(x_B3HW)
-        if guard.finish(x_B3HW, losses.total_B).any():
+        if guard.finish(x_B3HW, band.agreed(losses.total_B)).any():
             losses = objective(x_B3HW)
     if segment.last:
-        recorder.finish(segment.size, losses, guard.restarts_B)
+        recorder.finish(segment.size, losses.columns(guard.restarts_B))
     else:
         recorder.flush()  # the next segment begins by recording this loss
-    return optimiser.moments()
+    return optimiser.carried(band)
+
+
+class Stepper:
+    """Makes the steps of a segment, one with each call, from the pictures to the next pictures.
+
+    A step decides nothing on the host, and changes in place what lasts from step to step. The host knows of
+    two changes alone: whether there has been a first step, and how many slots of L-BFGS's memory are in use
+    (``BatchedLBFGS.used``), until all are. torch's compiler takes any later step whole, and once.
+
+    Args:
+        x_B3HW: The pictures on their canvas, (B, 3, H, W), in the recipe's space, which are changed in place.
+        objective: The loss of the pictures.
+        guard: A guard made for ``x_B3HW``.
+        optimiser: An optimiser made for ``x_B3HW``.
+        average: Collects the picture after each step; None: there is no average.
+    """
+
+    def __init__(
+        self,
+        x_B3HW: Tensor,
+        objective: Objective,
+        guard: Guard,
+        optimiser: Optimiser,
+        average: IterateAverage | None = None,
+    ) -> None:
+        self._x = x_B3HW
+        self._objective = objective
+        self._guard = guard
+        self._optimiser = optimiser
+        self._average = average
+        self._limits = objective.space.limits(x_B3HW) if objective.recipe.clamp else None
+
+    def settle(self) -> None:
+        """Make all steps but the first alike from the host's view."""
+        self._optimiser.settle()
+
+    @torch.no_grad()
+    def __call__(self) -> Tensor:
+        """Make the step.
+
+        Returns:
+            The losses before the step, and the guard's restarts, as ``Recorder.tick`` takes them: a new
+            tensor.
+        """
+        # The losses at the pictures, and their gradient.
+        losses, gradient = self._objective.with_gradient(self._x)
+        columns = losses.columns(self._guard.restarts_B)
+        # The guard undoes a step that blew up.
+        total_B = self._objective.band.agreed(losses.total_B)
+        bad_B, gradient = self._guard.check(self._x, total_B, gradient)
+        self._optimiser.restart(bad_B, SLOWER)
+        # One step of the optimiser.
+        self._optimiser.step(gradient)
+        if self._limits is not None:
+            self._x.clamp_(*self._limits)
+        if self._average is not None:
+            self._average.add(self._x)
+        return columns

@@ -30,7 +30,7 @@ import tempfile
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,7 @@ class Sleeper:
     def __init__(self, base: str, threads: int | None, index: int = 0) -> None:
         self.device = DeviceInfo("sleeper")
 
-    def decode(self, data: bytes, name: str) -> Any:
+    def decode(self, data: bytes, name: str, image: ImageOptions | None = None) -> Any:
         picture = json.loads(data)
         # The style costs nothing: it is the same each time.
         time.sleep(picture.get("decode", 0.0))
@@ -74,7 +74,7 @@ class Sleeper:
             order.observe([LossRow(32, 1, 9.0, 1.0, 5.0, layers, 3.0, 0.0)])
         return [Painted(order.content) for order in orders]
 
-    def encode(self, picture: Any, image: ImageOptions) -> Encoded:
+    def encode(self, picture: Any, image: ImageOptions, about: Mapping[str, str]) -> Encoded:
         time.sleep(picture.get("encode", 0.0))
         return Encoded(b"picture", "png", "image/png", 1, 1)
 

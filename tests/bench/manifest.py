@@ -8,8 +8,10 @@ are of whole commands, the start of Python included. Needs ``pip install -e '.[t
     first     from the beginning of reading to the first task
     folder    stylefarm run of a job whose every task has a record in a folder; packed, and not
     s3        the same in JuiceFS's gateway
+    shards    pictures in tar shards of a thousand in JuiceFS's gateway: stylefarm plan beside that of a plain
+              manifest, in turn, and what each of 200 renders reads, counted by a proxy
 
-Making a million records takes some minutes and 4 GB of disk, below ``--folder``.
+Making a million records takes some minutes and 4 GB of disk, below ``--folder``; a thousand shards take 4 GB.
 """
 
 from __future__ import annotations
@@ -212,11 +214,161 @@ def resumed(row: str, job: Path, tasks: int, packed_target: float) -> Iterator[F
         yield Figure(row, tasks, f"resume, {how}, peak memory", peak, "MB", None)
 
 
+MEMBERS = 1000
+"""Pictures of a shard."""
+
+RENDERED = 200
+"""Renders whose reads are counted."""
+
+TURNS = 2
+"""Plans of either manifest, one after the other."""
+
+
+def shards(folder: Path, tasks: int) -> Iterator[Figure]:
+    """Every shard holds the same pictures, of about a kilobyte."""
+    from tests.support.proxy import proxy
+    from tests.support.rigs import juicefs_server
+
+    (folder / "server").mkdir(parents=True, exist_ok=True)
+    with juicefs_server(folder / "server") as server, proxy(server.endpoint) as counted:
+        os.environ |= server.environment
+        bucket = server.create_bucket()
+        pictures = tiny_jpegs()
+        shard = a_shard(pictures)
+
+        def put(k: int) -> None:
+            server.client.put_object(Bucket=bucket, Key=f"shards/shard-{k:04}.tar", Body=shard)
+
+        with ThreadPoolExecutor(8) as pool:
+            for _ in pool.map(put, range(-(-tasks // MEMBERS))):
+                pass
+        # The pictures of the first rows, which are looked at before a run.
+        for k, data in enumerate(pictures):
+            server.client.put_object(Bucket=bucket, Key=f"plain/0000/{k:03}.jpg", Body=data)
+        endpoint = {"endpoint_url": counted.url}
+        jobs = {
+            "plain": job_of_rows(
+                folder / "plain", tasks, f"s3://{bucket}/plain/{{:04}}/{{:03}}.jpg"
+            ),
+            "shards": job_of_rows(
+                folder / "shards", tasks, f"s3://{bucket}/shards/shard-{{:04}}.tar::{{:03}}.jpg"
+            ),
+        }
+        for job in jobs.values():
+            set_storage(job, endpoint)
+        seconds = dict.fromkeys(jobs, 0.0)
+        for _ in range(TURNS):
+            for name, job in jobs.items():
+                took, _, _ = measured("plan", job)
+                seconds[name] += took / TURNS
+                yield Figure("shards", tasks, f"plan, {name}", took, "s", None)
+        ratio = seconds["shards"] / seconds["plain"]
+        yield Figure("shards", tasks, "plan, shards to plain", ratio, "times", 1.3)
+
+        member = sum(map(len, pictures)) / len(pictures)
+        for shards_read in (1, 20):
+            url = f"s3://{bucket}/shards/shard-{{:04}}.tar::{{:03}}.jpg"
+            rendered = jobs["shards"]
+            if shards_read > 1:
+                if tasks < shards_read * MEMBERS:
+                    continue
+                rendered = job_of_rows(folder / "spread", RENDERED, url, RENDERED // shards_read)
+                set_storage(rendered, endpoint)
+            counted.sent.clear()
+            counted.gets.clear()
+            took, _, said = measured("run", rendered, "--pool", "inline", "--limit", str(RENDERED))
+            if f"{RENDERED} done" not in said:
+                raise SystemExit(f"not all were rendered:\n{said[-2000:]}")
+            keys = [key for key in counted.gets if key.endswith(".tar") and counted.gets[key]]
+            if len(keys) != shards_read:
+                raise SystemExit(f"other shards were read: {keys}")
+            read = sum(counted.sent[key] for key in keys) / RENDERED
+            # Two kilobytes before each member, and the members.
+            most = member + shards_read * (MEMBERS + 2) * 2048 / RENDERED
+            of = f"{RENDERED} renders of {shards_read} shards"
+            yield Figure("shards", tasks, f"{of}, bytes of a picture", member, "B", None)
+            yield Figure("shards", tasks, f"{of}, bytes read for each", read, "B", most)
+            asked = sum(counted.gets[key] for key in keys) / RENDERED
+            yield Figure("shards", tasks, f"{of}, requests for each", asked, "", None)
+            yield Figure("shards", tasks, f"{of}, time", took, "s", None)
+
+
+def tiny_jpegs() -> list[bytes]:
+    """Pictures of a shard, each another, of about a kilobyte."""
+    import io
+
+    from tests.support.farm import picture
+
+    found = []
+    for seed in range(MEMBERS):
+        buffer = io.BytesIO()
+        picture(seed).save(buffer, "JPEG", quality=80)
+        found.append(buffer.getvalue())
+    return found
+
+
+def a_shard(pictures: list[bytes]) -> bytes:
+    """A tar of pictures that are named by their numbers."""
+    import io
+    import tarfile
+
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for k, data in enumerate(pictures):
+            info = tarfile.TarInfo(f"{k:03}.jpg")
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+def job_of_rows(folder: Path, rows: int, address: str, of_each: int = MEMBERS) -> Path:
+    """A job that is painted in a blink, whose pictures have a number of thousands and one below.
+
+    Args:
+        folder: Where it is written.
+        rows: Its tasks.
+        address: A picture's, to be formatted with both numbers.
+        of_each: Rows of each first number.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    import yaml
+
+    from tests.support.farm import TINY_RECIPE, picture, write_weights
+
+    folder.mkdir(parents=True)
+    schema = pa.schema([("content", pa.string()), ("style", pa.string())])
+    with pq.ParquetWriter(folder / "pairs.parquet", schema) as writer:
+        for start in range(0, rows, 100_000):
+            part = range(start, min(start + 100_000, rows))
+            columns = {
+                "content": [address.format(k // of_each, k % of_each) for k in part],
+                "style": [f"paintings/{k % STYLES:02}.png" for k in part],
+            }
+            writer.write_table(pa.table(columns, schema=schema))
+    (folder / "paintings").mkdir()
+    for k in range(STYLES):
+        picture(5000 + k).save(folder / "paintings" / f"{k:02}.png")
+    write_weights(folder / "tiny.safetensors")
+    recipe = {**TINY_RECIPE, "steps": 1, "weights": "tiny.safetensors"}
+    spec = {"output": "out", "recipe": recipe, "pairs": [{"manifest": "pairs.parquet"}]}
+    (folder / "job.yaml").write_text(yaml.safe_dump(spec))
+    return folder / "job.yaml"
+
+
+def set_storage(job: Path, options: dict[str, str]) -> None:
+    """Say where a job's S3 is."""
+    import yaml
+
+    job.write_text(yaml.safe_dump({**yaml.safe_load(job.read_text()), "storage": options}))
+
+
 ROWS: dict[str, Callable[[Path, int], Iterator[Figure]]] = {
     "plan": plan,
     "first": first,
     "folder": folder,
     "s3": s3,
+    "shards": shards,
 }
 
 
@@ -227,13 +379,14 @@ def main() -> None:
     )
     parser.add_argument("rows", nargs="*", choices=[*ROWS, []], help="default: all")
     parser.add_argument("--most", type=int, default=SIZES[-1], help="the largest job to try")
+    parser.add_argument("--least", type=int, default=SIZES[0], help="the smallest")
     parser.add_argument("--folder", type=Path, help="where to work; default: a temporary folder")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
     options = parser.parse_args()
     figures: list[Figure] = []
     with tempfile.TemporaryDirectory(dir=options.folder) as work:
         for row in options.rows or ROWS:
-            for tasks in (size for size in SIZES if size <= options.most):
+            for tasks in (size for size in SIZES if options.least <= size <= options.most):
                 for figure in ROWS[row](Path(work) / f"{row}-{tasks}", tasks):
                     figures.append(figure)
                     target = f" (target {figure.target:g})" if figure.target else ""

@@ -64,7 +64,7 @@ def errors(picture: Any, content: Path, style: Path, network: Any) -> dict[str, 
     Wasserstein-2, each the mean over conv1_1 to conv5_1."""
     from stylize import Recipe
     from stylize.losses.functions import wasserstein_loss
-    from stylize.matrix_roots import matrix_root
+    from stylize.matrix_roots import factorise
     from stylize.network.features import features
     from stylize.pictures.codec import read
     from stylize.pictures.pixel_spaces import RGB, convert
@@ -84,8 +84,9 @@ def errors(picture: Any, content: Path, style: Path, network: Any) -> dict[str, 
             _moments(found[layer][0].flatten(1)) for found in (mine, wanted)
         )
         grams.append((gram - gram_t).square().mean() / gram_t.square().mean())
-        distance = wasserstein_loss(mean, spread, mean_t, spread_t, matrix_root(spread_t))
-        distances.append(distance / wanted[layer].square().mean())
+        variances = spread_t.diagonal(dim1=1, dim2=2)
+        distance, _ = wasserstein_loss(mean - mean_t, spread, variances, factorise(spread_t))
+        distances.append(distance / len(mean[0]) / wanted[layer].square().mean())
     off = (mine["conv4_2"] - its["conv4_2"]).square().mean() / its["conv4_2"].square().mean()
     return {
         "content": float(off),

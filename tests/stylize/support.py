@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -13,14 +13,15 @@ import torch.nn.functional as F  # noqa: N812 - the name everyone knows
 from torch import Tensor
 
 from stylize import Recipe
-from stylize.losses.style import Extent, Statistics, StyleTerm
+from stylize.losses.style import Extent, Statistics, StyleTerm, Target
 from stylize.network.layers import channels_last
-from stylize.network.probes import Part, Probe
 from stylize.network.vgg19 import VGG19
 from stylize.pictures.pixel_spaces import CAFFE, Space
 
 BLOCKS = (2, 2, 4, 4, 4)
 """Convolutions in each block of VGG19."""
+
+ValueAndGradient = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 TORCHVISION_CONVS = (0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28, 30, 32, 34)
 """Where torchvision's ``vgg19().features`` has its convolutions."""
@@ -73,37 +74,55 @@ def photo(seed: int, height: int, width: int) -> Tensor:
 
 
 def recipe(**knobs: object) -> Recipe:
-    """Studio's recipe at 32 px, one size, a few steps and no margin; with these knobs."""
-    plain = {"size": 32, "start_size": None, "steps": 5, "margin": 0}
+    """Studio's recipe at 32 px, one size, a few steps, no margin, and float32; with these knobs."""
+    plain = {"size": 32, "start_size": None, "steps": 5, "margin": 0, "precision": "float32"}
     return Recipe.model_validate({**plain, **knobs})
 
 
-class _ProbeFunction(torch.autograd.Function):
-    """A probe's part of some features, with the gradient that the probe adds."""
+class _Given(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, function: ValueAndGradient) -> Tensor:
+        value, ctx.gradient = function(x.detach())
+        return value
 
     @staticmethod
-    def forward(ctx: Any, features: Tensor, probe: Probe, top: int) -> tuple[Tensor, ...]:
-        ctx.features, ctx.probe, ctx.top = channels_last(features), probe, top
-        return probe.forward(ctx.features, top)
-
-    @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> Any:
-        gradient = torch.zeros_like(ctx.features)
-        ctx.probe.backward(ctx.features, ctx.top, grad_outputs, gradient)
-        return gradient, None, None
+    def backward(ctx: Any, of_value: Tensor) -> Any:
+        return of_value.view(-1, *[1] * (ctx.gradient.ndim - 1)) * ctx.gradient, None
 
 
-def look(probe: Probe, features: Tensor, top: int = 0) -> Part:
-    """What a probe finds in features (B, N, H, W), to autograd."""
-    part: Part = _ProbeFunction.apply(features, probe, top)
-    return part
+def differentiable(function: ValueAndGradient) -> Callable[[Tensor], Tensor]:
+    """A function that autograd differentiates by the gradient that it returns with its values (B,)."""
+
+    def value(x: Tensor) -> Tensor:
+        found: Tensor = _Given.apply(x, function)
+        return found
+
+    return value
 
 
 def measure(term: StyleTerm, features: Tensor) -> Statistics:
     """A style term's statistics of features seen at once and in full."""
+    part = term.probe(None, features.dtype).forward(channels_last(features), 0)
+    return term.gather([part], whole_of(features))
+
+
+def whole_of(features: Tensor) -> Extent:
     counted = features.new_full((len(features), 1), features[0, 0].numel())
-    part = look(term.probe(None, features.dtype), features)
-    return term.gather([part], Extent(features[0, 0].numel(), counted))
+    return Extent(features[0, 0].numel(), counted)
+
+
+def distance(term: StyleTerm, target: Statistics) -> Callable[[Tensor], Tensor]:
+    """The distance of features from a target, (B,), differentiable as a step has it."""
+
+    def look(features: Tensor) -> tuple[Tensor, Tensor]:
+        features = channels_last(features)
+        term.set_targets({"layer": Target(target, whole_of(features), 1.0)})
+        distance_BL, slopes = term.distances({"layer": measure(term, features)})
+        gradient = torch.zeros_like(features)
+        term.probe(None, features.dtype).backward(features, 0, slopes["layer"], gradient)
+        return distance_BL[:, 0], gradient
+
+    return differentiable(look)
 
 
 def imported_by(code: str) -> set[str]:

@@ -253,7 +253,7 @@ def test_the_final_losses_are_those_of_the_finished_picture(batch: int) -> None:
 @both_optimizers
 def test_two_together_are_the_two_alone(optimizer: dict[str, Any]) -> None:
     # Not more steps: L-BFGS lets the last bits of two convolutions grow into a difference.
-    made = recipe(size=64, start_size=32, steps=10, refine_steps=2, init="noise", **optimizer)
+    made = recipe(size=64, start_size=32, steps=7, refine_steps=2, init="noise", **optimizer)
     contents, styles = [photo(1, 24, 32), photo(4, 24, 32)], [STYLE, OTHER]
     steps: list[Step] = []
     together = paint(contents, styles, made, observer=steps.extend)

@@ -25,6 +25,7 @@ CASES: list[tuple[dict[str, Any], str, Any, Any]] = [
     ({"optimizer": "lbfgs"}, "carry_moments", False, True),
     ({**ADAM, **ONE_SIZE}, "carry_moments", False, True),
     (ADAM, "history", 3, 30),
+    (ADAM, "history_precision", "float32", "bfloat16"),
     (ADAM, "preconditioner", "none", "frequency"),
     ({"style_loss": "wasserstein"}, "gram", "none", "positions"),
     ({"style_loss": "wasserstein"}, "style_norm", "none", "paper"),

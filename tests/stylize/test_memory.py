@@ -17,12 +17,14 @@ from torch.profiler import ProfilerActivity, profile
 
 from stylize import Recipe, stylize
 from stylize.losses.target_cache import SHARED
-from stylize.memory import BFLOAT16_WEIGHTS, BYTES_PER_REMEMBERED_PAIR, predict_bytes
+from stylize.memory import BYTES_PER_REMEMBERED_PAIR, predict_bytes
+from stylize.network.layers import Kernel
+from stylize.network.strips import ALL_BLOCKS
 from stylize.pictures.pixel_spaces import CAFFE
 from tests.stylize.support import imported_by, noise, recipe, tiny_network
 
 RENDER = """
-import json, resource, sys
+import json, sys
 import torch
 from stylize import Recipe, stylize
 
@@ -33,7 +35,9 @@ if masks:
     whole = torch.ones(3, 512, 512)
     style = [(style, 1.0, whole * (k + 1) / masks) for k in range(masks)]
 stylize(content, style, Recipe(**knobs), device="cpu")
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+# Not ru_maxrss, which begins with the peak of the process that started this one.
+(peak,) = (line for line in open("/proc/self/status") if line.startswith("VmHWM:"))
+print(int(peak.split()[1]) * 1024)
 """
 
 AT_512 = {"size": 512, "start_size": None, "steps": 1, "optimizer": "adam"}
@@ -41,28 +45,42 @@ AT_512 = {"size": 512, "start_size": None, "steps": 1, "optimizer": "adam"}
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss has other units elsewhere")
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
 @pytest.mark.parametrize("strips", ["on", "off"])
 @pytest.mark.parametrize(
     ("knobs", "masks"),
-    [({}, 0), ({"optimizer": "lbfgs", "steps": 2}, 0), ({}, 2)],
-    ids=["adam", "lbfgs", "masks"],
+    [
+        ({"precision": "float32"}, 0),
+        ({"optimizer": "lbfgs", "steps": 2, "precision": "float32"}, 0),
+        ({"optimizer": "lbfgs", "steps": 2, "precision": "bfloat16"}, 0),
+        ({"precision": "float32"}, 2),
+    ],
+    ids=["adam", "lbfgs", "lbfgs-bfloat16", "masks"],
 )
 def test_predicted_memory_is_near_the_peak(knobs: dict[str, Any], masks: int, strips: str) -> None:
     """Of a whole process. The holes in glibc's heap, which are other ones each time, make it differ by
-    some 7% from one run to the next."""
+    some 7% from one run to the next, and rarely by 20%."""
     made = {**AT_512, **knobs, "strips": strips}
-    done = subprocess.run(
-        [sys.executable, "-c", RENDER, json.dumps([made, masks])],
-        env={**os.environ, "OMP_NUM_THREADS": "2"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+
+    def peak() -> int:
+        done = subprocess.run(
+            [sys.executable, "-c", RENDER, json.dumps([made, masks])],
+            env={**os.environ, "OMP_NUM_THREADS": "2"},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return int(done.stdout)
+
     predicted = predict_bytes(
-        Recipe.model_validate(made), 512, 512, strips=strips == "on", regions=masks
+        Recipe.model_validate(made),
+        512,
+        512,
+        strips=ALL_BLOCKS if strips == "on" else 0,
+        regions=masks,
     )
-    assert predicted == pytest.approx(int(done.stdout), rel=0.2)
+    near = pytest.approx(predicted, rel=0.17)
+    assert peak() == near or peak() == near
 
 
 # -- tensors alone -----------------------------------------------------------------------------------
@@ -78,8 +96,8 @@ def live_bytes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[...,
     With VGG19's widths, but convolutions that only make room for what they would compute.
     """
 
-    def conv(x: Tensor, weight: Tensor, bias: Tensor, padding: str) -> Tensor:
-        shape = (len(x), len(weight), *x.shape[2:])
+    def conv(x: Tensor, kernel: Kernel, padding: str) -> Tensor:
+        shape = (len(x), len(kernel.weight), *x.shape[2:])
         y = torch.empty(shape, dtype=x.dtype, memory_format=torch.channels_last)
         return y.copy_(x[:, :1].expand_as(y))
 
@@ -147,27 +165,31 @@ def test_predicted_memory_is_what_tensors_take(
         SIDE,
         SIDE,
         pictures=batch,
-        strips=strips > 0,
+        strips=ALL_BLOCKS if strips else 0,
         process=False,
         regions=masks,
     )
-    if knobs.get("precision") == "bfloat16":
-        predicted -= BFLOAT16_WEIGHTS
     assert 0.95 * found <= predicted <= (1.15 if not strips else 1.45) * found
 
 
 def test_strips_take_less_where_it_counts_and_never_much_more() -> None:
     for size in (256, 512, 1024, 4096):
         recipe = Recipe(size=size)
-        ratio = predict_bytes(recipe, size, size, strips=True) / predict_bytes(recipe, size, size)
+        ratio = predict_bytes(recipe, size, size, strips=ALL_BLOCKS) / predict_bytes(
+            recipe, size, size
+        )
         assert ratio < 1
     assert ratio < 0.45
 
 
 def test_every_remembered_pair_counts() -> None:
-    few, many = (Recipe(optimizer="lbfgs", history=n, margin=0) for n in (10, 110))
-    more = predict_bytes(many, 100, 200) - predict_bytes(few, 100, 200)
-    assert more == 100 * BYTES_PER_REMEMBERED_PAIR * 100 * 200
+    for precision, share in (("float32", 1), ("bfloat16", 2), ("auto", 4)):
+        few, many = (
+            Recipe(history=n, margin=0, history_precision=precision)  # type: ignore[arg-type]
+            for n in (1000, 900)
+        )
+        more = predict_bytes(few, 100, 200) - predict_bytes(many, 100, 200)
+        assert more == 100 * BYTES_PER_REMEMBERED_PAIR * 100 * 200 // share
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "lbfgs"])

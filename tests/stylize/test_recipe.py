@@ -10,8 +10,8 @@ from pydantic import ValidationError
 
 from stylize import Recipe
 from stylize.layer_names import LAYERS
-from stylize.presets import NEUTRAL, PRESETS
-from stylize.recipe import resolve
+from stylize.presets import AUTO, NEUTRAL, PRESETS, USUAL_FIRST_STEPS, USUAL_STEPS
+from stylize.recipe import FEWER_FIRST_STEPS, FEWER_STEPS, resolve
 from tests.stylize.support import imported_by
 
 STYLE_LAYERS = ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1")
@@ -113,10 +113,10 @@ EXPECTED: dict[str, dict[str, Any]] = {
         "learning_rate": 1.0,
         "history": 20,
         "preconditioner": "frequency",
-        "steps": 80,
+        "steps": "auto",
         "start_size": 128,
         "size_factor": 2.0,
-        "refine_steps": 30,
+        "refine_steps": "auto",
         "margin": 8,
     },
 }
@@ -221,11 +221,12 @@ def test_a_later_preset_replaces_an_earlier_one_whole() -> None:
 RANGES: dict[str, tuple[list[Any], list[Any]]] = {
     "size": ([32, 16384], [31, 16385]),
     "start_size": ([None, 32, 16384], [31, 16385]),
-    "steps": ([1, 10_000_000], [0, 10_000_001]),
-    "refine_steps": ([1], [0, -1]),
+    "steps": ([1, 10_000_000, "auto"], [0, 10_000_001, "many", None]),
+    "refine_steps": ([1, 10_000_000, "auto"], [0, -1, 10_000_001, "few", None]),
     "size_factor": ([None, 1.1, 16], [1.0, 16.1]),
     "learning_rate": ([1e-9, 1], [0, -1, math.inf]),
     "history": ([1, 1000], [0, 1001]),
+    "history_precision": (["auto", "float32", "bfloat16"], ["float16", None]),
     "init_noise": ([0, 1], [-0.1, 1.1]),
     "seed": ([0, 2**63 - 1], [-1, 2**63]),
     "content_weight": ([0, 1e12], [-1, math.inf]),
@@ -242,7 +243,7 @@ RANGES: dict[str, tuple[list[Any], list[Any]]] = {
     "margin": ([0, 256], [-1, 257]),
     "clamp": ([True, False], [1, "yes"]),
     "tv": (["squares", "absolute", "nine-point"], ["l1"]),
-    "precision": (["float32", "bfloat16"], ["float16"]),
+    "precision": (["auto", "float32", "bfloat16"], ["float16"]),
     "segment": ([None, 1, 10_000_000], [0, -5]),
     "strips": (["auto", "on", "off"], [True, "yes"]),
     "weights": (["caffe", "torchvision"], ["", 5]),
@@ -403,6 +404,58 @@ def test_painting_imports_no_torchvision() -> None:
     assert "torchvision" not in imported_by("from stylize import stylize, Result, Step")
 
 
+HASTENED = [{}, {"size": 1024}, {"steps": 7}, {"init": "noise"}, {"style_layers": ["conv1_1"]}]
+NOT_HASTENED: list[dict[str, Any]] = [
+    {"preconditioner": "none"},
+    {"optimizer": "adam"},
+    {"style_loss": "gram"},
+    {"preset": "gatys", "size_factor": 2.0, "refine_steps": "auto"},
+    {"preset": "notebook", "start_size": 64},
+]
+
+
+@pytest.mark.parametrize("knobs", HASTENED)
+def test_a_hastened_render_refines_in_fewer_steps_and_remembers_in_a_quarter(
+    knobs: dict[str, Any],
+) -> None:
+    made = Recipe(**knobs)
+    first, *others = [steps for _, steps in made.schedule()]
+    assert first == knobs.get("steps", FEWER_FIRST_STEPS) < USUAL_FIRST_STEPS
+    assert others == [FEWER_STEPS] * (len(made.schedule()) - 1)
+    assert FEWER_STEPS < USUAL_STEPS
+    assert (made.remembered_pairs(1000), made.remembers_in_bfloat16) == (10, True)
+    assert Recipe(**knobs, history=1).remembered_pairs(1 << 22) == 1
+
+
+@pytest.mark.parametrize("knobs", NOT_HASTENED)
+def test_no_other_render_is_changed_by_auto(knobs: dict[str, Any]) -> None:
+    made = Recipe(**{"size": 1024, **knobs})
+    assert {steps for _, steps in made.schedule()[1:]} == {USUAL_STEPS}
+    assert Recipe(**{**knobs, "steps": "auto"}).schedule()[0][1] == USUAL_FIRST_STEPS
+    assert (made.remembered_pairs(1000), made.remembers_in_bfloat16) == (made.history, False)
+
+
+@pytest.mark.parametrize("knobs", [*HASTENED, *NOT_HASTENED])
+def test_auto_has_the_identity_of_what_it_stands_for(knobs: dict[str, Any]) -> None:
+    usual = {"refine_steps": USUAL_STEPS, "precision": "float32"}
+    if Recipe(**knobs).steps == "auto":
+        usual["steps"] = USUAL_FIRST_STEPS
+    auto, before = Recipe(**knobs), Recipe(**{**knobs, **usual})
+    assert auto.identity() == before.identity()
+    assert auto.identity()["refine_steps"] == USUAL_STEPS
+    for precision in ("float32", "bfloat16"):
+        assert Recipe(**knobs, history_precision=precision).identity() == auto.identity()
+    assert Recipe(**{**knobs, "refine_steps": 29}).identity() != auto.identity()
+
+
+def test_what_is_said_of_steps_and_memory_is_done() -> None:
+    made = Recipe(refine_steps=30, history=7, history_precision="bfloat16", preconditioner="none")
+    assert made.schedule()[-1] == (512, 30)
+    assert (made.remembered_pairs(1000), made.remembers_in_bfloat16) == (7, True)
+    assert Recipe(history_precision="float32").remembered_pairs(1 << 22) == 20
+    assert Recipe().remembered_pairs(1 << 20) == 8
+
+
 def test_an_unknown_name_is_an_attribute_error() -> None:
     import stylize
 
@@ -413,7 +466,10 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 def test_a_knob_that_came_later_changes_no_identity_until_it_is_used() -> None:
     plain = Recipe(preset="neural-style")  # which is what it was before all of them
     for knob, value in NEUTRAL.items():
-        assert getattr(plain, knob) == value, f"{knob}: its default must be neutral"
+        default = getattr(plain, knob)
+        if default == "auto":
+            default = AUTO[knob]
+        assert default == value, f"{knob}: its default must be neutral"
         assert knob not in plain.identity()
     used = Recipe(preset="neural-style", padding="replicate")
     assert used.identity() == {**plain.identity(), "padding": "replicate"}

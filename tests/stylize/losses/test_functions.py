@@ -11,12 +11,22 @@ from torch import Tensor
 from torch.autograd import gradcheck
 
 from stylize import Recipe
-from stylize.losses.functions import absolute_variation, style_loss, total_variation
+from stylize.losses.functions import style_loss
 from stylize.losses.objective import Objective
-from stylize.losses.style import GramTerm
+from stylize.losses.style import GramTerm, WassersteinTerm
+from stylize.losses.variation import absolute_variation, nine_point_variation, total_variation
+from stylize.network.layers import channels_last
 from stylize.network.probes import Content
 from stylize.pictures.pixel_spaces import RGB, SPACES
-from tests.stylize.support import look, measure, noise, recipe, seeded, tiny_network
+from tests.stylize.support import (
+    differentiable,
+    distance,
+    measure,
+    noise,
+    recipe,
+    seeded,
+    tiny_network,
+)
 
 GRAMS = ["positions", "elements", "none"]
 NORMS = ["none", "channels", "elements", "paper"]
@@ -33,7 +43,25 @@ def central_difference(function: Callable[[Tensor], Tensor], at: Tensor, along: 
 
 
 def squares(features: Tensor, target: Tensor) -> Tensor:
-    return look(Content(target), features)[0]
+    probe = Content(target)
+
+    def look(f: Tensor) -> tuple[Tensor, Tensor]:
+        f = channels_last(f)
+        gradient = torch.zeros_like(f)
+        probe.backward(f, 0, (1.0,), gradient)
+        return probe.forward(f, 0)[0], gradient
+
+    return differentiable(look)(features)
+
+
+def varied(variation: Callable[..., Tensor]) -> Callable[[Tensor], Tensor]:
+    """A total variation, weighted, as a step has it: its gradient is added to another."""
+
+    def look(x: Tensor) -> tuple[Tensor, Tensor]:
+        gradient = torch.ones_like(x)
+        return variation(x, 0.7, gradient), gradient - 1
+
+    return differentiable(look)
 
 
 def gram_matrix(features: Tensor, divide_by: Any = "none") -> Tensor:
@@ -66,7 +94,9 @@ def test_a_gram_matrix_is_ff_transposed(divide_by: Any, divisor: int) -> None:
 )
 def test_style_loss_is_a_scaled_mean_square(norm: Any, factor: float) -> None:
     gram, target = torch.ones(1, 2, 2), torch.zeros(1, 2, 2)  # N = 2; M = 3
-    assert style_loss(gram, target, 3, norm).item() == pytest.approx(factor)
+    loss, slope = style_loss(gram, target, 3, norm)
+    assert loss.item() == pytest.approx(factor)
+    assert slope.tolist() == [[[pytest.approx(factor / 2)] * 2] * 2]
 
 
 def test_total_variation_sums_squares_of_neighbours() -> None:
@@ -89,16 +119,20 @@ def test_the_gradient_of_content_is_right() -> None:
 @pytest.mark.parametrize("divide_by", GRAMS)
 @pytest.mark.parametrize("norm", NORMS)
 def test_the_gradient_of_style_is_right(divide_by: Any, norm: Any) -> None:
-    target = gram_matrix(random(2, 3, 6, 2, seed=1), divide_by)
-
-    def loss(features: Tensor) -> Tensor:
-        return style_loss(gram_matrix(features, divide_by), target, 20, norm)
-
+    term = GramTerm(recipe(gram=divide_by, style_norm=norm))
+    loss = distance(term, measure(term, random(2, 3, 6, 2, seed=1)))
     assert gradcheck(loss, random(2, 3, 4, 5).requires_grad_())
 
 
-def test_the_gradient_of_variation_is_right() -> None:
-    assert gradcheck(total_variation, random(2, 3, 4, 5).requires_grad_())
+@pytest.mark.parametrize(
+    "variation",
+    [total_variation, absolute_variation, nine_point_variation],
+    ids=lambda f: f.__name__,
+)
+def test_the_gradient_of_variation_is_right(variation: Any) -> None:
+    x = random(2, 3, 4, 5)
+    assert gradcheck(varied(variation), x.clone().requires_grad_())
+    torch.testing.assert_close(variation(x, 0.7), 0.7 * variation(x))
 
 
 @pytest.mark.parametrize(
@@ -156,9 +190,12 @@ def test_a_term_of_weight_nought_adds_nothing(term: str) -> None:
 
 LOSSES: dict[str, Callable[[Tensor], Tensor]] = {
     "content": lambda f: squares(f, torch.zeros_like(f)),
-    "gram": lambda f: gram_matrix(f, "elements").square().flatten(1).sum(1),
-    "style": lambda f: style_loss(gram_matrix(f), torch.zeros(len(f), 3, 3).to(f), 20),
-    "variation": total_variation,
+    "gram": lambda f: distance(GramTerm(recipe()), (torch.zeros(len(f), 1, 3, 3).to(f),))(f),
+    "wasserstein": lambda f: distance(
+        WassersteinTerm(),
+        (torch.ones(len(f), 1, 3).to(f), torch.eye(3).to(f).expand(len(f), 1, 3, 3)),
+    )(f),
+    "variation": varied(total_variation),
 }
 
 

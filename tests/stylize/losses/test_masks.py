@@ -334,8 +334,10 @@ def test_a_mask_is_grey_whatever_its_colours() -> None:
 
 def test_a_white_mask_paints_what_none_does() -> None:
     style = noise(3, 40, 40)
-    white = paint([(style, 1.0, torch.ones(3, 48, 64))]).picture.rgb
-    torch.testing.assert_close(white, paint([(style, 1.0)]).picture.rgb, rtol=0, atol=0.02)
+    # Few steps and unrounded pairs: L-BFGS lets the last bits of a loss grow into a difference.
+    made = recipe(**{**STRONG, "steps": 6, "history_precision": "float32"})
+    white = paint([(style, 1.0, torch.ones(3, 48, 64))], made).picture.rgb
+    torch.testing.assert_close(white, paint([(style, 1.0)], made).picture.rgb, rtol=0, atol=0.02)
 
 
 def test_where_no_style_applies_the_content_stays() -> None:

@@ -220,6 +220,19 @@ def test_a_render_may_go_on_without_what_the_first_process_kept() -> None:
         assert torch.equal(paint(made=made, resume=cut).picture.rgb, whole.picture.rgb)
 
 
+def tensors_in(held: Any) -> list[Tensor]:
+    """All tensors that something holds, however deep."""
+    if isinstance(held, Tensor):
+        return [held]
+    if isinstance(held, dict):
+        held = held.values()
+    elif hasattr(held, "__dict__"):
+        held = vars(held).values()
+    elif not isinstance(held, list | tuple):
+        return []
+    return [tensor for part in held for tensor in tensors_in(part)]
+
+
 @pytest.mark.parametrize("style_loss", ["gram", "wasserstein"])
 def test_what_is_done_to_one_renders_targets_is_not_done_to_anothers(style_loss: str) -> None:
     cache = TargetCache()
@@ -234,10 +247,8 @@ def test_what_is_done_to_one_renders_targets_is_not_done_to_anothers(style_loss:
     spoilt = objective()
     before = spoilt(x)
     before.total_B.sum().backward()
-    for term in spoilt._terms.values():
-        for tensor in vars(term).values():
-            if isinstance(tensor, Tensor):
-                tensor.zero_()
+    for tensor in tensors_in(spoilt._term):
+        tensor.zero_()
     assert torch.equal(objective()(x).total_B, before.total_B)
     kept = [t for found in cache._cached.values() for parts in found.values() for t in parts]
     assert len(cache) == 1

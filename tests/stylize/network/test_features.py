@@ -19,10 +19,9 @@ from stylize import Recipe
 from stylize.layer_names import LAYERS
 from stylize.losses.objective import Losses, Objective
 from stylize.losses.style import Extent, WassersteinTerm
-from stylize.network import strips
 from stylize.network.features import FeatureExtractor, ForwardOptions, features
-from stylize.network.probes import Content, Gaussian, Gram, Part, Probe
-from stylize.network.strips import ALIGNMENT, HALO, cut
+from stylize.network.probes import Content, Gaussian, Gram, Part, Probe, Slope
+from stylize.network.strips import LEVELS, SHALLOW, Stage, cut
 from stylize.network.vgg19 import VGG19
 from stylize.pictures.pixel_spaces import IMAGENET, RGB, SPACES
 from tests.stylize.support import noise, recipe, seeded, tiny_convs, tiny_network
@@ -92,21 +91,45 @@ def gathered(kind: str, parts: Sequence[Part], extent: Extent) -> list[Tensor]:
     return [sum((part[0] for part in parts[1:]), start=parts[0][0])]
 
 
+def slope_of(kind: str, values: Sequence[Tensor], weights: Sequence[Tensor], m: int) -> Slope:
+    """The slope of the values' sum with these weights, as each kind of probe has it."""
+    if kind == "content":
+        return (weights[0][0].item(),)
+    both = weights[-1] + weights[-1].mT
+    return (both,) if kind == "gram" else (values[0], weights[0] / m, both / m)
+
+
 def measured_by_hand(
     x: Tensor, way: ForwardOptions, kinds: Kinds, targets: Mapping[str, Tensor]
-) -> Any:
+) -> tuple[list[Tensor], Tensor]:
     makers: dict[str, Callable[[str], Probe]] = {
         "gram": lambda _: Gram(None, DOUBLE),
         "gaussian": lambda _: Gaussian(None, DOUBLE),
         "content": lambda name: Content(targets[name]),
     }
     probes = {name: [makers[kind](name) for kind in found] for name, found in kinds.items()}
-    found = FeatureExtractor(network(), way, probes)(x)
+    extractor = FeatureExtractor(network(), way, probes)
+    found, backward = extractor.with_backward(x)
+    values: list[Tensor] = []
+    slopes: dict[str, list[Slope]] = {}
     for name, its_kinds in kinds.items():
         m = targets[name][0, 0].numel()
         extent = Extent(m, x.new_full((len(x), 1), m))
         for kind, parts in zip(its_kinds, found[name], strict=True):
-            yield from gathered(kind, parts, extent)
+            new = gathered(kind, parts, extent)
+            weights = [weight_of(v, len(values) + i) for i, v in enumerate(new)]
+            slopes.setdefault(name, []).append(slope_of(kind, new, weights, m))
+            values += new
+    only_looked = extractor(x)
+    for name in kinds:
+        for parts, again in zip(found[name], only_looked[name], strict=True):
+            assert all(map(torch.equal, parts[0], again[0]))
+    return values, backward(slopes)
+
+
+def weight_of(value: Tensor, number: int) -> Tensor:
+    """For each entry another, but the same for a content's whole batch."""
+    return random_like(value if value.ndim > 1 else value[:1], number)
 
 
 def measured_plainly(
@@ -123,22 +146,19 @@ def measured_plainly(
             else:
                 mean = f.mean(2)
                 second = torch.einsum("bim,bjm->bij", f, f) / f.shape[2]
-                identity = torch.eye(f.shape[1], dtype=DOUBLE)
                 yield mean[:, None]
-                yield (second - mean[:, :, None] * mean[:, None] + 1e-4 * identity)[:, None]
+                yield (second - mean[:, :, None] * mean[:, None])[:, None]
 
 
 def assert_as_autograd(x: Tensor, way: ForwardOptions, kinds: Kinds) -> None:
     """Values, and the gradient of a sum of all of them that weighs each entry differently."""
     targets = {name: random_like(f, 3) for name, f in plainly(x, way).items() if name in kinds}
-    results = []
-    for measured in (measured_by_hand, measured_plainly):
-        leaf = x.clone().requires_grad_()
-        values = list(measured(leaf, way, kinds, targets))
-        loss = sum((random_like(v, i) * v).sum() for i, v in enumerate(values))
-        assert isinstance(loss, Tensor)
-        results.append((values, torch.autograd.grad(loss, leaf)[0]))
-    (values, gradient), (expected, expected_gradient) = results
+    values, gradient = measured_by_hand(x, way, kinds, targets)
+    leaf = x.clone().requires_grad_()
+    expected = list(measured_plainly(leaf, way, kinds, targets))
+    loss = sum((weight_of(v, i) * v).sum() for i, v in enumerate(expected))
+    assert isinstance(loss, Tensor)
+    (expected_gradient,) = torch.autograd.grad(loss, leaf)
     for value, other in zip(values, expected, strict=True):
         torch.testing.assert_close(value, other, rtol=1e-9, atol=1e-9)
     largest = expected_gradient.abs().max().item()
@@ -163,6 +183,7 @@ some_layers = st.dictionaries(
     width=st.integers(16, 50),
     batch=st.sampled_from([1, 3]),
     strip_rows=st.none() | st.integers(1, 80),
+    strip_blocks=st.sampled_from(LEVELS[1:]),
 )
 @settings(max_examples=60, deadline=None)
 def test_any_layers_of_any_way_are_autograds(
@@ -174,22 +195,26 @@ def test_any_layers_of_any_way_are_autograds(
     width: int,
     batch: int,
     strip_rows: int | None,
+    strip_blocks: int,
 ) -> None:
     pixels = None if strip_rows is None else strip_rows * width
-    way = ForwardOptions(pooling, padding, rescale, DOUBLE, pixels)
+    way = ForwardOptions(pooling, padding, rescale, DOUBLE, pixels, strip_blocks)
     assert_as_autograd(pictures(batch, height, width), way, kinds)
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)
 @pytest.mark.parametrize("padding", PADDINGS)
 @pytest.mark.parametrize("rescale", [False, True])
-@pytest.mark.parametrize("strip_rows", [None, 4, 12])
+@pytest.mark.parametrize(
+    ("strip_rows", "strip_blocks"),
+    [(None, 0), *((rows, n) for rows in (4, 12) for n in LEVELS[1:])],
+)
 def test_every_way_is_autograds(
-    pooling: Any, padding: Any, rescale: bool, strip_rows: int | None
+    pooling: Any, padding: Any, rescale: bool, strip_rows: int | None, strip_blocks: int
 ) -> None:
     """Of every block a layer that is measured twice, one in the middle, and one before a pooling."""
     pixels = None if strip_rows is None else strip_rows * 35
-    way = ForwardOptions(pooling, padding, rescale, DOUBLE, pixels)
+    way = ForwardOptions(pooling, padding, rescale, DOUBLE, pixels, strip_blocks)
     kinds = {
         "conv1_1": ["gram"],
         "conv2_2": ["content", "gaussian"],
@@ -200,10 +225,13 @@ def test_every_way_is_autograds(
     assert_as_autograd(pictures(2, 45, 35), way, kinds)
 
 
-@pytest.mark.parametrize("last", ["conv1_1", "conv1_2", "conv2_1", "conv2_2", "conv3_1"])
-def test_an_extraction_may_end_within_or_just_behind_the_shallow_blocks(last: str) -> None:
-    """There is then no deep part that hands the strips a gradient, or only the first layer of one."""
-    way = AT_ONCE._replace(strip_pixels=8 * 30)
+@pytest.mark.parametrize("strip_blocks", LEVELS[1:])
+@pytest.mark.parametrize(
+    "last", ["conv1_1", "conv1_2", "conv2_1", "conv2_2", "conv3_1", "conv3_4", "conv4_1"]
+)
+def test_an_extraction_may_end_within_or_just_behind_a_stage(last: str, strip_blocks: int) -> None:
+    """There is then no next one that hands the strips a gradient, or only the first layer of one."""
+    way = AT_ONCE._replace(strip_pixels=8 * 30, strip_blocks=strip_blocks)
     assert_as_autograd(pictures(3, 43, 30), way, {last: ["content", "gram", "gaussian"]})
 
 
@@ -214,11 +242,14 @@ def test_heights_that_divide_badly_are_autograds(height: int) -> None:
     assert_as_autograd(pictures(1, height, 17), way, kinds)
 
 
+@pytest.mark.parametrize("strip_blocks", LEVELS[1:])
 @pytest.mark.parametrize("strip_pixels", [None, 4 * 35, 16 * 35, 1 << 18])
 @pytest.mark.parametrize("pooling", POOLINGS)
-def test_features_are_those_of_a_plain_network(strip_pixels: int | None, pooling: Any) -> None:
+def test_features_are_those_of_a_plain_network(
+    strip_pixels: int | None, pooling: Any, strip_blocks: int
+) -> None:
     x = pictures(2, 53, 35)
-    way = ForwardOptions(pooling, "replicate", True, DOUBLE, strip_pixels)
+    way = ForwardOptions(pooling, "replicate", True, DOUBLE, strip_pixels, strip_blocks)
     found = features(network(), x, LAYERS, way)
     expected = plainly(x, way)
     assert list(found) == list(LAYERS)
@@ -228,15 +259,16 @@ def test_features_are_those_of_a_plain_network(strip_pixels: int | None, pooling
 
 def test_looking_changes_neither_the_pictures_nor_what_was_found() -> None:
     """Many steps inside are in place."""
-    x = pictures(1, 33, 40).requires_grad_()
-    before = x.detach().clone()
+    x = pictures(1, 33, 40)
+    before = x.clone()
     way = AT_ONCE._replace(strip_pixels=8 * 40)
     extract = FeatureExtractor(
         network(), way, {"conv2_1": [Gram(None, DOUBLE)], "conv3_1": [Gram(None, DOUBLE)]}
     )
-    found = [part[0] for (parts,) in extract(x).values() for part in parts]
-    kept = [value.detach().clone() for value in found]
-    torch.autograd.grad(torch.stack([value.sum() for value in found]).sum(), x)
+    measured, backward = extract.with_backward(x)
+    found = [part[0] for (parts,) in measured.values() for part in parts]
+    kept = [value.clone() for value in found]
+    backward({name: [(torch.ones_like(parts[0][0]),)] for name, (parts,) in measured.items()})
     assert torch.equal(x, before)
     assert all(map(torch.equal, found, kept))
 
@@ -244,32 +276,58 @@ def test_looking_changes_neither_the_pictures_nor_what_was_found() -> None:
 # -- strips ------------------------------------------------------------------------------------------
 
 heights = st.integers(1, 5000)
+STAGES = [SHALLOW, Stage(3, 3), Stage(4, 4), Stage(5, 5)]
 
 
-@given(height=heights, width=st.integers(1, 5000), pixels=st.integers(1, 1 << 22))
-@example(height=4, width=4, pixels=1)
-@example(height=15, width=1, pixels=8)
-def test_strips_tile_the_picture(height: int, width: int, pixels: int) -> None:
-    found = list(cut(height, width, pixels))
+def test_halos_are_as_high_as_convolutions_need_them() -> None:
+    """Two rows before the first pooling, and two after it, which are four; aligned to the poolings."""
+    assert [(stage.scale, stage.ratio, stage.halo) for stage in STAGES] == [
+        (1, 4, 8),
+        (4, 2, 4),
+        (8, 2, 4),
+        (16, 2, 4),
+    ]
+
+
+@given(
+    height=heights,
+    width=st.integers(1, 5000),
+    pixels=st.integers(1, 1 << 22),
+    stage=st.sampled_from(STAGES),
+)
+@example(height=4, width=4, pixels=1, stage=SHALLOW)
+@example(height=15, width=1, pixels=8, stage=SHALLOW)
+def test_strips_tile_the_picture(height: int, width: int, pixels: int, stage: Stage) -> None:
+    found = list(cut(height, width, pixels, stage))
+    align = stage.ratio
     assert [strip.top for strip in found] == [0, *(strip.bottom for strip in found[:-1])]
     assert found[-1].bottom == height
     for strip in found:
         assert strip.top < strip.bottom
         # The poolings of a strip are the picture's.
-        assert strip.top % ALIGNMENT == strip.above % ALIGNMENT == 0
-        assert strip.bottom == height or strip.bottom % ALIGNMENT == 0
-        assert strip.below == height or strip.below % ALIGNMENT == 0
+        assert strip.top % align == strip.above % align == 0
+        assert strip.bottom == height or strip.bottom % align == 0
+        assert strip.below == height or strip.below % align == 0
         # Its halo is whole, or ends where the picture does.
-        assert strip.above == max(0, strip.top - HALO)
-        assert strip.below == min(height, strip.bottom + HALO)
+        assert strip.above == max(0, strip.top - stage.halo)
+        assert strip.below == min(height, strip.bottom + stage.halo)
         # About as large as asked for, but for what alignment and a thin rest add.
-        assert strip.bottom - strip.top <= 1.5 * pixels / width + 3 * ALIGNMENT
+        assert strip.bottom - strip.top <= 1.5 * pixels / width + 3 * align
 
 
-@given(height=st.integers(4, 600), rows=st.integers(1, 300), scale=st.sampled_from([1, 2, 4]))
-def test_the_rows_of_strips_tile_every_layers_features(height: int, rows: int, scale: int) -> None:
+@given(
+    height=st.integers(4, 600),
+    rows=st.integers(1, 300),
+    stage_and_scale=st.sampled_from(
+        [(s, 1 << k) for s in STAGES for k in range(3) if 1 << k <= s.ratio]
+    ),
+)
+def test_the_rows_of_strips_tile_every_layers_features(
+    height: int, rows: int, stage_and_scale: tuple[Stage, int]
+) -> None:
+    stage, scale = stage_and_scale
     lines: list[int] = []
-    for strip in cut(height, 10, 10 * rows):
+    for strip in cut(height, 10, 10 * rows, stage):
         of_features = range(strip.above // scale, strip.below // scale)
         mine = of_features[strip.rows(scale)]
         assert mine.start == strip.top // scale
@@ -328,7 +386,9 @@ def test_a_smaller_halo_would_not_do(halo: int, monkeypatch: pytest.MonkeyPatch)
     """So the tests above would notice."""
     made = studio_like()
     whole, gradient = look_at(made, None)
-    monkeypatch.setattr(strips, "HALO", halo)
+    monkeypatch.setattr(
+        Stage, "halo", property(lambda stage: min(halo, 2 * stage.ratio) if stage.first == 1 else 0)
+    )
     found, in_strips = look_at(made, 16 * 44)
     assert not torch.allclose(found.content_B, whole.content_B, rtol=1e-6)
     assert (in_strips - gradient).abs().max() > 1e-4 * gradient.abs().max()

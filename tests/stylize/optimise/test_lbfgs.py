@@ -6,11 +6,16 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
 from stylize import Recipe
 from stylize.losses.objective import Objective
+from stylize.optimise import pair_ring
 from stylize.optimise.lbfgs import BatchedLBFGS, Preconditioner
+from stylize.optimise.pair_ring import PairRing
+from stylize.optimise.preconditioner import FrequencyPreconditioner
 from stylize.pictures.pixel_spaces import IMAGENET
 from tests.stylize.support import noise, seeded, tiny_network
 
@@ -236,3 +241,83 @@ def test_pictures_of_any_memory_layout_step_alike() -> None:
     plain, strided = ours(quadratic, start, 10, 1.0, 5), ours(quadratic, last, 10, 1.0, 5)
     for x, y in zip(plain, strided, strict=True):
         torch.testing.assert_close(x, y)
+
+
+def test_pairs_in_half_precision_take_nearly_the_same_steps() -> None:
+    start = random(2, 3, 32, 32).float() * 10
+    runs = {}
+    for dtype in (None, torch.bfloat16):
+        x = start.clone().requires_grad_()
+        optimiser = BatchedLBFGS(x, 1.0, 5, dtype=dtype)
+        for _ in range(40):
+            losses = quadratic(x)
+            (gradient,) = torch.autograd.grad(losses.sum(), x)
+            optimiser.step(gradient)
+        runs[dtype] = quadratic(x).detach()
+    assert (runs[torch.bfloat16] < 2 * runs[None]).all()
+    assert (runs[None] < 0.01 * quadratic(start)).all()
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1.0, 1e12])
+def test_half_precision_keeps_values_of_any_magnitude(scale: float) -> None:
+    """Gradients of a mean over many positions are tiny."""
+    x = random(1, 3, 16, 16).float()
+    optimiser = BatchedLBFGS(x, 1.0, 4, first_step=1.0, dtype=torch.bfloat16)
+    before = x.square().mean()
+    for _ in range(6):
+        optimiser.step(scale * x)
+    assert x.square().mean() < 1e-6 * before
+
+
+@given(
+    batch=st.integers(1, 3),
+    slots=st.integers(1, 5),
+    unknowns=st.integers(1, 40),
+    columns=st.integers(1, 41),
+    seed=st.integers(0, 9),
+)
+def test_half_precision_is_computed_block_by_block(
+    batch: int, slots: int, unknowns: int, columns: int, seed: int
+) -> None:
+    """In blocks of any width, of which the last may be narrower."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pair_ring, "BLOCKS", unknowns)
+        patch.setattr(pair_ring, "LEAST_COLUMNS", columns)
+        like = random(batch, seed=seed).float()
+        ring = PairRing(like, slots, unknowns, torch.bfloat16)
+        for slot in range(slots):
+            ring.put(
+                random(batch, unknowns, seed=slot).to(torch.bfloat16),
+                torch.full((batch,), slot),
+                torch.ones(batch, 1, dtype=torch.bool),
+            )
+        kept = ring.kept_BMD.double()
+        vectors = [random(batch, unknowns, seed=seed + k).float() for k in range(2)]
+        found = ring.products(vectors, slots)
+        torch.testing.assert_close(
+            found, kept @ torch.stack(vectors, 2).double(), rtol=1e-4, atol=1e-4
+        )
+        weights = random(batch, 1, slots, seed=seed).float()
+        expected = (weights.double() @ kept)[:, 0].float()
+        minus = ring.add_combined(weights, torch.zeros_like(expected), factor=-1)
+        torch.testing.assert_close(minus, -expected, rtol=1e-4, atol=1e-4)
+        to = vectors[0].clone()
+        assert ring.add_combined(weights, to) is to
+        torch.testing.assert_close(to, vectors[0] + expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_step_makes_few_pictures() -> None:
+    """Every tensor as large as the pictures counts at the peak of a render."""
+    x = random(1, 3, 1216, 1216).float()  # so large that colours are transformed one by one
+    gradients = [2 * x, 3 * x, 4 * x]
+    optimiser = BatchedLBFGS(x, 1.0, 2, FrequencyPreconditioner(x), 1.0, torch.bfloat16)
+    with torch.profiler.profile(profile_memory=True) as profile:
+        for gradient in gradients:
+            optimiser.step(gradient)
+    alive = peak = 0
+    for event in profile.profiler.kineto_results.events():
+        if event.name() == "[memory]":
+            alive += event.nbytes()
+            peak = max(peak, alive)
+    # Beside the pictures and the gradients; of these, the last step is one.
+    assert peak < 4.7 * x.numel() * x.element_size()

@@ -19,9 +19,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from stylize import Checkpoint, CheckpointError, Recipe, Result, Step, stylize
+from stylize import Checkpoint, CheckpointError, Recipe, Result, Step, api, stylize
+from stylize.network.strips import ALL_BLOCKS
 from stylize.pictures.pixel_spaces import IMAGENET
-from stylize.render import out_of_memory
 from stylize.render.checkpoint import FORMAT
 from tests.stylize.support import noise, photo, recipe, tiny_network
 
@@ -172,7 +172,7 @@ def test_a_checkpoint_is_taken_to_the_device(monkeypatch: pytest.MonkeyPatch) ->
         given.append(at)
         raise Stop
 
-    monkeypatch.setattr(out_of_memory, "Render", render)
+    monkeypatch.setattr(api, "Render", render)
     with pytest.raises(Stop):
         stylize(
             CONTENT,
@@ -290,7 +290,7 @@ def test_strips_are_no_part_of_what_is_rendered(strips: str) -> None:
     """A render begun one way goes on so: how numbers are rounded depends on it."""
     other = partial(painted, made=recipe(**PYRAMID, strips=strips))
     cuts = some_checkpoints(other)
-    assert {cut.strips for cut in cuts} == {strips == "on"}
+    assert {cut.strips for cut in cuts} == {ALL_BLOCKS if strips == "on" else 0}
     assert torch.equal(painted(resume=cuts[0]).picture.rgb, other().picture.rgb)
     assert recipe(strips=strips).identity() == recipe().identity()
 
@@ -303,7 +303,8 @@ def good() -> bytes:
 def test_bytes_hold_everything() -> None:
     found = Checkpoint.from_bytes(good())
     assert (found.render, found.segments, found.steps, found.seconds) == ("render", 2, 7, 1.5)
-    assert (found.average_weight, found.strips) == (0.25, True)
+    # Once there was only one way to have strips, which was true.
+    assert (found.average_weight, found.strips) == (0.25, 2)
     assert set(found.tensors) == {"average", "x"}
     assert torch.equal(found.tensors["x"], noise(1, 2, 2))
     assert torch.equal(found.tensors["average"], noise(2, 2, 2))
@@ -437,3 +438,28 @@ def test_segments_are_the_schedule_cut_evenly(segment: int | None, **knobs: Any)
 
 def test_a_segment_of_one_step_is_one_step() -> None:
     assert [s.steps for s in recipe(steps=4, segment=1).segments()] == [1, 1, 1, 1]
+
+
+def test_a_checkpoint_from_when_auto_was_thirty_steps_goes_on_with_thirty() -> None:
+    """Earlier versions made 30 steps at each size after the first, and knew no local curvature."""
+    knobs = {"size": 64, "start_size": 32, "steps": 6, "segment": 10}
+    before, now = (recipe(**knobs, refine_steps=steps) for steps in (30, "auto"))
+    assert len(before.segments()) != len(now.segments())
+    found: list[Checkpoint] = []
+    whole = painted(made=before, on_checkpoint=found.append)
+    for checkpoint in found[1:]:
+        again = painted(made=now, resume=through_bytes(checkpoint))
+        assert torch.equal(again.picture.rgb, whole.picture.rgb)
+        assert again.steps == whole.steps
+    # At the end of the first size both agree, and what is left takes the fewer steps.
+    older = replace(found[0], tensors={"x": found[0].tensors["x"]})
+    assert painted(made=now, resume=older).steps == now.total_steps < whole.steps
+
+
+def test_a_checkpoint_keeps_the_local_curvature() -> None:
+    found: list[Checkpoint] = []
+    painted(on_checkpoint=found.append)
+    assert all("curvature" in checkpoint.tensors for checkpoint in found)
+    bare = [replace(c, tensors={"x": c.tensors["x"]}) for c in found]
+    with_it, without = (painted(resume=c[-1]).picture.rgb for c in (found, bare))
+    assert not torch.equal(with_it, without)

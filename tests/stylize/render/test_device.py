@@ -1,14 +1,10 @@
 """GPU care that can be checked without a GPU: nobody waits for the device, everything is on it.
 
-Fake tensors have a device, a shape and no numbers. For those on "cuda" torch's autograd asks the driver
-for a real GPU, so there the hand-written way back is run alone, with random grad_outputs. On a device that
-only Python knows autograd works too, but such a device can only be made in a process of its own.
+Fake tensors have a device, a shape and no numbers.
 """
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from typing import Any, NamedTuple
@@ -19,7 +15,6 @@ import pytest
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils import backend_registration
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -27,9 +22,8 @@ from stylize import Recipe, matrix_roots
 from stylize.losses.masks import WeightedStyle
 from stylize.losses.objective import Objective
 from stylize.matrix_roots import precise
-from stylize.network.features import _Pass
 from stylize.network.vgg19 import VGG19
-from stylize.optimise import lbfgs
+from stylize.optimise import adam, iterate_average, lbfgs, pair_ring
 from stylize.optimise.guard import Guard
 from stylize.optimise.iterate_average import IterateAverage
 from stylize.pictures.colors import keep_chroma, match_colors
@@ -41,8 +35,6 @@ from stylize.render.steps import descend
 from tests.stylize.support import tiny_convs
 
 BATCH = 3
-
-DEVICE_OF_PYTHON = "pythonsown"
 
 aten = torch.ops.aten
 
@@ -209,18 +201,6 @@ def make_steps(
     assert {tensor.device for tensor in found} == {x.device}
 
 
-def back_by_hand(objective: Objective, x: Tensor) -> Tensor:
-    """The gradient for random grad_outputs, without autograd, at pictures in the recipe's space."""
-    z = convert(x.detach(), objective.space, objective.network.space)
-    forward_pass = _Pass(objective._extractor, z, keep=True)
-    grad_outputs = [torch.rand_like(found) for found in forward_pass.take_outputs([])]
-    assert {grad.dtype for grad in grad_outputs} == {torch.float32}
-    gradient = forward_pass.backward(grad_outputs)
-    assert gradient.shape == x.shape
-    assert gradient.dtype == torch.float32
-    return gradient
-
-
 # -- the watchmen ------------------------------------------------------------------------------------
 
 
@@ -271,53 +251,20 @@ def test_it_sees_double_precision(doubled: Callable[[Tensor], Any]) -> None:
 @every_case
 def test_no_step_waits_for_the_device(case: Case) -> None:
     objective = make_objective(case, "cpu", make_network("cpu"))
-    x = random_pictures(BATCH, 32, 40, "cpu").requires_grad_()
+    x = random_pictures(BATCH, 32, 40, "cpu")
     make_steps(x, objective, 6, [NobodyWaits(case.allowed)])
 
 
 # -- everything is on the device ---------------------------------------------------------------------
 
-# All ways through the network and back; ``whole_steps`` sees to the rest.
-BY_HAND = {name: CASES[name] for name in ("roundabout", "l2", *list(CASES)[-2:])}
 
-
-@pytest.mark.parametrize("case", BY_HAND.values(), ids=BY_HAND)
-def test_everything_is_on_the_device_of_the_pictures(
-    case: Case, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@every_case
+def test_everything_is_on_the_device_of_the_pictures(case: Case) -> None:
     """The targets too: fake tensors refuse what a GPU would, operands on two devices."""
-    monkeypatch.setattr(torch.autograd, "grad", lambda _, x: [back_by_hand(objective, x)])
-    with torch.no_grad(), FakeTensorMode(allow_non_fake_inputs=True):
+    with FakeTensorMode(allow_non_fake_inputs=True):
         objective = make_objective(case, "cuda", make_network("cuda"))
         x = random_pictures(BATCH, 32, 40, "cuda")
-        make_steps(x, objective, 2, [NobodyWaits(), NobodyLeaves("cuda")])
-
-
-WHOLE = {name: case for name, case in CASES.items() if name not in ("masks", "wasserstein")}
-"""Those two are done in strips as well."""
-
-
-def whole_steps() -> None:
-    """Steps with autograd, on a device that only Python knows."""
-    backend_registration._setup_privateuseone_for_python_backend(DEVICE_OF_PYTHON)
-    for name, case in WHOLE.items():
-        with FakeTensorMode(allow_non_fake_inputs=True):
-            objective = make_objective(case, DEVICE_OF_PYTHON, make_network(DEVICE_OF_PYTHON))
-            x = random_pictures(BATCH, 32, 40, DEVICE_OF_PYTHON).requires_grad_()
-            watchmen = [NobodyWaits(), NobodyLeaves(DEVICE_OF_PYTHON)]
-            make_steps(x, objective, 2, watchmen)
-        print(name)
-
-
-@pytest.mark.skipif(
-    not hasattr(backend_registration, "_setup_privateuseone_for_python_backend"),
-    reason="this torch lets Python make no device",
-)
-def test_whole_steps_are_on_the_device() -> None:
-    """In a process of its own: a device once made stays."""
-    code = f"from {__name__} import whole_steps; whole_steps()"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout.split() == list(WHOLE), done.stderr
+        make_steps(x, objective, 4, [NobodyWaits(), NobodyLeaves("cuda")])
 
 
 # -- where there is no double precision --------------------------------------------------------------
@@ -332,7 +279,7 @@ def test_double_precision_is_for_devices_that_have_it() -> None:
 @pytest.fixture
 def as_on_mps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Most of torch needs a Mac for a tensor on "mps", so the CPU takes its place."""
-    for module in (matrix_roots, lbfgs):
+    for module in (matrix_roots, adam, iterate_average, lbfgs, pair_ring):
         monkeypatch.setattr(module, "precise", lambda a: a)
 
 
@@ -342,7 +289,7 @@ def test_no_step_is_in_double_precision_on_mps(case: Case) -> None:
     network = make_network("cpu")
     with NobodyDoubles():
         objective = make_objective(case, "cpu", network)
-        x = random_pictures(BATCH, 32, 40, "cpu").requires_grad_()
+        x = random_pictures(BATCH, 32, 40, "cpu")
         make_steps(x, objective, 2, [])
 
 

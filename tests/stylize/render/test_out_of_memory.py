@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 from stylize import MemoryLimitError, Recipe, Result, Step, stylize
-from stylize.losses import objective
+from stylize.losses.objective import Objective
+from stylize.memory import MEMORY_SHARE
 from stylize.network import features
+from stylize.network.strips import ALL_BLOCKS, LEVELS
 from stylize.pictures.pixel_spaces import IMAGENET
 from stylize.render import out_of_memory
 from stylize.render.out_of_memory import is_out_of_memory
@@ -91,7 +92,7 @@ def test_out_of_memory_for_real() -> None:
     has a process of its own: a heap that earlier renders filled has more room than the limit says."""
     limited, free, apart = in_a_limited_process(
         """
-        limit(420)  # in strips it takes 350, else 500
+        limit(380)  # in strips it takes less than 340, else 410
         limited = paint(768, "auto")
         limit(None)
         free = paint(768, "auto")
@@ -161,12 +162,10 @@ def test_what_is_no_lack_of_memory_passes_through(
 
 
 class Memory:
-    """Fails the renders it is told to; each is (how many pictures, strips, segments made before)."""
+    """Fails the renders it is told to; each is (how many pictures, blocks in strips, segments made)."""
 
-    def __init__(
-        self, monkeypatch: pytest.MonkeyPatch, enough: Callable[[int, bool], bool]
-    ) -> None:
-        self.tried: list[tuple[int, bool, int]] = []
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, enough: Callable[[int, int], bool]) -> None:
+        self.tried: list[tuple[int, int, int]] = []
         self.after = 0
         """So many cuts go well before memory ends."""
         paint_segment = Render._paint
@@ -176,12 +175,12 @@ class Memory:
             self.tried.append((len(render._setup.inputs), render._strips, render._done))
             return run(render)
 
-        def failing(render: Render, segment: Any, loss: Any) -> None:
+        def failing(render: Render, *of_segment: Any) -> None:
             if not enough(len(render._setup.inputs), render._strips):
                 if self.after == 0:
                     raise RuntimeError(NO_MEMORY)
                 self.after -= 1
-            paint_segment(render, segment, loss)
+            paint_segment(render, *of_segment)
 
         monkeypatch.setattr(Render, "run", tried)
         monkeypatch.setattr(Render, "_paint", failing)
@@ -189,17 +188,21 @@ class Memory:
 
 def test_first_fewer_pictures_at_once_then_strips(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = paint(count=4)
-    memory = Memory(monkeypatch, lambda count, strips: count == 1 and strips)
+    memory = Memory(monkeypatch, lambda count, strips: count == 1 and strips >= 3)
     result = paint(count=4)
     assert memory.tried == [
-        (4, False, 0),
-        *[(2, False, 0), *[(1, False, 0), (1, True, 0)] * 2] * 2,
+        (4, 0, 0),
+        *[(2, 0, 0), *[(1, 0, 0), (1, 2, 0), (1, 3, 0)] * 2] * 2,
     ]
     assert result.concessions == (
         "out of memory with 4 pictures at once: halved",
         *(
             "out of memory with 2 pictures at once: halved",
-            *["out of memory: painted in strips"] * 2,
+            *[
+                "out of memory: painted in strips",
+                "out of memory: painted more of it in strips",
+            ]
+            * 2,
         )
         * 2,
     )
@@ -224,12 +227,12 @@ def test_a_batch_that_does_not_divide_is_halved_too(monkeypatch: pytest.MonkeyPa
 def test_work_goes_on_from_the_last_cut(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the picture that an interruption there would have led to."""
     made = recipe(**CUT)
-    memory = Memory(monkeypatch, lambda pictures, strips: pictures == 1 and strips == (count == 1))
+    blocks = 2 if count == 1 else 0
+    memory = Memory(monkeypatch, lambda pictures, strips: pictures == 1 and strips == blocks)
     memory.after = 2
     steps: list[Step] = []
     result = paint(made, count, observer=steps.extend)
-    last = (1, True, 2) if count == 1 else (1, False, 2)
-    assert memory.tried == [(count, False, 0), *[last] * count]
+    assert memory.tried == [(count, 0, 0), *[(1, blocks, 2)] * count]
     made_once = [(p, i) for i in range(4) for p in range(count)]
     made_after = [(p, i) for p in range(count) for i in range(4, 7)]
     assert [(s.picture, s.step) for s in steps] == made_once + made_after
@@ -254,14 +257,14 @@ def test_strips_that_are_off_stay_off(monkeypatch: pytest.MonkeyPatch) -> None:
     memory = Memory(monkeypatch, lambda *_: False)
     with pytest.raises(MemoryLimitError, match=r"32 x 24 px take .* leave strips to auto"):
         paint(recipe(strips="off"))
-    assert memory.tried == [(1, False, 0)]
+    assert memory.tried == [(1, 0, 0)]
 
 
 def test_no_memory_at_all_is_said_with_all_that_helps(monkeypatch: pytest.MonkeyPatch) -> None:
     memory = Memory(monkeypatch, lambda *_: False)
     with pytest.raises(MemoryLimitError) as caught:
         paint(recipe(history=20), count=2)
-    assert memory.tried == [(2, False, 0), (1, False, 0), (1, True, 0)]
+    assert memory.tried == [(2, 0, 0), *[(1, blocks, 0) for blocks in LEVELS]]
     for words in ("32 x 24 px in strips", "smaller size", "history below 20", NO_MEMORY):
         assert words in str(caught.value)
 
@@ -274,7 +277,18 @@ def test_too_little_memory_is_seen_beforehand(monkeypatch: pytest.MonkeyPatch) -
     assert paint(recipe(strips="on")).concessions == ()
     monkeypatch.setattr(out_of_memory, "available_bytes", lambda device: None)
     assert paint().concessions == ()
-    assert [strips for _, strips, _ in memory.tried] == [True, False, True, False]
+    assert [strips for _, strips, _ in memory.tried] == [ALL_BLOCKS, 0, ALL_BLOCKS, 0]
+
+
+def test_as_few_blocks_as_memory_requires_are_in_strips(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = Memory(monkeypatch, lambda *_: True)
+    monkeypatch.setattr(out_of_memory, "predict_bytes", lambda *_, strips, **__: 100 - strips)
+    for level in LEVELS:
+        monkeypatch.setattr(
+            out_of_memory, "available_bytes", lambda device, room=100.5 - level: room / MEMORY_SHARE
+        )
+        paint()
+    assert [strips for _, strips, _ in memory.tried] == list(LEVELS)
 
 
 # -- what is given back ------------------------------------------------------------------------------
@@ -299,34 +313,23 @@ def test_a_step_leaves_nothing_behind(strips: str) -> None:
     assert looks() == before
 
 
-class _Failing(torch.autograd.Function):
-    """As in real life: memory ends in a backward pass that has not come to the network yet."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        return x.sum((1, 2, 3))
-
-    @staticmethod
-    def backward(ctx: Any, slope: Tensor) -> Tensor:
-        raise RuntimeError(NO_MEMORY)
-
-
 def test_a_failed_attempt_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else the next, smaller one would have no more memory than the first."""
     held: list[int] = []
     run = Render.run
-    plain = dict(objective._TV)
+    slopes = Objective._slopes
+
+    def failing(*_: Any) -> Any:
+        """As in real life: memory ends between the ways there and back, while all that is kept is held."""
+        assert looks() == held[0] + 1
+        raise RuntimeError(NO_MEMORY)
 
     def watched(render: Render) -> Any:
         held.append(looks())
-        monkeypatch.setitem(
-            objective._TV, "squares", plain["squares"] if held[1:] else _Failing.apply
-        )
+        monkeypatch.setattr(Objective, "_slopes", slopes if held[1:] else failing)
         return run(render)
 
     monkeypatch.setattr(Render, "run", watched)
     before = looks()
-    assert paint(recipe(tv="squares", tv_weight=1.0)).concessions == (
-        "out of memory: painted in strips",
-    )
+    assert paint(recipe()).concessions == ("out of memory: painted in strips",)
     assert held == [before, before]
