@@ -31,7 +31,7 @@ FailureKind = Literal[
 """Why an attempt ended without a picture.
 
 - picture: the pictures or the recipe cannot be used.
-- poison: the picture kills the process that paints it.
+- poison: the picture kills the process that decodes or paints it.
 - fetch: an input did not arrive.
 - storage: the output, or the S3 bucket of an input, does not respond.
 - full: the output has no space left.
@@ -64,6 +64,10 @@ class WorkerSetup:
     """``module:Class`` of a ``cluster.worker.renderer.Renderer``."""
     threads: int | None = None
     """CPU threads per device; None leaves the libraries' defaults."""
+    members: int = 1
+    """The number of devices that paint each picture together, some of its rows each."""
+    cuda_graphs: Literal["off", "auto"] = "off"
+    """Whether NVIDIA GPUs replay steps as CUDA graphs."""
     checkpoint_seconds: float = 30.0
     """The shortest time between two checkpoints of a render, in seconds."""
     grace_seconds: float = 20.0
@@ -115,6 +119,8 @@ class Outcome:
     """Whether the output has a checkpoint of the task, to be deleted when the task is committed."""
     doubts: tuple[str, ...] = ()
     """A sentence about each of the task's masks that is probably not the one that is meant."""
+    pages: tuple[str, ...] = ()
+    """A sentence about each of the task's pictures whose file has further pages, which are left out."""
 
 
 def attempt_record(
@@ -180,6 +186,10 @@ class Report:
     """The longest time for which an active attempt has given no sign of life, in seconds."""
     preempted: bool
     """Whether the worker knows that its machine is being taken away."""
+    quiet: str | None = None
+    """The id of the attempt that has been quiet for so long; None without any."""
+    decoding: str | None = None
+    """The picture that this attempt is decoding, such as "content photos/a.jpg"; None: none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,8 +90,10 @@ def test_planning_needs_no_torch_and_no_ray(modules):
             "PIL",
             {
                 "stylize/pictures/reading/open.py",
+                "stylize/pictures/reading/pages.py",
                 "stylize/pictures/reading/decoders/by_pillow.py",
-                "stylize/pictures/reading/colours.py",
+                "stylize/pictures/gamuts.py",
+                "stylize/pictures/writing/by_pillow.py",
                 "stylize/pictures/reading/decoders/iso_media.py",
                 "stylize/pictures/codec.py",
                 "stylize/pictures/mask.py",
@@ -101,7 +103,11 @@ def test_planning_needs_no_torch_and_no_ray(modules):
         ),
         (
             "tifffile",
-            {"stylize/pictures/sixteen_bit.py", "stylize/pictures/reading/decoders/tiff.py"},
+            {
+                "stylize/pictures/writing/tiff.py",
+                "stylize/pictures/reading/pages.py",
+                "stylize/pictures/reading/decoders/tiff.py",
+            },
         ),
         ("pyarrow", {"jobs/arrow.py"}),
     ],

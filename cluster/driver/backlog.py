@@ -18,6 +18,7 @@ from typing import NamedTuple, Protocol
 from jobs.records.record import AttemptRecord
 from jobs.tasks.task import Task
 from stylize.memory import MEMORY_SHARE, predict_bytes
+from stylize.network.strips import ALL_BLOCKS
 from stylize.recipe import Recipe
 
 WINDOW = 256
@@ -70,15 +71,18 @@ class Backlog:
     Args:
         tasks: The tasks to render; None means that no task has been read yet.
         limit: The largest number of tasks to take from ``tasks``.
+        members: The number of devices that share each picture.
     """
 
-    def __init__(self, tasks: Iterator[Task | None], limit: float = math.inf) -> None:
+    def __init__(
+        self, tasks: Iterator[Task | None], limit: float = math.inf, members: int = 1
+    ) -> None:
         self._tasks = tasks
         self._limit = limit
         self._window: OrderedDict[int, TaskRun] = OrderedDict()
         self._later: list[tuple[float, int, TaskRun]] = []
         self._order = itertools.count()
-        self._needs = _Needs()
+        self._needs = _Needs(members)
         self.begun = 0
         """The number of tasks read from the job."""
         self.exhausted = False
@@ -235,11 +239,16 @@ def _remember(candidate: Candidate, style: object) -> None:
 
 
 class _Needs:
-    """The memory that recipes need, predicted once per recipe."""
+    """The memory that recipes need of each device, predicted once per recipe.
+
+    Args:
+        members: The number of devices that share each picture.
+    """
 
     MOST = 1024  # recipes remembered
 
-    def __init__(self) -> None:
+    def __init__(self, members: int) -> None:
+        self._members = members
         self._cached: OrderedDict[tuple[int, int], tuple[Recipe, tuple[int, int]]] = OrderedDict()
 
     def preference(self, recipe: Recipe, memory: int, classes: Sequence[int]) -> int | None:
@@ -266,7 +275,7 @@ class _Needs:
 
     def batch(self, recipe: Recipe, candidate: Candidate) -> int:
         """Return the number of pictures that speed a device up when painted together, and fit."""
-        if candidate.memory_bytes is None:
+        if candidate.memory_bytes is None or self._members > 1:
             return 1
         most = min(MOST_BATCH, BATCH_PIXELS // recipe.size**2)
         room = MEMORY_SHARE * candidate.memory_bytes
@@ -280,8 +289,16 @@ class _Needs:
         if entry is None or entry[0] is not recipe:
             size = recipe.size
             whole, strips = (
-                predict_bytes(recipe, size, size, pictures=pictures, process=False, strips=way)
-                for way in (False, True)
+                predict_bytes(
+                    recipe,
+                    size,
+                    size,
+                    pictures=pictures,
+                    process=False,
+                    strips=way,
+                    members=self._members,
+                )
+                for way in (0, ALL_BLOCKS)
             )
             entry = self._cached[key] = (recipe, (whole, strips))
             if len(self._cached) > self.MOST:

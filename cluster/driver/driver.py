@@ -24,6 +24,7 @@ from cluster.events.events import (
     Listener,
     MasksDoubtful,
     NodeAvoided,
+    PagesLeftOut,
     Paused,
     Resumed,
     TaskDone,
@@ -67,6 +68,8 @@ class Limits:
     """Attempts per task, >= 1."""
     batch: int | None = 1
     """Pictures painted together; None: as many as speed the device up."""
+    members: int = 1
+    """Devices that share each picture."""
     tasks: int | None = None
     """Tasks to take from the job; None: all."""
     max_failures: int | None = None
@@ -120,7 +123,7 @@ class Driver:
     ) -> None:
         self._limits = limits or Limits()
         most = math.inf if self._limits.tasks is None else self._limits.tasks
-        self._backlog = Backlog(tasks, most)
+        self._backlog = Backlog(tasks, most, self._limits.members)
         self._pool = pool
         self._listen = listen
         self._asked = asked
@@ -294,6 +297,8 @@ class Driver:
         outcome, worker = ended.outcome, ended.worker
         if outcome.doubts:
             self._listen(MasksDoubtful(masks=len(outcome.doubts), first=outcome.doubts))
+        if outcome.pages:
+            self._listen(PagesLeftOut(pictures=len(outcome.pages), first=outcome.pages))
         task_run = self._running.pop(outcome.attempt_record.id, None)
         if task_run is None:
             return

@@ -89,9 +89,9 @@ def decide(s: Situation) -> Decision:
         s.kind in ("worker", "stalled") and not s.painting
     )
     if (innocent or s.kind in ("preempted", "unavailable")) and s.requeues < MOST_REQUEUES:
-        # Which attempt painted is known from the last report, so a picture that kills its worker at once may
-        # seem to have waited. It is believed once.
-        suspect = s.kind == "worker" and not s.painting and s.requeues > 0
+        # Which attempt painted is known from the last report, so a picture that kills its worker at once, or
+        # while it is decoded, may seem to have waited. It is believed once.
+        suspect = s.kind in ("worker", "stalled") and not s.painting and s.requeues > 0
         return Decision("again", counts=False, isolated=suspect)
     if s.kind == "memory" and s.larger:
         return Decision("again", counts=False, larger=True)

@@ -91,6 +91,8 @@ class ConsoleView:
                 self._pictures_missing(event)
             case events.MasksDoubtful():
                 self._masks_doubtful(event)
+            case events.PagesLeftOut():
+                self._pages_left_out(event)
             case events.SavedOtherwise():
                 text = saved_text(event.done, event.changes)
                 self._say(f"[yellow]note[/] {escape(text)}", even_if_quiet=True)
@@ -215,6 +217,12 @@ class ConsoleView:
             self._say(f"[yellow]doubtful[/] {escape(mask)}")
         if event.masks > len(event.first):
             self._say(f"{plural(event.masks - len(event.first), 'more mask')} are doubtful")
+
+    def _pages_left_out(self, event: events.PagesLeftOut) -> None:
+        for picture in event.first:
+            self._say(f"[yellow]in part[/] {escape(picture)}")
+        if event.pictures > len(event.first):
+            self._say(f"{plural(event.pictures - len(event.first), 'more picture')} likewise")
 
     def _input_changed(self, event: events.InputChanged) -> None:
         then = "stays as it is" if event.what == "gone" else "will be rendered again"

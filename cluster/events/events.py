@@ -143,6 +143,17 @@ class MasksDoubtful:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PagesLeftOut:
+    """Files of pictures have several pages or frames, of which the first is painted."""
+
+    event: ClassVar[str] = "pages_left_out"
+    pictures: int
+    """Pictures that no earlier event was about."""
+    first: tuple[str, ...]
+    """A sentence about each of the first of them, which begins with its address."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SavedOtherwise:
     """Pictures that are done were saved in another way than the job says now, and stay as they are."""
 
@@ -381,6 +392,7 @@ Event = (
     | PicturesUnread
     | PicturesMissing
     | MasksDoubtful
+    | PagesLeftOut
     | SavedOtherwise
     | PictureLost
     | InputChanged

@@ -156,6 +156,7 @@ class LiveBoard:
                 | events.PicturesUnread()
                 | events.PicturesMissing()
                 | events.MasksDoubtful()
+                | events.PagesLeftOut()
                 | events.SavedOtherwise()
                 | events.PictureLost()
                 | events.InputChanged()

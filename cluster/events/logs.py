@@ -106,6 +106,7 @@ def log_event(event: events.Event) -> None:
             | events.PicturesUnread()
             | events.PicturesMissing()
             | events.MasksDoubtful()
+            | events.PagesLeftOut()
             | events.SavedOtherwise()
             | events.PictureLost()
             | events.InputChanged()

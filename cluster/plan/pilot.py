@@ -155,7 +155,7 @@ def _first_order(job: Job, painter: Painter, tasks: Iterable[Task]) -> Order:
     inputs = Inputs(job.base, job.spec.storage, allow_private=job.spec.inputs.allow_private)
 
     def picture(uri: str) -> Any:
-        return painter.decode(inputs.read(uri).data, display(uri))
+        return painter.decode(inputs.read(uri).data, display(uri), job.spec.image)
 
     def mask(uri: str | None) -> Any:
         if uri is None:

@@ -20,6 +20,7 @@ from jobs.tasks.identity import Draft, Kind
 from jobs.tasks.row_account import RowAccount, RowCounts
 from jobs.tasks.todo import Agenda
 from stylize.memory import MEMORY_SHARE, history_bytes, predict_bytes
+from stylize.network.strips import ALL_BLOCKS
 from stylize.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ class Group:
     """(size in pixels, seconds per step) for each size, as the pilot measured; empty without one."""
     fits: Fit | None = None
     """How a render fits the device's memory; None if that is unknown."""
+    members: int = 1
+    """The devices that share each render. The memory is that of each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +220,13 @@ def make_plan(
         done=done,
         failed=failed,
         groups=tuple(
-            _group(tally, seconds_of, None if measured is None else measured.samples.get(key), card)
+            _group(
+                tally,
+                seconds_of,
+                None if measured is None else measured.samples.get(key),
+                card,
+                agenda.job.spec.workers.members,
+            )
             for key, tally in tallies.items()
         ),
         rows=rows.counts(),
@@ -329,7 +338,9 @@ def _masks(styles: StyleMix) -> int:
     return len({part.mask for part in styles if part.mask is not None})
 
 
-def _group(tally: _Tally, seconds_of: IdTable, sample: Sample | None, card: int | None) -> Group:
+def _group(
+    tally: _Tally, seconds_of: IdTable, sample: Sample | None, card: int | None, members: int
+) -> Group:
     recipe, size = tally.recipe, tally.recipe.size
     took = seconds_of.find(np.frombuffer(tally.done, np.uint64))
     took = took[took > 0]
@@ -339,7 +350,8 @@ def _group(tally: _Tally, seconds_of: IdTable, sample: Sample | None, card: int 
         share, told_by = tally.new_styles, "pilot"
         seconds = share * sample.new_style + (1 - share) * sample.known_style
     whole, strips = (
-        predict_bytes(recipe, size, size, regions=tally.masks, strips=way) for way in (False, True)
+        predict_bytes(recipe, size, size, regions=tally.masks, strips=way, members=members)
+        for way in (0, ALL_BLOCKS)
     )
     return Group(
         preset=recipe.preset,
@@ -349,7 +361,8 @@ def _group(tally: _Tally, seconds_of: IdTable, sample: Sample | None, card: int 
         left=tally.left,
         memory_bytes=whole,
         strips_bytes=strips,
-        history_bytes=history_bytes(recipe, size, size),
+        history_bytes=history_bytes(recipe, size, size) // members,
+        members=members,
         seconds_each=seconds,
         told_by=told_by,
         step_seconds=() if sample is None else sample.step_seconds,

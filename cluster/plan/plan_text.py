@@ -98,7 +98,7 @@ def _group(group: Group) -> list[str]:
         steps = ", ".join(f"{seconds:.3g} s at {size} px" for size, seconds in group.step_seconds)
         lines.append(f"    a step takes {steps}")
     if group.fits == "strips":
-        lines.append("    fits the card only in strips, which takes a little longer")
+        lines.append("    fits the card only in strips, which takes longer")
     elif group.fits == "no":
         lines.append("    WILL NOT FIT the card, not even in strips: use a smaller size")
     return lines
@@ -111,6 +111,8 @@ def _memory(group: Group) -> str:
     )
     if group.history_bytes >= 0.05 * 2**30:
         text += f", {group.history_bytes / 2**30:.1f} GiB of it L-BFGS's history"
+    if group.members > 1:
+        text += f", on each of the {group.members} devices that share a picture"
     return text
 
 

@@ -59,7 +59,8 @@ class Lost:
     """The reason; its kind is worker, stalled, unavailable or preempted."""
     attempt_ids: tuple[str, ...] = ()
     painting: frozenset[str] = frozenset()
-    """The ids of the attempts that held a device. The others only waited and had no part in the loss."""
+    """The ids of the attempts that held a device, or that are known to have stalled the worker. The others
+    only waited and had no part in the loss."""
 
 
 class Pool(Protocol):

@@ -64,7 +64,7 @@ class RayWorker:
             # again.
             os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         visible_gpus = tuple(context.get_accelerator_ids().get("GPU", []))
-        devices = max(1, int(gpus))
+        devices = 1 if setup.members > 1 else max(1, int(gpus))
         name = (
             f"{kind}-{number}"
             if not visible_gpus

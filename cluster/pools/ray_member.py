@@ -49,6 +49,18 @@ class Member:
         oldest = next(iter(self.handle.calls.values()), ())
         return frozenset(reported or oldest)
 
+    def stuck(self, now: float) -> tuple[frozenset[str], str | None]:
+        """Return the ids of the attempts that may have silenced it, and the picture that the one attempt is
+        decoding; None: none. While it answers polls, it says itself which attempt makes no step."""
+        report = self.report
+        silent = 0.0 if self.polled_at is None else now - self.polled_at
+        if report is None or report.quiet is None or silent > self.quiet_seconds(now) / 2:
+            return self.painting(), None
+        paints = any(progress.attempt_id == report.quiet for progress in report.painting)
+        if paints or report.quiet not in self.attempt_ids():
+            return self.painting(), None  # all that are painted together make no step
+        return frozenset({report.quiet}), report.decoding
+
     def quiet_seconds(self, now: float) -> float:
         """Return for how long it has given no sign of life, in seconds: it does not answer a poll, or one
         of its attempts makes no step."""

@@ -87,6 +87,7 @@ class Metrics:
                 | events.PicturesUnread()
                 | events.PicturesMissing()
                 | events.MasksDoubtful()
+                | events.PagesLeftOut()
                 | events.SavedOtherwise()
                 | events.PictureLost()
                 | events.InputChanged()

@@ -285,7 +285,7 @@ class RayPool:
         worker, device = member.handle, about.device
         worker.name, worker.node, worker.host = about.name, about.node, about.host
         worker.device = device
-        worker.devices = max(1, int(self.needs.gpus))
+        worker.devices = 1 if self._setup.members > 1 else max(1, int(self.needs.gpus))
         member.pid = about.pid
         if about.problem is not None:
             self._release(member)
@@ -396,11 +396,25 @@ class RayPool:
         timer.daemon = True
         timer.start()
 
-    def _lose(self, member: Member, kind: FailureKind, reason: str) -> list[Ended | Lost]:
-        """Release a member that died or is to be killed; return it as lost, with its attempts."""
+    def _lose(
+        self,
+        member: Member,
+        kind: FailureKind,
+        reason: str,
+        suspects: frozenset[str] | None = None,
+    ) -> list[Ended | Lost]:
+        """Release a member that died or is to be killed; return it as lost, with its attempts.
+
+        Args:
+            member: The member.
+            kind: The kind of the failure.
+            reason: The failure's sentence.
+            suspects: The ids of the attempts that may have caused it; None: those that hold a device.
+        """
         if member not in self._roster:
             return []
-        attempt_ids, painting = member.attempt_ids(), member.painting()
+        attempt_ids = member.attempt_ids()
+        painting = member.painting() if suspects is None else suspects
         log.warning("%s is lost with %d attempts: %s", member.handle.name, len(attempt_ids), reason)
         self._release(member)
         self._balance()
@@ -470,9 +484,12 @@ class RayPool:
         member.actor.preempt.remote()
 
     def _kill_stalled(self, member: Member, quiet: float) -> list[Ended | Lost]:
+        suspects, decoding = member.stuck(time.monotonic())
         reason = f"its worker {member.handle.name} gave no sign of life for {quiet:.0f} s"
+        if decoding is not None:
+            reason += f" while it decoded {decoding}"
         _kill_process(member.handle.node, member.pid)
-        return self._lose(member, "stalled", reason)
+        return self._lose(member, "stalled", reason, suspects)
 
     def _refresh_view(self) -> None:
         """Take over the last view of the cluster and start the next one; never waits."""

@@ -9,7 +9,14 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 
-from cluster.events.events import Beat, Event, Listener, MasksDoubtful, PicturesMissing
+from cluster.events.events import (
+    Beat,
+    Event,
+    Listener,
+    MasksDoubtful,
+    PagesLeftOut,
+    PicturesMissing,
+)
 from jobs.errors import JobFileError, Problem
 from jobs.preflight.preflight import Findings, Preflight
 from jobs.records.statuses import Ledger
@@ -21,15 +28,16 @@ LOOK_SECONDS = 1.0
 SHOWN = 10
 """Missing pictures, or doubtful masks, that an event or an error names."""
 
-MASKS_TOLD = 50
-"""Doubtful masks that a run tells: where every task has one, more say nothing new."""
+MOST_TOLD = 50
+"""Doubtful masks that a run tells, and pictures with further pages: where every task has one, more say
+nothing new."""
 
 
 class Looking:
     """Looks at a job's pictures on a thread of its own, from when it is made.
 
     While the run renders it is a listener, which passes events on, adds what it has found, and tells each
-    doubtful mask once.
+    doubtful mask, and each picture with further pages, once.
 
     Args:
         agenda: All tasks of the job.
@@ -42,6 +50,8 @@ class Looking:
         self._doubts: queue.SimpleQueue[str] = queue.SimpleQueue()
         """What the thread has found out about masks."""
         self._told: set[str] = set()
+        """Sentences about masks that were told."""
+        self._pages_told: set[str] = set()
         self._closed = threading.Event()
         threading.Thread(
             target=self._preflight.search, args=(LOOK_SECONDS,), name="look", daemon=True
@@ -105,10 +115,14 @@ class Looking:
     def __call__(self, event: Event) -> None:
         if isinstance(event, Beat):
             self.tell_doubts()
-        if isinstance(event, MasksDoubtful):
-            self._tell(event.first)
-        else:
-            self._listen(event)
+        match event:
+            case MasksDoubtful():
+                self._tell(event.first)
+            case PagesLeftOut():
+                if new := _new(event.first, self._pages_told):
+                    self._listen(PagesLeftOut(pictures=len(new), first=tuple(new[:SHOWN])))
+            case _:
+                self._listen(event)
 
     def tell_doubts(self) -> None:
         """Say what was found out about masks since."""
@@ -122,12 +136,16 @@ class Looking:
         self._closed.set()
 
     def _tell(self, doubts: Sequence[str]) -> None:
-        new = [doubt for doubt in dict.fromkeys(doubts) if doubt not in self._told]
-        new = new[: MASKS_TOLD - len(self._told)]
-        if new:
-            self._told.update(new)
+        if new := _new(doubts, self._told):
             self._listen(MasksDoubtful(masks=len(new), first=tuple(new[:SHOWN])))
 
     def _look_at(self, masks: Sequence[str]) -> None:
         for doubt in self._preflight.doubts(masks, self._closed.is_set):
             self._doubts.put(doubt)
+
+
+def _new(sentences: Sequence[str], told: set[str]) -> list[str]:
+    """Return the sentences that were not told yet, as far as they are not too many, and add them to these."""
+    new = [one for one in dict.fromkeys(sentences) if one not in told][: MOST_TOLD - len(told)]
+    told.update(new)
+    return new

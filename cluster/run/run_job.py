@@ -251,6 +251,7 @@ class Run:
         return Limits(
             max_attempts=spec.retries.attempts,
             batch=None if spec.workers.batch == "auto" else spec.workers.batch,
+            members=spec.workers.members,
             tasks=self._options.limit,
             max_failures=spec.stop.max_failures,
             max_gpu_hours=spec.stop.max_gpu_hours,
@@ -269,6 +270,8 @@ class Run:
             losses_every=spec.losses.every,
             renderer=self._options.renderer,
             threads=None if spec.workers.threads == "auto" else spec.workers.threads,
+            members=spec.workers.members,
+            cuda_graphs=spec.workers.cuda_graphs,
             checkpoint_seconds=CHECKPOINT_SECONDS,
             grace_seconds=spec.workers.grace,
         )

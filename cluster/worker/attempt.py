@@ -35,6 +35,7 @@ from jobs.storage.base import Storage
 from stylize.errors import (
     DivergedError,
     InterruptedRender,
+    MemberLostError,
     MemoryLimitError,
     PictureError,
     WeightsError,
@@ -88,6 +89,8 @@ class Attempt:
         self.record: TaskRecord | None = None
         self.doubts: list[str] = []
         """Sentences about masks that are probably not those that are meant."""
+        self.pages: list[str] = []
+        """Sentences about pictures whose files have further pages."""
         log_ = LossLog(tuple(self.task.recipe.style_layers), setup.losses_every)
         self.stream = LossStream(storage, self.task.id, log_)
         self.checkpoints = Checkpoints(
@@ -135,6 +138,7 @@ class Attempt:
             failure=self.failure,
             checkpoint=self.checkpoints.exists,
             doubts=tuple(self.doubts),
+            pages=tuple(dict.fromkeys(self.pages)),
         )
 
 
@@ -188,6 +192,7 @@ _KINDS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], Failu
     (InterruptedRender, "stopped"),
     ((MemoryError, MemoryLimitError), "memory"),
     (WeightsError, "weights"),
+    (MemberLostError, "worker"),
 )
 
 

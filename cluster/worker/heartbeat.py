@@ -39,6 +39,11 @@ class Heartbeat:
             if attempt in self._signs:
                 self._signs[attempt] = (self._signs[attempt][0], self._clock())
 
+    def in_phase(self, phase: Phase) -> list[str]:
+        """Return the attempts that are in a phase."""
+        with self._lock:
+            return [attempt for attempt, (now_in, _) in self._signs.items() if now_in == phase]
+
     def finish(self, attempt: str) -> None:
         """Forget an attempt that has ended."""
         with self._lock:
@@ -48,14 +53,20 @@ class Heartbeat:
     @property
     def quiet_seconds(self) -> float:
         """The longest silence of an attempt that does not wait for a device, in seconds; 0 without any."""
+        return self.quietest[1]
+
+    @property
+    def quietest(self) -> tuple[str | None, float]:
+        """The attempt with the longest silence of those that do not wait for a device, and this silence in
+        seconds; None and 0 without any."""
         with self._lock:
             now = self._clock()
-            quiet = (
-                (now - at) / self._slow.get(attempt, 1.0)
+            quiet: list[tuple[str | None, float]] = [
+                (attempt, (now - at) / self._slow.get(attempt, 1.0))
                 for attempt, (phase, at) in self._signs.items()
                 if phase != "wait"
-            )
-            return max(quiet, default=0.0)
+            ]
+            return max(quiet, key=lambda one: one[1], default=(None, 0.0))
 
     def __len__(self) -> int:
         return len(self._signs)

@@ -1,16 +1,15 @@
-"""``python -m cluster.worker.isolated_process FD``: the child process that makes one attempt."""
+"""The child process that makes one attempt; ``cluster.worker.isolated`` starts it by name."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import signal
-import sys
 import threading
 from multiprocessing.connection import Connection
 from typing import Any
 
-from cluster.worker.isolated import POLL_SECONDS
+from cluster.worker.isolated import POLL_SECONDS, Decoding
 
 
 def main(descriptor: int) -> None:
@@ -21,10 +20,19 @@ def main(descriptor: int) -> None:
     """
     from cluster.worker.worker import Worker
 
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver handles a terminal's Ctrl-C
     pipe: Connection[Any, Any] = Connection(descriptor)
     setup, name, assignment, device_index = pipe.recv()
-    worker = Worker(setup, name, first_device=device_index)
     sending = threading.Lock()
+
+    def send(message: object) -> None:
+        with contextlib.suppress(OSError), sending:
+            pipe.send(message)
+
+    worker = Worker(
+        setup, name, first_device=device_index, on_decoding=lambda name: send(Decoding(name))
+    )
+    send(worker.progress())  # from here on, a death is the picture's
 
     def take_requests() -> None:
         try:
@@ -37,8 +45,7 @@ def main(descriptor: int) -> None:
     def send_progress() -> None:
         while True:
             threading.Event().wait(POLL_SECONDS)
-            with contextlib.suppress(OSError), sending:
-                pipe.send(worker.progress())
+            send(worker.progress())
 
     for part in (take_requests, send_progress):
         threading.Thread(target=part, daemon=True).start()
@@ -47,8 +54,3 @@ def main(descriptor: int) -> None:
         pipe.send(outcome)
     # Not an ordinary exit, because the threads above hold the pipe.
     os._exit(0)
-
-
-if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver handles a terminal's Ctrl-C
-    main(int(sys.argv[1]))

@@ -11,8 +11,8 @@ import logging
 import platform
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -22,14 +22,16 @@ from cluster.worker.paint_thread import PaintThread, keep_to_one_core, wait_awak
 from jobs.records.loss_log import LossRow
 from jobs.spec.output import ImageOptions
 from jobs.tasks.task import Task
-from stylize.errors import CheckpointError
+from stylize.errors import CheckpointError, MemberLostError
 
 if TYPE_CHECKING:
     import torch
 
     from stylize.network.vgg19 import VGG19
     from stylize.render.checkpoint import Checkpoint
+    from stylize.render.graphs import Graphs
     from stylize.render.recorder import Step
+    from stylize.team.team import Team
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +53,8 @@ class Painted:
     """The picture, in the renderer's own type."""
     concessions: tuple[str, ...] = ()
     """What was done to save memory, in sentences; usually nothing."""
+    precision: str | None = None
+    """The precision of the network's convolutions; None: the renderer has no network."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,12 +124,13 @@ class Renderer(Protocol):
     versions: dict[str, str]
     """The versions of the software that paints, by name, for the records."""
 
-    def decode(self, data: bytes, name: str) -> Any:
+    def decode(self, data: bytes, name: str, image: ImageOptions) -> Any:
         """Decode a picture's file.
 
         Args:
             data: The file's bytes.
             name: What the picture is, for error messages: ``content photos/a.jpg``.
+            image: The job's ``image`` section: profile.
 
         Returns:
             The picture, in the renderer's own type.
@@ -168,32 +173,50 @@ class Renderer(Protocol):
             StylizeError: Any other reason for which the pictures cannot be painted.
         """
 
-    def encode(self, picture: Any, image: ImageOptions) -> Encoded:
+    def encode(self, picture: Any, image: ImageOptions, about: Mapping[str, str]) -> Encoded:
         """Encode a painted picture.
 
         Args:
             picture: The picture, in the renderer's own type.
-            image: The job's ``image`` section: format, quality, bit depth, alpha.
+            image: The job's ``image`` section: format, quality, bit depth, profile, alpha, metadata.
+            about: What the file may say about itself, by name.
 
         Returns:
             The file.
         """
 
 
-def make_renderer(path: str, base: str, threads: int | None, index: int = 0) -> Renderer:
+def make_renderer(
+    path: str,
+    base: str,
+    threads: int | None,
+    index: int = 0,
+    members: int = 1,
+    cuda_graphs: Graphs = "off",
+) -> Renderer:
     """Import a renderer's class and make a renderer.
 
     Args:
-        path: ``module:Class``; the class is called with the other arguments.
+        path: ``module:Class``; the class is called with the other arguments, and with the last two only
+            where they are not the defaults.
         base: The job file's folder, to which relative paths are relative.
         threads: CPU threads for painting, > 0; None: the library's default.
         index: The index of the device, among those that this process sees.
+        members: The number of devices, from ``index`` on, that paint each picture together.
+        cuda_graphs: Whether NVIDIA GPUs replay steps as CUDA graphs.
 
     Returns:
         The renderer.
     """
     module, _, name = path.partition(":")
-    renderer: Renderer = getattr(importlib.import_module(module), name)(base, threads, index)
+    more: dict[str, Any] = {}
+    if members > 1:
+        more["members"] = members
+    if cuda_graphs != "off":
+        more["cuda_graphs"] = cuda_graphs
+    renderer: Renderer = getattr(importlib.import_module(module), name)(
+        base, threads, index, **more
+    )
     return renderer
 
 
@@ -204,35 +227,55 @@ class Painter:
         base: The job file's folder, to which paths of weights are relative.
         threads: CPU threads for painting, > 0; None: torch's default.
         index: The index of the CUDA device; ignored without CUDA.
+        members: The number of devices, from ``index`` on, that paint each picture together; without CUDA,
+            of processes on the CPU.
+        cuda_graphs: Whether NVIDIA GPUs replay steps as CUDA graphs.
     """
 
     NETWORKS = 2  # a job that sweeps over weights alternates between two; each takes 80 MB
 
-    def __init__(self, base: str, threads: int | None, index: int = 0) -> None:
+    def __init__(
+        self,
+        base: str,
+        threads: int | None,
+        index: int = 0,
+        members: int = 1,
+        cuda_graphs: Graphs = "off",
+    ) -> None:
         wait_awake_briefly()
         import torch
 
         from stylize.api import default_device
+        from stylize.pictures.reading.open import keep_memory
 
+        keep_memory()
         self._thread = PaintThread(threads)
         self._base = Path(base)
         self._device = default_device()
         if self._device.type == "cuda":
             self._device = torch.device("cuda", index)
+        self._threads = threads
+        self._cuda_graphs = cuda_graphs
+        self._members = [self._device]
+        if members > 1:
+            self._members = devices_of_members(self._device, members)
         self._networks: OrderedDict[str, VGG19] = OrderedDict()
+        self._team: Team | None = None
         self.device = describe_device(self._device)
+        if members > 1:
+            self.device = replace(self.device, name=f"{members} x {self.device.name}")
         self.versions = {
             "stylefarm": version("stylefarm"),
             "torch": torch.__version__,
             "python": platform.python_version(),
         }
 
-    def decode(self, data: bytes, name: str) -> Any:
+    def decode(self, data: bytes, name: str, image: ImageOptions) -> Any:
         """Return a ``stylize.pictures.picture.Picture``; see ``Renderer.decode``."""
         from stylize.pictures.codec import decode
 
         keep_to_one_core()
-        return decode(data, name)
+        return decode(data, name, image.profile)
 
     def decode_mask(self, data: bytes, name: str) -> tuple[Any, str | None]:
         """Return a ``stylize.pictures.mask.Mask`` and its doubt; see ``Renderer.decode_mask``."""
@@ -282,21 +325,26 @@ class Painter:
         for order in orders:
             order.resumption.begin(0 if resume is None else resume.steps)
         first = orders[0]
+        team = self._team_with(first.task) if len(self._members) > 1 else None
         result = stylize(
             [order.content for order in orders],
             [list(order.styles) for order in orders],
             first.task.recipe,
             init=None if first.init is None else [cast("Any", order.init) for order in orders],
-            network=self._network(first.task),
-            device=self._device,
+            network=None if team else self._network(first.task),
+            device=None if team else self._device,
+            team=team,
+            graphs=self._cuda_graphs,
             observer=observe,
             should_stop=should_stop,
             on_checkpoint=offer,
             resume=resume,
         )
-        return [Painted(picture, result.concessions) for picture in result.pictures]
+        return [
+            Painted(picture, result.concessions, result.precision) for picture in result.pictures
+        ]
 
-    def encode(self, picture: Any, image: ImageOptions) -> Encoded:
+    def encode(self, picture: Any, image: ImageOptions, about: Mapping[str, str]) -> Encoded:
         """Return the file in the job's format; see ``Renderer.encode``."""
         from stylize.pictures.codec import CONTENT_TYPES, EXTENSIONS, encode
         from stylize.pictures.picture import Picture
@@ -304,7 +352,14 @@ class Painter:
         keep_to_one_core()
         if image.alpha == "drop":
             picture = Picture(picture.rgb)
-        data = encode(picture, image.format, image.quality, image.bit_depth)
+        data = encode(
+            picture,
+            image.format,
+            image.quality,
+            image.bit_depth,
+            gamut=image.profile,
+            about=about if image.metadata == "recipe" else None,
+        )
         height, width = picture.rgb.shape[2:]
         return Encoded(
             data=data,
@@ -314,13 +369,28 @@ class Painter:
             height=height,
         )
 
+    def _team_with(self, task: Task) -> Team:
+        """Return the team with a task's weights. Only one holds the devices at a time."""
+        from stylize.team.team import Team
+
+        network = self._network(task)
+        if self._team is None or self._team.network is not network:
+            if self._team is not None:
+                self._team.close()
+            each = None if self._threads is None else max(1, self._threads // len(self._members))
+            self._team = Team(self._members, network, each)
+        return self._team
+
     def _network(self, task: Task) -> VGG19:
+        import torch
+
         from stylize.network.vgg19 import load_vgg19
         from stylize.network.weights import identify
 
         if task.weights_digest not in self._networks:
             weights = identify(task.recipe, self._base)
-            self._networks[task.weights_digest] = load_vgg19(weights, self._device)
+            device = self._device if len(self._members) == 1 else torch.device("cpu")
+            self._networks[task.weights_digest] = load_vgg19(weights, device)
             while len(self._networks) > self.NETWORKS:
                 self._networks.popitem(last=False)
         self._networks.move_to_end(task.weights_digest)
@@ -338,6 +408,25 @@ def _row(step: Step) -> LossRow:
         tv=step.tv,
         seconds=step.seconds,
     )
+
+
+def devices_of_members(first: torch.device, members: int) -> list[torch.device]:
+    """Return the devices that paint together, of which the first is given.
+
+    Raises:
+        MemberLostError: This process sees too few GPUs.
+    """
+    import torch
+
+    if first.type != "cuda":
+        return [first] * members
+    seen = torch.cuda.device_count()
+    last = (first.index or 0) + members
+    if last > seen:
+        raise MemberLostError(
+            f"workers.gpus is {members}, to paint a picture together, and this process sees {seen} GPUs"
+        )
+    return [torch.device("cuda", index) for index in range(last - members, last)]
 
 
 def describe_device(device: torch.device) -> DeviceInfo:

@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -64,15 +65,23 @@ class Worker:
     Args:
         setup: The settings of the job's workers.
         name: The worker's name, for records and logs.
-        devices: The number of devices, >= 1.
+        devices: The number of devices, >= 1, that paint pictures of their own; where ``setup.members`` share
+            each picture, they count as one.
         first_device: The index of the first device, among those that this process sees.
+        on_decoding: Takes what begins to be decoded, as ``Renderer.decode`` gets it, and None afterwards.
 
     Raises:
         StorageError: The output's address cannot be used.
     """
 
     def __init__(
-        self, setup: WorkerSetup, name: str, *, devices: int = 1, first_device: int = 0
+        self,
+        setup: WorkerSetup,
+        name: str,
+        *,
+        devices: int = 1,
+        first_device: int = 0,
+        on_decoding: Callable[[str | None], None] = lambda name: None,
     ) -> None:
         self.name = name
         self.node = socket.gethostname()
@@ -81,8 +90,16 @@ class Worker:
         self._inputs = Inputs(
             Path(setup.base), setup.storage, allow_private=setup.inputs.allow_private
         )
+        self._inputs.watch(self._sign_fetching)
         self._renderers = [
-            make_renderer(setup.renderer, setup.base, setup.threads, first_device + k)
+            make_renderer(
+                setup.renderer,
+                setup.base,
+                setup.threads,
+                first_device + k,
+                setup.members,
+                setup.cuda_graphs,
+            )
             for k in range(devices)
         ]
         self._first_device = first_device
@@ -94,6 +111,9 @@ class Worker:
         """When to interrupt painting attempts, on the monotonic clock; None unless preempted."""
         self._recalled: set[str] = set()
         self._progress: dict[str, Progress] = {}
+        self._decoding: dict[str, str] = {}
+        """What is being decoded, by the attempt's id."""
+        self._on_decoding = on_decoding
         self.device = self._renderers[0].device
 
     def run(self, assignments: Sequence[Assignment]) -> list[Outcome]:
@@ -123,6 +143,7 @@ class Worker:
         finally:
             for attempt in attempts:
                 self._progress.pop(attempt.id, None)
+                self._decoding.pop(attempt.id, None)
                 self._recalled.discard(attempt.id)
                 attempt.close()
                 self._heartbeat.finish(attempt.id)
@@ -134,11 +155,14 @@ class Worker:
 
     def report(self) -> Report:
         """Return the progress, busy and quiet seconds, and whether the worker is preempted."""
+        quiet, seconds = self._heartbeat.quietest
         return Report(
             painting=tuple(self.progress()),
             busy_seconds=self._devices.busy_seconds,
-            quiet_seconds=self._heartbeat.quiet_seconds,
+            quiet_seconds=seconds,
             preempted=self._deadline is not None,
+            quiet=quiet,
+            decoding=None if quiet is None else self._decoding.get(quiet),
         )
 
     @property
@@ -201,6 +225,13 @@ class Worker:
             return AttemptReturned("recalled", "another worker was free before it began")
         return None
 
+    def _sign_fetching(self) -> None:
+        """Note that the attempts that fetch make progress: the list of an archive may take minutes, in which
+        others wait for it."""
+        for attempt_id in self._heartbeat.in_phase("fetch"):
+            if attempt_id not in self._decoding:
+                self._heartbeat.sign(attempt_id)
+
     def _enter(self, attempts: Sequence[Attempt], phase: Phase) -> None:
         for attempt in attempts:
             self._heartbeat.enter(attempt.id, phase)
@@ -227,10 +258,10 @@ class Worker:
     def _prepare(self, attempt: Attempt) -> _Ready:
         task = attempt.task
         fetched = self._fetch(task)
-        content = self._decode("content", fetched.content)
-        pictures = [self._decode("style", style) for style in fetched.styles]
+        content = self._decode(attempt, "content", fetched.content)
+        pictures = [self._decode(attempt, "style", style) for style in fetched.styles]
         masks = {uri: self._decode_mask(attempt, mask) for uri, mask in fetched.masks.items()}
-        init = self._decode("init", fetched.init) if fetched.init else None
+        init = self._decode(attempt, "init", fetched.init) if fetched.init else None
         mix = [
             (picture, share, None if mask is None else masks[mask])
             for picture, (_, share, mask) in zip(pictures, task.styles, strict=True)
@@ -281,11 +312,34 @@ class Worker:
         except StorageError as error:
             raise explain_fetch(uri, error) from error
 
-    def _decode(self, what: str, data: InputData) -> Any:
-        return self._renderers[0].decode(data.data, f"{what} {display(data.uri)}")
+    def _decode(self, attempt: Attempt, what: str, data: InputData) -> Any:
+        from stylize.pictures.reading.pages import further_pages  # Pillow is slow to import
+
+        with self._noting(attempt, f"{what} {display(data.uri)}") as name:
+            if (pages := further_pages(data.data)) is not None:
+                attempt.pages.append(f"{display(data.uri)} {pages}")
+            return self._renderers[0].decode(data.data, name, self._setup.image)
+
+    @contextmanager
+    def _noting(self, attempt: Attempt, name: str) -> Iterator[str]:
+        """Note what is decoded in the block: a decoder may end the process, or itself never end."""
+        self._note_decoding(attempt.id, name)
+        try:
+            yield name
+        finally:
+            self._note_decoding(attempt.id, None)
+
+    def _note_decoding(self, attempt_id: str, name: str | None) -> None:
+        if name is None:
+            self._decoding.pop(attempt_id, None)
+        else:
+            self._decoding[attempt_id] = name
+        self._heartbeat.sign(attempt_id)
+        self._on_decoding(name)
 
     def _decode_mask(self, attempt: Attempt, data: InputData) -> Any:
-        mask, doubt = self._renderers[0].decode_mask(data.data, f"mask {display(data.uri)}")
+        with self._noting(attempt, f"mask {display(data.uri)}") as name:
+            mask, doubt = self._renderers[0].decode_mask(data.data, name)
         if doubt is not None:
             attempt.doubts.append(about_mask(data.uri, doubt))
         return mask
@@ -380,6 +434,7 @@ class Worker:
             losses=losses,
             losses_key=attempt.stream.key,
             steps=task.recipe.total_steps,
+            precision=painted.precision,
             concessions=list(painted.concessions),
             seconds=attempt.timer.seconds,
             versions=renderer.versions,
@@ -388,7 +443,7 @@ class Worker:
     def _store(
         self, renderer: Renderer, key_of: Callable[[str, str, str], str], task: Task, picture: Any
     ) -> OutputRecord:
-        encoded = renderer.encode(picture, self._setup.image)
+        encoded = renderer.encode(picture, self._setup.image, task.about())
         key = key_of(task.name, task.id, encoded.extension)
         self._storage.put(key, encoded.data, content_type=encoded.content_type)
         return OutputRecord(
@@ -428,6 +483,7 @@ class Worker:
                 replace(assignment, isolated=False),
                 self._first_device + self._renderers.index(renderer),
                 note,
+                decoding=lambda name: self._note_decoding(attempt.id, name),
                 stopping=self._stopping.is_set,
                 preempted=lambda: self._deadline is not None,
             )

@@ -48,7 +48,7 @@ def recipe_problems(source: Source, values: Mapping[str, Any]) -> list[Problem]:
         own_problems = _value_problems(source, (*place, "recipe"), own)
         own_problems += _sweep_problems(source, (*place, "sweep"), sweep)
         own_problems += _init_problems(
-            source, place, {**job, **own}, sweep, pair.get("init"), pair.get("manifest")
+            source, place, job, own, sweep, pair.get("init"), pair.get("manifest")
         )
         if not own_problems:
             at = (*place, "sweep") if sweep else (*place, "recipe") if own else ("recipe",)
@@ -124,7 +124,8 @@ def _combination_problems(
 def _init_problems(
     source: Source,
     place: FieldPath,
-    recipe: Mapping[str, Any],
+    job: Mapping[str, Any],
+    own: Mapping[str, Any],
     sweep: Mapping[str, Any],
     init: Any,
     manifest: Any,
@@ -132,8 +133,8 @@ def _init_problems(
     if manifest is not None:
         return []  # each row has its own init
     swept = sweep.get("init")
-    asked = [*(swept if isinstance(swept, list) else []), recipe.get("init")]
-    if init is None and "image" in asked:
+    asked = [*(swept if isinstance(swept, list) else []), own.get("init")]
+    if init is None and "image" in (*asked, None if "init" in own else job.get("init")):
         return [
             source.problem(
                 (*place, "recipe", "init"), "image needs init: PICTURE beside content and style"

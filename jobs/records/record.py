@@ -117,6 +117,8 @@ class TaskRecord(BaseModel):
     """Digest of the network's weights."""
     steps: int = 0
     """Optimiser steps over all sizes; 0 for a failed task."""
+    precision: str | None = None
+    """The precision of the network's convolutions, float32 or bfloat16; None: unknown, or a failed task."""
     concessions: list[Line] = []
     """The measures taken to fit into memory; mostly none."""
     seconds: dict[str, float] = {}

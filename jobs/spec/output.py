@@ -30,6 +30,10 @@ SHALLOW_FORMATS: list[JsonValue] = ["jpeg", "webp", "avif", "jxl"]
 """Formats that have no 16 bits per channel."""
 
 
+SRGB_FORMATS: list[JsonValue] = ["jxl"]
+"""Formats that are written in sRGB alone."""
+
+
 def _known_fields(template: str) -> str:
     try:
         parsed = [part for part in Formatter().parse(template) if part[1] is not None]
@@ -58,13 +62,32 @@ def _depth_of_format(bit_depth: int, others: ValidationInfo) -> int:
     return bit_depth
 
 
+def _profile_of_format(profile: str, others: ValidationInfo) -> str:
+    image_format = others.data.get("format")  # absent when it is wrong itself
+    if profile != "srgb" and image_format in SRGB_FORMATS:
+        raise PydanticCustomError(
+            "profile",
+            "{profile} is for png, jpeg, webp, tiff and avif; {format} is written in srgb",
+            {"profile": profile, "format": image_format},
+        )
+    return profile
+
+
 class ImageOptions(Section):
     """How pictures are written."""
 
     model_config = ConfigDict(
         json_schema_extra={
-            "if": {"properties": {"format": {"enum": SHALLOW_FORMATS}}, "required": ["format"]},
-            "then": {"properties": {"bit_depth": {"enum": [8, None]}}},
+            "allOf": [
+                {
+                    "if": {"properties": {"format": {"enum": formats}}, "required": ["format"]},
+                    "then": {"properties": {key: {"enum": [value, None]}}},
+                }
+                for formats, key, value in (
+                    (SHALLOW_FORMATS, "bit_depth", 8),
+                    (SRGB_FORMATS, "profile", "srgb"),
+                )
+            ]
         }
     )
 
@@ -74,6 +97,14 @@ class ImageOptions(Section):
     quality: int = Field(92, ge=1, le=100, description="Quality of jpeg, webp, avif and jxl.")
     bit_depth: Annotated[Literal[8, 16], AfterValidator(_depth_of_format)] = Field(
         8, description="Bits per channel: 8, or 16 in png and tiff."
+    )
+    profile: Annotated[Literal["srgb", "display-p3"], AfterValidator(_profile_of_format)] = Field(
+        "srgb",
+        description="Colour space in which pictures are read, painted and written.",
+    )
+    metadata: Literal["recipe", "none"] = Field(
+        "recipe",
+        description="What the file says about itself: the task's id and recipe, or nothing.",
     )
     alpha: Literal["keep", "drop"] = Field(
         "keep", description="Whether the content's transparency is kept (not in jpeg)."

@@ -25,6 +25,16 @@ def _whole_or_share(gpus: float) -> float:
     return gpus
 
 
+def _of_several_gpus(split: str, others: ValidationInfo) -> str:
+    gpus = others.data.get("gpus")
+    if split == "picture" and isinstance(gpus, float) and gpus < 2:
+        raise PydanticCustomError(
+            "split",
+            "a picture is split among the GPUs of a worker: set workers.gpus to 2 or more",
+        )
+    return split
+
+
 def _at_most_max(fewest: int, others: ValidationInfo) -> int:
     most = others.data.get("max", "auto")
     if isinstance(most, int) and fewest > most:
@@ -73,8 +83,18 @@ class Workers(Section):
         gt=0,
         le=64,
         description="GPUs of each worker: 1, a share such as 0.5, or several, on each of which it then "
-        "paints. Without any GPU, workers use CPUs.",
+        "paints, or on all together (split). Without any GPU, workers use CPUs.",
         json_schema_extra={"anyOf": [{"maximum": 1}, {"type": "integer"}]},
+    )
+    split: Annotated[Literal["tasks", "picture"], AfterValidator(_of_several_gpus)] = Field(
+        "tasks",
+        description="What the GPUs of a worker share; tasks: each paints pictures of its own; picture: all "
+        "paint one, some of its rows each, which divides its memory and its time. Needs gpus of 2 or more.",
+    )
+    cuda_graphs: Literal["off", "auto"] = Field(
+        "off",
+        description="Whether NVIDIA GPUs replay the steps of a picture as CUDA graphs, without Python amid "
+        "kernels; auto: where they can be recorded; else steps are made as usual, and the record says so.",
     )
     threads: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)] = Field(
         "auto",
@@ -105,6 +125,11 @@ class Workers(Section):
         description="How long a worker whose machine is preempted paints on to its next checkpoint.",
         json_schema_extra=duration_schema,
     )
+
+    @property
+    def members(self) -> int:
+        """The number of devices that paint each picture together."""
+        return int(self.gpus) if self.split == "picture" else 1
 
 
 class Retries(Section):

@@ -125,7 +125,7 @@ class _Pictures:
 
     def differs(self, uri: str, there: InputStat, was: InputRecord) -> bool:
         """Return whether a picture's bytes are not those that were recorded."""
-        if there.size != was.size:
+        if there.size is not None and there.size != was.size:
             return True
         if there.etag is not None and was.etag is not None:
             same = there.etag == was.etag

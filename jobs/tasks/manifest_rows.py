@@ -42,6 +42,9 @@ PLAIN = (*REQUIRED, "name", "init")
 RECIPE = "recipe"
 KNOB = "recipe."
 
+NAMELESS = "column without a name"
+"""What a column is called whose name is empty."""
+
 MOST_UNUSED = 50
 """Columns without a meaning that are remembered: lines of JSON may each have others."""
 
@@ -107,7 +110,7 @@ class ManifestSet:
             cells = self._reader.opened(cells)
             for column in cells.keys() - self._reader.known:
                 if not _is_used(column) and len(self.unused) < MOST_UNUSED:
-                    self.unused[column] = None
+                    self.unused[column or NAMELESS] = None  # as the index that pandas writes
         try:
             drafts, notes = self._reader.drafts(cells)
         except RowError as error:
@@ -150,10 +153,10 @@ def find_manifests(
                 problems.append(job.problem(path, f"{pattern} matches no manifest"))
             for name, values in found:
                 file = Manifest(name, inputs.local_copy(name, folder()), values)
-                columns = file.columns()
                 if len(found) > 1 and file.is_empty:
                     inputs.unread.note(name, "empty")
                     continue
+                columns = file.columns()
                 if columns is not None:
                     wrong = _wrong_columns(columns, entry.sweep)
                     problems += [job.problem(path, f"{name} {reason}") for reason in wrong]
@@ -384,7 +387,8 @@ def _value(column: str, cell: object) -> object:
         try:
             value = json.loads(cell)
         except (ValueError, RecursionError):
-            value = cell if str in kinds_of(knob, Recipe) else read_word(cell.strip())
+            kinds = kinds_of(knob, Recipe)
+            value = cell if str in kinds and int not in kinds else read_word(cell.strip())
     return whole_if_asked(knob, value, Recipe)
 
 

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from jobs.errors import InputError, JobFileError, Problem
 from jobs.inputs.addresses import is_web
-from jobs.inputs.formats import Unread
+from jobs.inputs.formats import Unread, check_format
 from jobs.inputs.near import why_no_match
 from jobs.jobfile.job import Job
 from jobs.jobfile.recipes import sweep_combinations
@@ -153,6 +153,12 @@ def look_up_pair(job: Job, k: int, finder: PictureFinder) -> PictureSet:
             f"{len(styles)} styles"
         )
         problems.append(job.problem(("pairs", k, "combine"), message))
+    if pair.init is not None:
+        try:
+            check_format(pair.init)
+            finder.spelling(pair.init)
+        except InputError as error:
+            problems.append(job.problem(("pairs", k, "init"), str(error)))
     if problems:
         raise JobFileError(problems)
     base = {**job.spec.recipe, **pair.recipe}
@@ -195,6 +201,8 @@ def _found(
     if not pictures:
         if finder.unread.count > unread:
             only = f"only pictures that are not read: {finder.unread}; convert them to PNG or TIFF"
+            if finder.unread.are_archives:
+                only = f"no picture by itself: {finder.unread}"
         elif finder.left_out > before:
             only = f"only pictures {OWN}"
         else:

@@ -7,6 +7,7 @@ never carries them. Its id is that of its draft (``jobs.tasks.identity``).
 from __future__ import annotations
 
 import itertools
+import json
 import posixpath
 import re
 import time
@@ -14,11 +15,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import unquote
 
-from jobs.inputs.addresses import display, without_secrets
+from jobs.inputs.addresses import display, is_web, without_secrets
 from jobs.records.record import TaskRecord, style_records
 from jobs.spec.styles import StyleMix
 from jobs.storage.keys import safe_name
 from jobs.tasks.identity import Draft
+from stylize.presets import AUTO
 from stylize.recipe import Recipe
 
 
@@ -41,6 +43,13 @@ class Task:
     weights_digest: str
     """Digest of the network's weights."""
 
+    def about(self) -> dict[str, str]:
+        """Return what the picture's file says about itself: the id and, as JSON, the recipe."""
+        return {"id": self.id, "recipe": json.dumps(self._shown_recipe())}
+
+    def _shown_recipe(self) -> Any:
+        return without_secrets(self.recipe.model_dump(mode="json"))
+
     def record(self, status: Literal["done", "failed"], **result: Any) -> TaskRecord:
         """Return the task's record, as of now.
 
@@ -55,7 +64,7 @@ class Task:
             content=display(self.content),
             styles=style_records(self.styles),
             init=display(self.init) if self.init else None,
-            recipe=without_secrets(self.recipe.model_dump(mode="json")),
+            recipe=self._shown_recipe(),
             weights_digest=self.weights_digest,
             finished=time.time(),
             **result,
@@ -91,6 +100,8 @@ def make_task(draft: Draft, template: str) -> Task:
 
 def _name(template: str, content: str, styles: StyleMix, recipe: Recipe) -> str:
     fields = {name: getattr(recipe, name) for name in Recipe.model_fields}
+    # A name that has been written has what auto stands for.
+    fields |= {knob: value for knob, value in AUTO.items() if fields[knob] == "auto"}
     fields["weights"] = stem_of(recipe.weights)
     style = "+".join(stem_of(part.uri) for part in itertools.islice(styles, SHOWN_STYLES))
     return safe_name(template.format_map({**fields, "content": stem_of(content), "style": style}))
@@ -98,8 +109,8 @@ def _name(template: str, content: str, styles: StyleMix, recipe: Recipe) -> str:
 
 def stem_of(uri: str) -> str:
     """Return the name in an address without its extension: ``s3://b/photos/a.b.jpg`` -> ``a.b``."""
-    scheme, mark, path = uri.partition("://")
-    if mark and scheme in ("http", "https"):
+    _, mark, path = uri.partition("://")
+    if is_web(uri):
         path = unquote(re.split(r"[?#]", path, maxsplit=1)[0])
     # pathlib would keep every part of every path it has seen in a table.
     # A picture in an archive, as in shard.tar::a.jpg, has the name that it has there.

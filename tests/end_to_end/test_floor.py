@@ -57,17 +57,17 @@ def test_larger_renders_are_painted_by_larger_cards(tmp_path: Path, cluster: Clu
             {
                 "content": [f"c{k:03}.png" for k in range(10)],
                 "style": "style.png",
-                "sweep": {"size": [64, 4096]},
+                "sweep": {"size": [64, 8192]},
             }
         ],
     )
     run = Run(tmp_path / "job.yaml", cluster.address)
 
     assert run.wait(120) == 0, run.log.read_text()
-    memory: dict[int, set[int | None]] = {64: set(), 4096: set()}
+    memory: dict[int, set[int | None]] = {64: set(), 8192: set()}
     for record in records_of(job):
         memory[record.recipe["size"]].add(record.attempts[-1].memory_bytes)
-    assert memory[4096] == {80 * 10**9}
+    assert memory[8192] == {80 * 10**9}
     assert 8 * 10**9 in memory[64]
 
 
@@ -86,6 +86,35 @@ def test_a_stopped_workers_task_is_done_elsewhere(tmp_path: Path, cluster: Clust
     assert all(event["worker"] != name for event in run.said("done"))
     assert_undisturbed(job)
     wait_for(lambda: not psutil.pid_exists(stopped) or not title(psutil.Process(stopped)), 20)
+
+
+def test_a_picture_that_ends_or_holds_what_decodes_it_fails_alone(
+    tmp_path: Path, cluster: Cluster
+) -> None:
+    bad = {2: "exit", 5: "kill", 8: "crash", 11: "hang", 14: "hold"}
+    # Others may be in a worker at each of its deaths, so that three attempts could be too few for them.
+    more = {"workers": {"max": 2, "stall_timeout": 8}, "retries": {"attempts": 8}}
+    job = write_tasks(tmp_path, 18, 60, **more)
+    for n, how in bad.items():
+        (tmp_path / f"c{n:03}.png").write_text(json.dumps({"n": n, "decode": how}))
+    run = Run(tmp_path / "job.yaml", cluster.address)
+
+    assert run.wait(170) == 1, run.log.read_text()
+    failed = {r.content: r.error or "" for r in records_of(job) if r.status == "failed"}
+    assert sorted(failed) == [f"c{n:03}.png" for n in bad], failed
+    for n, how in bad.items():
+        said = f"content c{n:03}.png kills the process that decodes it: first a worker, then a"
+        if how in ("hang", "hold"):
+            said = f"s while it decoded content c{n:03}.png"
+        assert said in failed[f"c{n:03}.png"], how
+    assert "(exit status 7)" in failed["c002.png"]
+    assert "SIGSEGV" in failed["c008.png"]
+    done = [record for record in records_of(job) if record.status == "done"]
+    assert len(done) == 13
+    for record in done:
+        assert record.output is not None
+        picture = json.loads(FolderStorage(tmp_path / "out").get(record.output.key))
+        assert picture["chain"] == chain_of(picture["n"], 60)
 
 
 def test_a_node_that_is_taken_away_hands_its_tasks_to_others(

@@ -103,13 +103,16 @@ def test_folder_and_s3_hold_the_same_pictures_byte_for_byte(tmp_path, s3):
 
 
 def test_inputs_from_s3_are_rendered(tmp_path, s3):
-    job = write_job(tmp_path, photos=1, styles=1)
+    # Files say their task's id, which is made from the addresses.
+    image = {"metadata": "none"}
+    job = write_job(tmp_path, photos=1, styles=1, image=image)
     storage = open_storage(s3.url, s3.options)
     for name in ("photos/p0.png", "styles/s0.png"):
         storage.put(name, (tmp_path / name).read_bytes())
     remote = write_job(
         tmp_path / "remote",
         storage=s3.options.model_dump(exclude_none=True),
+        image=image,
         pairs=[{"content": f"{s3.url}/photos/", "style": f"{s3.url}/styles/*.png"}],
     )
 

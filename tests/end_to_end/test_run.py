@@ -229,7 +229,8 @@ def test_a_masked_style_is_seen_where_its_mask_is_white(tmp_path):
         ({"format": "webp"}, b"RIFF"),
         ({"format": "tiff"}, b"II*\0"),
         ({"format": "avif"}, b"\0\0\0"),
-        ({"format": "jxl", "quality": 100}, b"\xff\x0a"),
+        ({"format": "jxl", "quality": 100}, b"\0\0\0\x0cJXL "),
+        ({"format": "jxl", "metadata": "none"}, b"\xff\x0a"),
     ],
 )
 def test_other_formats(tmp_path, image, magic):
@@ -331,6 +332,7 @@ def test_plan_names_masks_that_are_not_there_with_their_field(tmp_path):
 
 def test_plan_says_what_memory_a_render_takes_and_what_of_it_is_history(tmp_path):
     recipe = {"size": 2048, "start_size": None, "margin": 0, "history": 100}
+    recipe |= {"history_precision": "float32"}
     planned, _, proofs = stylefarm("plan", write_job(tmp_path, recipe=recipe)).stdout.partition(
         "proofs ("
     )
@@ -449,13 +451,13 @@ def test_ctrl_c_twice_stops_at_once_and_keeps_what_was_committed(tmp_path):
     assert records_of(job) == {}
 
 
-def test_sigterm_behaves_like_ctrl_c(tmp_path):
-    job = write_job(tmp_path, recipe={"steps": 1500, "optimizer": "adam"})
+def test_sigterm_lets_a_picture_end_that_does_so_within_the_grace(tmp_path):
+    job = write_job(tmp_path, recipe={"steps": 1500, "optimizer": "adam"}, workers={"grace": "3m"})
     process = start(job)
     wait_for(lambda: running(process))
 
     process.terminate()
-    process.communicate(timeout=60)
+    process.communicate(timeout=180)
 
     assert process.returncode == 130
     assert len(records_of(job)) == 1

@@ -36,6 +36,7 @@ FULL_RECIPE: dict[str, Any] = {
     "optimizer": "lbfgs",
     "learning_rate": 1.0,
     "history": 100,
+    "history_precision": "float32",
     "init": "image",
     "init_noise": 0.5,
     "seed": 7,

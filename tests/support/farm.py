@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +110,7 @@ class chained:  # noqa: N801 - used like a function
 class StandIn:
     """A renderer that does what its content file says: {"seconds" or "steps" (of a hundredth of one), "fail",
     "die_once", "checkpoint" (at a step, or at "every" so many), "shape", "chain"}. A mask's says {"doubt"}.
+    Any picture's may say {"decode"}: "exit", "kill", "crash", "hang", or "hold", to hang with Python's lock.
 
     With "chain" the picture is a digest that every step changes, as ``chained`` computes it.
 
@@ -124,11 +127,23 @@ class StandIn:
         self.batches: list[int] = []
         """How many were painted together, each time."""
 
-    def decode(self, data: bytes, name: str) -> Any:
+    def decode(self, data: bytes, name: str, image: ImageOptions | None = None) -> Any:
         try:
-            return json.loads(data)
+            found = json.loads(data)
         except ValueError:
             raise PictureError(f"{name} is not a picture") from None
+        match found.get("decode"):
+            case "exit":
+                os._exit(7)
+            case "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+            case "crash":
+                os.kill(os.getpid(), signal.SIGSEGV)
+            case "hang":
+                time.sleep(10_000)
+            case "hold":
+                ctypes.PyDLL(None).sleep(10_000)
+        return found
 
     def decode_mask(self, data: bytes, name: str) -> tuple[Any, str | None]:
         mask = self.decode(data, name)
@@ -180,7 +195,7 @@ class StandIn:
         finally:
             self.painting -= 1
 
-    def encode(self, picture: Any, image: ImageOptions) -> Encoded:
+    def encode(self, picture: Any, image: ImageOptions, about: Mapping[str, str]) -> Encoded:
         return Encoded(json.dumps(picture, sort_keys=True).encode(), "png", "image/png", 1, 1)
 
     def _misbehave(self, content: Any) -> None:

@@ -41,6 +41,10 @@ class Proxy:
     requests: int = 0
     paths: list[str] = field(default_factory=list)
     """What was asked for, with queries, in order."""
+    sent: Counter[str] = field(default_factory=Counter)
+    """Bytes of the bodies that came back, by path without query."""
+    gets: Counter[str] = field(default_factory=Counter)
+    """GET requests that were answered with a body, by path without query."""
 
 
 MOST_IN_A_ROW = 4
@@ -84,6 +88,10 @@ def proxy(upstream: str, *, seed: int = 0, certificate: Path | None = None) -> I
             connection.endheaders(body)
             reply = connection.getresponse()
             data = reply.read()
+            with lock:
+                path = self.path.partition("?")[0]
+                state.sent[path] += len(data)
+                state.gets[path] += self.command == "GET" and reply.status in (200, 206)
             headers = [
                 (name, value)
                 for name, value in reply.getheaders()

@@ -12,6 +12,7 @@ from cluster.driver.backlog import BATCH_PIXELS, PATIENCE, WINDOW, Backlog
 from jobs.spec.styles import StylePart
 from jobs.tasks.task import Task
 from stylize.memory import predict_bytes
+from stylize.network.strips import ALL_BLOCKS
 from stylize.recipe import resolve
 
 GB = 10**9
@@ -123,10 +124,10 @@ def test_no_task_waits_for_ever_for_someone_who_knows_its_style():
 
 
 def test_larger_renders_go_to_larger_cards_and_smaller_ones_to_the_rest():
-    small, large = Candidate(8 * GB), Candidate(80 * GB)
-    classes = (8 * GB, 80 * GB)
-    assert whole(512) < 7 * GB < whole(4096)
-    assert whole(4096, strips=True) > 7 * GB
+    small, large = Candidate(5 * GB), Candidate(80 * GB)
+    classes = (5 * GB, 80 * GB)
+    assert whole(512) < 4 * GB < whole(4096)
+    assert whole(4096, strips=ALL_BLOCKS) > 0.9 * 5 * GB
     tasks = [task(k, size=(512, 4096)[k % 2]) for k in range(8)]
 
     on_small, on_large = drain(backlog_of(*tasks), small, large, classes=classes)
@@ -139,7 +140,7 @@ def test_larger_renders_go_to_larger_cards_and_smaller_ones_to_the_rest():
 
 def test_a_smaller_card_takes_in_strips_what_fits_so_before_it_is_idle():
     small, large = Candidate(8 * GB), Candidate(80 * GB)
-    assert whole(2048) > 7.2 * GB > whole(2048, strips=True)
+    assert whole(2048) > 7.2 * GB > whole(2048, strips=ALL_BLOCKS)
 
     on_small, on_large = drain(
         backlog_of(*[task(k, size=2048) for k in range(4)], task(9, size=512)),
@@ -167,12 +168,12 @@ def test_what_did_not_fit_waits_for_more_memory_while_there_is_any():
 
 def test_what_fits_nobody_waits_while_larger_ones_may_come():
     backlog = backlog_of(task(0, size=4096), task(1, size=512))
-    candidate = Candidate(8 * GB)
+    candidate = Candidate(5 * GB)
 
-    assert backlog.take(candidate, (8 * GB,), growing=True)[0].task.name == "t1"
-    assert backlog.take(candidate, (8 * GB,), growing=True) == []
+    assert backlog.take(candidate, (5 * GB,), growing=True)[0].task.name == "t1"
+    assert backlog.take(candidate, (5 * GB,), growing=True) == []
     # Nobody else comes: better tried than not.
-    assert backlog.take(candidate, (8 * GB,))[0].task.name == "t0"
+    assert backlog.take(candidate, (5 * GB,))[0].task.name == "t0"
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,10 @@ AGAIN_AT_ONCE = Decision("again", counts=False)
             Situation("worker", painting=False, requeues=1),
             Decision("again", counts=False, isolated=True),
         ),
+        (
+            Situation("stalled", painting=False, requeues=1),
+            Decision("again", counts=False, isolated=True),
+        ),
         (Situation("worker", attempt_number=3, isolated=True), AGAIN_AT_ONCE),
         (Situation("stalled", attempt_number=3, painting=False), AGAIN_AT_ONCE),
         # But not for ever.

@@ -15,6 +15,7 @@ from cluster.events.events import (
     Finished,
     MasksDoubtful,
     NodeAvoided,
+    PagesLeftOut,
     Paused,
     PicturesMissing,
     Resumed,
@@ -180,6 +181,10 @@ def test_pictures_that_are_missing_and_masks_that_are_doubtful_are_named():
     assert "30 of 1,000 pictures looked at cannot be used; others were not looked at\n" in text
     assert "doubtful m/[x].png is black everywhere\n" in text
     assert "2 more masks are doubtful\n" in text
+    further = PagesLeftOut(pictures=2, first=("[a].tif has 3 pages, of which the first counts",))
+    assert shown(STARTED, further).endswith(
+        "in part [a].tif has 3 pages, of which the first counts\n1 more picture likewise\n"
+    )
     quiet = shown(STARTED, missing, doubtful, quiet=True)
     assert "There is no file" in quiet
     assert "doubtful" not in quiet

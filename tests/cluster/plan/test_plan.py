@@ -139,3 +139,13 @@ def test_a_pilot_tries_another_when_a_picture_is_not_there(tmp_path):
     assert refused.returncode == 2
     assert "the pilot has nothing to render" in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+def test_a_split_picture_needs_less_of_each_device(tmp_path):
+    seen = []
+    for workers in ({}, {"gpus": 4, "split": "picture"}):
+        job = write_job(tmp_path, recipe={"size": 4096}, workers=workers)
+        seen.append(json.loads(stylefarm("plan", job, "--json").stdout)["groups"][0])
+    for what in ("strips_bytes", "history_bytes"):
+        assert seen[1][what] < seen[0][what] / 2
+    assert "on each of the 4 devices that share a picture" in stylefarm("plan", job).stdout

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.messages import DeviceInfo
+from cluster.messages import DeviceInfo, Progress, Report
 from cluster.pools.base import PREFETCH, WorkerHandle
 from cluster.pools.ray_member import Member
 from cluster.pools.roster import GROWING_SECONDS, MOST_FAILED_STARTS, Roster, Starts
@@ -29,6 +31,35 @@ def give(roster, member, calls):
     for call in range(calls):
         member.handle.calls[call] = (f"{call}-{member.number}",)
         roster.update(member)
+
+
+def test_who_has_silenced_a_worker():
+    member = a_member(0)
+    member.handle.calls.update({1: ("painting",), 2: ("decoding",)})
+    painting = Progress("id", "painting", "gpu-0", 64, 3, 9, 3, 1.0)
+    member.report = Report((painting,), 9.0, 6.0, False, "decoding", "content a.jpg")
+    member.reported_at = 100.0
+
+    # It answers, and says who makes no step.
+    member.polled_at = 101.0
+    assert member.stuck(101.5) == ({"decoding"}, "content a.jpg")
+    # Nothing paints.
+    member.report = replace(member.report, painting=())
+    assert member.stuck(101.5) == ({"decoding"}, "content a.jpg")
+    member.report = replace(member.report, painting=(painting,))
+    # It answers no more: this may be the fault of what paints.
+    assert member.stuck(130.0) == ({"painting"}, None)
+    # What is painted together makes steps together.
+    member.report = replace(member.report, quiet="painting", decoding=None)
+    member.handle.calls[1] = ("painting", "beside")
+    member.report = replace(
+        member.report, painting=(painting, replace(painting, attempt_id="beside"))
+    )
+    assert member.stuck(101.5) == ({"painting", "beside"}, None)
+    # What it says is about an attempt that has ended since.
+    member.report = Report((painting,), 9.0, 6.0, False, "decoding", "content a.jpg")
+    del member.handle.calls[2]
+    assert member.stuck(101.5) == ({"painting"}, None)
 
 
 @pytest.fixture

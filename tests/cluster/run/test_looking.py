@@ -114,7 +114,7 @@ def test_a_doubtful_mask_is_told_once_by_whoever_reads_it_first(tmp_path):
 
 
 def test_a_folder_of_doubtful_masks_is_told_of_with_a_few(tmp_path, monkeypatch):
-    monkeypatch.setattr(looking, "MASKS_TOLD", 12)
+    monkeypatch.setattr(looking, "MOST_TOLD", 12)
     job = masked(tmp_path, {f"{k:02}": 0 for k in range(11)})
 
     first, *rest = heard_of(job, BEAT, doubts("x is black"), doubts("y is black"))
@@ -122,6 +122,19 @@ def test_a_folder_of_doubtful_masks_is_told_of_with_a_few(tmp_path, monkeypatch)
     assert isinstance(first, events.MasksDoubtful)
     assert (first.masks, len(first.first)) == (11, 10)
     assert rest == [BEAT, doubts("x is black")]
+
+
+def pages(*sentences: str) -> events.PagesLeftOut:
+    return events.PagesLeftOut(pictures=len(sentences), first=sentences)
+
+
+def test_a_picture_with_further_pages_is_told_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(looking, "MOST_TOLD", 3)
+    job = masked(tmp_path, {"a": 128})
+
+    heard = heard_of(job, pages("a", "b"), pages("b"), doubts("c"), pages("b", "d"), pages("e"))
+
+    assert heard == [pages("a", "b"), doubts("c"), pages("d")]
 
 
 def test_masks_on_s3_are_told_by_the_workers_that_read_them(s3_rig, tmp_path):

@@ -97,10 +97,10 @@ def test_the_quietest_attempt_counts_but_not_one_that_waits():
     clock.now = 13.0
     assert heartbeat.quiet_seconds == 3.0
     heartbeat.finish("a")
-    assert heartbeat.quiet_seconds == 0.0
+    assert heartbeat.quietest == (None, 0.0)
     heartbeat.enter("b", "fetch")
     clock.now = 15.0
-    assert heartbeat.quiet_seconds == 2.0
+    assert heartbeat.quietest == ("b", 2.0)
 
 
 def test_slow_attempts_are_given_more_time():

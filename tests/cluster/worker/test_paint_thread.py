@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from cluster.worker.paint_thread import PaintThread
 from cluster.worker.renderer import Painter
+from jobs.spec.output import ImageOptions
 
 seen = []
 def threads_here():
@@ -29,7 +30,7 @@ before = torch.get_num_threads()
 painter = Painter(".", 5)
 data = Path(sys.argv[1]).read_bytes()
 five, own = PaintThread(5), PaintThread(None)
-in_thread(lambda: painter.decode(data, "p"), threads_here)
+in_thread(lambda: painter.decode(data, "p", ImageOptions()), threads_here)
 five.run(threads_here)
 in_thread(lambda: five.run(threads_here))
 own.run(threads_here)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import html
 import io
 import json
+import re
+import tarfile
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import psutil
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 import cluster.worker.renderer
 from cluster.messages import Assignment, DeviceInfo
@@ -26,6 +30,9 @@ from jobs.jobfile.load import load_job
 from jobs.records import loss_log
 from jobs.storage import keys
 from jobs.storage.open import open_storage
+from jobs.storage.s3 import S3Storage
+from stylize.pictures.codec import decode
+from stylize.pictures.gamuts import profile_of
 from stylize.render.checkpoint import Checkpoint
 from tests.support.farm import STAND_IN, attempt, setup_of, wait_for, write_job, write_stand_in_job
 
@@ -154,10 +161,69 @@ def test_a_mask_with_alpha_paints_what_its_grey_twin_does(tmp_path):
     job = load_job(file)
     worker = make_worker(job, PAINTER)
 
-    painted = [attempt(worker, task).record.output.sha256 for task in open_agenda(job).tasks()]
+    painted = [attempt(worker, task).record.output.key for task in open_agenda(job).tasks()]
 
     assert len(painted) == 2
-    assert len(set(painted)) == 1
+    first, second = (np.asarray(Image.open(tmp_path / "out" / key)) for key in painted)
+    assert np.array_equal(first, second)
+
+
+def paint_photo(folder, **image):
+    """A photo that knows where it was taken and is in Display P3, painted: the task and the file."""
+    file = write_job(folder, photos=1, styles=1, image=image)
+    photo = folder / "photos" / "p0.png"
+    exif = Image.Exif()
+    exif.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitudeRef] = "N"
+    exif[ExifTags.Base.Make] = "Telephone"
+    with Image.open(photo) as pixels:
+        pixels.load()
+    pixels.save(photo, exif=exif, icc_profile=profile_of("display-p3"))
+    job = load_job(file)
+    (task,) = open_agenda(job).tasks()
+    return task, folder / "out" / attempt(make_worker(job, PAINTER), task).record.output.key
+
+
+def test_a_picture_says_its_id_and_recipe_and_not_where_it_was_taken(tmp_path):
+    task, path = paint_photo(tmp_path)
+    with Image.open(path) as picture:
+        xmp = picture.info["xmp"].decode()
+        assert not picture.getexif()
+    (found,) = re.findall(r'stylefarm:id="(\w+)"', xmp)
+    (recipe,) = re.findall("stylefarm:recipe='(.*?)'", xmp)
+    assert found == task.id
+    assert json.loads(html.unescape(recipe)) == task.recipe.model_dump(mode="json")
+    assert b"Telephone" not in path.read_bytes()
+
+
+def test_the_outcome_says_which_pictures_have_further_pages(tmp_path):
+    file = write_job(
+        tmp_path, photos=1, styles=0, pairs=[{"content": "photos/", "style": "album.tif"}]
+    )
+    pages = [Image.new("RGB", (48, 40), colour) for colour in ("red", "green")]
+    pages[0].save(tmp_path / "album.tif", save_all=True, append_images=pages[1:])
+    job = load_job(file)
+    (task,) = open_agenda(job).tasks()
+    outcome = attempt(make_worker(job, PAINTER), task)
+    assert outcome.pages == ("album.tif has 2 pages, of which the first counts",)
+    assert outcome.record.status == "done"
+
+
+def test_a_picture_says_nothing_where_nothing_is_wanted(tmp_path):
+    _, path = paint_photo(tmp_path, metadata="none")
+    with Image.open(path) as picture:
+        assert set(picture.info) == {"icc_profile"}
+
+
+def test_a_picture_is_painted_in_the_colours_that_the_job_asks_for(tmp_path):
+    seen = {}
+    for profile in ("srgb", "display-p3"):
+        _, path = paint_photo(tmp_path / profile, profile=profile)
+        seen[profile] = decode(path.read_bytes(), gamut="display-p3").rgb
+        with Image.open(path) as picture:
+            assert picture.info["icc_profile"] == profile_of(profile)
+    # The same picture but for what srgb has clipped, and another way to it.
+    apart = (seen["srgb"] - seen["display-p3"]).abs()
+    assert 0.001 < apart.mean() < 0.1
 
 
 def test_the_record_says_what_was_done_for_lack_of_memory(farm):
@@ -521,11 +587,15 @@ def test_a_render_that_hangs_in_a_process_of_its_own_gives_no_sign_of_life(farm)
 
         assert worker.report().quiet_seconds > 1
     finally:
-        for process in psutil.Process().children():
-            with contextlib.suppress(psutil.Error):  # of other tests some have ended, unreaped
-                if "cluster.worker.isolated_process" in process.cmdline():
-                    process.kill()
+        end_processes_of_their_own()
         threads[0].join(20)
+
+
+def end_processes_of_their_own():
+    for process in psutil.Process().children():
+        with contextlib.suppress(psutil.Error):  # of other tests some have ended, unreaped
+            if "cluster.worker.isolated_process" in " ".join(process.cmdline()):
+                process.kill()
 
 
 def test_a_worker_that_is_ended_with_its_own_process_blames_no_picture(farm):
@@ -537,6 +607,128 @@ def test_a_worker_that_is_ended_with_its_own_process_blames_no_picture(farm):
 
     assert outcome.failure.kind == "poison"
     assert time.monotonic() - began > VERDICT_SECONDS
+
+
+@pytest.mark.parametrize(
+    ("file", "how", "sentence"),
+    [
+        (
+            "c000.png",
+            "exit",
+            "content c000.png kills the process that decodes it: .* (exit status 7)",
+        ),
+        ("style.png", "crash", "style style.png kills the process that decodes it: .* (SIGSEGV)"),
+        (
+            "mask.png",
+            "kill",
+            "mask mask.png kills the process that decodes it: .* (SIGKILL, perhaps",
+        ),
+    ],
+)
+def test_what_kills_a_process_that_decodes_it_is_named(tmp_path, monkeypatch, file, how, sentence):
+    monkeypatch.setattr("cluster.worker.isolated.VERDICT_SECONDS", 0.1)
+    style = {"picture": "style.png", "mask": "mask.png"}
+    (tmp_path / "mask.png").write_text("{}")
+    pairs = [{"content": "c000.png", "style": style}]
+    job = write_stand_in_job(tmp_path, [{}], pairs=pairs)
+    (tmp_path / file).write_text(json.dumps({"decode": how}))
+    (task,) = open_agenda(job).tasks()
+
+    failure = attempt(make_worker(job), task, isolated=True).failure
+
+    assert failure.kind == "poison"
+    assert re.match(re.escape(sentence).replace(r"\.\*", ".*"), failure.message), failure.message
+
+
+def test_folders_named_like_ours_are_not_taken_for_them(farm, tmp_path, monkeypatch):
+    worker, (task,), _ = farm({"seconds": 0})
+    for name in ("cluster", "jobs", "stylize"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("raise SystemExit('hijacked')")
+    monkeypatch.chdir(tmp_path)
+
+    assert attempt(worker, task, isolated=True).record is not None
+
+
+def test_a_process_of_its_own_that_cannot_begin_blames_no_picture(tmp_path):
+    job = write_stand_in_job(tmp_path, [{}])
+    (task,) = open_agenda(job).tasks()
+    worker = make_worker(job)
+    worker._setup = replace(worker._setup, renderer="tests.support.farm:NoSuchRenderer")
+
+    failure = attempt(worker, task, isolated=True).failure
+
+    assert (failure.kind, failure.message) == (
+        "bug",
+        "no separate process could be started (exit status 1)",
+    )
+
+
+@pytest.mark.parametrize("isolated", [False, True])
+def test_a_worker_says_which_picture_it_cannot_get_through(farm, tmp_path, isolated):
+    worker, (task, other), _ = farm({"decode": "hang", "n": 0}, {"seconds": 60, "n": 1})
+    if isolated:
+        _, threads = in_thread(worker, task, isolated=True)
+    else:
+        # Threads that hang for ever end with the process of the tests.
+        for one in (task, other):
+            threading.Thread(target=attempt, args=(worker, one, one.id), daemon=True).start()
+        wait_for(worker.progress, 10)
+    try:
+        wait_for(lambda: worker.report().decoding, 20)
+        report = wait_for(lambda: (r := worker.report()).quiet_seconds > 0.5 and r, 5)
+
+        assert (report.quiet, report.decoding) == (task.id, "content c000.png")
+    finally:
+        worker.stop()
+        if isolated:
+            end_processes_of_their_own()
+            threads[0].join(20)
+
+
+def test_the_list_of_an_archive_may_take_long(s3, tmp_path, monkeypatch):
+    """A tar is read header by header, and a store may be far away."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        for k in range(25):
+            info = tarfile.TarInfo(f"{k:02}.png")
+            directive = {"n": k, "padding": "x" * 20_000, "seconds": 0}
+            if k == 3:
+                directive["decode"] = "hang"
+            data = json.dumps(directive).encode()
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    s3.open().put("shard.tar", packed.getvalue())
+    read_range = S3Storage.read_range
+
+    def slow(*how):
+        time.sleep(0.1)
+        return read_range(*how)
+
+    monkeypatch.setattr(S3Storage, "read_range", slow)
+    pairs = [
+        {"content": f"{s3.url}/shard.tar::{k:02}.png", "style": "style.png"} for k in (3, 4, 5)
+    ]
+    options = s3.options.model_dump(exclude_none=True)
+    job = write_stand_in_job(tmp_path, [], pairs=pairs, storage=options)
+    worker = make_worker(job)
+    hangs, *others = open_agenda(job).tasks()
+    outcomes, threads = in_thread(worker, *others)
+    quiet = []
+    while any(thread.is_alive() for thread in threads):
+        quiet.append(worker.report().quiet_seconds)
+        time.sleep(0.05)
+
+    assert len(quiet) > 40  # it took more than two seconds
+    assert max(quiet) < 1
+    assert all(outcome.record for outcome in outcomes.values())
+    # What hangs in a decoder gets no sign of life from what is read beside it.
+    threading.Thread(target=attempt, args=(worker, hangs, hangs.id), daemon=True).start()
+    wait_for(lambda: worker.report().decoding, 10)
+    for _ in range(8):
+        attempt(worker, others[0])
+    assert worker.report().quiet_seconds > 0.8
+    assert worker.report().quiet == hangs.id
 
 
 @pytest.mark.parametrize("request_", ["preempt", "stop"])

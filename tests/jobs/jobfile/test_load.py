@@ -141,7 +141,7 @@ def test_whole_numbers_may_be_written_as_floats(written: str, meant: int) -> Non
     assert [(number, type(number)) for number in wholes] == [(meant, int)] * 4
     assert type(spec.recipe["style_weight"]) is float
     assert refusal(MINIMAL + "recipe: {steps: 1.5}") == [
-        "job.yaml:3: recipe.steps: 1.5 is not a whole number"
+        "job.yaml:3: recipe.steps: 1.5 is neither a whole number nor 'auto'"
     ]
     assert len(refusal(MINIMAL + "recipe: {steps: 1e300}")) == 1
 
@@ -404,7 +404,7 @@ def test_unknown_keys_may_look_like_types(key: str, section: str) -> None:
             "workers: {max: '4'}",
             "workers.max: '4' is neither a whole number nor 'auto': write 4, without quotes",
         ),
-        ("recipe: {steps: true}", "recipe.steps: true is not a whole number"),
+        ("recipe: {size: true}", "recipe.size: true is not a whole number"),
         ("recipe: {style_weight: x}", "recipe.style_weight: 'x' is not a number"),
         ("recipe: {style_weight: .inf}", "recipe.style_weight: inf is not a finite number"),
         ("recipe: {learning_rate: 0}", "recipe.learning_rate: 0 is not above 0.0"),
@@ -426,6 +426,10 @@ def test_unknown_keys_may_look_like_types(key: str, section: str) -> None:
             "workers: {gpus: 1.5}",
             "workers.gpus: 1.5 is neither a share of a GPU, up to 1, nor a whole number of them",
         ),
+        (
+            "workers: {split: picture}",
+            "workers.split: a picture is split among the GPUs of a worker: set workers.gpus to 2 or more",
+        ),
         ("workers: {max: 2, min: 3}", "workers.min: 3 is above workers.max, 2"),
         (
             "workers: {labels: {zone: a b}}",
@@ -444,6 +448,15 @@ def test_unknown_keys_may_look_like_types(key: str, section: str) -> None:
             "image: {bit_depth: 16, format: jpeg}",
             "image.bit_depth: 16 is for png and tiff; jpeg has 8 bits per channel",
         ),
+        (
+            "image: {format: jxl, profile: display-p3}",
+            "image.profile: display-p3 is for png, jpeg, webp, tiff and avif; jxl is written in srgb",
+        ),
+        (
+            "image: {profile: adobe-rgb}",
+            "image.profile: 'adobe-rgb' is not one of 'srgb', 'display-p3'",
+        ),
+        ("image: {metadata: all}", "image.metadata: 'all' is not one of 'recipe', 'none'"),
         (
             "image: {format: webp, bit_depth: 16}",
             "image.bit_depth: 16 is for png and tiff; webp has 8 bits per channel",
@@ -795,6 +808,11 @@ def test_a_picture_to_start_from_allows_no_other_start() -> None:
         assert refusal(f"output: out\npairs:\n{pair}") == [
             "job.yaml:5: pairs[0].init: is a picture, but recipe.init asks for another start"
         ]
+
+
+def test_a_picture_to_start_from_counts_before_the_start_of_the_whole_job() -> None:
+    pairs = "pairs: [{content: a.jpg, style: b.jpg, init: c.jpg}, {content: a.jpg, style: b.jpg}]"
+    assert read(f"output: out\nrecipe: {{init: noise}}\n{pairs}\n")
 
 
 # All at once

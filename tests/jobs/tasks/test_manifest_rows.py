@@ -94,6 +94,8 @@ def test_a_table_says_lists_words_and_nothing(tmp_path: Path) -> None:
         *(("style_weight", cell, 0.5) for cell in ("0.5", ".5", "+.5", "5e-1")),
         *(("clamp", cell, True) for cell in ("true", "True", "TRUE")),
         *(("start_size", cell, None) for cell in ("null", "~")),
+        *(("refine_steps", cell, 16) for cell in ("16", "16.0", "016", "+16", "0x10", " 16 ")),
+        ("refine_steps", "auto", "auto"),
         ("weights", "007", "007"),
     ],
 )
@@ -117,7 +119,9 @@ def test_a_cell_that_is_no_number_is_told_which_one_to_write(
     with pytest.raises(JobFileError) as caught:
         list(agenda(tmp_path, "{manifest: p.csv}").tasks())
     text = cell.strip('"')
-    assert f"p.csv:2: recipe.steps: '{text}' is not a whole number{instead}" in str(caught.value)
+    assert f"p.csv:2: recipe.steps: '{text}' is neither a whole number nor 'auto'{instead}" in str(
+        caught.value
+    )
 
 
 def test_a_name_is_the_pictures_and_no_part_of_the_id(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from jobs.spec.styles import StylePart
 from jobs.storage import keys
 from jobs.tasks.identity import Draft, Kind
 from jobs.tasks.pairs import PictureSet, expand, look_up
-from jobs.tasks.task import Task
+from jobs.tasks.task import Task, stem_of
 from stylize.presets import NEUTRAL, PRESETS
 from stylize.recipe import resolve
 from tests.jobs.support import FULL_RECIPE, read, tasks_of, touch
@@ -269,8 +269,15 @@ def test_an_address_that_is_none_is_told_too(tmp_path: Path) -> None:
     assert problem.startswith("job.yaml:3: pairs[0].content: ")
 
 
-def test_an_address_that_is_no_url_stops_no_other_task(tmp_path: Path) -> None:
-    assert len(tasks_of(pair(content=["https://[x/a.jpg", "b.jpg"]), tmp_path)) == 2
+def test_an_address_that_is_no_url_is_refused_with_its_place(tmp_path: Path) -> None:
+    with pytest.raises(JobFileError, match=r"pairs\[0\]\.content\[0\]: .* is not a web address"):
+        tasks_of(pair(content=["https://[x/a.jpg", "b.jpg"]), tmp_path)
+    assert stem_of("https://[x/a.jpg") == "a"
+
+
+def test_the_name_of_a_picture_has_no_query() -> None:
+    for scheme in ("https", "HTTPS", "Http"):
+        assert stem_of(f"{scheme}://e.org/b/a%20b.jpg?sig=s3cret#part") == "a b"
 
 
 # Many
@@ -313,7 +320,8 @@ def documented_id(**identity: Any) -> str:
 
 
 def identity_of(recipe: dict[str, Any]) -> dict[str, Any]:
-    return {k: v for k, v in recipe.items() if k not in ("preset", "weights", "strips", *NEUTRAL)}
+    left_out = ("preset", "weights", "strips", "history_precision", *NEUTRAL)
+    return {k: v for k, v in recipe.items() if k not in left_out}
 
 
 def test_an_id_is_the_hash_of_what_is_rendered() -> None:
@@ -510,6 +518,13 @@ def test_names_take_any_knob(template: str, name: str) -> None:
     )
     (task,) = tasks_of(text + f"image: {{name: {json.dumps(template)}}}\n")
     assert task.name == name
+
+
+def test_a_name_keeps_the_number_that_auto_stands_for() -> None:
+    """An output that exists has it in its names."""
+    name = "{content}-{steps}-{refine_steps}-{precision}"
+    (task,) = tasks_of(pair() + f"image: {{name: '{name}'}}\n")
+    assert (task.recipe.refine_steps, task.name) == ("auto", "a-80-30-float32")
 
 
 def test_what_a_picture_is_called_is_no_template_and_no_secret() -> None:
