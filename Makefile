@@ -16,7 +16,7 @@ demo: $(READY)
 	@echo "Look at the pictures in demo/out/images, and at demo/job.yaml, which made them."
 
 test: lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(READY)
 	$(BIN)/ruff check .
