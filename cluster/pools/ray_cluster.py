@@ -34,6 +34,9 @@ PACKAGE_ROOT = Path(cluster.__file__).resolve().parents[1]
 CLIENT_PORT = 10001
 """The port of ``ray://`` unless the address names one."""
 
+CLIENT_TRIES = 3
+"""How often a head is asked for a server for this client, by ``ray://``."""
+
 _FORMS = (
     "this is no address of a Ray head; give host:6379, ray://host:10001, or auto on a machine of the "
     "cluster"
@@ -74,7 +77,7 @@ def connect(address: str | None) -> None:
         _check_address(address, where)
     try:
         with _keep_sigterm_handler():
-            ray.init(
+            _join_patiently(
                 address=address,
                 # Ray's client cannot send one, nor needs it.
                 job_config=None if address.startswith("ray://") else _job_config(),
@@ -84,6 +87,11 @@ def connect(address: str | None) -> None:
                 configure_logging=True,
                 **options,
             )
+    except ConnectionAbortedError as error:  # with the head's traceback, whose end is the reason
+        raise ClusterError(
+            f"Ray cannot be reached {where}: the head listens, but did not start a server for this client "
+            f"in {CLIENT_TRIES} attempts: {last_line(error)}"
+        ) from error
     except Exception as error:  # ConnectionError, RuntimeError, AuthenticationError, ...
         advice = "" if address == "local" else TOKEN_ADVICE
         raise ClusterError(f"Ray cannot be reached {where}: {first_line(error)}{advice}") from error
@@ -127,6 +135,26 @@ def _keep_sigterm_handler() -> Iterator[None]:
         yield
     finally:
         utils.set_sigterm_handler = set_handler
+
+
+def _join_patiently(**options: Any) -> None:
+    """Call ``ray.init``, again if a head was too busy.
+
+    For each client, a head starts a process that imports Ray, and gives up on it after 30 s, so that a head
+    at work refuses some.
+
+    Raises:
+        ConnectionAbortedError: It refused each time.
+    """
+    for left in reversed(range(CLIENT_TRIES)):
+        try:
+            ray.init(**options)
+        except ConnectionAbortedError as error:
+            if not left:
+                raise
+            log.warning("the Ray head refused this client, it is asked again: %s", last_line(error))
+        else:
+            return
 
 
 def _check_address(address: str, where: str) -> None:

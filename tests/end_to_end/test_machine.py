@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from cluster.listening import check_listening
+from jobs.errors import ExitStatus
 from tests.support.farm import ROOT, command, picture, records_of, stylefarm, wait_for, write_job
 from tests.support.head import ray_head
 from tests.support.machine import alone, folder_for_all, stylefarm_of_stranger
@@ -56,6 +57,16 @@ def test_a_cluster_is_joined_through_a_ray_client_past_every_proxy(tmp_path: Pat
         joined = stylefarm("run", job, "--address", head.gcs, "--overwrite", **nowhere)
         assert joined.returncode == 0, joined.stderr
     assert [r.status for r in records_of(job).values()] == ["done"]
+
+
+@pytest.mark.slow
+def test_a_head_that_starts_no_server_says_why(tmp_path: Path) -> None:
+    with ray_head(env={"RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S": "0"}) as head:
+        wait_for(lambda: _listens(head.client_port), 60)
+        job = write_job(tmp_path, photos=1, styles=1)
+        ran = stylefarm("run", job, "--address", f"ray://127.0.0.1:{head.client_port}")
+    assert ran.returncode == ExitStatus.UNREACHABLE, ran.stderr
+    assert "did not start a server for this client in 3 attempts: RuntimeError: " in ran.stderr
 
 
 @pytest.mark.parametrize(

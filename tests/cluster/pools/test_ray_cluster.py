@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from cluster.pools import ray_cluster
 from cluster.pools.ray_cluster import connect
 from jobs.errors import ClusterError, ExitStatus, StylefarmError, UsageError
 from tests.support.rigs import free_port, web_server
@@ -65,3 +66,22 @@ def test_a_dashboard_is_for_submit(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "the address of a dashboard, to which stylefarm submit hands jobs" in str(error)
     monkeypatch.setenv("RAY_ADDRESS", "http://head:8265")
     assert "at http://head:8265 (RAY_ADDRESS): " in str(refusal(None))
+
+
+def test_a_head_that_is_too_busy_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    calls: list[object] = []
+
+    def init(**options: object) -> None:
+        calls.append(options["address"])
+        if len(calls) == 1:
+            raise ConnectionAbortedError("Initialization failure from server:\nTraceback:\nwhy")
+
+    monkeypatch.setattr(ray_cluster, "_check_address", lambda *_: None)
+    monkeypatch.setattr(ray_cluster.ray, "init", init)
+    connect("ray://head")
+    assert calls == ["ray://head"] * 2
+    assert [r.message for r in caplog.records] == [
+        "the Ray head refused this client, it is asked again: why"
+    ]
