@@ -147,12 +147,15 @@ def stylize(
         MemoryLimitError: The smallest way to render does not fit into memory.
         MemberLostError: A process of the team has ended.
         InterruptedRender: ``should_stop`` returned True.
+        ValueError: ``graphs`` is neither, or auto with a team, whose steps are not recorded.
     """
     began = time.perf_counter()
     recipe = recipe or Recipe()
     inputs = read_inputs(content, style, init, recipe)
     if graphs not in ("auto", "off"):
         raise ValueError(f"graphs is {graphs!r}, and not auto or off")
+    if graphs == "auto" and team is not None:
+        raise ValueError("a team's steps are not recorded as CUDA graphs: leave graphs off")
     if team is not None:
         device, network = team.devices[0], team.network
     device = torch.device(device) if device is not None else default_device()

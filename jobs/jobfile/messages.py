@@ -93,10 +93,10 @@ def _message(detail: Mapping[str, Any], path: FieldPath, written: str | None) ->
     if kind == "missing":
         return "is required"
     if kind in ("greater_than_equal", "greater_than"):
-        limit = context.get("ge", context.get("gt"))
+        limit = _plain(context.get("ge", context.get("gt")))
         return f"{given} is below {limit}" if "ge" in context else f"{given} is not above {limit}"
     if kind in ("less_than_equal", "less_than"):
-        return f"{given} is above {context.get('le', context.get('lt'))}"
+        return f"{given} is above {_plain(context.get('le', context.get('lt')))}"
     if kind == "literal_error":
         return f"{given} is not one of {context['expected'].replace(' or ', ', ')}"
     if kind == "joined":
@@ -126,6 +126,11 @@ _TYPES = {
     "string_type": "text",
     "bool_type": "true or false",
 }
+
+
+def _plain(limit: Any) -> Any:
+    """Return a limit as people write it: 64 and not 64.0."""
+    return int(limit) if isinstance(limit, float) and limit.is_integer() else limit
 
 
 def _text_of(value: object, written: str | None) -> str | None:

@@ -35,6 +35,16 @@ def _of_several_gpus(split: str, others: ValidationInfo) -> str:
     return split
 
 
+def _not_of_a_split(graphs: str, others: ValidationInfo) -> str:
+    if graphs == "auto" and others.data.get("split") == "picture":
+        raise PydanticCustomError(
+            "cuda_graphs",
+            "the steps of a picture that is split among GPUs are not recorded: leave it off, or leave out "
+            "workers.split",
+        )
+    return graphs
+
+
 def _at_most_max(fewest: int, others: ValidationInfo) -> int:
     most = others.data.get("max", "auto")
     if isinstance(most, int) and fewest > most:
@@ -91,7 +101,7 @@ class Workers(Section):
         description="What the GPUs of a worker share; tasks: each paints pictures of its own; picture: all "
         "paint one, some of its rows each, which divides its memory and its time. Needs gpus of 2 or more.",
     )
-    cuda_graphs: Literal["off", "auto"] = Field(
+    cuda_graphs: Annotated[Literal["off", "auto"], AfterValidator(_not_of_a_split)] = Field(
         "off",
         description="Whether NVIDIA GPUs replay the steps of a picture as CUDA graphs, without Python amid "
         "kernels; auto: where they can be recorded; else steps are made as usual, and the record says so.",

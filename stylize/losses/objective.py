@@ -136,7 +136,7 @@ class Objective:
         if torch.is_grad_enabled() and x_B3HW.requires_grad:
             return Losses(*_Differentiable.apply(x_B3HW, self))
         measured = self._extractor(convert(x_B3HW, self.space, self.network.space))
-        measured = self._of_all_bands(measured, self.band)
+        measured = self._of_all_bands(measured, self._extractor, self.band)
         content_B, (style_BL, _) = self._content(measured), self._style(measured)
         return _sum(content_B, style_BL, self._variation(x_B3HW, None))
 
@@ -149,38 +149,34 @@ class Objective:
         """
         spaces = self.space, self.network.space
         measured, backward = self._extractor.with_backward(convert(x_B3HW, *spaces))
-        measured = self._of_all_bands(measured, self.band)
+        measured = self._of_all_bands(measured, self._extractor, self.band)
         content_B, (style_BL, slopes) = self._content(measured), self._style(measured)
         del measured
         gradient_B3HW = gradient_before(backward(self._slopes(slopes)), *spaces)
         tv_B = self._variation(x_B3HW, gradient_B3HW)
         return _sum(content_B, style_BL, tv_B), gradient_B3HW
 
-    def _of_all_bands(self, measured: Measurements, band: Band) -> Measurements:
+    @staticmethod
+    def _of_all_bands(
+        measured: Measurements, extractor: FeatureExtractor, band: Band
+    ) -> Measurements:
         """Return the parts of all bands, one for each. Every member goes on with the same numbers."""
         if band.is_whole:
             return measured
-        probes = [(name, k, parts) for name, of in measured.items() for k, parts in enumerate(of)]
-        own = [self._merged(parts) for _, _, parts in probes]
+        probes = [(name, k) for name, of in measured.items() for k in range(len(of))]
+        own = [extractor.probes[name][k].merge(measured[name][k]) for name, k in probes]
         found: Measurements = {name: [[] for _ in of] for name, of in measured.items()}
         for tensors in band.gathered([tensor for part in own for tensor in part]):
             remaining = iter(tensors)
-            for (name, k, _), part in zip(probes, own, strict=True):
+            for (name, k), part in zip(probes, own, strict=True):
                 found[name][k].append(tuple(next(remaining) for _ in part))
         return found
-
-    def _merged(self, parts: Sequence[Part]) -> Part:
-        """Return the parts of this band's strips as one part."""
-        if parts[0][0].ndim == 1:  # of a content layer: the sum of squares of each picture
-            return (torch.stack([part[0] for part in parts]).sum(0),)
-        return self._term.merge(parts)
 
     def _content(self, measured: Measurements) -> Tensor:
         """Return the content loss, (B,)."""
         content_B: Tensor | None = None
         for name, weight in self._content_weights.items():
-            parts = measured[name][0]
-            squares_B = sum((part[0] for part in parts[1:]), start=parts[0][0])
+            (squares_B,) = Content.merge(measured[name][0])
             layer_B = weight * squares_B
             content_B = layer_B if content_B is None else content_B.add_(layer_B)
         assert content_B is not None
@@ -299,7 +295,7 @@ class Objective:
         band = self.band.other(style_13HW.shape[2])
         extractor = FeatureExtractor(self.network, self._options, probes, band)
         measured = extractor(convert(band.cut(style_13HW), RGB, self.network.space))
-        measured = self._of_all_bands(measured, band)
+        measured = self._of_all_bands(measured, extractor, band)
         return {
             name: self._term.gather(measured[name][0], extent_at(None, block_of(name), style_13HW))
             for name in layers

@@ -60,9 +60,6 @@ class StyleTerm(Protocol):
             precision: The dtype in which the probe measures.
         """
 
-    def merge(self, parts: Sequence[Part]) -> Part:
-        """Return several parts of a layer as one."""
-
     def gather(self, parts: Sequence[Part], extent: Extent) -> Statistics:
         """Return the statistics of a layer from the probe's parts, which together cover the layer."""
 
@@ -87,13 +84,9 @@ class GramTerm:
         """Return a probe of Gram matrices."""
         return Gram(guides_BRHW, precision)
 
-    def merge(self, parts: Sequence[Part]) -> Part:
-        """Return the sum of the parts."""
-        return (sum((part[0] for part in parts[1:]), start=parts[0][0]),)
-
     def gather(self, parts: Sequence[Part], extent: Extent) -> Statistics:
         """Return the sum of the parts, divided as ``recipe.gram`` says."""
-        (gram_BRNN,) = self.merge(parts)
+        (gram_BRNN,) = Gram.merge(parts)
         return (gram_BRNN * self._factor(extent, gram_BRNN),)
 
     def _factor(self, extent: Extent, like_BRNN: Tensor) -> Tensor:
@@ -139,30 +132,9 @@ class WassersteinTerm:
         """Return a probe of means and covariances."""
         return Gaussian(guides_BRHW, precision)
 
-    def merge(self, parts: Sequence[Part]) -> Part:
-        """Return the mean, the covariance and the weight of all parts together.
-
-        The covariance is that within the parts plus that of the parts' means (Chan, Golub, LeVeque,
-        *Updating formulae and a pairwise algorithm for computing sample variances*, 1979).
-        """
-        if len(parts) == 1:
-            return parts[0]
-        weights = [weight_BR1 for _, _, weight_BR1 in parts]
-        weight_BR1 = torch.stack(weights).sum(0)
-        least = torch.finfo(weight_BR1.dtype).tiny
-        shares = [w_BR1 / weight_BR1.clamp(min=least) for w_BR1 in weights]
-        means = [mean_BRN for mean_BRN, _, _ in parts]
-        mean_BRN = torch.stack([s * m for s, m in zip(shares, means, strict=True)]).sum(0)
-        covariance_BRNN = torch.zeros_like(parts[0][1])
-        for share_BR1, (part_mean_BRN, part_BRNN, _) in zip(shares, parts, strict=True):
-            off_BRN = part_mean_BRN - mean_BRN
-            between_BRNN = off_BRN.unsqueeze(3) * off_BRN.unsqueeze(2)
-            covariance_BRNN = covariance_BRNN + share_BR1.unsqueeze(3) * (part_BRNN + between_BRNN)
-        return mean_BRN, covariance_BRNN, weight_BR1
-
     def gather(self, parts: Sequence[Part], extent: Extent) -> Statistics:
         """Return the mean and the covariance of the whole layer."""
-        mean_BRN, covariance_BRNN, _ = self.merge(parts)
+        mean_BRN, covariance_BRNN, _ = Gaussian.merge(parts)
         return mean_BRN, covariance_BRNN
 
     def set_targets(self, targets: Mapping[str, Target]) -> None:

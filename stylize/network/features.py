@@ -150,7 +150,7 @@ def features(
     """
     extractor = FeatureExtractor(network, options, {name: [Capture()] for name in layers}, band)
     captured = extractor(x_B3HW)
-    return {name: torch.cat([part[0] for part in parts], 2) for name, (parts,) in captured.items()}
+    return {name: Capture.merge(parts)[0] for name, (parts,) in captured.items()}
 
 
 class _Pass:

@@ -10,7 +10,7 @@ Shape suffixes: B pictures, R regions per picture, N channels, H height, W width
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -49,6 +49,10 @@ class Probe(Protocol):
             gradient_BNHW: The gradient at the rows, which is changed.
         """
 
+    @staticmethod
+    def merge(parts: Sequence[Part]) -> Part:
+        """Return the parts of several rows as the part of them all."""
+
 
 def positions(x_BNHW: Tensor) -> Tensor:
     """Return a view (B, M, N) of a tensor (B, N, H, W) that is channels last in memory."""
@@ -81,6 +85,11 @@ class Content:
         gradient_BMN = positions(gradient_BNHW)
         for rows, d_BMN in self._differences(features_BNHW, top):
             gradient_BMN[:, rows].add_(d_BMN, alpha=2 * of_sum)
+
+    @staticmethod
+    def merge(parts: Sequence[Part]) -> Part:
+        """Return the sum of the parts."""
+        return _sum(parts)
 
     def _differences(self, features_BNHW: Tensor, top: int) -> Iterator[tuple[slice, Tensor]]:
         """Yield F - P block by block of positions, (B, M, N)."""
@@ -137,6 +146,11 @@ class Gram(_Guided):
         for region, w_BM1 in enumerate(self._weights(features_BNHW, top)):
             add_product(gradient_BMN, f_BMN, None, w_BM1, right_BRNN[:, region])
 
+    @staticmethod
+    def merge(parts: Sequence[Part]) -> Part:
+        """Return the sum of the parts."""
+        return _sum(parts)
+
 
 class Gaussian(_Guided):
     """The mean (B, R, N), the covariance about that mean (B, R, N, N), and the weight (B, R, 1) of rows.
@@ -182,6 +196,28 @@ class Gaussian(_Guided):
             mean_B1N, row_B1N = mean_BRN[:, region, None], row_BRN[:, region, None]
             add_product(gradient_BMN, f_BMN, mean_B1N, w_BM1, right_BRNN[:, region], row_B1N)
 
+    @staticmethod
+    def merge(parts: Sequence[Part]) -> Part:
+        """Return the mean, the covariance and the weight of all parts together.
+
+        The covariance is that within the parts plus that of the parts' means (Chan, Golub, LeVeque,
+        *Updating formulae and a pairwise algorithm for computing sample variances*, 1979).
+        """
+        if len(parts) == 1:
+            return parts[0]
+        weights = [weight_BR1 for _, _, weight_BR1 in parts]
+        weight_BR1 = torch.stack(weights).sum(0)
+        least = torch.finfo(weight_BR1.dtype).tiny
+        shares = [w_BR1 / weight_BR1.clamp(min=least) for w_BR1 in weights]
+        means = [mean_BRN for mean_BRN, _, _ in parts]
+        mean_BRN = torch.stack([s * m for s, m in zip(shares, means, strict=True)]).sum(0)
+        covariance_BRNN = torch.zeros_like(parts[0][1])
+        for share_BR1, (part_mean_BRN, part_BRNN, _) in zip(shares, parts, strict=True):
+            off_BRN = part_mean_BRN - mean_BRN
+            between_BRNN = off_BRN.unsqueeze(3) * off_BRN.unsqueeze(2)
+            covariance_BRNN = covariance_BRNN + share_BR1.unsqueeze(3) * (part_BRNN + between_BRNN)
+        return mean_BRN, covariance_BRNN, weight_BR1
+
     def _count(self, f_BMN: Tensor) -> Tensor:
         """Return the number of positions as a tensor (B, 1), which is made once for each number."""
         count = f_BMN.shape[1]
@@ -202,6 +238,16 @@ class Capture:
     ) -> None:
         """Raise NotImplementedError: the features are captured without a gradient."""
         raise NotImplementedError
+
+    @staticmethod
+    def merge(parts: Sequence[Part]) -> Part:
+        """Return the rows of the parts, which must follow each other."""
+        return (torch.cat([rows_BNHW for (rows_BNHW,) in parts], 2),)
+
+
+def _sum(parts: Sequence[Part]) -> Part:
+    """Return the sum of parts of one tensor each."""
+    return (sum((part[0] for part in parts[1:]), start=parts[0][0]),)
 
 
 def _by_region(values: list[Tensor]) -> Tensor:

@@ -407,10 +407,10 @@ def test_unknown_keys_may_look_like_types(key: str, section: str) -> None:
         ("recipe: {size: true}", "recipe.size: true is not a whole number"),
         ("recipe: {style_weight: x}", "recipe.style_weight: 'x' is not a number"),
         ("recipe: {style_weight: .inf}", "recipe.style_weight: inf is not a finite number"),
-        ("recipe: {learning_rate: 0}", "recipe.learning_rate: 0 is not above 0.0"),
+        ("recipe: {learning_rate: 0}", "recipe.learning_rate: 0 is not above 0"),
         ("recipe: {clamp: yes}", "recipe.clamp: 'yes' is not true or false"),
         ("recipe: {gram: x}", "recipe.gram: 'x' is not one of 'positions', 'elements', 'none'"),
-        ("recipe: {style_layers: {conv1_1: -1}}", "recipe.style_layers.conv1_1: -1 is below 0.0"),
+        ("recipe: {style_layers: {conv1_1: -1}}", "recipe.style_layers.conv1_1: -1 is below 0"),
         (
             "recipe: {style_layers: [conf4_2]}",
             "recipe.style_layers: conf4_2 is not a layer of VGG19 (did you mean conv4_2?); "
@@ -421,7 +421,7 @@ def test_unknown_keys_may_look_like_types(key: str, section: str) -> None:
             "recipe.style_layers: names no layer; give at least one, e.g. conv4_2",
         ),
         ("workers: {max: 0}", "workers.max: 0 is below 1"),
-        ("workers: {gpus: 65}", "workers.gpus: 65 is above 64.0"),
+        ("workers: {gpus: 65}", "workers.gpus: 65 is above 64"),
         (
             "workers: {gpus: 1.5}",
             "workers.gpus: 1.5 is neither a share of a GPU, up to 1, nor a whole number of them",
@@ -429,6 +429,11 @@ def test_unknown_keys_may_look_like_types(key: str, section: str) -> None:
         (
             "workers: {split: picture}",
             "workers.split: a picture is split among the GPUs of a worker: set workers.gpus to 2 or more",
+        ),
+        (
+            "workers: {gpus: 2, split: picture, cuda_graphs: auto}",
+            "workers.cuda_graphs: the steps of a picture that is split among GPUs are not recorded: leave "
+            "it off, or leave out workers.split",
         ),
         ("workers: {max: 2, min: 3}", "workers.min: 3 is above workers.max, 2"),
         (
@@ -441,7 +446,7 @@ def test_unknown_keys_may_look_like_types(key: str, section: str) -> None:
             "workers.stall_timeout: 'soon' is not a duration: give seconds, or a number with s, m, h or "
             "d, such as 5m",
         ),
-        ("workers: {gpus: 0}", "workers.gpus: 0 is not above 0.0"),
+        ("workers: {gpus: 0}", "workers.gpus: 0 is not above 0"),
         ("image: {quality: 101}", "image.quality: 101 is above 100"),
         ("image: {bit_depth: 12}", "image.bit_depth: 12 is not one of 8, 16"),
         (
@@ -848,7 +853,7 @@ def test_everything_wrong_is_told_at_once_in_the_order_of_the_file() -> None:
         "job.yaml:11: pairs[0].recipe.gram: 'x' is not one of 'positions', 'elements', 'none'",
         "job.yaml:13: pairs[1].content: is empty; give at least one picture",
         "job.yaml:15: pairs[1].combine: 'both' is not one of 'product', 'zip'",
-        "job.yaml:17: workers.gpus: 99 is above 64.0",
+        "job.yaml:17: workers.gpus: 99 is above 64",
         "job.yaml:18: workers.gpus: is given twice; the first is on line 17",
     ]
 
