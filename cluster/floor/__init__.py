@@ -1,0 +1,1 @@
+"""The floor that several runs share: who gets how many workers."""
