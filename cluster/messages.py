@@ -25,6 +25,7 @@ FailureKind = Literal[
     "unavailable",
     "preempted",
     "recalled",
+    "yielded",
     "stopped",
     "bug",
 ]
@@ -42,9 +43,24 @@ FailureKind = Literal[
 - unavailable: the worker could not be reached.
 - preempted: the worker's machine is being taken away.
 - recalled: the attempt had not started, and another worker was idle.
+- yielded: the run gave the worker back, because another run is to have its place.
 - stopped: the run was asked to end.
 - bug: an unexpected error.
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What somebody has asked of a run since it began: ``stylefarm set``, ``pause`` and ``resume``."""
+
+    paused: bool = False
+    """Whether the run is to hold no worker for the time being."""
+    workers: int | None = None
+    """The most workers; None: what the job says."""
+    priority: int | None = None
+    """The run's priority, 0 to 100; None: what the job says."""
+    by: str = ""
+    """Who asked last, and where: ``user@host``."""
 
 
 @dataclass(frozen=True, slots=True)

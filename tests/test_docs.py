@@ -61,6 +61,7 @@ FAMILIES = {
     "cluster/plan": ("plan", "doctor"),
     "cluster/run": ("run", "promote"),
     "cluster/submit": ("submit", "list", "status", "logs", "cancel"),
+    "cluster/floor": ("floor", "set", "pause", "resume"),
     "cluster/schedule": ("schedule",),
 }
 """Whose README documents the options of which commands."""

@@ -159,6 +159,40 @@ def check_proof_options(proof: bool, size: int | None, select: str | None) -> No
         )
 
 
+def _priority(given: str | None) -> str | None:
+    from jobs.spec.sharing import priority_of
+
+    if given is not None:
+        try:
+            priority_of(given)
+        except ValueError:
+            raise typer.BadParameter(
+                f"{given} is not low, normal, high, urgent, or a number from 0 to 100"
+            ) from None
+    return given
+
+
+JobPriority = Annotated[
+    str | None,
+    typer.Option(
+        "--priority",
+        metavar="low|normal|high|urgent|0-100",
+        help="Which of several jobs on one cluster is served first; overrides the job's priority.",
+        callback=_priority,
+        show_default=False,
+    ),
+]
+
+
+Hold = Annotated[
+    bool,
+    typer.Option(
+        "--hold",
+        help="Begin paused, with no worker, until stylefarm resume JOB. The job is read meanwhile.",
+    ),
+]
+
+
 def check_pool_options(pool: str, address: str | None, workers: int | None) -> None:
     """Raise where ``--address`` or ``--workers`` would have no effect, as with ``--pool inline``.
 

@@ -27,12 +27,14 @@ from cluster.events.events import (
     PagesLeftOut,
     Paused,
     Resumed,
+    ShareChanged,
     TaskDone,
     TaskFailed,
     TaskRetried,
+    WishesChanged,
     WorkerLost,
 )
-from cluster.messages import Asked, Assignment, Failure, attempt_record
+from cluster.messages import Asked, Assignment, Failure, Wishes, attempt_record
 from cluster.pools.base import Ended, Lost, Pool, WorkerHandle
 from jobs.errors import ClusterError, LeaseLostError, StorageError, StorageFullError
 from jobs.records.commit import Records
@@ -104,6 +106,7 @@ class Driver:
         kept: The last good pictures of tasks that failed in earlier runs, by task id.
         probe: Raises StorageError while the output cannot be used.
         left: Returns the number of tasks left in the whole job; None until it is known.
+        wishes: Returns what is asked of the run meanwhile.
         clock: Seconds from any origin.
     """
 
@@ -119,6 +122,7 @@ class Driver:
         kept: Mapping[str, OutputRecord] | None = None,
         probe: Callable[[], None] = lambda: None,
         left: Callable[[], int | None] = lambda: None,
+        wishes: Callable[[], Wishes] = Wishes,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._limits = limits or Limits()
@@ -130,6 +134,8 @@ class Driver:
         self._kept = kept or {}
         self._left = left
         self._clock = clock
+        self._wishes = wishes
+        self._known_wishes = Wishes()
         self._committer = Committer(records, pool.wake)
         self._refused: list[Commit] = []
         """Records that the storage did not take."""
@@ -143,6 +149,8 @@ class Driver:
         self._preempted_at: float | None = None
         self._beat_at = -math.inf
         self._idle_since: float | None = None
+        self._share: int | None = None
+        """The workers that the run may have beside others; None: nothing is shared."""
         self.counts = Counts()
 
     def run(self) -> Counts:
@@ -383,8 +391,10 @@ class Driver:
             task_run.above_bytes = worker.memory_bytes or 0
         if not decision.counts:
             task_run.attempt_number -= 1
-            task_run.requeues += failure.kind != "recalled"
-            if failure.kind == "recalled" or not painting:
+            own_wish = failure.kind in ("recalled", "yielded")
+            task_run.requeues += not own_wish
+            # Of what was given back with a checkpoint, the record says where the first steps were made.
+            if (own_wish and not checkpoint) or not painting:
                 task_run.attempts.pop()
         if decision.worker == "replace":
             reason = f"several tasks in a row failed there; the last one: {failure.message}"
@@ -395,7 +405,7 @@ class Driver:
             self._pause(StorageError(failure.message))
         if decision.task == "again" and self._stop is None:
             self._backlog.put_back(task_run, self._clock() + decision.delay)
-            if decision.counts or failure.kind not in ("recalled", "worker"):
+            if decision.counts or failure.kind not in ("recalled", "yielded", "worker"):
                 self._listen(
                     TaskRetried(
                         id=task_run.task.id,
@@ -491,11 +501,32 @@ class Driver:
             if outage.seconds > self._limits.storage_patience or give_up:
                 raise outage.error
 
+    def _note_wishes(self) -> None:
+        wishes = self._wishes()
+        if wishes != self._known_wishes:
+            self._known_wishes = wishes
+            self._listen(
+                WishesChanged(
+                    paused=wishes.paused,
+                    workers=wishes.workers,
+                    priority=wishes.priority,
+                    by=wishes.by,
+                )
+            )
+
+    def _note_share(self) -> None:
+        share = self._pool.share
+        if share is not None and share != self._share and self._stop is None:
+            self._listen(ShareChanged(workers=share, before=self._share, waits=self._pool.waits))
+            self._share = share
+
     def _beat(self) -> None:
         pool, now = self._pool, self._clock()
         if now - self._beat_at < max(BEAT_SECONDS, pool.workers / WORKERS_PER_BEAT_SECOND):
             return
         self._beat_at = now
+        self._note_wishes()
+        self._note_share()
         self._listen(
             Beat(
                 done=self.counts.done,
@@ -508,6 +539,7 @@ class Driver:
                 in_flight=len(self._running),
                 paused=self._outage.since is not None,
                 gpu_hours=round(pool.gpu_hours, 4),
+                waits=pool.waits,
                 fleet=tuple(pool.states()),
             )
         )

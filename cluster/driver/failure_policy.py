@@ -78,7 +78,7 @@ def decide(s: Situation) -> Decision:
         return Decision("give_up")
     if s.kind == "full":
         return Decision("drop", floor="abort")
-    if s.kind == "recalled":
+    if s.kind in ("recalled", "yielded"):
         return Decision("again", counts=False)
     if s.kind == "storage":
         if s.outage_seconds > s.patience_seconds or s.requeues >= MOST_REQUEUES:

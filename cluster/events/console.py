@@ -18,7 +18,15 @@ from rich.progress import (
 from typing_extensions import assert_never
 
 from cluster.events import events
-from cluster.events.progress import Meter, plural, rows_text, saved_text, status_line, unread_text
+from cluster.events.progress import (
+    Meter,
+    plural,
+    rows_text,
+    saved_text,
+    status_line,
+    unread_text,
+    wishes_text,
+)
 from cluster.time_text import duration_text
 from jobs.storage import keys
 
@@ -129,6 +137,10 @@ class ConsoleView:
                 self._paused(event)
             case events.Resumed():
                 self._say(f"[green]resumed[/] after {event.seconds:.0f} s", even_if_quiet=True)
+            case events.WishesChanged():
+                self._say(f"[yellow]asked[/] by {escape(event.by)}: {wishes_text(event)}")
+            case events.ShareChanged():
+                self._share_changed(event)
             case events.Draining():
                 self._draining(event)
             case events.LeftOut():
@@ -254,6 +266,13 @@ class ConsoleView:
             even_if_quiet=True,
         )
 
+    def _share_changed(self, event: events.ShareChanged) -> None:
+        if event.before is None and not event.waits:
+            return  # it has all that it wants, as if it were alone
+        may = "no worker" if not event.workers else plural(event.workers, "worker")
+        why = f": {escape(event.waits)}" if event.waits else ""
+        self._say(f"[yellow]shared[/]: the run may have {may} now{why}")
+
     def _draining(self, event: events.Draining) -> None:
         insist = "" if self._remote else "; press Ctrl-C again to stop now"
         self._say(
@@ -273,6 +292,8 @@ class ConsoleView:
         state += _busy(event)
         if event.pending:
             state += f" (+{event.pending:,} pending)"
+        if event.waits:
+            state += f", {event.waits}"
         if event.paused:
             state += ", paused"
         if self._meter.steps_per_second:

@@ -277,6 +277,32 @@ class Resumed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ShareChanged:
+    """The run's share of a cluster that others use, too, has changed."""
+
+    event: ClassVar[str] = "share"
+    workers: int
+    """Workers that the run may have now."""
+    before: int | None
+    """Workers that it might have before; None: it was the first to say."""
+    waits: str
+    """What it waits for: ``waits for GPUs: 8 held by nightly (low)``; empty: nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WishesChanged:
+    """Somebody asks other things of the run than before."""
+
+    event: ClassVar[str] = "wishes"
+    paused: bool
+    workers: int | None
+    """The most workers; None: what the job says."""
+    priority: int | None
+    """The priority, 0 to 100; None: what the job says."""
+    by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Beat:
     """A snapshot of the run, twice a second (less often with very many workers)."""
 
@@ -296,6 +322,8 @@ class Beat:
     paused: bool = False
     gpu_hours: float = 0.0
     """Device hours of this run."""
+    waits: str = ""
+    """What the run waits for, as in ``ShareChanged``; empty: nothing."""
     fleet: tuple[WorkerState, ...] = ()
     """All workers that are up."""
 
@@ -331,6 +359,8 @@ class Live:
     busy: float | None
     """The mean share of time for which workers hold their devices, 0 to 1; None while unknown."""
     gpu_hours: float
+    waits: str = ""
+    """What the run waits for, as in ``ShareChanged``; empty: nothing."""
     started: float
     """When the run started; seconds since the epoch, by the driver's clock."""
     updated: float
@@ -404,6 +434,8 @@ Event = (
     | NodeAvoided
     | Paused
     | Resumed
+    | ShareChanged
+    | WishesChanged
     | Beat
     | Live
     | Draining

@@ -7,10 +7,8 @@ Neither may delay the driver or fail its run, so both are handled on a thread of
 
 from __future__ import annotations
 
-import getpass
 import json
 import logging
-import socket
 import threading
 import time
 from collections.abc import Callable
@@ -18,17 +16,18 @@ from dataclasses import asdict, replace
 from types import TracebackType
 from typing import Any, Literal
 
+from pydantic import TypeAdapter, ValidationError
 from typing_extensions import assert_never
 
 from cluster.events import events
 from cluster.events.json_lines import build
 from cluster.events.progress import Meter
-from cluster.messages import Asked
+from cluster.messages import Asked, Wishes
 from jobs.errors import ObjectNotFoundError, StorageError, StylefarmError
 from jobs.records.commit import write_json
 from jobs.storage import keys
 from jobs.storage.base import Storage
-from jobs.storage.lease import is_abandoned
+from jobs.storage.lease import is_abandoned, who
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +40,8 @@ CANCEL_POLL_SECONDS = 2.0
 
 LAST_SECONDS = 10.0
 """How long a run that ends waits for its last ``live.json``, in seconds: the storage may be down."""
+
+_WISHES = TypeAdapter(Wishes)
 
 QUIET_SECONDS = 60.0
 """The age of ``live.json`` beyond which its run was killed or is cut off from the output, in seconds."""
@@ -58,6 +59,7 @@ class LiveBoard:
         run: The run's unique id.
         submission: The id under which the run was submitted to a cluster; None if it was not.
         guard: Raises LeaseLostError when the output belongs to another run; called before each write.
+        wishes: What is asked of the run from the start.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class LiveBoard:
         run: str,
         submission: str | None = None,
         guard: Callable[[], None] = lambda: None,
+        wishes: Wishes | None = None,
     ) -> None:
         self._storage = storage
         self._listen = listen
@@ -102,6 +105,7 @@ class LiveBoard:
             updated=now,
         )
         self._asked: Asked = "no"
+        self._wishes = wishes or Wishes()
         self._written: events.Live | None = None
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="live", daemon=True)
@@ -122,6 +126,10 @@ class LiveBoard:
     def asked(self) -> Asked:
         """Return whether ``cancel.json`` asks this run to end."""
         return self._asked
+
+    def wishes(self) -> Wishes:
+        """Return what ``wishes.json`` asks of this run."""
+        return self._wishes
 
     def __call__(self, event: events.Event) -> None:
         if isinstance(event, events.Finished):
@@ -166,6 +174,8 @@ class LiveBoard:
                 | events.NodeAvoided()
                 | events.LeftOut()
                 | events.OutputHeld()
+                | events.ShareChanged()
+                | events.WishesChanged()
             ):
                 pass  # these change nothing in the summary
             case _:
@@ -210,6 +220,7 @@ class LiveBoard:
             pending=event.pending,
             busy=round(sum(shares) / len(shares), 3) if shares else None,
             gpu_hours=event.gpu_hours,
+            waits=event.waits,
         )
         self._listen(self._live)
 
@@ -222,6 +233,7 @@ class LiveBoard:
             workers=0,
             pending=0,
             busy=None,
+            waits="",
         )
         self._write_soon()  # what follows may take long, such as posting to a webhook
         self._listen(self._live)
@@ -239,6 +251,7 @@ class LiveBoard:
         written_at = time.monotonic()
         while True:
             self._try(self._check_cancel)
+            self._try(self._check_wishes)
             if self._stopping.wait(CANCEL_POLL_SECONDS):
                 break
             if self._urgent or time.monotonic() - written_at >= LIVE_SECONDS:
@@ -246,6 +259,7 @@ class LiveBoard:
                 self._try(self._write)
         self._try(self._write)
         self._try(self._delete_cancel)
+        self._try(self._delete_wishes)
 
     def _try(self, do: Callable[[], None]) -> None:
         try:
@@ -277,6 +291,20 @@ class LiveBoard:
         if request is not None and self._is_for_this_run(request):
             self._guard()
             self._storage.delete(keys.CANCEL)
+
+    def _check_wishes(self) -> None:
+        request = _read(self._storage, keys.WISHES)
+        if request is not None and self._is_for_this_run(request):
+            self._wishes = _wishes_in(request) or self._wishes
+        elif request is not None:
+            self._guard()
+            self._storage.delete(keys.WISHES)
+
+    def _delete_wishes(self) -> None:
+        request = _read(self._storage, keys.WISHES)
+        if request is not None and self._is_for_this_run(request):
+            self._guard()
+            self._storage.delete(keys.WISHES)
 
     def _is_for_this_run(self, request: dict[str, Any]) -> bool:
         names = {self._live.run, self._live.submission} - {None}
@@ -334,8 +362,37 @@ def ask_to_end(storage: Storage, *, run: str | None = None, submission: str | No
     Raises:
         StorageError: The output cannot be written.
     """
-    request = {"run": run, "submission": submission, "time": time.time(), "by": _requester()}
+    request = {"run": run, "submission": submission, "time": time.time(), "by": who()}
     write_json(storage, keys.CANCEL, request)
+
+
+def wish(storage: Storage, run: str, **changes: object) -> Wishes:
+    """Ask something of a run, beside what it was asked before.
+
+    Args:
+        storage: The output.
+        run: The run's id, as in ``Live.run``.
+        **changes: Fields of ``Wishes``.
+
+    Returns:
+        All that the run is asked now.
+
+    Raises:
+        StorageError: The output cannot be read or written.
+    """
+    before = _read(storage, keys.WISHES)
+    asked = _wishes_in(before) if before is not None and before.get("run") == run else None
+    wishes = replace(asked or Wishes(), **changes, by=who())  # type: ignore[arg-type]
+    write_json(storage, keys.WISHES, {"run": run, "time": time.time(), **asdict(wishes)})
+    return wishes
+
+
+def _wishes_in(request: dict[str, Any]) -> Wishes | None:
+    """Return what a request asks; None: it is none that can be read."""
+    try:
+        return _WISHES.validate_python(request)
+    except ValidationError:
+        return None
 
 
 def take_back(storage: Storage) -> None:
@@ -348,14 +405,6 @@ def take_back(storage: Storage) -> None:
         StorageError: The output cannot be written.
     """
     storage.delete(keys.CANCEL)
-
-
-def _requester() -> str:
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # a container's user without a name
-        user = "somebody"
-    return f"{user}@{socket.gethostname()}"
 
 
 def _read(storage: Storage, key: str) -> dict[str, Any] | None:

@@ -117,6 +117,8 @@ def log_event(event: events.Event) -> None:
             | events.Draining()
             | events.LeftOut()
             | events.OutputHeld()
+            | events.ShareChanged()
+            | events.WishesChanged()
             | events.Finished()
         ):
             pass

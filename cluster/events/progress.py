@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cluster.events.events import Live
+from cluster.events.events import Live, WishesChanged
+from cluster.messages import Wishes
 from cluster.sliding_rate import SlidingRate
 from cluster.time_text import duration_text
+from jobs.spec.sharing import name_of
 
 RATE_WINDOW = 30.0
 """The window over which speed is averaged, in seconds."""
@@ -83,6 +85,8 @@ def status_line(live: Live) -> str:
         parts.append(workers + (f" (+{live.pending:,} pending)" if live.pending else ""))
     if live.state in ("paused", "stopping"):
         parts.append(live.state)
+    if live.state != "ended" and live.waits:
+        parts.append(live.waits)
     if live.state != "ended" and live.steps_per_second:
         parts.append(f"{live.steps_per_second:.1f} steps/s")
     if live.eta is not None:
@@ -93,6 +97,16 @@ def status_line(live: Live) -> str:
 def plural(count: int, word: str) -> str:
     """Return ``1 task``, ``2 tasks``."""
     return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"
+
+
+def wishes_text(wishes: WishesChanged | Wishes) -> str:
+    """Return what is asked of a run: "go on, at most 4 workers, priority high"."""
+    parts = ["pause" if wishes.paused else "go on"]
+    if wishes.workers is not None:
+        parts.append(f"at most {plural(wishes.workers, 'worker')}")
+    if wishes.priority is not None:
+        parts.append(f"priority {name_of(wishes.priority)}")
+    return ", ".join(parts)
 
 
 def rows_text(rows: int, used: int, repeated: int, left_out: int, skipped: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -56,11 +56,39 @@ class Lost:
 
     worker: WorkerHandle
     failure: Failure
-    """The reason; its kind is worker, stalled, unavailable or preempted."""
+    """The reason; its kind is worker, stalled, unavailable, preempted or yielded."""
     attempt_ids: tuple[str, ...] = ()
     painting: frozenset[str] = frozenset()
     """The ids of the attempts that held a device, or that are known to have stalled the worker. The others
     only waited and had no part in the loss."""
+
+
+class Sharing(Protocol):
+    """A floor that this run shares with others: ``cluster.floor.link.FloorLink``. Nothing here waits."""
+
+    @property
+    def share(self) -> Mapping[str, int] | None:
+        """The workers that the run may have, by node; None: nothing is shared, as far as is known."""
+
+    @property
+    def waits(self) -> str:
+        """What the run waits for; empty: nothing."""
+
+    def tell(
+        self,
+        wanted: int,
+        held: Mapping[str, int],
+        up: Mapping[str, int],
+        nodes: Collection[str] | None,
+    ) -> None:
+        """Say what the run wants and has.
+
+        Args:
+            wanted: Workers that it could use.
+            held: Its workers by node, those included that are on their way.
+            up: Those of them that are up.
+            nodes: The nodes that it can use; None: all that have room for a worker.
+        """
 
 
 class Pool(Protocol):
@@ -77,6 +105,15 @@ class Pool(Protocol):
     @property
     def growing(self) -> bool:
         """Whether requested workers are expected to be up soon."""
+
+    @property
+    def share(self) -> int | None:
+        """The number of workers that the run may have, beside others; None: nothing is shared."""
+
+    @property
+    def waits(self) -> str:
+        """What the run waits for, because others have it: ``waits for GPUs: 8 held by nightly (low)``; empty:
+        nothing."""
 
     @property
     def gpu_hours(self) -> float:

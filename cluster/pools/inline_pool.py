@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import queue
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from cluster.messages import (
     Assignment,
     Outcome,
     Progress,
+    Wishes,
     WorkerSetup,
     WorkerState,
 )
@@ -24,12 +25,15 @@ class InlinePool:
 
     Args:
         setup: The settings of the job's workers.
+        wishes: Returns what is asked of the run meanwhile. A run that is paused paints to the end what it has
+            begun.
     """
 
     pending = 0
     growing = False
 
-    def __init__(self, setup: WorkerSetup) -> None:
+    def __init__(self, setup: WorkerSetup, wishes: Callable[[], Wishes] = Wishes) -> None:
+        self._wishes = wishes
         self._worker = Worker(setup, worker_name("inline"))
         worker = self._worker
         self._handle = WorkerHandle(
@@ -51,10 +55,21 @@ class InlinePool:
         return 1
 
     @property
+    def share(self) -> int | None:
+        return None
+
+    @property
+    def waits(self) -> str:
+        wishes = self._wishes()
+        return f"paused by {wishes.by}" if wishes.paused else ""
+
+    @property
     def gpu_hours(self) -> float:
         return (time.monotonic() - self._began) / 3600
 
     def open_workers(self) -> Iterator[WorkerHandle]:
+        if self._wishes().paused:
+            return
         for _ in range(1 + PREFETCH - len(self._handle.calls)):
             yield self._handle
 

@@ -52,12 +52,15 @@ LOCAL_STORE_BYTES = 128 * 1024 * 1024
 """The size of a local object store, in bytes. It is small because no picture goes through it."""
 
 
-def connect(address: str | None) -> None:
+def connect(address: str | None) -> bool:
     """Join a Ray cluster, or start one on this machine.
 
     Args:
         address: ``auto``, ``host:port`` or ``ray://host:port``; ``local`` starts a cluster. None: the value
             of RAY_ADDRESS, else ``local``.
+
+    Returns:
+        Whether the cluster was there before.
 
     Raises:
         UsageError: The address is of no form that Ray knows.
@@ -95,6 +98,7 @@ def connect(address: str | None) -> None:
     except Exception as error:  # ConnectionError, RuntimeError, AuthenticationError, ...
         advice = "" if address == "local" else TOKEN_ADVICE
         raise ClusterError(f"Ray cannot be reached {where}: {first_line(error)}{advice}") from error
+    return address != "local"
 
 
 def _job_config() -> Any:

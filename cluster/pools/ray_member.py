@@ -22,6 +22,12 @@ class Member:
     up: bool = False
     preempted: bool = False
     """Whether its machine is being taken away; it gets no new calls."""
+    yielding: bool = False
+    """Whether the run gives it back, because another run is to have its place; it gets no new calls."""
+    asked_for: str | None = None
+    """The node on which it was requested; None: wherever Ray finds room."""
+    beyond: bool = False
+    """Whether it was requested for a node that an autoscaler is to add."""
     pid: int = 0
     recalled: set[int] = field(default_factory=set)
     """The calls that it was asked to send back."""
@@ -34,6 +40,21 @@ class Member:
     """Since when Ray has not been able to reach it; None while it can."""
     busy_meter: BusyShare = field(default_factory=BusyShare)
     busy_share: float | None = None
+
+    @property
+    def leaving(self) -> bool:
+        """Whether it stores what it paints and goes."""
+        return self.preempted or self.yielding
+
+    @property
+    def counts(self) -> bool:
+        """Whether it is one of the run's workers on the nodes that are there, or is to be one."""
+        return not self.leaving and (self.up or not self.beyond)
+
+    @property
+    def place(self) -> str | None:
+        """The node that it is on, or is requested on; None: that is not known yet."""
+        return self.handle.node or self.asked_for
 
     def attempt_ids(self) -> tuple[str, ...]:
         """Return the ids of its attempts in flight."""

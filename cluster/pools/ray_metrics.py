@@ -28,6 +28,7 @@ COUNTERS = {
 GAUGES = {
     "stylefarm_queue": ("Tasks at hand: waiting, running or retrying.", ("state",)),
     "stylefarm_workers": ("Workers: up or pending.", ("state",)),
+    "stylefarm_share": ("Workers that the run may have, on a cluster that others use, too.", ()),
     "stylefarm_paused": ("1 while a storage outage pauses the run.", ()),
     "stylefarm_gpu_hours": ("GPU hours that this run's workers have held.", ()),
 }
@@ -75,6 +76,8 @@ class Metrics:
                 self._count("stylefarm_tasks", status="retried")
             case events.WorkerLost():
                 self._count("stylefarm_workers_lost", reason=event.kind)
+            case events.ShareChanged():
+                self._set("stylefarm_share", event.workers)
             case events.Beat():
                 self._beat(event)
             case (
@@ -99,6 +102,7 @@ class Metrics:
                 | events.Draining()
                 | events.LeftOut()
                 | events.OutputHeld()
+                | events.WishesChanged()
                 | events.Finished()
             ):
                 pass  # no metric, or one that comes with Beat

@@ -131,6 +131,17 @@ def check_room(wanted: Workers, needs: Needs, nodes: Sequence[Node]) -> None:
     )
 
 
+def room_for(wanted: Workers, needs: Needs, nodes: Sequence[Node]) -> int:
+    """Return the number of workers of a job that these nodes have room for.
+
+    Args:
+        wanted: The job's ``workers`` section.
+        needs: The resources that each worker holds.
+        nodes: The cluster's nodes.
+    """
+    return sum(needs.fit(node.resources) for node in nodes if suits(wanted, node))
+
+
 def capacity(wanted: Workers, needs: Needs, nodes: Sequence[Node]) -> int:
     """Return the largest number of workers of a job on these nodes.
 
@@ -142,7 +153,7 @@ def capacity(wanted: Workers, needs: Needs, nodes: Sequence[Node]) -> int:
         needs: The resources that each worker holds.
         nodes: The cluster's nodes.
     """
-    room = sum(needs.fit(node.resources) for node in nodes if suits(wanted, node))
+    room = room_for(wanted, needs, nodes)
     if wanted.max == "auto":
         return max(room, wanted.min)
     if needs.gpus:

@@ -12,7 +12,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -28,15 +28,24 @@ from cluster.messages import (
     Outcome,
     Progress,
     Report,
+    Wishes,
     WorkerSetup,
     WorkerState,
 )
-from cluster.pools.base import Ended, Lost, WorkerHandle
+from cluster.pools.base import Ended, Lost, Sharing, WorkerHandle
 from cluster.pools.busy_share import BusyShare
 from cluster.pools.ray_actor import REMOTE, About
 from cluster.pools.ray_cluster import first_line, last_line, read_view
 from cluster.pools.ray_member import Member
-from cluster.pools.ray_placement import View, capacity, check_room, needs_of
+from cluster.pools.ray_placement import (
+    Needs,
+    View,
+    capacity,
+    check_room,
+    needs_of,
+    room_for,
+    suits,
+)
 from cluster.pools.roster import Roster, Starts
 from jobs.errors import ClusterError
 from jobs.spec.workers import Workers
@@ -78,13 +87,24 @@ class RayPool:
     Args:
         setup: The settings of the job's workers; the number of threads is set by the pool.
         wanted: The job's ``workers`` section.
+        sharing: Makes the link to others who share the cluster, from what each worker needs and the nodes
+            that the run can use (None: all that have room); None: the run takes what it finds.
+
+        wishes: Returns what is asked of the run meanwhile.
 
     Raises:
         ClusterError: No node has room for a worker, and none is expected.
     """
 
-    def __init__(self, setup: WorkerSetup, wanted: Workers) -> None:
+    def __init__(
+        self,
+        setup: WorkerSetup,
+        wanted: Workers,
+        sharing: Callable[[Needs], Sharing] | None = None,
+        wishes: Callable[[], Wishes] = Wishes,
+    ) -> None:
         self._wanted = wanted
+        self._wishes = wishes
         self._view = read_view()
         self.needs = needs_of(wanted, self._view.nodes)
         check_room(wanted, self.needs, self._view.nodes)
@@ -104,6 +124,7 @@ class RayPool:
         self._next_view: Future[View] | None = None
         self._viewed_at = time.monotonic()
         self._watched_at = 0.0
+        self._floor = None if sharing is None else sharing(self.needs)
         self._balance()
 
     # -- what the driver reads ----------------------------------------------------------------------
@@ -119,6 +140,20 @@ class RayPool:
     @property
     def growing(self) -> bool:
         return self._roster.pending > 0 and self._starts.growing
+
+    @property
+    def share(self) -> int | None:
+        share = None if self._floor is None else self._floor.share
+        return None if share is None else sum(share.values())
+
+    @property
+    def waits(self) -> str:
+        wishes = self._wishes()
+        if self._roster.closed:
+            return ""
+        if wishes.paused:
+            return f"paused by {wishes.by}"
+        return "" if self._floor is None else self._floor.waits
 
     @property
     def gpu_hours(self) -> float:
@@ -235,39 +270,115 @@ class RayPool:
     # -- how many workers there are -----------------------------------------------------------------
 
     def _target(self) -> int:
-        """Return the number of workers that there should be now."""
-        if self._roster.closed:
+        """Return the number of workers that there should be now, if nobody else were there."""
+        wishes = self._wishes()
+        if self._roster.closed or wishes.paused:
             return 0
-        most = capacity(self._wanted, self.needs, self._view.nodes)
+        wanted = self._wanted
+        if wishes.workers is not None:
+            fewest = min(wanted.min, wishes.workers)
+            wanted = wanted.model_copy(update={"max": wishes.workers, "min": fewest})
+        most = capacity(wanted, self.needs, self._view.nodes)
         if self._tasks is not None:
             most = min(most, self._tasks)
-        return max(most, self._wanted.min)
+        return max(most, wanted.min)
 
     def _balance(self) -> None:
-        """Request the workers that are missing; release the idle ones that are too many."""
-        missing = self._roster.missing(self._target())
-        if missing > 0 and self._starts.may_request:
-            for _ in range(missing):
+        """Request the workers that are missing; release those that are too many."""
+        target, wishes = self._target(), self._wishes()
+        if self._floor is not None:
+            has, up = self._roster.by_node(), self._roster.by_node(up=True)
+            self._floor.tell(target, has, up, self._usable())
+        if self._roster.closed:
+            return
+        if wishes.paused:
+            for member in self._roster:
+                if not member.leaving:
+                    self._give_back(member)
+            return
+        share = None if self._floor is None else self._floor.share
+        if share is not None:
+            self._balance_with_others(share, target)
+            return
+        for member in self._roster.above(wishes.workers):
+            self._give_back(member)
+        self._release_idle(target)
+        if self._starts.may_request:
+            for _ in range(self._roster.missing(target)):
                 self._request()
-        elif missing < 0 and not self._roster.closed:
-            for member in self._roster.surplus(-missing):
-                log.info("%s is no longer needed", member.handle.name)
-                self._release(member)
 
-    def _request(self) -> None:
+    def _release_idle(self, most: int) -> None:
+        """Release idle workers that are more than ``most``."""
+        for member in self._roster.surplus(max(0, -self._roster.missing(most))):
+            log.info("%s is no longer needed", member.handle.name)
+            self._release(member)
+
+    def _usable(self) -> set[str] | None:
+        """Return the nodes that the run can use; None: all that have room for a worker."""
+        if not self._wanted.labels and not self._avoided:
+            return None
+        suitable = {node.id for node in self._view.nodes if suits(self._wanted, node)}
+        return suitable - self._avoided
+
+    def _balance_with_others(self, share: Mapping[str, int], target: int) -> None:
+        """Request the workers of this run's share that are missing; give back those beyond it.
+
+        Args:
+            share: The workers that the run may have, by node.
+            target: The workers that it could use.
+        """
+        for member in self._roster.exceeding(share):
+            self._give_back(member)
+        self._release_idle(target)  # the manager hears of it within a second
+        if self._starts.may_request:
+            for node in self._roster.wanting(share)[: max(0, self._roster.missing(target))]:
+                self._request(node)
+        self._ask_for_nodes(target - room_for(self._wanted, self.needs, self._view.nodes))
+
+    def _ask_for_nodes(self, workers: int) -> None:
+        """Have so many workers requested that no node has room for, so that an autoscaler adds nodes."""
+        requested = self._roster.beyond
+        for member in requested[max(0, workers) :]:
+            self._release(member)
+        if self._starts.may_request:
+            for _ in range(workers - len(requested)):
+                self._request(beyond=True)
+
+    def _give_back(self, member: Member) -> None:
+        """Let another run have a worker's place: what it paints goes on from its next checkpoint
+        elsewhere."""
+        if not member.handle.calls:
+            log.info("%s is given back", member.handle.name)
+            self._release(member)
+            return
+        log.info("%s is given back as soon as it has stored what it paints", member.handle.name)
+        member.yielding = True
+        self._roster.update(member)
+        member.actor.preempt.remote()
+
+    def _request(self, node: str | None = None, *, beyond: bool = False) -> None:
+        """Request a worker.
+
+        Args:
+            node: The node that it is to be on; None: any.
+            beyond: Whether it is to be on a node that is not there yet.
+        """
         number = self._requested
         self._requested += 1
         self._starts.expect()
         needs = self.needs
         selector = dict(self._wanted.labels)
-        if self._avoided:
-            selector[NODE_LABEL] = f"!in({','.join(sorted(self._avoided))})"
+        shunned = self._avoided | {n.id for n in self._view.nodes} if beyond else self._avoided
+        if node is not None:
+            selector[NODE_LABEL] = node
+        elif shunned:
+            selector[NODE_LABEL] = f"!in({','.join(sorted(shunned))})"
         actor = REMOTE.options(
             num_gpus=needs.gpus, num_cpus=needs.cpus, label_selector=selector or None
         ).remote(self._setup, needs.kind, number, needs.gpus)
         name = f"{needs.kind}-{number}"
         handle = WorkerHandle(key=str(number), name=name, node="", device=DeviceInfo(needs.kind))
-        member = Member(number, actor, handle)
+        member = Member(number, actor, handle, asked_for=node, beyond=beyond)
         self._roster.add(member)
         actor.about.remote().future().add_done_callback(
             lambda done: self._inbox.put(partial(self._started, member, done))
@@ -342,10 +453,18 @@ class RayPool:
     ) -> list[Ended | Lost]:
         del member.handle.calls[call]
         member.recalled.discard(call)
-        if any(o.failure is not None and o.failure.kind == "preempted" for o in outcomes):
+        returned = any(o.failure is not None and o.failure.kind == "preempted" for o in outcomes)
+        if member.yielding:
+            outcomes = [_as_yielded(outcome) for outcome in outcomes]
+        elif returned:
             member.preempted = True
         self._roster.update(member)
         ended: list[Ended | Lost] = [Ended(outcome, member.handle) for outcome in outcomes]
+        if member.yielding and not member.handle.calls:
+            log.info("%s is given back", member.handle.name)
+            self._release(member)
+            self._balance()
+            return ended
         if member.preempted and not member.handle.calls:
             ended += self._lose(member, "preempted", "its machine is being taken away")
         return ended
@@ -433,7 +552,7 @@ class RayPool:
         for member in self._roster:
             if not member.up:
                 continue
-            if member.handle.node in self._view.draining and not member.preempted:
+            if member.handle.node in self._view.draining and not member.leaving:
                 self._preempt_member(member)
             quiet = member.quiet_seconds(now)
             if quiet > self._wanted.stall_timeout:
@@ -469,7 +588,7 @@ class RayPool:
             return []
         member.report = report
         member.busy_share = member.busy_meter(report.busy_seconds)
-        if report.preempted and not member.preempted:
+        if report.preempted and not member.leaving:
             member.preempted = True
             self._roster.update(member)
             if not member.handle.calls:
@@ -510,6 +629,8 @@ class RayPool:
         alone = self._roster.alone_seconds
         if not alone or self._roster.closed:
             return
+        if self._wishes().paused or (self._floor is not None and self._floor.share == {}):
+            return  # it waits, for as long as it takes
         if self._avoided and alone > FORGIVE_SECONDS:
             log.warning("no node is left: those that were avoided are tried again")
             self._avoided.clear()
@@ -525,6 +646,15 @@ class RayPool:
                 f"no worker has come up for {alone / 60:.0f} min: each needs "
                 f"{self.needs.gpus:g} GPUs and {self.needs.cpus:g} CPUs, and the cluster has {have}"
             )
+
+
+def _as_yielded(outcome: Outcome) -> Outcome:
+    """Return an outcome of a worker that is given back: what it handed back was its run's own wish."""
+    failure = outcome.failure
+    if failure is None or failure.kind != "preempted":
+        return outcome
+    reason = "another run has the worker's place now"
+    return replace(outcome, failure=replace(failure, kind="yielded", message=reason))
 
 
 def _failed(error: BaseException) -> Future[list[Outcome]]:

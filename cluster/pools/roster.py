@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from cluster.pools.base import PREFETCH
 from cluster.pools.ray_member import Member
@@ -111,7 +111,7 @@ class Roster:
         """Note that a member's calls changed, or whether it can take more. Call this after every change."""
         for bucket in self._open:
             bucket.pop(member.number, None)
-        usable = member.up and not member.preempted and not self.closed
+        usable = member.up and not member.leaving and not self.closed
         calls = len(member.handle.calls)
         if usable and member.unreachable_since is None and calls < len(self._open):
             self._open[calls][member.number] = member
@@ -126,9 +126,14 @@ class Roster:
                     yield member
 
     def missing(self, target: int) -> int:
-        """Return how many members are missing from ``target``; negative when there are too many. Preempted
-        members do not count."""
-        return target - sum(1 for member in self._members.values() if not member.preempted)
+        """Return how many members are missing from ``target``; negative when there are too many. Those that
+        leave do not count, nor those that are requested for nodes to come."""
+        return target - sum(1 for member in self._members.values() if member.counts)
+
+    @property
+    def beyond(self) -> list[Member]:
+        """The members that are requested for nodes to come, the oldest first."""
+        return [m for m in self._members.values() if m.beyond and not m.up]
 
     def surplus(self, most: int) -> list[Member]:
         """Return at most ``most`` members to release: idle ones, first those that are not up, then those
@@ -137,7 +142,69 @@ class Roster:
             self._members.values(),
             key=lambda m: (m.up, m.handle.memory_bytes or 0, -m.number),
         )
-        return [m for m in members if not m.handle.calls and not m.preempted][:most]
+        return [m for m in members if not m.handle.calls and not m.leaving][:most]
+
+    def above(self, most: int | None) -> list[Member]:
+        """Return the members that are up, and stay, beyond a number of them: those with the fewest calls.
+
+        Args:
+            most: The number that is allowed; None: any.
+        """
+        members = sorted(
+            (m for m in self._members.values() if m.up and not m.leaving),
+            key=lambda m: (len(m.handle.calls), -m.number),
+        )
+        return [] if most is None else members[: max(0, len(members) - most)]
+
+    def by_node(self, *, up: bool = False) -> dict[str, int]:
+        """Return how many members are on each node, or are requested there.
+
+        Args:
+            up: Count those that are up alone, the leaving ones included.
+        """
+        members = [m for m in self._members.values() if (m.up if up else m.counts)]
+        return dict(Counter(m.place for m in members if m.place is not None))
+
+    def wanting(self, share: Mapping[str, int]) -> list[str]:
+        """Return the nodes on which members are missing from a share, one for each that is missing. Members
+        whose place is not known yet may come up on any of them.
+
+        Args:
+            share: The members that there should be, by node.
+        """
+        has = self.by_node()
+        nodes = [
+            node for node, count in sorted(share.items()) for _ in range(count - has.get(node, 0))
+        ]
+        return nodes[: max(0, self.missing(sum(share.values())))]
+
+    def exceeding(self, share: Mapping[str, int]) -> list[Member]:
+        """Return the members that are too many for a share, or wait in the wrong place.
+
+        Of those that are up, those of each node go that lose least: idle ones, then those with the fewest
+        calls, then the newest. As long as there are too few elsewhere, one may stay where it is not meant to
+        be: the manager hears of it.
+
+        Args:
+            share: The members that there should be, by node.
+        """
+        too_many = -self.missing(sum(share.values()))
+        left = dict(share)
+        found = []
+        staying_first = sorted(
+            (m for m in self._members.values() if m.counts),
+            key=lambda m: (not m.up, -len(m.handle.calls), m.number),
+        )
+        for member in staying_first:
+            if left.get(member.place or "", 0) > 0:
+                left[member.place or ""] -= 1
+            else:
+                found.append(member)
+        found.reverse()
+        # Those that are not up wait, perhaps for a place that another run keeps.
+        found.sort(key=lambda m: (m.up, m.place is None))
+        misplaced = sum(1 for m in found if not m.up and m.place is not None)
+        return found[: max(0, misplaced, too_many)]
 
     def _find_memory_classes(self) -> None:
         sizes = {

@@ -37,6 +37,8 @@ class RunOptions:
     """The tasks to render, as ``read_selection`` reads them; None: all."""
     wait: float | None = 0.0
     """How long to wait for another run of the output to end, in seconds; None: for as long as it lasts."""
+    hold: bool = False
+    """Whether to begin paused, until somebody has the run go on."""
     renderer: str = PAINTER
     """``module:Class`` of the renderer."""
     if_changed: bool = False

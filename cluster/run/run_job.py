@@ -10,14 +10,15 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cluster.driver.driver import Counts, Driver, Limits
 from cluster.events.events import Finished, Listener, SavedOtherwise
-from cluster.events.live import LiveBoard
+from cluster.events.live import LiveBoard, wish
 from cluster.events.webhook import notifying
 from cluster.messages import SUBMISSION, Asked, WorkerSetup
 from cluster.open_job import open_agenda
-from cluster.pools.base import Pool
+from cluster.pools.base import Pool, Sharing
 from cluster.pools.inline_pool import InlinePool
 from cluster.run.after import Gallery, is_summed_up, write_skipped_rows, write_summary
 from cluster.run.before import Rendering, choose_rendering, starts_over, take_back
@@ -32,9 +33,13 @@ from jobs.proofs.proofs import proofs_of
 from jobs.records.commit import Records, write_json
 from jobs.records.saved_before import saved_otherwise
 from jobs.records.statuses import Ledger
+from jobs.spec.sharing import points_of
 from jobs.storage import keys
-from jobs.storage.lease import Lease
+from jobs.storage.lease import Lease, who
 from jobs.tasks.background_reader import Reader
+
+if TYPE_CHECKING:
+    from cluster.pools.ray_placement import Needs
 
 log = logging.getLogger(__name__)
 
@@ -123,6 +128,7 @@ class Run:
         self._storage.check()
         lease = Lease(self._storage).acquire()
         stack.callback(lease.release)
+        self._run = lease.nonce
         board = stack.enter_context(
             LiveBoard(
                 self._storage,
@@ -131,9 +137,11 @@ class Run:
                 run=lease.nonce,
                 submission=os.environ.get(SUBMISSION),
                 guard=lease.guard,
+                wishes=wish(self._storage, lease.nonce, paused=True) if options.hold else None,
             )
         )
         self._asked = _either(asked, board.asked)
+        self._wishes = board.wishes
         self._records = Records(self._storage, lease.guard)
         self._listen = stack.enter_context(notifying(self._job, self._storage.url, board))
         self._ledger = self._take_back()
@@ -170,6 +178,7 @@ class Run:
                 kept=self._ledger.kept,
                 probe=self._storage.check,
                 left=self._tasks_left,
+                wishes=self._wishes,
             )
             try:
                 counts = driver.run()
@@ -288,7 +297,7 @@ class Run:
     def _open_pool(self) -> Iterator[Pool]:
         setup = self._setup()
         if self._options.pool == "inline":
-            inline = InlinePool(setup)
+            inline = InlinePool(setup, self._wishes)
             try:
                 yield inline
             finally:
@@ -298,16 +307,50 @@ class Run:
         from cluster.pools import ray_cluster
         from cluster.pools.ray_pool import RayPool
 
-        ray_cluster.connect(self._options.address)
+        joined = ray_cluster.connect(self._options.address)
         try:
             setup = replace(setup, base=ray_cluster.as_shipped(setup.base))
-            pool = RayPool(setup, self._job.spec.workers)
-            try:
+            with contextlib.ExitStack() as stack:
+                pool = RayPool(
+                    setup,
+                    self._job.spec.workers,
+                    lambda needs: self._share_floor(needs, stack, make=joined),
+                    self._wishes,
+                )
+                stack.callback(pool.close)
                 yield pool
-            finally:
-                pool.close()
         finally:
             ray_cluster.disconnect()
+
+    def _share_floor(self, needs: Needs, stack: contextlib.ExitStack, *, make: bool) -> Sharing:
+        """Return the link to the other runs of the cluster.
+
+        Args:
+            needs: What each worker holds.
+            stack: Closes the link.
+            make: Whether to make a manager where there is none: a cluster of this run's own has no other run,
+                unless one joins, which then makes it.
+        """
+        from cluster.floor.asking import TOKEN_VARIABLE, Ask
+        from cluster.floor.link import FloorLink
+
+        spec = self._job.spec
+        ask = Ask(
+            run=self._run,
+            job=spec.name,
+            output=without_secrets(self._storage.url),
+            by=who(),
+            wanted=0,
+            each=needs.gpus or needs.cpus,
+            resource="GPU" if needs.gpus else "CPU",
+            fewest=spec.workers.min,
+            priority=points_of(spec.priority),
+            weight=spec.weight,
+            token=os.environ.get(TOKEN_VARIABLE, ""),
+        )
+        link = FloorLink(ask, make=make, priority=lambda: self._wishes().priority)
+        stack.callback(link.close)
+        return link
 
 
 def _either(first: Callable[[], Asked], second: Callable[[], Asked]) -> Callable[[], Asked]:

@@ -78,7 +78,7 @@ class JobStatus:
         """Return the JSON object of ``status --json``."""
         values = {**asdict(self), "stopping": self.stopping}
         del values["live"]
-        for name in ("workers", "pending", "busy", "steps_per_second", "eta", "updated"):
+        for name in ("workers", "pending", "waits", "busy", "steps_per_second", "eta", "updated"):
             values[name] = None if self.live is None else getattr(self.live, name)
         return values
 

@@ -50,7 +50,8 @@ def to_table(rows: Sequence[JobStatus]) -> str:
         done, failed, left = (
             "-" if count is None else f"{count:,}" for count in (row.done, row.failed, row.left)
         )
-        state = "stopping" if row.stopping else row.state
+        waits = row.live is not None and bool(row.live.waits) and not row.live.workers
+        state = "stopping" if row.stopping else "waiting" if waits else row.state
         table.append((row.id or "-", printable(row.job), state, started, took, done, failed, left))
     widths = [max(len(line[column]) for line in table) for column in range(len(table[0]))]
     return "\n".join(

@@ -23,6 +23,7 @@ from jobs.spec.notify import Notify
 from jobs.spec.output import NO_PLACE, ImageOptions, LossOptions, filled_in, known_place
 from jobs.spec.pairs import InputOptions, Knobs, PairSet
 from jobs.spec.schedule import Schedule
+from jobs.spec.sharing import Priority
 from jobs.spec.styles import BlendPart, StylePicture
 from jobs.spec.values import Section, as_given
 from jobs.spec.workers import Retries, Stop, Workers
@@ -89,6 +90,18 @@ class JobSpec(Section):
     )
     inputs: InputOptions = Field(default_factory=lambda: InputOptions.model_validate({}))
     workers: Workers = Field(default_factory=lambda: Workers.model_validate({}))
+    priority: Priority = Field(
+        "normal",
+        description="Which of several jobs on one cluster is served first: low, normal, high, urgent, or a "
+        "number from 0 to 100. Every job keeps workers.min, as far as there is room.",
+    )
+    weight: float = Field(
+        1.0,
+        gt=0,
+        le=1000,
+        description="The job's part of a cluster among jobs of its priority: one of weight 3 gets three "
+        "times the GPUs of one of weight 1.",
+    )
     image: ImageOptions = Field(default_factory=lambda: ImageOptions.model_validate({}))
     losses: LossOptions = Field(default_factory=lambda: LossOptions.model_validate({}))
     retries: Retries = Field(default_factory=lambda: Retries.model_validate({}))

@@ -12,6 +12,7 @@
     lease.json                       the driver that works on this output
     live.json                        the progress of its run, every few seconds
     cancel.json                      a request to end the run
+    wishes.json                      what is asked of the run: to pause, fewer workers, another priority
     summary.json                     totals over all records
     skipped.csv                      the rows of manifests that the last run could not use
     index.html, gallery/...          the gallery
@@ -35,6 +36,7 @@ CHECKPOINTS = "checkpoints/"
 LEASE = "lease.json"
 LIVE = "live.json"
 CANCEL = "cancel.json"
+WISHES = "wishes.json"
 INDEX = "index.html"
 GALLERY = "gallery/"
 PROOFS = "proofs"

@@ -227,17 +227,25 @@ def _read(storage: Storage) -> Holder | None:
         return None
 
 
-def _myself() -> Holder:
+def who() -> str:
+    """Return who runs this process, and where: ``user@host``."""
+    return f"{_user()}@{socket.gethostname()}"
+
+
+def _user() -> str:
     try:
-        user = getpass.getuser()
+        return getpass.getuser()
     except (KeyError, OSError):  # a container's user without a name
-        user = f"uid {os.getuid()}" if hasattr(os, "getuid") else "somebody"
+        return f"uid {os.getuid()}" if hasattr(os, "getuid") else "somebody"
+
+
+def _myself() -> Holder:
     return Holder(
         secrets.token_hex(8),
         socket.gethostname(),
         os.getpid(),
         _born(os.getpid()),
-        user,
+        _user(),
         time.time(),
     )
 

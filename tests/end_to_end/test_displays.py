@@ -358,7 +358,7 @@ def test_a_terminal_that_is_stopped_shows_the_run_when_it_goes_on(
 
 
 FEW_WAIT = """
-from cluster.cli import render
+from cluster.cli.commands import render
 render.LINES_ROOM, render.ROOM = 2000, {"progress": 1000, "finished": 1_000_000}
 from cluster.cli.app import main
 main()

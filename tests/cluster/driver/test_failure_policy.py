@@ -61,6 +61,7 @@ AGAIN_AT_ONCE = Decision("again", counts=False)
         (Situation("preempted", attempt_number=3, requeues=MOST_REQUEUES), Decision("give_up")),
         (Situation("preempted", attempt_number=1, requeues=MOST_REQUEUES), Decision("again", 1.0)),
         (Situation("recalled", attempt_number=3, requeues=MOST_REQUEUES), AGAIN_AT_ONCE),
+        (Situation("yielded", attempt_number=3, requeues=MOST_REQUEUES), AGAIN_AT_ONCE),
         # Other faults of machines: after a pause.
         (Situation("fetch"), Decision("again", 1.0)),
         (Situation("fetch", attempt_number=2), Decision("again", 2.0)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -24,7 +25,8 @@ from cluster.events.events import (
     WorkerState,
 )
 from cluster.events.json_lines import from_json, to_json
-from cluster.events.live import LiveBoard, ask_to_end, read_live
+from cluster.events.live import LiveBoard, ask_to_end, read_live, wish
+from cluster.messages import Wishes
 from jobs.errors import LeaseLostError, StorageFullError
 from jobs.storage import keys
 from jobs.storage.folder import FolderStorage
@@ -194,8 +196,42 @@ def test_a_wish_for_another_run_is_cleared_away(storage, marker):
         assert listen.asked() == "no"
 
 
+def test_a_run_is_asked_things_while_it_lasts_one_after_another(storage):
+    with board(storage) as listen:
+        assert listen.wishes() == Wishes()
+        wish(storage, "run-1", paused=True)
+        wait_for(lambda: listen.wishes().paused, 10)
+        asked = wish(storage, "run-1", priority=75)
+        assert (asked.paused, asked.priority, asked.workers) == (True, 75, None)
+        wait_for(lambda: listen.wishes() == asked, 10)
+        assert "@" in asked.by
+        wish(storage, "run-1", paused=False, workers=3)
+        wait_for(lambda: listen.wishes().workers == 3, 10)
+        assert listen.wishes() == replace(asked, paused=False, workers=3)
+    # Nobody after it is meant.
+    assert storage.stat(keys.WISHES) is None
+
+
+def test_wishes_for_another_run_are_cleared_away(storage):
+    wish(storage, "run-0", paused=True)
+    with board(storage) as listen:
+        wait_for(lambda: storage.stat(keys.WISHES) is None, 10)
+        assert listen.wishes() == Wishes()
+        # What was asked of it is nothing that is asked of this one.
+        assert not wish(storage, "run-1", workers=2).paused
+
+
+@pytest.mark.parametrize("asked", [{"paused": "maybe"}, {"workers": [3]}, {"priority": {}}])
+def test_wishes_that_cannot_be_read_change_nothing(storage, asked):
+    storage.put(keys.WISHES, json.dumps({"run": "run-1", **asked}).encode())
+    with board(storage) as listen:
+        listen(STARTED)
+        wait_for(lambda: read_live(storage) is not None, 10)
+        assert listen.wishes() == Wishes()
+
+
 def test_garbage_is_no_run_and_no_wish(storage):
-    for key in (keys.LIVE, keys.CANCEL):
+    for key in (keys.LIVE, keys.CANCEL, keys.WISHES):
         for data in (b"", b"[]", b"{}", b"\xff", b'{"job": 1}', b"[" * 100_000):
             storage.put(key, data)
             assert read_live(storage) is None

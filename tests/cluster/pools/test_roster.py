@@ -33,6 +33,60 @@ def give(roster, member, calls):
         roster.update(member)
 
 
+def placed(roster, number, node, *, is_up=True, calls=0, **about):
+    member = a_member(number)
+    member.handle.node = node if is_up else ""
+    member.asked_for = node
+    for name, value in about.items():
+        setattr(member, name, value)
+    roster.add(member)
+    if is_up:
+        roster.mark_up(member)
+    give(roster, member, calls)
+    return member
+
+
+def test_what_is_missing_of_a_share(roster):
+    placed(roster, 0, "a")
+    placed(roster, 1, "a", is_up=False)
+    placed(roster, 2, "b", yielding=True)
+    assert roster.by_node() == {"a": 2}
+    assert roster.by_node(up=True) == {"a": 1, "b": 1}
+    assert roster.wanting({"a": 2, "b": 1}) == ["b"]
+    assert roster.wanting({"a": 3, "b": 2}) == ["a", "b", "b"]
+    assert roster.wanting({}) == []
+    # One that may come up anywhere is not asked for again.
+    placed(roster, 3, None, is_up=False)
+    assert roster.wanting({"a": 2, "b": 1}) == []
+    # One for a node to come is no part of a share.
+    placed(roster, 4, None, is_up=False, beyond=True)
+    assert roster.wanting({"a": 2, "b": 2}) == ["b"]
+    assert [member.number for member in roster.beyond] == [4]
+
+
+def test_what_is_too_much_for_a_share_goes_where_least_is_lost(roster):
+    busy = placed(roster, 0, "a", calls=2)
+    idle = placed(roster, 1, "a")
+    coming = placed(roster, 2, "a", is_up=False)
+    other = placed(roster, 3, "b", calls=1)
+    assert roster.exceeding({"a": 3, "b": 1}) == []
+    assert roster.exceeding({"a": 2, "b": 1}) == [coming]
+    assert roster.exceeding({"a": 1, "b": 1}) == [coming, idle]
+    assert roster.exceeding({"a": 2}) == [coming, other]
+    assert set(roster.exceeding({})) == {busy, idle, coming, other}
+    # It has as many as it may have, only elsewhere: the manager hears where, and what paints goes on. What is
+    # not up yet may wait there for ever.
+    assert roster.exceeding({"c": 4}) == [coming]
+
+
+def test_who_goes_when_fewer_are_allowed(roster):
+    placed(roster, 0, "a", calls=2)
+    idle = placed(roster, 1, "a")
+    placed(roster, 2, "a", calls=1, yielding=True)
+    assert roster.above(None) == roster.above(2) == []
+    assert roster.above(1) == [idle]
+
+
 def test_who_has_silenced_a_worker():
     member = a_member(0)
     member.handle.calls.update({1: ("painting",), 2: ("decoding",)})

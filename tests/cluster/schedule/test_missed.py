@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from cluster.cli.schedule import schedule as schedule_command
+from cluster.cli.commands.schedule import schedule as schedule_command
 from cluster.events.events import Finished, TaskFailed
 from cluster.events.json_lines import to_json
 from cluster.schedule.history import History, Tick

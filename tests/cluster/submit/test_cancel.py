@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.cli.cancel import cancel
+from cluster.cli.commands.cancel import cancel
 from cluster.events.events import Live
 from cluster.events.json_lines import to_json
 from jobs.errors import UsageError

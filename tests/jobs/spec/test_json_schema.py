@@ -61,6 +61,8 @@ EVERYTHING: dict[str, Any] = {
         "stall_timeout": "5m",
         "grace": 20,
     },
+    "priority": "high",
+    "weight": 2.5,
     "image": {
         "format": "webp",
         "quality": 80,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -14,8 +14,10 @@ from cluster.cli.options import (
     At,
     EndpointUrl,
     Events,
+    Hold,
     IfChanged,
     JobPath,
+    JobPriority,
     Limit,
     Overwrite,
     Pool,
@@ -67,6 +69,7 @@ def run(
     address: RayAddress = None,
     pool: Pool = "ray",
     workers: Workers = None,
+    priority: JobPriority = None,
     proof: Proof = False,
     proof_size: ProofSize = None,
     select: Select = None,
@@ -76,6 +79,7 @@ def run(
     if_changed: IfChanged = False,
     limit: Limit = None,
     wait: Wait = "0",
+    hold: Hold = False,
     at: At = None,
     as_json: Events = False,
     brief: Annotated[
@@ -122,11 +126,12 @@ def run(
         select=select,
         if_changed=if_changed,
         wait=patience_of(wait),
+        hold=hold,
     )
     display = _Display(
         as_json=as_json, brief=brief, quiet=quiet, verbose=verbose, log_format=log_format
     )
-    _render(load_job(job, at), workers, options, display)
+    _render(_adjusted(load_job(job, at), workers, priority), options, display)
 
 
 def promote(
@@ -145,6 +150,7 @@ def promote(
     address: RayAddress = None,
     pool: Pool = "ray",
     workers: Workers = None,
+    priority: JobPriority = None,
     limit: Limit = None,
     retry_failed: RetryFailed = False,
     as_json: Events = False,
@@ -160,7 +166,7 @@ def promote(
         pool=pool, address=address, retry_failed=retry_failed, limit=limit, select=select
     )
     display = _Display(as_json=as_json, quiet=quiet)
-    _render(job_of(output, endpoint_url), workers, options, display)
+    _render(_adjusted(job_of(output, endpoint_url), workers, priority), options, display)
 
 
 @dataclass(frozen=True)
@@ -174,7 +180,7 @@ class _Display:
     log_format: Literal["text", "json"] = "text"
 
 
-def _render(loaded: Job, workers: int | None, options: RunOptions, display: _Display) -> None:
+def _render(loaded: Job, options: RunOptions, display: _Display) -> None:
     """Run a job, show it, and exit with its status."""
     from cluster.events.console import ConsoleView
     from cluster.events.events import Beat, LeftOut, Live
@@ -184,8 +190,6 @@ def _render(loaded: Job, workers: int | None, options: RunOptions, display: _Dis
     from cluster.signals import Interrupts
 
     set_up_logging(display.verbose, display.log_format)
-    if workers is not None:
-        loaded = _with_workers(loaded, workers)
     as_log = display.verbose and display.log_format == "json"
     view = ConsoleView(
         Console(stderr=True), quiet=display.quiet or as_log, overwrite=options.overwrite
@@ -246,9 +250,16 @@ def _point_to(job: Job, options: RunOptions, url: str) -> None:
         print(f"choose:   stylefarm promote {file} --select IDS|FILE|all")
 
 
-def _with_workers(job: Job, max_workers: int) -> Job:
-    from dataclasses import replace
+def _adjusted(job: Job, max_workers: int | None, priority: str | None) -> Job:
+    """Return the job with the limit of workers and the priority that the command line says."""
+    from jobs.spec.sharing import priority_of
 
-    min_workers = min(job.spec.workers.min, max_workers)
-    limits = job.spec.workers.model_copy(update={"max": max_workers, "min": min_workers})
-    return replace(job, spec=job.spec.model_copy(update={"workers": limits}))
+    changes: dict[str, object] = {}
+    if max_workers is not None:
+        min_workers = min(job.spec.workers.min, max_workers)
+        changes["workers"] = job.spec.workers.model_copy(
+            update={"max": max_workers, "min": min_workers}
+        )
+    if priority is not None:
+        changes["priority"] = priority_of(priority)
+    return replace(job, spec=job.spec.model_copy(update=changes))

@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from cluster.cli.cancel import cancel_submission
+from cluster.cli.commands.cancel import cancel_submission
 from cluster.cli.options import (
     AsJson,
     At,
+    Hold,
     IfChanged,
     JobPath,
+    JobPriority,
     Limit,
     Overwrite,
     Proof,
@@ -96,8 +98,10 @@ def submit(
         ),
     ] = False,
     workers: Workers = None,
+    priority: JobPriority = None,
     limit: Limit = None,
     wait: Wait = "0",
+    hold: Hold = False,
     proof: Proof = False,
     proof_size: ProofSize = None,
     select: Select = None,
@@ -174,8 +178,12 @@ def submit(
     ]
     # Whenever the run begins there, it renders to the output of this moment.
     when = ("--at", moment) if dated_output.is_dated(written) else ()
-    # How long it waits makes it no other run, so this is not compared.
-    waits = ("--wait", wait) if patience != 0 else ()
+    # How long it waits, and before whom it is served, make it no other run, so these are not compared.
+    waits = (
+        *(("--wait", wait) if patience != 0 else ()),
+        *(() if priority is None else ("--priority", priority)),
+        *(("--hold",) if hold else ()),
+    )
     if parcel.size > 1_000_000:
         tell(f"sending {len(parcel.files)} files, {parcel.size / 1e6:,.1f} MB ...")
     rendered = proofs_of(loaded) if proof else loaded

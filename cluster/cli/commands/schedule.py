@@ -18,7 +18,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from cluster.cli.options import Pool, RetryFailed, Workers, check_pool_options, path_here
+from cluster.cli.options import (
+    JobPriority,
+    Pool,
+    RetryFailed,
+    Workers,
+    check_pool_options,
+    path_here,
+)
 from cluster.display.standard import only_displays, standard
 
 if TYPE_CHECKING:
@@ -70,6 +77,7 @@ def schedule(
     ] = None,
     pool: Pool = "ray",
     workers: Workers = None,
+    priority: JobPriority = None,
     ship_inputs: Annotated[
         bool,
         typer.Option(
@@ -133,7 +141,7 @@ def schedule(
         *(["--ship-inputs"] if ship_inputs else []),
         *(["--allow-local"] if allow_local else []),
     ]
-    command = _command(address, pool, workers, retry_failed, shipping)
+    command = _command(address, pool, workers, priority, retry_failed, shipping)
     if sum((history, upcoming is not None, export is not None)) > 1:
         raise UsageError("--history, --next and --export cannot be combined: give one of them")
     if (to is not None or image is not None) and export is None:
@@ -154,7 +162,12 @@ def schedule(
 
 
 def _command(
-    address: str | None, pool: str, workers: int | None, retry_failed: bool, shipping: list[str]
+    address: str | None,
+    pool: str,
+    workers: int | None,
+    priority: str | None,
+    retry_failed: bool,
+    shipping: list[str],
 ) -> Command:
     """Return how jobs are rendered at their ticks. Raises UsageError."""
     from cluster.schedule.tick_process import Command
@@ -175,6 +188,7 @@ def _command(
         *shipping,
         *(["--pool", pool] if pool != "ray" else []),
         *([] if workers is None else ["--workers", str(workers)]),
+        *([] if priority is None else ["--priority", priority]),
         *(["--retry-failed"] if retry_failed else []),
     ]
     return Command(address, options)

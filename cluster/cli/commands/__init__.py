@@ -1,0 +1,1 @@
+"""The commands of ``stylefarm``, by what they are about."""

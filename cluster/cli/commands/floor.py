@@ -1,0 +1,72 @@
+"""The command ``floor``: who has which GPUs of a cluster, and who waits."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.live import Live
+
+from cluster.cli.options import AsJson, RayAddress
+from cluster.display.standard import only_displays
+
+WATCH_SECONDS = 2.0
+"""The interval between two looks with ``--watch``, in seconds."""
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the command."""
+    app.command(
+        epilog="Examples:  stylefarm floor --address auto  |  stylefarm floor --address 10.0.0.1:6379 --watch"
+    )(floor)
+
+
+def floor(
+    address: RayAddress = "auto",
+    as_json: AsJson = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Look again every two seconds, until Ctrl-C.")
+    ] = False,
+) -> None:
+    """Show a cluster that several runs share: its GPUs by node, which run holds which, who waits for what,
+    and who is next.
+
+    Exit status: 0 it is shown, 2 the command line is wrong, 3 the cluster cannot be reached.
+    """
+    from cluster.floor.floor_text import tables
+    from cluster.floor.ray_manager import read_table
+    from cluster.pools import ray_cluster
+    from jobs.errors import UsageError
+
+    only_displays("the floor")
+    if watch and as_json:
+        raise UsageError("--watch shows tables; give one of --watch and --json")
+    ray_cluster.connect(address)
+    try:
+        if as_json:
+            print(json.dumps(read_table(), indent=1))
+        elif not watch:
+            for part in tables(read_table()):
+                Console().print(part)
+        else:
+            _watch()
+    finally:
+        ray_cluster.disconnect()
+
+
+def _watch() -> None:
+    from rich.console import Group
+
+    from cluster.floor.floor_text import tables
+    from cluster.floor.ray_manager import read_table
+
+    try:
+        with Live(Group(*tables(read_table())), screen=False) as shown:
+            while True:
+                time.sleep(WATCH_SECONDS)
+                shown.update(Group(*tables(read_table())))
+    except KeyboardInterrupt:
+        pass
