@@ -125,7 +125,8 @@ class FloorLink:
                     log.exception("a bug, which costs nothing but that GPUs are shared")
                 manager, pause = None, LOOK_SECONDS
             self._closing.wait(pause if manager is not None or self._make else LOOK_SECONDS)
-        if manager is not None:
+        # A call after the end of the connection would start Ray anew.
+        if manager is not None and ray.is_initialized():
             try:
                 ray.get(manager.leave.remote(self._ask.run), timeout=FAREWELL_SECONDS)
             except Exception as error:
@@ -133,6 +134,8 @@ class FloorLink:
 
     def _find(self) -> Any | None:
         """Return the manager, one of this version; None: there is none, and this run makes none."""
+        if not ray.is_initialized():
+            return None
         manager = find_manager()
         if manager is None:
             if not self._make:

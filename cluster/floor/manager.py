@@ -106,6 +106,9 @@ class FloorManager:
         """
         self._supply = tuple(supply)
         now = self._clock()
+        there = {node.node for node in supply}
+        for key in [key for key in self._others if key[0] not in there]:
+            del self._others[key]
         for node in supply:
             for resource in ("GPU", "CPU"):
                 used = node.total.get(resource, 0.0) - node.available.get(resource, 0.0)
