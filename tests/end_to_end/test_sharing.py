@@ -146,6 +146,8 @@ def test_a_run_is_paused_changed_and_resumed(tmp_path: Path, cluster: Cluster) -
     )
     wait_for(lambda: run.said("progress")[-1]["waits"].startswith("paused by "), 20)
     wait_for(lambda: workers(run) == 0 and not cluster.workers(), 25)
+    wait_for(lambda: run.said("progress")[-1]["in_flight"] == 0, 10)
+    time.sleep(2)  # what was painted to its end is committed
     done = len(run.said("done"))
     shown = stylefarm("floor", "--address", cluster.address)
     assert shown.returncode == 0, shown.stderr
