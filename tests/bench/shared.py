@@ -179,7 +179,7 @@ def main() -> None:
     cluster = Cluster({"num_gpus": 4}, {"num_gpus": 4}, {"num_gpus": 4}, {"num_gpus": 4})
     try:
         for row in parser.parse_args().rows or ROWS:
-            with tempfile.TemporaryDirectory() as folder:
+            with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
                 ROWS[row](cluster, Path(folder))
     finally:
         cluster.close()
