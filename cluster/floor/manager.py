@@ -109,6 +109,7 @@ class FloorManager:
         there = {node.node for node in supply}
         for key in [key for key in self._others if key[0] not in there]:
             del self._others[key]
+            del self._foreign[key]
         for node in supply:
             for resource in ("GPU", "CPU"):
                 used = node.total.get(resource, 0.0) - node.available.get(resource, 0.0)

@@ -36,7 +36,6 @@ def priority_of(text: str) -> Priority:
     for level in get_args(Level):
         if text == level:
             return level  # type: ignore[no-any-return]
-    points = int(text)
-    if not 0 <= points <= 100:
-        raise ValueError(text)
-    return points
+    if not (text.isascii() and text.isdecimal()) or int(text) > 100:
+        raise ValueError(f"{text!r} is no priority")
+    return int(text)

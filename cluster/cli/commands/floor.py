@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
-from cluster.cli.options import AsJson, RayAddress
+from cluster.cli.options import AsJson
 from cluster.display.standard import only_displays
 
 WATCH_SECONDS = 2.0
@@ -25,7 +25,12 @@ def add_to(app: typer.Typer) -> None:
 
 
 def floor(
-    address: RayAddress = "auto",
+    address: Annotated[
+        str,
+        typer.Option(
+            help="The Ray cluster, as with run; auto: the one that this machine is part of."
+        ),
+    ] = "auto",
     as_json: AsJson = False,
     watch: Annotated[
         bool, typer.Option("--watch", help="Look again every two seconds, until Ctrl-C.")
