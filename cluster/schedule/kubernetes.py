@@ -7,8 +7,9 @@ the CronJob runs, or refused with a sentence.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -29,13 +30,41 @@ SECRET, SECRET_KEY = "stylefarm", "auth_token"
 """The Secret in which KubeRay keeps that cluster's token, and the token's key there."""
 
 
-def kubernetes(job: Job, command: Command, image: str | None = None) -> dict[str, str]:
+@dataclass(frozen=True, slots=True)
+class Kueue:
+    """Where Kueue queues the Jobs of a CronJob. Raises UsageError for what can be no name."""
+
+    queue: str
+    """The name of a LocalQueue in their namespace."""
+    priority_class: str | None = None
+    """The name of a WorkloadPriorityClass; None: none."""
+
+    def __post_init__(self) -> None:
+        for name in filter(None, (self.queue, self.priority_class)):
+            if not re.fullmatch(r"[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?", name):
+                raise UsageError(
+                    f"{name!r} is no name of Kubernetes: small letters, digits and hyphens, at most 63"
+                )
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The labels by which Kueue knows a job."""
+        labels = {"kueue.x-k8s.io/queue-name": self.queue}
+        if self.priority_class is not None:
+            labels["kueue.x-k8s.io/priority-class"] = self.priority_class
+        return labels
+
+
+def kubernetes(
+    job: Job, command: Command, image: str | None = None, kueue: Kueue | None = None
+) -> dict[str, str]:
     """Return the text of a CronJob and of its ConfigMap, which holds the job file, by the name of their file.
 
     Args:
         job: The job, as ``read_job`` returns it.
         command: How it is submitted. An address of None means ``HEAD``.
         image: The image that has stylefarm; None writes a placeholder, and a comment about it.
+        kueue: Where Kueue queues its Jobs; None: nowhere.
 
     Raises:
         JobFileError: The job has no schedule, or the cluster would not find what it names.
@@ -62,9 +91,15 @@ def kubernetes(job: Job, command: Command, image: str | None = None) -> dict[str
         # Its controller polls every ten seconds, and with a shorter deadline may never be in time.
         spec["startingDeadlineSeconds"] = max(10, math.ceil(schedule.starting_deadline))
     spec |= {"successfulJobsHistoryLimit": 3, "failedJobsHistoryLimit": 7}
-    spec["jobTemplate"] = {
-        "spec": {"backoffLimit": 0, "template": {"spec": _pod(name, words, image, job.environment)}}
-    }
+    pod = _pod(name, words, image, job.environment)
+    template: dict[str, Any] = {"spec": {"backoffLimit": 0, "template": {"spec": pod}}}
+    if kueue is not None:
+        # Kueue lets a Job go on when the queue has room for it; nobody else does.
+        template = {
+            "metadata": {"labels": kueue.labels},
+            "spec": {"suspend": True, **template["spec"]},
+        }
+    spec["jobTemplate"] = template
     documents = [
         {
             "apiVersion": "v1",

@@ -24,6 +24,7 @@ from cluster import leave
 from cluster.cli.app import app
 from cluster.pools.ray_metrics import COUNTERS, GAUGES, HISTOGRAMS, TAG
 from jobs.jobfile.parse import parse_job
+from jobs.spec.sharing import LEVELS
 from tests.support.farm import ROOT, wait_for
 from tests.support.head import open_to_all
 
@@ -193,7 +194,27 @@ POD_MONITOR = fields(
         )
     ],
 )
+CLUSTER_QUEUE = fields(
+    "admissionChecksStrategy admissionScope cohortName fairSharing flavorFungibility queueingStrategy"
+    " stopPolicy",
+    namespaceSelector=fields("matchExpressions matchLabels"),
+    preemption=fields("borrowWithinCohort reclaimWithinCohort withinClusterQueue"),
+    resourceGroups=[
+        fields(
+            "coveredResources",
+            flavors=[
+                fields("name", resources=[fields("name nominalQuota borrowingLimit lendingLimit")])
+            ],
+        )
+    ],
+)
 OBJECTS = {
+    ("kueue.x-k8s.io/v1beta2", "ClusterQueue"): {"spec": CLUSTER_QUEUE},
+    ("kueue.x-k8s.io/v1beta2", "LocalQueue"): {
+        "spec": fields("clusterQueue fairSharing stopPolicy")
+    },
+    ("kueue.x-k8s.io/v1beta2", "ResourceFlavor"): {"spec": ANY},
+    ("kueue.x-k8s.io/v1beta2", "WorkloadPriorityClass"): fields("value description"),
     ("ray.io/v1", "RayCluster"): {"spec": RAY_CLUSTER},
     ("ray.io/v1", "RayJob"): {"spec": RAY_JOB},
     ("v1", "ConfigMap"): fields("binaryData immutable", data=STRINGS),
@@ -219,7 +240,9 @@ def strangers(value: Any, shape: Any, at: str = "") -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("name", ["raycluster.yaml", "rayjob.yaml", "podmonitor.yaml"])
+@pytest.mark.parametrize(
+    "name", ["raycluster.yaml", "rayjob.yaml", "podmonitor.yaml", "kueue.yaml"]
+)
 def test_kubernetes_knows_every_field(name):
     for each in documents(name):
         shape = OBJECTS[each["apiVersion"], each["kind"]]
@@ -333,6 +356,48 @@ def test_the_job_runs_its_job_file_and_goes_away():
     files = document("rayjob.yaml", "ConfigMap")
     assert files["metadata"]["name"] == "stylefarm-job"
     check_job(files["data"]["job.yaml"])
+
+
+def for_kueue() -> dict[str, Any]:
+    """The RayJob as it is with Kueue: without the # that its comments speak of."""
+    text = (DEPLOY / "rayjob.yaml").read_text()
+    asked = re.sub(r"^( *)# ((labels|annotations|suspend):|  kueue)", r"\1\2", text, flags=re.M)
+    (job,) = (each for each in yaml.safe_load_all(asked) if each["kind"] == "RayJob")
+    return job
+
+
+def test_with_kueue_the_job_waits_in_a_queue_that_exists():
+    job = for_kueue()
+    assert strangers(job, {**fields("apiVersion kind", metadata=METADATA), "spec": RAY_JOB}) == []
+    labels = job["metadata"]["labels"]
+    assert (
+        labels["kueue.x-k8s.io/queue-name"]
+        == document("kueue.yaml", "LocalQueue")["metadata"]["name"]
+    )
+    classes = {
+        each["metadata"]["name"]: each["value"]
+        for each in documents("kueue.yaml")
+        if each["kind"] == "WorkloadPriorityClass"
+    }
+    assert classes == {f"stylefarm-{name}": points for name, points in LEVELS.items()}
+    assert labels["kueue.x-k8s.io/priority-class"] in classes
+    # What Kueue 0.19 asks of a RayJob: that it can be suspended, goes away, and says that it is autoscaled.
+    assert job["spec"]["suspend"] is True
+    assert job["spec"]["shutdownAfterJobFinishes"] is True
+    assert job["spec"]["rayClusterSpec"]["enableInTreeAutoscaling"] is True
+    assert job["metadata"]["annotations"] == {"kueue.x-k8s.io/elastic-job": "true"}
+    assert all(
+        group["groupName"] != "head" for group in job["spec"]["rayClusterSpec"]["workerGroupSpecs"]
+    )
+    # Every resource that its pods ask for is covered by the quota.
+    (group,) = document("kueue.yaml", "ClusterQueue")["spec"]["resourceGroups"]
+    specs = [
+        job["spec"]["rayClusterSpec"]["headGroupSpec"],
+        *job["spec"]["rayClusterSpec"]["workerGroupSpecs"],
+    ]
+    for spec in specs:
+        (container,) = spec["template"]["spec"]["containers"]
+        assert set(container["resources"]["requests"]) <= set(group["coveredResources"])
 
 
 def test_the_job_files_in_the_guide_are_valid():

@@ -122,6 +122,20 @@ def schedule(
     image: Annotated[
         str | None, typer.Option(help="With --export kubernetes: the image that has stylefarm.")
     ] = None,
+    queue: Annotated[
+        str | None,
+        typer.Option(
+            "--queue",
+            help="With --export kubernetes: the LocalQueue in which Kueue queues each tick.",
+        ),
+    ] = None,
+    priority_class: Annotated[
+        str | None,
+        typer.Option(
+            "--priority-class",
+            help="With --queue: the WorkloadPriorityClass, e.g. stylefarm-low of cluster/deploy/kueue.yaml.",
+        ),
+    ] = None,
     as_json: Annotated[
         bool,
         typer.Option("--json", help="With --history or --next: print one JSON object per line."),
@@ -146,6 +160,10 @@ def schedule(
         raise UsageError("--history, --next and --export cannot be combined: give one of them")
     if (to is not None or image is not None) and export is None:
         raise UsageError("--to and --image need --export")
+    if queue is not None and export != "kubernetes":
+        raise UsageError("--queue needs --export kubernetes")
+    if priority_class is not None and queue is None:
+        raise UsageError("--priority-class needs --queue")
     if as_json and not (history or upcoming):
         raise UsageError("--json needs --history or --next")
     if history:
@@ -156,7 +174,7 @@ def schedule(
     elif upcoming is not None:
         _show_next(jobs, upcoming, as_json)
     elif export is not None:
-        _export(jobs, export, command, image, to)
+        _export(jobs, export, command, to, image, queue, priority_class)
     else:
         _run(jobs, state, command)
 
@@ -319,9 +337,15 @@ def _show_next(jobs: list[Path], count: int, as_json: bool) -> None:
 
 
 def _export(
-    jobs: list[Path], kind: str, command: Command, image: str | None, to: Path | None
+    jobs: list[Path],
+    kind: str,
+    command: Command,
+    to: Path | None,
+    image: str | None,
+    queue: str | None,
+    priority_class: str | None,
 ) -> None:
-    from cluster.schedule.kubernetes import kubernetes
+    from cluster.schedule.kubernetes import Kueue, kubernetes
     from cluster.schedule.systemd import systemd
     from jobs.errors import UsageError
     from jobs.jobfile.parse import read_job
@@ -334,11 +358,14 @@ def _export(
             "only the job file: put what the job names on s3:// or under an absolute path that the cluster "
             "sees"
         )
+    kueue = None if queue is None else Kueue(queue, priority_class)
     files: dict[str, str] = {}
     for file in jobs:
         job = read_job(file)
         exported = (
-            kubernetes(job, command, image) if kind == "kubernetes" else systemd(job, command)
+            kubernetes(job, command, image, kueue)
+            if kind == "kubernetes"
+            else systemd(job, command)
         )
         if twice := files.keys() & exported.keys():
             raise UsageError(

@@ -15,7 +15,7 @@ import yaml
 
 from cluster.schedule.exported import cron_of
 from cluster.schedule.is_due import is_due
-from cluster.schedule.kubernetes import HEAD, kubernetes
+from cluster.schedule.kubernetes import HEAD, Kueue, kubernetes
 from cluster.schedule.systemd import on_calendar, systemd
 from cluster.schedule.tick_process import Command
 from cluster.schedule.ticks import next_tick
@@ -136,6 +136,25 @@ def test_address_and_image_are_those_that_were_said(tmp_path):
     assert container["image"] == "registry.farm/stylefarm:7"
     assert "http://ray.farm:8265" in container["command"]
     assert container["command"][-2:] == ["--workers", "3"]
+
+
+def test_with_a_queue_kueue_lets_each_tick_begin(tmp_path):
+    job = a_job(tmp_path)
+    ((_, text),) = kubernetes(job, Command(), None, Kueue("stylefarm", "stylefarm-low")).items()
+    (cron_job,) = (each for each in yaml.safe_load_all(text) if each["kind"] == "CronJob")
+    template = cron_job["spec"]["jobTemplate"]
+    assert template["metadata"]["labels"] == {
+        "kueue.x-k8s.io/queue-name": "stylefarm",
+        "kueue.x-k8s.io/priority-class": "stylefarm-low",
+    }
+    assert template["spec"]["suspend"] is True
+
+    without = documents(job)["CronJob"]["spec"]["jobTemplate"]
+    assert set(without) == {"spec"}
+    assert {**without["spec"], "suspend": True} == template["spec"]
+    assert set(Kueue("q").labels) == {"kueue.x-k8s.io/queue-name"}
+    with pytest.raises(UsageError, match="is no name of Kubernetes"):
+        Kueue("My Queue")
 
 
 def test_what_is_still_to_be_put_in_is_said(tmp_path):
