@@ -184,6 +184,17 @@ JobPriority = Annotated[
 ]
 
 
+After = Annotated[
+    str | None,
+    typer.Option(
+        "--after",
+        metavar="OTHER",
+        help="Begin when this other job has ended well: its job file, its output, or with submit its id.",
+        show_default=False,
+    ),
+]
+
+
 Hold = Annotated[
     bool,
     typer.Option(

@@ -78,6 +78,11 @@ class ConsoleView:
         match event:
             case events.OutputHeld():
                 self._output_held(event)
+            case events.JobAwaited():
+                self._say(
+                    f"[yellow]waiting[/] for {escape(event.job)}: {escape(event.what)}",
+                    even_if_quiet=True,
+                )
             case events.Started():
                 self._started(event)
             case events.Counted():

@@ -26,6 +26,19 @@ class OutputHeld:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JobAwaited:
+    """The run begins when another job has ended well (``--after``), and waits for that."""
+
+    event: ClassVar[str] = "job_awaited"
+    job: str
+    """What the other job is called."""
+    output: str
+    """The other job's output."""
+    what: str
+    """How far it is: ``it has not begun``, ``it is being rendered, 12 of 50 done`` or the like."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Started:
     """The run starts."""
 
@@ -324,6 +337,10 @@ class Beat:
     """Device hours of this run."""
     waits: str = ""
     """What the run waits for, as in ``ShareChanged``; empty: nothing."""
+    wanted: int = 0
+    """Workers that the run could use, if nobody else were there."""
+    given_back: int = 0
+    """Workers that the run has given back, because others were to have their places."""
     fleet: tuple[WorkerState, ...] = ()
     """All workers that are up."""
 
@@ -340,7 +357,7 @@ class Live:
     """The run's unique id."""
     submission: str | None
     """The id under which the run was submitted to a cluster; None if it was not."""
-    state: Literal["reading", "running", "paused", "stopping", "ended"]
+    state: Literal["waiting", "reading", "running", "paused", "stopping", "ended"]
     reason: str | None
     """Why the run ended: the reason of ``Finished``, or the error; None before."""
     tasks: int | None
@@ -361,6 +378,8 @@ class Live:
     gpu_hours: float
     waits: str = ""
     """What the run waits for, as in ``ShareChanged``; empty: nothing."""
+    after: str | None = None
+    """The output of the job that it waits for (``--after``); None: it waits for none."""
     started: float
     """When the run started; seconds since the epoch, by the driver's clock."""
     updated: float
@@ -441,6 +460,7 @@ Event = (
     | Draining
     | LeftOut
     | OutputHeld
+    | JobAwaited
     | Finished
 )
 

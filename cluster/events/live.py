@@ -131,6 +131,27 @@ class LiveBoard:
         """Return what ``wishes.json`` asks of this run."""
         return self._wishes
 
+    def awaits(self, what: str, after: str) -> None:
+        """Say that the run waits for another job; to be called every few seconds.
+
+        Args:
+            what: What it waits for, as a phrase.
+            after: The other job's output.
+        """
+        new = self._live.state != "waiting"
+        self._change(state="waiting", waits=what, after=after)
+        now = time.monotonic()
+        if new:
+            self._write_soon()
+        if now - self._emitted_at >= LIVE_SECONDS:
+            self._emitted_at = now
+            self._listen(self._live)
+
+    def begins(self) -> None:
+        """Say that the run waits for no other job any more."""
+        self._change(state="reading", waits="", after=None, started=time.time())
+        self._write_soon()
+
     def __call__(self, event: events.Event) -> None:
         if isinstance(event, events.Finished):
             self._finish(event)  # first, so that ``Live`` comes before ``Finished``
@@ -174,6 +195,7 @@ class LiveBoard:
                 | events.NodeAvoided()
                 | events.LeftOut()
                 | events.OutputHeld()
+                | events.JobAwaited()
                 | events.ShareChanged()
                 | events.WishesChanged()
             ):

@@ -117,6 +117,7 @@ def log_event(event: events.Event) -> None:
             | events.Draining()
             | events.LeftOut()
             | events.OutputHeld()
+            | events.JobAwaited()
             | events.ShareChanged()
             | events.WishesChanged()
             | events.Finished()

@@ -7,6 +7,7 @@ none.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -24,10 +25,16 @@ COUNTERS = {
     "stylefarm_fetch_seconds": ("Seconds spent on fetching and decoding pictures.", ()),
     "stylefarm_store_seconds": ("Seconds spent on encoding and storing pictures.", ()),
     "stylefarm_workers_lost": ("Workers lost, by reason.", ("reason",)),
+    "stylefarm_wait_seconds": (
+        "Seconds in which the run waited for workers that others had, or was paused.",
+        (),
+    ),
+    "stylefarm_given_back": ("Workers given back, because others were to have their places.", ()),
 }
 GAUGES = {
     "stylefarm_queue": ("Tasks at hand: waiting, running or retrying.", ("state",)),
     "stylefarm_workers": ("Workers: up or pending.", ("state",)),
+    "stylefarm_wanted": ("Workers that the run could use, if nobody else were there.", ()),
     "stylefarm_share": ("Workers that the run may have, on a cluster that others use, too.", ()),
     "stylefarm_paused": ("1 while a storage outage pauses the run.", ()),
     "stylefarm_gpu_hours": ("GPU hours that this run's workers have held.", ()),
@@ -57,6 +64,10 @@ class Metrics:
         )
         self._steps: dict[str, int] = {}
         """The steps counted so far for each running render, by task id."""
+        self._given_back = 0
+        """The workers given back that are counted so far."""
+        self._waits_since: float | None = None
+        """Since when the time is not counted that the run waits for others; None: it does not wait."""
         self._busy: dict[str, float] = {}
         """The busy seconds counted so far for each worker, by name."""
 
@@ -102,6 +113,7 @@ class Metrics:
                 | events.Draining()
                 | events.LeftOut()
                 | events.OutputHeld()
+                | events.JobAwaited()
                 | events.WishesChanged()
                 | events.Finished()
             ):
@@ -115,6 +127,13 @@ class Metrics:
         self._set("stylefarm_queue", event.in_flight, state="running")
         self._set("stylefarm_workers", event.workers, state="up")
         self._set("stylefarm_workers", event.pending, state="pending")
+        self._set("stylefarm_wanted", event.wanted)
+        self._count("stylefarm_given_back", event.given_back - self._given_back)
+        self._given_back = event.given_back
+        now = time.monotonic()
+        if self._waits_since is not None:
+            self._count("stylefarm_wait_seconds", now - self._waits_since)
+        self._waits_since = now if event.waits else None
         self._set("stylefarm_paused", float(event.paused))
         self._set("stylefarm_gpu_hours", event.gpu_hours)
         before, self._steps = self._steps, {p.task_id: p.step for p in event.running}

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from cluster.driver.driver import Counts
+from cluster.run.predecessor import Predecessor
 from jobs.errors import ExitStatus
 from jobs.storage.base import Storage
 
@@ -37,6 +38,8 @@ class RunOptions:
     """The tasks to render, as ``read_selection`` reads them; None: all."""
     wait: float | None = 0.0
     """How long to wait for another run of the output to end, in seconds; None: for as long as it lasts."""
+    after: Predecessor | None = None
+    """The job that has to end well before the run begins; None: none."""
     hold: bool = False
     """Whether to begin paused, until somebody has the run go on."""
     renderer: str = PAINTER

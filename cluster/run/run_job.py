@@ -14,15 +14,16 @@ from typing import TYPE_CHECKING
 
 from cluster.driver.driver import Counts, Driver, Limits
 from cluster.events.events import Finished, Listener, SavedOtherwise
-from cluster.events.live import LiveBoard, wish
 from cluster.events.webhook import notifying
-from cluster.messages import SUBMISSION, Asked, WorkerSetup
+from cluster.messages import Asked, WorkerSetup
 from cluster.open_job import open_agenda
 from cluster.pools.base import Pool, Sharing
 from cluster.pools.inline_pool import InlinePool
 from cluster.run.after import Gallery, is_summed_up, write_skipped_rows, write_summary
 from cluster.run.before import Rendering, choose_rendering, starts_over, take_back
+from cluster.run.claim import Claim
 from cluster.run.counting import Counting
+from cluster.run.in_turn import wait_in_turn
 from cluster.run.looking import Looking
 from cluster.run.options import RunOptions, RunResult
 from cluster.run.waiting import Waiting
@@ -35,7 +36,7 @@ from jobs.records.saved_before import saved_otherwise
 from jobs.records.statuses import Ledger
 from jobs.spec.sharing import points_of
 from jobs.storage import keys
-from jobs.storage.lease import Lease, who
+from jobs.storage.lease import who
 from jobs.tasks.background_reader import Reader
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ def run_job(
         JobFileError: The job cannot be rendered; raised before the first render where that can be known.
         UsageError: The options do not fit the job.
         StorageError: The output cannot be used, is full, or belongs to another run.
+        ChainBrokenError: The job that had to end first has not ended well.
         KeyboardInterrupt: The run was asked to end while it waited for another one.
         ClusterError: Ray cannot be reached, or has no node for a worker.
     """
@@ -83,7 +85,8 @@ def run_job(
     while True:
         with contextlib.ExitStack() as stack:
             try:
-                run = Run(job, options, listen, asked, stack)
+                claim = _in_turn(job, options, listen, asked, stack)
+                run = Run(job, options, listen, asked, stack, claim)
             except LeaseHeldError as error:
                 held = error
             else:
@@ -102,6 +105,7 @@ class Run:
         listen: Hears every event.
         asked: Returns whether the run is asked to end.
         stack: Releases what the run holds: the output's lease, threads, ``live.json``.
+        claim: The claim to its output, if it has that already.
 
     Raises:
         JobFileError, UsageError, StorageError: As ``run_job``.
@@ -114,6 +118,7 @@ class Run:
         listen: Listener,
         asked: Callable[[], Asked],
         stack: contextlib.ExitStack,
+        claim: Claim | None = None,
     ) -> None:
         self._began = time.monotonic()
         self._options = options
@@ -125,21 +130,9 @@ class Run:
         self._rendering = choose_rendering(job, options, agenda)
         self._job = self._rendering.job
         self._storage = open_output(self._job)
-        self._storage.check()
-        lease = Lease(self._storage).acquire()
-        stack.callback(lease.release)
+        claim = claim or Claim(self._storage, self._job.spec.name, listen, stack, hold=options.hold)
+        lease, board = claim.lease, claim.board
         self._run = lease.nonce
-        board = stack.enter_context(
-            LiveBoard(
-                self._storage,
-                listen,
-                job=self._job.spec.name,
-                run=lease.nonce,
-                submission=os.environ.get(SUBMISSION),
-                guard=lease.guard,
-                wishes=wish(self._storage, lease.nonce, paused=True) if options.hold else None,
-            )
-        )
         self._asked = _either(asked, board.asked)
         self._wishes = board.wishes
         self._records = Records(self._storage, lease.guard)
@@ -351,6 +344,24 @@ class Run:
         link = FloorLink(ask, make=make, priority=lambda: self._wishes().priority)
         stack.callback(link.close)
         return link
+
+
+def _in_turn(
+    job: Job,
+    options: RunOptions,
+    listen: Listener,
+    asked: Callable[[], Asked],
+    stack: contextlib.ExitStack,
+) -> Claim | None:
+    """Wait for the job after which this one begins; return the claim that was held meanwhile. Raises as
+    ``run_job``."""
+    if options.after is None:
+        return None
+    storage = open_output(proofs_of(job) if options.proof else job)
+    options.after.check_chain(storage)
+    claim = Claim(storage, job.spec.name, listen, stack, hold=options.hold)
+    wait_in_turn(options.after, storage, claim.board, _either(asked, claim.board.asked))
+    return claim
 
 
 def _either(first: Callable[[], Asked], second: Callable[[], Asked]) -> Callable[[], Asked]:

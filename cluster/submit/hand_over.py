@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -35,7 +35,12 @@ class Handed:
 
 
 def hand_over(
-    head: Head, job: Job, parcel: Parcel, options: Sequence[str], asked: str = ""
+    head: Head,
+    job: Job,
+    parcel: Parcel,
+    options: Sequence[str],
+    asked: str = "",
+    environment: Mapping[str, str] | None = None,
 ) -> Handed:
     """Submit a job, unless it has been submitted already and has not ended.
 
@@ -46,6 +51,7 @@ def hand_over(
         options: Options of ``stylefarm run``.
         asked: A text that is equal for equal options and selections. It is stored with the submission and
             compared with that of an earlier one.
+        environment: Variables of the run's environment, beside those that every run has.
 
     Returns:
         The new submission, or the one that has not ended.
@@ -79,7 +85,7 @@ def hand_over(
                 submission_id,
                 command=_command(parcel, options),
                 archive=archive,
-                environment=_environment(submission_id, job),
+                environment={**_environment(submission_id, job), **(environment or {})},
                 metadata={**_metadata(job, output), f"{LABEL}asked": asked},
             ):
                 return Handed(submission_id, new=True)

@@ -265,6 +265,44 @@ def test_a_job_is_replaced_while_it_runs_and_renders_to_the_output_of_one_moment
 
 
 @pytest.mark.slow
+def test_a_submission_begins_after_another_one(tmp_path, head):
+    first = write_job(
+        tmp_path / "first", photos=2, styles=1, name="first", output=str(tmp_path / "a")
+    )
+    second = write_job(
+        tmp_path / "second", photos=1, styles=1, name="second", output=str(tmp_path / "b")
+    )
+    # Held, so that it has not ended when the other one is submitted.
+    before = head.stylefarm("submit", first, "--ship-inputs", "--hold").stdout.strip()
+    refused = head.stylefarm("submit", first, "--ship-inputs", "--after", before)
+    assert refused.returncode == 2
+    assert "a job cannot begin after itself" in refused.stderr
+    unknown = head.stylefarm(
+        "submit", second, "--ship-inputs", "--after", "stylefarm-first-00000000"
+    )
+    assert unknown.returncode == 2
+    assert "knows no submission" in unknown.stderr
+
+    then = head.stylefarm("submit", second, "--ship-inputs", "--after", before)
+    assert then.returncode == 0, then.stderr
+    name = then.stdout.strip()
+    wait_for(lambda: "first" in (head.status(name)[1]["waits"] or ""), 120)
+    listed = json.loads(head.stylefarm("list", "--json").stdout)
+    assert {row["id"]: row["state"] for row in listed}[name] == "running"
+    assert not records_of(second)
+
+    assert head.stylefarm("resume", before).returncode == 0
+    wait_for(lambda: head.status(name)[1]["state"] == "succeeded", 120)
+    assert len(records_of(first)) == 2
+    assert len(records_of(second)) == 1
+
+    # Once more, after the one that has ended: nothing is waited for, and nothing painted again.
+    again = head.stylefarm("submit", second, "--ship-inputs", "--after", first, "--follow")
+    assert again.returncode == 0, again.stderr
+    assert "everything is already done" in again.stderr
+
+
+@pytest.mark.slow
 def test_the_clock_hands_jobs_to_the_cluster(tmp_path, head):
     job = write_job(
         tmp_path / "job",

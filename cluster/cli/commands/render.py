@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from cluster.cli.options import (
+    After,
     At,
     EndpointUrl,
     Events,
@@ -55,7 +56,8 @@ def add_to(app: typer.Typer) -> None:
     """Register these commands."""
     app.command(
         epilog="Examples:  stylefarm run job.yaml  |  stylefarm run job.yaml --address auto --limit 10  |  "
-        "stylefarm run job.yaml --proof  |  stylefarm run job.yaml --json > events.jsonl"
+        "stylefarm run job.yaml --proof  |  stylefarm run job.yaml --json > events.jsonl  |  "
+        "stylefarm run job.yaml --after other.yaml"
     )(run)
     app.command(
         epilog="Examples:  stylefarm promote out --select all  |  "
@@ -79,6 +81,7 @@ def run(
     if_changed: IfChanged = False,
     limit: Limit = None,
     wait: Wait = "0",
+    after: After = None,
     hold: Hold = False,
     at: At = None,
     as_json: Events = False,
@@ -104,6 +107,7 @@ def run(
     tasks store checkpoints, and the exit status is 130, too.
     """
     from cluster.run.options import RunOptions
+    from cluster.run.predecessor import predecessor_named
     from jobs.errors import UsageError
     from jobs.jobfile.load import load_job
 
@@ -114,6 +118,7 @@ def run(
         raise UsageError("--log-format needs --verbose")
     check_proof_options(proof, proof_size, select)
     check_pool_options(pool, address, workers)
+    loaded = load_job(job, at)
     options = RunOptions(
         pool=pool,
         address=address,
@@ -126,12 +131,13 @@ def run(
         select=select,
         if_changed=if_changed,
         wait=patience_of(wait),
+        after=None if after is None else predecessor_named(after, loaded),
         hold=hold,
     )
     display = _Display(
         as_json=as_json, brief=brief, quiet=quiet, verbose=verbose, log_format=log_format
     )
-    _render(_adjusted(load_job(job, at), workers, priority), options, display)
+    _render(_adjusted(loaded, workers, priority), options, display)
 
 
 def promote(

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from cluster.cli.commands.cancel import cancel_submission
 from cluster.cli.options import (
+    After,
     AsJson,
     At,
     Hold,
@@ -56,7 +57,8 @@ def add_to(app: typer.Typer) -> None:
     app.command(
         epilog="Examples:  stylefarm submit job.yaml --address http://head:8265  |  "
         "stylefarm submit job.yaml --ship-inputs --follow  |  stylefarm submit job.yaml --proof  |  "
-        "stylefarm submit job.yaml --select selection.txt"
+        "stylefarm submit job.yaml --select selection.txt  |  "
+        "stylefarm submit job.yaml --after stylefarm-harbour-1a2b3c4d"
     )(submit)
     app.command(
         "list",
@@ -101,6 +103,7 @@ def submit(
     priority: JobPriority = None,
     limit: Limit = None,
     wait: Wait = "0",
+    after: After = None,
     hold: Hold = False,
     proof: Proof = False,
     proof_size: ProofSize = None,
@@ -159,12 +162,15 @@ def submit(
     where = address_of(address)
     parcel = pack(loaded, inputs=ship_inputs, package=ship_package, in_place=allow_local)
 
+    from cluster.submit.chain import follow_on
     from cluster.submit.hand_over import hand_over
     from cluster.submit.jobs_api import Head
 
+    rendered = proofs_of(loaded) if proof else loaded
+    head = Head(where)
+    chained = None if after is None else follow_on(head, after, rendered)
     if chosen is not None:
         parcel.files[SELECTION] = "".join(f"{task_id}\n" for task_id in chosen).encode()
-    head = Head(where)
     options = [
         *(() if workers is None else ("--workers", str(workers))),
         *(() if limit is None else ("--limit", str(limit))),
@@ -182,11 +188,11 @@ def submit(
     waits = (
         *(("--wait", wait) if patience != 0 else ()),
         *(() if priority is None else ("--priority", priority)),
+        *(() if chained is None else ("--after", chained.output)),
         *(("--hold",) if hold else ()),
     )
     if parcel.size > 1_000_000:
         tell(f"sending {len(parcel.files)} files, {parcel.size / 1e6:,.1f} MB ...")
-    rendered = proofs_of(loaded) if proof else loaded
     asked = shlex.join(
         [
             *options,
@@ -198,14 +204,15 @@ def submit(
         for before in forerunners(same, head.submissions()):
             cancel_submission(head, before, None, now=True, no_wait=False, say=tell)
     words, began = [*options, *waits, *when], time.monotonic()
-    handed = hand_over(head, rendered, parcel, words, asked)
+    environment = {} if chained is None else chained.environment
+    handed = hand_over(head, rendered, parcel, words, asked, environment)
     if not handed.same and patience != 0:
         tell(f"waiting for {handed.id}, which was submitted with other options and has not ended")
     while not handed.same and (patience is None or time.monotonic() - began < patience):
         time.sleep(POLL_SECONDS)
         # The files are packed anew only when there is room for the job.
         if not any(s.alive for s in head.submissions() if s.id == handed.id):
-            handed = hand_over(head, rendered, parcel, words, asked)
+            handed = hand_over(head, rendered, parcel, words, asked, environment)
     if not handed.same:
         raise UsageError(
             f"{handed.id} is already submitted with other options and has not ended: wait for it, cancel it, "
