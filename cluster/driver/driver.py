@@ -540,6 +540,8 @@ class Driver:
                 paused=self._outage.since is not None,
                 gpu_hours=round(pool.gpu_hours, 4),
                 waits=pool.waits,
+                wanted=pool.wanted,
+                given_back=pool.given_back,
                 fleet=tuple(pool.states()),
             )
         )

@@ -116,6 +116,14 @@ class Pool(Protocol):
         nothing."""
 
     @property
+    def wanted(self) -> int:
+        """The number of workers that the run could use, if nobody else were there."""
+
+    @property
+    def given_back(self) -> int:
+        """The number of workers that were given back so far, because others are to have their places."""
+
+    @property
     def gpu_hours(self) -> float:
         """Device hours that workers of this run have held, in total."""
 

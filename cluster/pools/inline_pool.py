@@ -59,6 +59,14 @@ class InlinePool:
         return None
 
     @property
+    def wanted(self) -> int:
+        return 1
+
+    @property
+    def given_back(self) -> int:
+        return 0
+
+    @property
     def waits(self) -> str:
         wishes = self._wishes()
         return f"paused by {wishes.by}" if wishes.paused else ""

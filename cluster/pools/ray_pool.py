@@ -119,6 +119,7 @@ class RayPool:
         """Tasks that are not done; None while that is unknown."""
         self._inbox: queue.SimpleQueue[Item | None] = queue.SimpleQueue()
         """Answers of actors, from Ray's threads to the driver's; None wakes ``wait``."""
+        self._given_back = 0
         self._avoided: set[str] = set()
         self._viewer = ThreadPoolExecutor(1, thread_name_prefix="view")
         self._next_view: Future[View] | None = None
@@ -154,6 +155,14 @@ class RayPool:
         if wishes.paused:
             return f"paused by {wishes.by}"
         return "" if self._floor is None else self._floor.waits
+
+    @property
+    def wanted(self) -> int:
+        return self._target()
+
+    @property
+    def given_back(self) -> int:
+        return self._given_back
 
     @property
     def gpu_hours(self) -> float:
@@ -347,6 +356,7 @@ class RayPool:
     def _give_back(self, member: Member) -> None:
         """Let another run have a worker's place: what it paints goes on from its next checkpoint
         elsewhere."""
+        self._given_back += 1
         if not member.handle.calls:
             log.info("%s is given back", member.handle.name)
             self._release(member)

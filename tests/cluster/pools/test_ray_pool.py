@@ -69,11 +69,12 @@ def gpus_of(about: About) -> tuple[str, ...]:
 def make_pool(tmp_path, eight_gpus):
     pools = []
 
-    def make(directives, renderer=STAND_IN, **wanted):
+    def make(directives, renderer=STAND_IN, sharing=None, **wanted):
         job = write_stand_in_job(tmp_path, directives)
         pool = RayPool(
             setup_of(job, renderer, losses_every=1, grace_seconds=wanted.get("grace", 20.0)),
             Workers.model_validate(wanted),
+            sharing,
         )
         pools.append(pool)
         return pool, list(open_agenda(job).tasks())
@@ -350,6 +351,38 @@ def test_no_more_workers_than_there_are_tasks_and_idle_ones_are_released(make_po
     wait_for(lambda: (pool.wait(0.2), pool.workers == 1)[1], 20)  # workers.min
 
     assert pool.pending == 0
+
+
+class Shares:
+    """A floor that says what this run may have on the one node that there is."""
+
+    def __init__(self, workers):
+        self.share = {ray.get_runtime_context().get_node_id(): workers}
+        self.waits = "waits for GPUs: 5 held by nightly (low)"
+        self.told = []
+
+    def tell(self, wanted, held, up, nodes):
+        self.told.append((wanted, sum(held.values()), sum(up.values())))
+
+
+def test_beside_others_more_nodes_are_asked_for_and_no_more_than_the_share_is_taken(make_pool):
+    shares = Shares(3)
+    pool, _ = make_pool([{}], sharing=lambda needs: shares, max=GPUS + 4)
+    up(pool, 3)
+    # Four more than the node has room for: an autoscaler sees them, and Ray places none on this node.
+    wait_for(lambda: (pool.wait(0.2), pool.pending == 4)[1], 20)
+    assert (pool.wanted, pool.share, pool.given_back) == (GPUS + 4, 3, 0)
+    assert shares.told[-1] == (GPUS + 4, 3, 3)
+
+    shares.share = dict.fromkeys(shares.share, 1)
+    up(pool, 1)
+    assert (pool.pending, pool.given_back) == (4, 2)
+    assert pool.waits == shares.waits
+
+    pool.want(GPUS + 1)
+    wait_for(lambda: (pool.wait(0.2), pool.pending == 1)[1], 20)
+    pool.want(2)
+    wait_for(lambda: (pool.wait(0.2), pool.pending == 0)[1], 20)
 
 
 def test_a_drained_pool_finishes_what_paints(make_pool):
