@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What a run tells the manager, every second."""
+    """What a run tells the manager, twice a second."""
 
     run: str
     """The run's unique id."""

@@ -1,7 +1,7 @@
 """``FloorManager``: knows what all runs of a cluster want, and tells each what it may have. No Ray.
 
-It holds nothing that could not be lost: every run repeats every second what it wants and has. A manager that
-has just begun says nothing until all have had the time to do so.
+It holds nothing that could not be lost: every run repeats twice a second what it wants and has. A manager
+that has just begun says nothing until all have had the time to do so.
 """
 
 from __future__ import annotations
@@ -42,7 +42,10 @@ RECKON_SHARE = 0.01
 """The largest part of a core's time that reckoning takes."""
 
 ASKS_PER_SECOND = 50
-"""Very many runs ask less often than every second, so that no more ask in one."""
+"""Very many runs ask less often than others, so that no more ask in a second."""
+
+AGAIN_SECONDS = 0.5
+"""The interval between two asks of a run, where there are few: it decides how soon a worker is given back."""
 
 
 @dataclass
@@ -153,7 +156,7 @@ class FloorManager:
 
     @property
     def _again_seconds(self) -> float:
-        return max(1.0, len(self._runs) / ASKS_PER_SECOND)
+        return max(AGAIN_SECONDS, len(self._runs) / ASKS_PER_SECOND)
 
     def leave(self, run: str) -> None:
         """Forget a run that has ended."""

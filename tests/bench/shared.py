@@ -10,20 +10,28 @@ GPU.
              steps that the low run makes twice
     pause    seconds until a run that is paused holds no GPU, and until it paints again
     manager  the manager is killed ten times amid two runs: what is lost
+    many     twenty runs of 5 to 100 tasks that come at random times: when all are done, beside the time of
+             16 workers that never pause; how long a GPU is idle while somebody waits; the longest wait
+    chaos    five minutes in which the manager, runs and nodes are killed, nodes come, and runs are paused,
+             resumed and set at random: what is lost, and whether anything stays
 """
 
 from __future__ import annotations
 
 import argparse
+import heapq
+import json
+import random
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.support.cluster import Cluster, Run, chain_of, write_tasks
+from tests.support.cluster import Cluster, Run, chain_of, title, write_tasks
 from tests.support.farm import stylefarm, wait_for
 
 STEPS = 400
@@ -150,9 +158,158 @@ def manager(cluster: Cluster, folder: Path) -> None:
     print(f"manager: {right} of 120 pictures are right, each committed once")
 
 
-def _right(folder: Path, tasks: int, steps: int) -> int:
-    import json
+def many(cluster: Cluster, folder: Path) -> None:
+    """Twenty runs."""
+    rng = random.Random(4)
+    # Long enough that what two cores take to start 16 processes is not all that is measured.
+    seconds = 6.0
+    comes = sorted(rng.uniform(0, 240) for _ in range(20))
+    sizes = [rng.randint(5, 100) for _ in comes]
+    for number, size in enumerate(sizes):
+        write_tasks(folder / str(number), size, int(100 * seconds), name=f"job-{number}")
+    began, runs = time.monotonic(), []
+    idle: list[float] = []
+    lost, last = 0.0, began
+    idle_since: float | None = None
+    while len(runs) < len(comes) or any(run.process.poll() is None for run in runs):
+        now = time.monotonic()
+        while len(runs) < len(comes) and now - began >= comes[len(runs)]:
+            runs.append(Run(folder / str(len(runs)) / "job.yaml", cluster.address))
+        alive = [run for run in runs if run.process.poll() is None]
+        beats = [beat[-1] for run in alive if (beat := run.said("progress"))]
+        held = sum(len(beat["running"]) for beat in beats)
+        waits = any(beat["waits"] and beat["waiting"] for beat in beats)
+        if held < 16 and waits:
+            lost += (16 - held) * (now - last)
+            idle_since = idle_since or now
+        elif idle_since is not None:
+            idle.append(now - idle_since)
+            idle_since = None
+        last = now
+        time.sleep(0.1)
+    took = time.monotonic() - began
+    ideal = _makespan(comes, sizes, seconds)
+    waited = [
+        run.said("done")[0]["at"] - seconds - (began + at)
+        for run, at in zip(runs, comes, strict=True)
+    ]
+    print(
+        f"many: {sum(sizes)} tasks in {took:.1f} s, ideal {ideal:.1f}: {took / ideal:.3f} (target 1.1)"
+    )
+    print(
+        f"many: a GPU is idle while somebody waits for at most {max(idle, default=0):.1f} s (target 3)"
+    )
+    print(f"many: {lost / 16 / took:.1%} of all GPU time was idle while somebody waited")
+    print(f"many: the longest wait for a first picture is {max(waited):.1f} s")
 
+
+def _makespan(comes: list[float], sizes: list[int], seconds: float) -> float:
+    """When 16 workers that begin at once and never pause have done everything, in the order of coming."""
+    free = [0.0] * 16
+    for at, size in zip(comes, sizes, strict=True):
+        for _ in range(size):
+            heapq.heappush(free, max(at, heapq.heappop(free)) + seconds)
+    return max(free)
+
+
+def chaos(cluster: Cluster, folder: Path, minutes: float = 5.0) -> None:
+    """Five minutes of trouble."""
+    rng = random.Random(7)
+    tasks = 60
+    names = ("low", "normal", "high")
+    files = {name: folder / name / "job.yaml" for name in names}
+    for name in names:
+        write_tasks(folder / name, tasks, 600, name=name, priority=name)
+    runs = {name: Run(files[name], cluster.address) for name in names}
+    nodes = list(cluster.others)
+    acts: Counter[str] = Counter()
+
+    def kill_manager() -> None:
+        for process in cluster.processes():
+            if title(process).startswith("ray::ManagerActor"):
+                process.kill()
+
+    def kill_run() -> None:
+        runs[rng.choice(names)].process.kill()
+
+    def kill_node() -> None:
+        if nodes:
+            cluster.kill_raylet(nodes.pop(rng.randrange(len(nodes))))
+
+    def remove_node() -> None:
+        if nodes:
+            cluster.remove(nodes.pop(rng.randrange(len(nodes))), graceful=True)
+
+    def add_node() -> None:
+        if len(nodes) < 4:
+            nodes.append(cluster.add(num_gpus=4))
+
+    def pause() -> None:
+        stylefarm("pause", files[rng.choice(names)])
+
+    def resume() -> None:
+        stylefarm("resume", files[rng.choice(names)])
+
+    def change() -> None:
+        priority, most = rng.choice(("low", "normal", "high")), rng.choice((1, 4, 16))
+        stylefarm("set", files[rng.choice(names)], "--priority", priority, "--workers", most)
+
+    every = [
+        kill_manager,
+        kill_run,
+        kill_node,
+        remove_node,
+        add_node,
+        add_node,
+        pause,
+        resume,
+        resume,
+        change,
+    ]
+    until = time.monotonic() + 60 * minutes
+    while time.monotonic() < until:
+        act = rng.choice(every)
+        acts[act.__name__] += 1
+        act()
+        time.sleep(rng.uniform(2, 6))
+        for name in names:
+            status = runs[name].process.poll()
+            if status is not None and _right(folder / name, tasks, 600) < tasks:
+                runs[name] = Run(files[name], cluster.address)
+    while len(nodes) < 3:
+        nodes.append(cluster.add(num_gpus=4))
+    began = time.monotonic()
+    for _ in range(5):
+        for name in names:
+            if runs[name].process.poll() is None:
+                stylefarm("resume", files[name])
+                stylefarm("set", files[name], "--workers", "16")
+            elif _right(folder / name, tasks, 600) < tasks:
+                runs[name] = Run(files[name], cluster.address)
+        if _all_end(list(runs.values()), 90):
+            break
+    right = {name: _right(folder / name, tasks, 600) for name in names}
+    stuck = [name for name, run in runs.items() if run.process.poll() is None]
+    time.sleep(15)
+    floor = json.loads(stylefarm("floor", "--address", cluster.address, "--json").stdout or "{}")
+    print(f"chaos: {dict(acts)}, then {time.monotonic() - began:.0f} s to the end")
+    print(f"chaos: right pictures of {tasks} each: {right}; stuck: {stuck or 'none'}")
+    print(
+        f"chaos: runs that the manager still knows: {floor.get('runs')}; workers: {len(cluster.workers())}"
+    )
+    end(*runs.values())
+
+
+def _all_end(runs: list[Run], limit: float) -> bool:
+    until = time.monotonic() + limit
+    while time.monotonic() < until:
+        if all(run.process.poll() is not None for run in runs):
+            return all(run.process.returncode == 0 for run in runs)
+        time.sleep(0.5)
+    return False
+
+
+def _right(folder: Path, tasks: int, steps: int) -> int:
     from jobs.records.commit import Records
     from jobs.storage.folder import FolderStorage
 
@@ -167,6 +324,8 @@ ROWS: dict[str, Callable[[Cluster, Path], None]] = {
     "urgent": urgent,
     "pause": pause,
     "manager": manager,
+    "many": many,
+    "chaos": chaos,
 }
 
 

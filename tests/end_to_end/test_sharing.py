@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -153,6 +154,23 @@ def test_a_run_is_paused_changed_and_resumed(tmp_path: Path, cluster: Cluster) -
     assert [line.split()[:4] for line in shown.stdout.splitlines() if line.startswith("long")] == [
         ["long", "normal", "1", "0"]
     ]
+    # Somebody watches, and goes on watching when the manager is killed.
+    watched = subprocess.Popen(
+        command("floor", "--address", cluster.address, "--watch"),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    time.sleep(5)
+    for process in managers(cluster):
+        process.kill()
+    time.sleep(10)
+    assert watched.poll() is None
+    watched.send_signal(signal.SIGINT)
+    seen, said = watched.communicate(timeout=60)
+    assert watched.returncode == 0, said
+    assert [line.split()[0] for line in seen.splitlines() if " normal " in line] == ["long"]
 
     assert stylefarm("set", file, "--workers", "2", "--priority", "high").returncode == 0
     assert len(run.said("done")) == done < 8

@@ -63,15 +63,22 @@ def floor(
 
 
 def _watch() -> None:
-    from rich.console import Group
+    from rich.console import Group, RenderableType
 
     from cluster.floor.floor_text import tables
     from cluster.floor.ray_manager import read_table
+    from jobs.errors import ClusterError
+
+    def now() -> RenderableType:
+        try:
+            return Group(*tables(read_table()))
+        except ClusterError as error:  # a manager that was killed is back within seconds
+            return str(error)
 
     try:
         with Live(Group(*tables(read_table())), screen=False) as shown:
             while True:
                 time.sleep(WATCH_SECONDS)
-                shown.update(Group(*tables(read_table())))
+                shown.update(now())
     except KeyboardInterrupt:
         pass
