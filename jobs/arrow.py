@@ -24,6 +24,14 @@ def parquet() -> Any:
     return pyarrow.parquet
 
 
+def csv() -> Any:
+    """Return the module ``pyarrow.csv``."""
+    arrow()
+    import pyarrow.csv
+
+    return pyarrow.csv
+
+
 def picture_columns(schema: Any) -> dict[str, str]:
     """Return the columns of a table that hold pictures' files, each with the path of its bytes.
 

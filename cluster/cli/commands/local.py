@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -26,7 +26,8 @@ def add_to(app: typer.Typer) -> None:
         "stylefarm plan job.yaml --pilot --gpus 8 --price-per-gpu-hour 2.10"
     )(plan)
     app.command(
-        epilog="Examples:  stylefarm report out  |  stylefarm report s3://renders/harbour --json"
+        epilog="Examples:  stylefarm report out  |  stylefarm report s3://renders/harbour --json  |  "
+        "stylefarm report out --format parquet --to tables"
     )(report)
     app.command(epilog="Example:  stylefarm schema > job.schema.json")(schema)
     app.command(epilog="Examples:  stylefarm doctor  |  stylefarm doctor job.yaml")(doctor)
@@ -119,18 +120,39 @@ def report(
         typer.Option("--verify", help="Read every picture and compare its digest with its record."),
     ] = False,
     gallery: Annotated[bool, typer.Option(help="Whether to write the gallery.")] = True,
+    table_format: Annotated[
+        Literal["csv", "parquet"] | None,
+        typer.Option(
+            "--format",
+            help="Also write all tasks and all rows of their loss logs as tables: tasks.csv and losses.csv, "
+            "or as Parquet.",
+        ),
+    ] = None,
+    to: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="With --format: the folder for the tables. Default: this one.",
+            callback=path_here,
+            show_default=False,
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Summarise an output and its proofs: how many pictures are done, what failed and why, what is missing
     or damaged. Also writes the gallery, index.html, to view the pictures and to choose among proofs."""
+    from cluster.events.progress import plural
     from jobs.errors import StorageError, UsageError
     from jobs.proofs.find_job import storages_of
     from jobs.records.commit import Records
     from jobs.records.verify import find_damaged, find_missing
     from jobs.report.gallery import write_gallery
     from jobs.report.summary import Summary, summarise
+    from jobs.report.tables import Written, write_tables
     from jobs.storage import keys
 
+    if to is not None and table_format is None:
+        raise UsageError("--to needs --format")
     storage, proofs = storages_of(output, endpoint_url)
     find = find_damaged if verify else find_missing
     summaries: list[Summary | None] = []
@@ -151,15 +173,27 @@ def report(
         except StorageError as error:
             # A user who may read an output may lack the right to write to it.
             tell(f"the gallery is not written: {error}")
+    tables: dict[str, Written] = {}
+    if table_format is not None:
+        unread: list[str] = []
+        pair = write_tables(storage, to or Path(), table_format, unread.append)
+        tables = dict(zip(("tasks", "losses"), pair, strict=True))
+        if unread:
+            tell(f"{len(unread):,} loss logs are missing or damaged, the first {unread[0]}")
     if as_json:
         pictures, small = summaries
         document = (pictures or Summary(storage.url)).to_json()
         document |= {"proofs": small.to_json()} if small else {}
+        document |= {
+            name: {"path": str(table.path), "rows": table.rows} for name, table in tables.items()
+        }
         print(json.dumps({**document, "gallery": page}, ensure_ascii=False))
     else:
         print("\n".join(summary.to_text() for summary in summaries if summary))
         if page is not None:
             print(f"gallery: {page}")
+        for name, table in tables.items():
+            print(f"{name + ':':8} {table.path} ({plural(table.rows, 'row')})")
     broken = any(s.failed or s.missing or s.damaged or s.unreadable for s in summaries if s)
     raise typer.Exit(ExitStatus.FAILED if broken else 0)
 
