@@ -117,6 +117,9 @@ def test_a_run_that_is_held_begins_when_it_is_resumed(tmp_path: Path) -> None:
     try:
         storage = FolderStorage(tmp_path / "out")
         wait_for(lambda: (live := read_live(storage)) and live.waits.startswith("paused by "), 60)
+        watched = subprocess.Popen(
+            command("status", file, "--watch"), cwd=ROOT, stdout=subprocess.PIPE, text=True
+        )
         # Another wish leaves it held.
         assert stylefarm("set", file, "--priority", "low").returncode == 0
         time.sleep(3)
@@ -124,6 +127,10 @@ def test_a_run_that_is_held_begins_when_it_is_resumed(tmp_path: Path) -> None:
         assert not records_of(load_job(file))
         assert stylefarm("resume", file).returncode == 0
         assert run.wait(60) == 0
+        seen, _ = watched.communicate(timeout=30)
+        assert watched.returncode == 0
+        assert "ended after" in seen
+        assert "1 done, 0 failed, 0 left" in seen
     finally:
         run.kill()
         _, said = run.communicate()

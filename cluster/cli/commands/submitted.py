@@ -35,7 +35,7 @@ from cluster.cli.options import (
     check_proof_options,
     patience_of,
 )
-from cluster.cli.target import Address, Name, address_of, find_target, submission_named
+from cluster.cli.target import Address, Name, Target, address_of, find_target, submission_named
 from cluster.cli.terminal import tell
 from cluster.signals import ended_by_interrupt, let_through
 from jobs.errors import ExitStatus
@@ -47,6 +47,9 @@ if TYPE_CHECKING:
 SELECTION = "selection.txt"
 """The name of a submission's selection in the folder that the cluster unpacks."""
 
+
+WATCH_SECONDS = 2.0
+"""Time between two looks with ``--watch``."""
 
 POLL_SECONDS = 5.0
 """Time between two looks whether an earlier submission has ended."""
@@ -65,7 +68,8 @@ def add_to(app: typer.Typer) -> None:
         epilog="Examples:  stylefarm list --address http://head:8265  |  stylefarm list --json",
     )(list_)
     app.command(
-        epilog="Examples:  stylefarm status stylefarm-harbour-1a2b3c4d  |  stylefarm status job.yaml --json"
+        epilog="Examples:  stylefarm status stylefarm-harbour-1a2b3c4d  |  "
+        "stylefarm status job.yaml --watch  |  stylefarm status job.yaml --json"
     )(status)
     app.command(
         epilog="Examples:  stylefarm logs stylefarm-harbour-1a2b3c4d --follow  |  "
@@ -249,30 +253,78 @@ def list_(address: Address = None, as_json: AsJson = False) -> None:
         print(f"nothing was submitted to {head.address}, or its head was restarted")
 
 
-def status(name: Name, address: Address = None, as_json: AsJson = False) -> None:
+def status(
+    name: Name,
+    address: Address = None,
+    watch: Annotated[
+        bool,
+        typer.Option(
+            "--watch",
+            help="Look again every two seconds until the run has ended; Ctrl-C ends the view.",
+        ),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Show the status of a job: tasks done, failed and left, its speed, and the time that is left.
 
     With the job file, the status comes from the output if no cluster is given, or if the cluster is gone or
     does not know the job. Exit status: 0 all is well, 1 the job or some of its tasks failed, 2 there is no
     such job, 3 cluster or storage cannot be reached.
     """
-    from cluster.submit.status import of_output, of_submission
     from cluster.submit.status_text import to_text
     from jobs.errors import UsageError
 
+    if watch and as_json:
+        raise UsageError("--watch shows text; give one of --watch and --json")
     target = find_target(name, address)
-    job_status: JobStatus | None = None
-    if target.submission is not None:
-        assert target.head is not None
-        job_status = of_submission(target.head, target.submission, target.storage)
-    elif target.job is not None and target.storage is not None:
-        job_status = of_output(target.job, target.storage)
+    job_status = _status_of(target)
     if job_status is None:
         if target.problem_status:
             raise typer.Exit(target.problem_status)
         raise UsageError(f"{name} has not rendered anything yet")
+    if watch:
+        job_status = _watch(target, job_status)
+        raise typer.Exit(target.problem_status or job_status.exit_status)
     print(json.dumps(job_status.to_json(), ensure_ascii=False) if as_json else to_text(job_status))
     raise typer.Exit(target.problem_status or job_status.exit_status)
+
+
+def _status_of(target: Target) -> JobStatus | None:
+    """Return the status of what a name means; None where nothing has been rendered yet."""
+    from cluster.submit.status import of_output, of_submission
+
+    if target.submission is not None:
+        assert target.head is not None
+        return of_submission(target.head, target.submission, target.storage)
+    if target.job is not None and target.storage is not None:
+        return of_output(target.job, target.storage)
+    return None
+
+
+def _watch(target: Target, job_status: JobStatus) -> JobStatus:
+    """Show a status again and again until the run has ended; return the last one."""
+    from rich.live import Live
+    from rich.text import Text
+
+    from cluster.submit.status_text import to_text
+    from jobs.errors import ClusterError, StorageError
+
+    try:
+        with Live(Text(to_text(job_status))) as shown:
+            while job_status.state in ("pending", "running"):
+                time.sleep(WATCH_SECONDS)
+                try:
+                    if target.submission is not None:
+                        assert target.head is not None
+                        target.submission = target.head.find(target.submission.id)
+                    job_status = _status_of(target) or job_status
+                except (ClusterError, StorageError) as error:  # it may be back at the next look
+                    shown.update(Text(f"{to_text(job_status)}\n  {error}"))
+                else:
+                    shown.update(Text(to_text(job_status)))
+    except KeyboardInterrupt:
+        raise typer.Exit(ExitStatus.INTERRUPTED) from None
+    return job_status
 
 
 def logs(
