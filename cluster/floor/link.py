@@ -29,6 +29,9 @@ FIRST_ANSWER_SECONDS = 60.0
 LOOK_SECONDS = 2.0
 """Where a run makes no manager, the interval between two looks whether somebody else has."""
 
+UNDECIDED_SECONDS = 8.0
+"""How long a run that joins others waits at most for the first word on what it may have, in seconds."""
+
 FAREWELL_SECONDS = 1.0
 """How long a run that ends waits until it has said so, in seconds."""
 
@@ -51,6 +54,7 @@ class FloorLink:
         self._priority = priority
         self._make = make
         self._share: Share | None = None
+        self._undecided_until = time.monotonic() + UNDECIDED_SECONDS if make else 0.0
         self._told = threading.Event()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="floor", daemon=True)
@@ -61,6 +65,11 @@ class FloorLink:
         """The workers that the run may have, by node; None: nothing is shared, as far as is known."""
         share = self._share
         return None if share is None else share.workers
+
+    @property
+    def undecided(self) -> bool:
+        """Whether there are others, and it is about to be said what the run may have beside them."""
+        return time.monotonic() < self._undecided_until
 
     @property
     def waits(self) -> str:
@@ -116,6 +125,7 @@ class FloorLink:
                     )
                     if values is not None:
                         self._share = from_values(Share, values)
+                        self._undecided_until = 0.0
                         pause = self._share.again_seconds
             except (RayError, GetTimeoutError) as error:
                 log.info("the floor manager cannot be reached: %s", str(error).partition("\n")[0])
@@ -140,6 +150,7 @@ class FloorLink:
         if manager is None:
             if not self._make:
                 return None
+            self._undecided_until = 0.0  # nobody else is there
             manager = make_manager()
         began = time.monotonic()
         while not self._closing.is_set():

@@ -211,7 +211,7 @@ class FloorManager:
         }
         # Of runs that came together, the first to come has the first worker.
         ordered = sorted(runs, key=lambda run: (self._rank(run, now), run.came_at, run.ask.run))
-        demands = [_demand(run.ask, place) for place, run in enumerate(ordered)]
+        demands = [_demand(run, place) for place, run in enumerate(ordered)]
         shares = share_out(devices, demands)
         for run in runs:
             run.share = shares[run.ask.run]
@@ -285,7 +285,8 @@ MOST_NAMED = 3
 """The most runs that are named in a sentence."""
 
 
-def _demand(ask: Ask, place: int) -> Demand:
+def _demand(run: _Run, place: int) -> Demand:
+    ask = run.ask
     return Demand(
         run=ask.run,
         wanted=ask.wanted,
@@ -296,4 +297,6 @@ def _demand(ask: Ask, place: int) -> Demand:
         rank=float(place),
         nodes=None if ask.nodes is None else frozenset(ask.nodes),
         held=dict(ask.held),
+        up=dict(ask.up),
+        given=run.share,
     )

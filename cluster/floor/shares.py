@@ -9,8 +9,10 @@ The order in which workers are handed out:
    for its weight: max-min fairness with weights (Bertsekas, Gallager, *Data Networks*, 1992, section 6.5.2),
    in whole workers.
 
-The same demands always get the same shares, whatever the runs hold at the moment, so that quotas do not
-flap. Where a run's workers are placed follows what it holds, so that few move.
+The same demands always get as many workers, whatever the runs hold at the moment, so that quotas do not flap.
+Where they are placed follows what each run was given before, and which of its workers are up, so that few
+move. Workers that are on their way do not count first: they lag behind what was given, so that two runs could
+change places for ever.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import heapq
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 
 UNITS = 10_000
 """Parts of a device: Ray's own resolution of shares."""
@@ -48,7 +51,16 @@ class Demand:
     nodes: frozenset[str] | None = None
     """The nodes that the run can use; None: all."""
     held: Mapping[str, int] = field(default_factory=dict)
-    """Workers that the run has, by node."""
+    """Workers that the run has, by node, those included that are on their way."""
+    up: Mapping[str, int] = field(default_factory=dict)
+    """Those of them that are up."""
+    given: Mapping[str, int] = field(default_factory=dict)
+    """The workers of its share until now, by node."""
+
+    @property
+    def given_and_up(self) -> dict[str, int]:
+        """Those of its share that are up."""
+        return {node: min(count, self.up.get(node, 0)) for node, count in self.given.items()}
 
     def may_use(self, node: str) -> bool:
         """Return whether the run can use a node."""
@@ -112,17 +124,23 @@ def _hand_out(
 def _near_held(
     devices: Mapping[str, float], demands: Sequence[Demand], counts: Mapping[str, int]
 ) -> dict[str, Placement] | None:
-    """Return a placement of so many workers in which those that are held stay where they are; None: none was
-    found."""
+    """Return a placement of so many workers in which as few as possible move; None: none was found.
+
+    Those stay first that a run was given and that are up. Then others that are up: two runs that have each
+    other's place keep it. Then those that it was given and that are on their way, so that the same counts
+    lead to the same places. What is left goes where a run holds some.
+    """
     packing = _Packing(devices, demands)
     # The largest first, as long as there are whole devices and nodes. Where each size is a multiple of the
     # next smaller one, as many find room in this order as in any; else a worker may have to move at times.
     largest_first = sorted(demands, key=lambda d: (-d.each, d.rank, d.run))
-    for demand in largest_first:
-        left = counts[demand.run]
-        for node, held in sorted(demand.held.items()):
-            for _ in range(min(held, left)):
-                left -= demand.may_use(node) and packing.place_on(demand, node)
+    for where in map(attrgetter, ("given_and_up", "up", "given", "held")):
+        for demand in largest_first:
+            left = counts[demand.run] - packing.count(demand)
+            for node, count in sorted(where(demand).items()):
+                more = count - packing.placements[demand.run].get(node, 0)
+                for _ in range(min(more, left)):
+                    left -= demand.may_use(node) and packing.place_on(demand, node)
     for demand in largest_first:
         while packing.count(demand) < counts[demand.run]:
             if not packing.place(demand):

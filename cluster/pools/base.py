@@ -71,6 +71,10 @@ class Sharing(Protocol):
         """The workers that the run may have, by node; None: nothing is shared, as far as is known."""
 
     @property
+    def undecided(self) -> bool:
+        """Whether it is about to be said what the run may have; until then it requests nothing."""
+
+    @property
     def waits(self) -> str:
         """What the run waits for; empty: nothing."""
 

@@ -305,6 +305,8 @@ class RayPool:
                 if not member.leaving:
                     self._give_back(member)
             return
+        if self._floor is not None and self._floor.undecided:
+            return
         share = None if self._floor is None else self._floor.share
         if share is not None:
             self._balance_with_others(share, target)

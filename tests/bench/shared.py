@@ -177,8 +177,8 @@ def many(cluster: Cluster, folder: Path) -> None:
             runs.append(Run(folder / str(len(runs)) / "job.yaml", cluster.address))
         alive = [run for run in runs if run.process.poll() is None]
         beats = [beat[-1] for run in alive if (beat := run.said("progress"))]
-        held = sum(len(beat["running"]) for beat in beats)
-        waits = any(beat["waits"] and beat["waiting"] for beat in beats)
+        held = sum(beat["workers"] for beat in beats)
+        waits = any(beat["pending"] for beat in beats)
         if held < 16 and waits:
             lost += (16 - held) * (now - last)
             idle_since = idle_since or now
@@ -200,6 +200,9 @@ def many(cluster: Cluster, folder: Path) -> None:
         f"many: a GPU is idle while somebody waits for at most {max(idle, default=0):.1f} s (target 3)"
     )
     print(f"many: {lost / 16 / took:.1%} of all GPU time was idle while somebody waited")
+    started = sum(len({w["name"] for b in r.said("progress") for w in b["fleet"]}) for r in runs)
+    given_back = sum(run.said("progress")[-1]["given_back"] for run in runs)
+    print(f"many: {started} workers were started, and {given_back} given back")
     print(f"many: the longest wait for a first picture is {max(waited):.1f} s")
 
 

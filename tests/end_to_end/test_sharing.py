@@ -80,6 +80,9 @@ def test_two_runs_share_and_the_second_gives_back(tmp_path: Path, cluster: Clust
     assert 2 in shares
     waits = [event["waits"] for event in first.said("progress") if event["waits"]]
     assert "waits for GPUs: 2 held by second (normal)" in waits
+    # It asked for no worker that it was not to have.
+    asked_for = [beat["workers"] + beat["pending"] for beat in second.said("progress")]
+    assert max(asked_for) == 2
 
 
 def test_an_urgent_run_comes_at_once_and_takes_no_step_back(

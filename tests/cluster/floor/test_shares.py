@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import assume, given, settings
@@ -166,6 +167,43 @@ def test_who_has_his_share_keeps_his_place(devices, demands) -> None:
         for d in demands
     ]
     assert share_out(devices, again) == shares
+
+
+@given(floors, runs, st.data())
+@settings(max_examples=400)
+def test_a_share_stays_where_it_is_while_its_workers_are_on_their_way(
+    devices, demands, data
+) -> None:
+    """What runs hold lags behind their shares: nobody is sent elsewhere again for that."""
+    demands = [replace(d, each=round(d.each) or 1) for d in demands]
+    shares = share_out(devices, demands)
+    places = st.dictionaries(st.sampled_from(NODES), st.integers(0, 6))
+    lagging = [
+        replace(
+            d,
+            held=data.draw(places),
+            up={node: data.draw(st.integers(0, count)) for node, count in shares[d.run].items()},
+            given=shares[d.run],
+        )
+        for d in demands
+    ]
+    assert share_out(devices, lagging) == shares
+
+
+def test_of_a_share_that_becomes_smaller_what_is_held_stays() -> None:
+    given = {"a": 2, "b": 2}
+    fewer = Demand("run", 3, 1, given=given, up={"a": 1, "b": 2})
+    assert share_out(four_by_four(), [fewer]) == {"run": {"a": 1, "b": 2}}
+    more = Demand("run", 5, 1, given=given, held={"a": 2, "d": 3})
+    assert share_out(four_by_four(), [more]) == {"run": {"a": 2, "b": 2, "d": 1}}
+
+
+def test_two_runs_that_have_each_others_place_keep_it() -> None:
+    """Else one waits for a place that the other has no reason to leave, and a device is idle."""
+    one = Demand("one", 4, 1, given={"a": 4}, up={"a": 3, "b": 1})
+    two = Demand("two", 4, 1, given={"b": 4}, up={"b": 3})
+    shares = share_out({"a": 4, "b": 4}, [one, two])
+    assert shares == {"one": {"a": 3, "b": 1}, "two": {"a": 1, "b": 3}}
 
 
 of_one_kind = st.lists(

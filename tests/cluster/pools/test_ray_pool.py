@@ -359,6 +359,7 @@ class Shares:
     def __init__(self, workers):
         self.share = {ray.get_runtime_context().get_node_id(): workers}
         self.waits = "waits for GPUs: 5 held by nightly (low)"
+        self.undecided = True
         self.told = []
 
     def tell(self, wanted, held, up, nodes):
@@ -368,11 +369,14 @@ class Shares:
 def test_beside_others_more_nodes_are_asked_for_and_no_more_than_the_share_is_taken(make_pool):
     shares = Shares(3)
     pool, _ = make_pool([{}], sharing=lambda needs: shares, max=GPUS + 4)
+    pool.wait(0.5)
+    assert (pool.pending, shares.told) == (0, [(GPUS + 4, 0, 0)] * len(shares.told))
+    shares.undecided = False
     up(pool, 3)
     # Four more than the node has room for: an autoscaler sees them, and Ray places none on this node.
     wait_for(lambda: (pool.wait(0.2), pool.pending == 4)[1], 20)
     assert (pool.wanted, pool.share, pool.given_back) == (GPUS + 4, 3, 0)
-    assert shares.told[-1] == (GPUS + 4, 3, 3)
+    wait_for(lambda: (pool.wait(0.2), shares.told[-1] == (GPUS + 4, 3, 3))[1], 20)
 
     shares.share = dict.fromkeys(shares.share, 1)
     up(pool, 1)
