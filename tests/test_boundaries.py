@@ -87,7 +87,9 @@ def test_planning_needs_no_torch_and_no_ray(modules):
         ),  # read; written
         ("apscheduler", {"cluster/schedule/service.py"}),
         ("filelock", {"cluster/schedule/service.py"}),
-        ("jinja2", {"jobs/report/gallery.py"}),
+        ("jinja2", {"jobs/report/templates.py"}),
+        ("starlette", {"cluster/serve/app.py"}),
+        ("uvicorn", {"cluster/serve/server.py"}),
         (
             "PIL",
             {

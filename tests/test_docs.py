@@ -63,6 +63,7 @@ FAMILIES = {
     "cluster/submit": ("submit", "list", "status", "logs", "cancel"),
     "cluster/floor": ("floor", "set", "pause", "resume"),
     "cluster/schedule": ("schedule",),
+    "cluster/serve": ("serve",),
 }
 """Whose README documents the options of which commands."""
 

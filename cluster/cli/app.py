@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from cluster.cli.commands import adjust, cancel, floor, local, render, schedule, submitted
+from cluster.cli.commands import adjust, cancel, floor, local, render, schedule, serve, submitted
 from cluster.cli.terminal import IMPATIENT_SECONDS, set_up_logging, tell
 from cluster.display.standard import Standard, guarded
 from cluster.signals import Terminated, die_of, ended_by_termination
@@ -60,11 +60,12 @@ ORDER = [
     "resume",
     "cancel",
     "floor",
+    "serve",
     "schedule",
 ]
 """The commands in the order in which a new user needs them, and ``--help`` lists them."""
 
-for group in (local, render, submitted, adjust, cancel, floor, schedule):
+for group in (local, render, submitted, adjust, cancel, floor, serve, schedule):
     group.add_to(app)
 app.registered_commands.sort(
     key=lambda command: ORDER.index(command.name or str(getattr(command.callback, "__name__", "")))

@@ -11,18 +11,14 @@ import json
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
-from typing import TYPE_CHECKING, Literal
-from urllib.parse import quote
+from typing import Literal
 
 from jobs.errors import ObjectNotFoundError, printable
 from jobs.records.commit import Records
 from jobs.records.segments import Entry
+from jobs.report.templates import asset, load_template
 from jobs.storage import keys
 from jobs.storage.base import Storage
-
-if TYPE_CHECKING:
-    from jinja2 import Template
 
 PAGE = 200
 """Pictures per page."""
@@ -116,7 +112,10 @@ def write_gallery(storage: Storage, proofs: Storage) -> str:
     Raises:
         StorageError: Records cannot be read, or pages not written.
     """
-    written = set()
+    # Files of their own, so that a server can forbid every script in a page.
+    written = {keys.GALLERY_STYLE, keys.GALLERY_SCRIPT}
+    storage.put(keys.GALLERY_STYLE, asset("gallery.css"), content_type="text/css; charset=utf-8")
+    storage.put(keys.GALLERY_SCRIPT, asset("gallery.js"), content_type="text/javascript")
     entries, small = Records(storage).entries(), Records(proofs).entries()
     for key, page in gallery_pages(_title(storage, proofs), storage.url, entries, small):
         storage.put(key, page.encode("utf-8", "replace"), content_type="text/html; charset=utf-8")
@@ -152,8 +151,10 @@ def gallery_pages(
                 "number": number,
                 "cards": cards,
                 "page": keys.page,
+                "style": keys.GALLERY_STYLE,
+                "script": keys.GALLERY_SCRIPT,
             }
-            template = _template()
+            template = load_template("gallery.html.j2")
             if section is sections[0] and number == 1:
                 yield keys.INDEX, template.render(about, root="")
             yield keys.page(section.kind, number), template.render(about, root="../")
@@ -241,18 +242,3 @@ def _title(*storages: Storage) -> str:
         except (ObjectNotFoundError, ValueError, TypeError, KeyError):
             continue
     return "stylefarm"
-
-
-@cache
-def _template() -> Template:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("jobs.report", "."),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )
-    environment.filters["link"] = lambda key: quote(str(key), safe="/")
-    return environment.get_template("gallery.html.j2")

@@ -121,6 +121,19 @@ class Storage(Protocol):
             StorageError: The object cannot be read.
         """
 
+    def read_range(self, known: ObjectStat, start: int, size: int) -> bytes:
+        """Return a part of an object; of one that reaches beyond the end, what there is.
+
+        Args:
+            known: The object, as it was when it was looked at.
+            start: The first byte, from 0.
+            size: The number of bytes.
+
+        Raises:
+            ObjectNotFoundError: There is no such object any more.
+            StorageError: It cannot be read, or was replaced meanwhile.
+        """
+
     def stat(self, key: str) -> ObjectStat | None:
         """Return size, time and ETag of an object, without reading it; None when there is none.
 

@@ -62,6 +62,22 @@ class FolderStorage:
                 raise ObjectNotFoundError(f"There is no file {path}.") from None
             _fail(error, "read", path)
 
+    def read_range(self, known: ObjectStat, start: int, size: int) -> bytes:
+        path = self._path(known.key)
+        try:
+            with path.open("rb") as file:
+                status = os.fstat(file.fileno())
+                if _object_stat(known.key, status).etag != known.etag:
+                    raise StorageError(
+                        f"Cannot read {path}: it was replaced while it was read; try again."
+                    )
+                file.seek(start)
+                return file.read(size)
+        except OSError as error:
+            if error.errno in _ABSENT:
+                raise ObjectNotFoundError(f"There is no file {path}.") from None
+            _fail(error, "read", path)
+
     def stat(self, key: str) -> ObjectStat | None:
         path = self._path(key)
         try:

@@ -16,6 +16,7 @@ from jobs.records.record import TaskRecord
 from jobs.records.segments import Entry, entry_of
 from jobs.report import gallery
 from jobs.report.gallery import gallery_pages, write_gallery
+from jobs.report.templates import asset
 from jobs.storage import keys
 from jobs.storage.base import Storage
 from jobs.storage.open import open_storage
@@ -45,6 +46,7 @@ class Page(HTMLParser):
         super().__init__()
         self.links: list[str] = []
         self.pictures: list[str] = []
+        self.assets: list[str] = []
         self.tags: list[str] = []
         self.text = ""
         self.checkboxes = 0
@@ -58,6 +60,8 @@ class Page(HTMLParser):
             self.links.append(values["href"] or "")
         if tag == "img":
             self.pictures.append(values["src"] or "")
+        if tag in ("link", "script"):
+            self.assets.append(values["href" if tag == "link" else "src"] or "")
         self.checkboxes += values.get("type") == "checkbox"
         if "data-id" in values:
             self.ids.append(values["data-id"] or "")
@@ -191,10 +195,11 @@ def test_every_link_leads_to_something_in_the_output(
     assert write_gallery(storage, proofs) == "index.html"
 
     shown = set()
-    for file in [tmp_path / "out/index.html", *(tmp_path / "out/gallery").iterdir()]:
+    for file in [tmp_path / "out/index.html", *(tmp_path / "out/gallery").glob("*.html")]:
         page = Page(file.read_text(encoding="utf-8"))
         assert "the harbour" in page.text
-        for link in (*page.links, *page.pictures):
+        assert len(page.assets) == 2
+        for link in (*page.links, *page.pictures, *page.assets):
             target = unquote(urlsplit(urljoin(file.as_uri(), link)).path)
             assert Path(target).is_file(), link
             shown.add(Path(target))
@@ -210,13 +215,15 @@ def test_pages_that_are_not_needed_any_more_go(rig: Rig, monkeypatch: pytest.Mon
         records.commit(done(number))
     records.close()
     write_gallery(storage, proofs)
-    assert len(list(storage.list(keys.GALLERY))) == 2
+    assets = [keys.GALLERY_STYLE, keys.GALLERY_SCRIPT]
+    pages = ["gallery/pictures-1.html", "gallery/pictures-2.html"]
+    assert [found.key for found in storage.list(keys.GALLERY)] == [*assets, *pages]
 
     records = Records(storage)
     records.forget([f"{2:016x}"])
     write_gallery(storage, proofs)
 
-    assert [found.key for found in storage.list(keys.GALLERY)] == ["gallery/pictures-1.html"]
+    assert [found.key for found in storage.list(keys.GALLERY)] == [*assets, pages[0]]
     assert b"picture 1" in storage.get(keys.INDEX)
 
 
@@ -224,4 +231,7 @@ def test_pages_ask_nobody_for_anything() -> None:
     _, html = next(iter(gallery_pages("harbour", "s3://renders/harbour", entries(done(1)), [])))
 
     assert not re.findall(r"""(?:src|href)=["']?(?:https?:)?//""", html)
-    assert not re.findall(r"@import|url\(", html)
+    for text in (html, asset("gallery.css").decode(), asset("gallery.js").decode()):
+        assert not re.findall(r"@import|url\(|https?://", text)
+    # Nothing that a policy without inline scripts and styles would have to make an exception for.
+    assert not re.findall(r"<style|style=|<script>|\son\w+=", html)
