@@ -131,14 +131,18 @@ class LiveBoard:
         """Return what ``wishes.json`` asks of this run."""
         return self._wishes
 
-    def awaits(self, what: str, after: str) -> None:
+    def awaits(self, what: str, after: str, before: events.Live | None) -> None:
         """Say that the run waits for another job; to be called every few seconds.
 
         Args:
             what: What it waits for, as a phrase.
             after: The other job's output.
+            before: What the last run of this job has said, whose counts are still true; None: there was none.
         """
         new = self._live.state != "waiting"
+        if new and before is not None:
+            counts = {name: getattr(before, name) for name in ("tasks", "done", "failed", "left")}
+            self._change(**counts)
         self._change(state="waiting", waits=what, after=after)
         now = time.monotonic()
         if new:
@@ -333,9 +337,15 @@ class LiveBoard:
         return bool(names & {request.get("run"), request.get("submission")})
 
 
+class TakenAwayError(KeyboardInterrupt):
+    """A run that waits is asked to end, because its machine is taken away."""
+
+
 def _reason(error: BaseException | None) -> str:
     if isinstance(error, StylefarmError):
-        return str(error)
+        return str(getattr(error, "in_short", error))
+    if isinstance(error, TakenAwayError):
+        return "preempted"
     return "stopped" if isinstance(error, KeyboardInterrupt) else f"a bug: {error!r}"
 
 

@@ -49,6 +49,8 @@ class Ask:
     """The run's workers by node, those included that are on their way, or are about to leave."""
     up: Mapping[str, int] = field(default_factory=dict)
     """Those of them that are up."""
+    paused_by: str = ""
+    """Who has paused the run; empty: nobody."""
     token: str = field(default="", repr=False)
     """What lets the run have a priority above normal, where the cluster limits that."""
 

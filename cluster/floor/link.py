@@ -17,6 +17,7 @@ from ray.exceptions import GetTimeoutError, RayError
 
 from cluster.floor.asking import PROTOCOL, Ask, Share, as_values, from_values
 from cluster.floor.ray_manager import find_manager, make_manager
+from cluster.messages import Wishes
 
 log = logging.getLogger(__name__)
 
@@ -43,15 +44,13 @@ class FloorLink:
         ask: What the run is; what it wants and holds follows by ``tell``.
         make: Whether to make a manager where there is none; else nothing is shared until another run has made
             one.
-        priority: Returns the priority that the run was given meanwhile; None: that of its job.
+        wishes: Returns what is asked of the run meanwhile.
     """
 
-    def __init__(
-        self, ask: Ask, *, make: bool, priority: Callable[[], int | None] = lambda: None
-    ) -> None:
+    def __init__(self, ask: Ask, *, make: bool, wishes: Callable[[], Wishes] = Wishes) -> None:
         self._ask = ask
         self._own_priority = ask.priority
-        self._priority = priority
+        self._wishes = wishes
         self._make = make
         self._share: Share | None = None
         self._undecided_until = time.monotonic() + UNDECIDED_SECONDS if make else 0.0
@@ -92,10 +91,11 @@ class FloorLink:
             up: Those of them that are up.
             nodes: The nodes that it can use; None: all that have room for a worker.
         """
-        asked = self._priority()
+        wishes = self._wishes()
         self._ask = replace(
             self._ask,
-            priority=self._own_priority if asked is None else asked,
+            priority=self._own_priority if wishes.priority is None else wishes.priority,
+            paused_by=wishes.by if wishes.paused else "",
             wanted=wanted,
             held=dict(held),
             up=dict(up),

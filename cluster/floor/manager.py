@@ -232,6 +232,8 @@ class FloorManager:
     def _waits(self, run: _Run) -> str:
         """Return what a run waits for, or an empty text."""
         ask = run.ask
+        if ask.paused_by:
+            return f"paused by {ask.paused_by}"
         if run.given >= ask.wanted:
             return ""
         usable = None if ask.nodes is None else set(ask.nodes)

@@ -6,8 +6,8 @@ import logging
 import time
 from collections.abc import Callable
 
-from cluster.events.events import JobAwaited
-from cluster.events.live import LiveBoard
+from cluster.events.events import JobAwaited, Live
+from cluster.events.live import LiveBoard, TakenAwayError
 from cluster.messages import Asked
 from cluster.run.predecessor import Predecessor, Standing
 from cluster.run.waiting import POLL_SECONDS, WAKE_SECONDS
@@ -19,7 +19,11 @@ log = logging.getLogger(__name__)
 
 
 def wait_in_turn(
-    predecessor: Predecessor, storage: Storage, board: LiveBoard, asked: Callable[[], Asked]
+    predecessor: Predecessor,
+    storage: Storage,
+    board: LiveBoard,
+    asked: Callable[[], Asked],
+    before: Live | None = None,
 ) -> None:
     """Return when a job's predecessor has ended well. Meanwhile the job's output says so, in ``live.json``.
 
@@ -28,6 +32,7 @@ def wait_in_turn(
         storage: The output of the job that waits.
         board: Hears what is waited for: when it begins, and whenever something other than counts changes.
         asked: Returns whether the run is asked to end.
+        before: What the last run of the job that waits has said of itself; None: there was none.
 
     Raises:
         UsageError: The predecessor waits for this job itself.
@@ -41,7 +46,7 @@ def wait_in_turn(
     told = ""
     while not standing.well:
         what = f"{standing.what}, {standing.counts}" if standing.counts else standing.what
-        board.awaits(f"waits for {predecessor.name}: {what}", after)
+        board.awaits(f"waits for {predecessor.name}: {what}", after, before)
         if standing.what != told:
             told = standing.what
             board(JobAwaited(job=predecessor.name, output=after, what=what))
@@ -63,6 +68,7 @@ def _look(predecessor: Predecessor, storage: Storage, before: Standing) -> Stand
 def _sleep(asked: Callable[[], Asked]) -> None:
     until = time.monotonic() + POLL_SECONDS
     while time.monotonic() < until:
-        if asked() != "no":
-            raise KeyboardInterrupt
+        wish = asked()
+        if wish != "no":
+            raise TakenAwayError if wish == "preempt" else KeyboardInterrupt
         time.sleep(WAKE_SECONDS)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from cluster.driver.driver import Counts, Driver, Limits
 from cluster.events.events import Finished, Listener, SavedOtherwise
+from cluster.events.live import read_live
 from cluster.events.webhook import notifying
 from cluster.messages import Asked, WorkerSetup
 from cluster.open_job import open_agenda
@@ -341,7 +342,7 @@ class Run:
             weight=spec.weight,
             token=os.environ.get(TOKEN_VARIABLE, ""),
         )
-        link = FloorLink(ask, make=make, priority=lambda: self._wishes().priority)
+        link = FloorLink(ask, make=make, wishes=self._wishes)
         stack.callback(link.close)
         return link
 
@@ -359,8 +360,9 @@ def _in_turn(
         return None
     storage = open_output(proofs_of(job) if options.proof else job)
     options.after.check_chain(storage)
+    before = read_live(storage)
     claim = Claim(storage, job.spec.name, listen, stack, hold=options.hold)
-    wait_in_turn(options.after, storage, claim.board, _either(asked, claim.board.asked))
+    wait_in_turn(options.after, storage, claim.board, _either(asked, claim.board.asked), before)
     return claim
 
 

@@ -40,10 +40,12 @@ class Kueue:
     """The name of a WorkloadPriorityClass; None: none."""
 
     def __post_init__(self) -> None:
-        for name in filter(None, (self.queue, self.priority_class)):
-            if not re.fullmatch(r"[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?", name):
+        names = {"--queue": self.queue, "--priority-class": self.priority_class}
+        for option, name in names.items():
+            if name is not None and not re.fullmatch(r"[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?", name):
                 raise UsageError(
-                    f"{name!r} is no name of Kubernetes: small letters, digits and hyphens, at most 63"
+                    f"{option} {name!r} is no name of Kubernetes: small letters, digits and hyphens, at most "
+                    "63"
                 )
 
     @property

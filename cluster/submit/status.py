@@ -16,7 +16,7 @@ from cluster.events.events import Finished, Live
 from cluster.events.json_lines import from_json
 from cluster.events.live import has_ended, read_live
 from cluster.open_job import open_agenda
-from jobs.errors import ClusterError, StorageError, StylefarmError, printable
+from jobs.errors import ClusterError, ExitStatus, StorageError, StylefarmError, printable
 from jobs.jobfile.job import Job
 from jobs.parallel import parallel_map
 from jobs.records.commit import Records
@@ -92,6 +92,14 @@ class JobStatus:
             left=live.left,
             live=live if self.state in ("pending", "running", "lost") else None,
         )
+
+
+def run_status(status: JobStatus) -> ExitStatus:
+    """Return the exit status of the run that ended so, as far as its output tells."""
+    if status.reason in ("interrupted", "preempted", "stopped"):
+        return ExitStatus.INTERRUPTED
+    well = status.state == "ended" and status.reason in (None, "complete", "limit")
+    return ExitStatus.DONE if well and not status.failed else ExitStatus.FAILED
 
 
 def of_submission(head: Head, submission: Submission, storage: Storage | None = None) -> JobStatus:

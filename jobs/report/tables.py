@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import errno
 import io
 import json
 from array import array
@@ -70,22 +71,33 @@ def write_tables(
     Raises:
         StorageError: The output cannot be read, or the tables cannot be written.
     """
-    logged = array("Q")
+    logged, steps = array("Q"), array("q")
     layers: set[str] = set()
 
     def tasks() -> Iterator[dict[str, Any]]:
         for record in Records(storage).all():
             if record.losses_key is not None:
                 logged.append(int(record.id, 16))
+                steps.append(record.steps)
             layers.update(LAYER + layer for layer in record.recipe.get("style_layers") or ())
             yield _task_row(record)
 
     with _writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        of_tasks = _write(folder / f"tasks.{format_}", format_, _task_schema(), tasks())
-        schema = _loss_schema(sorted(layers))
-        rows = _loss_rows(storage, logged, schema.names, on_unreadable)
-        return of_tasks, _write(folder / f"losses.{format_}", format_, schema, rows)
+        if not folder.exists():
+            folder.mkdir(parents=True)
+        if not folder.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, "it is not a folder", str(folder))
+        of_tasks, of_losses = (folder / f"{name}.{format_}" for name in ("tasks", "losses"))
+        with contextlib.ExitStack() as stack:
+            # Both replace what is there when both are complete, so that they are of one moment.
+            parts = [_part_of(path, stack) for path in (of_tasks, of_losses)]
+            task_rows = _write(parts[0], format_, _task_schema(), tasks())
+            schema = _loss_schema(sorted(layers))
+            rows = _loss_rows(storage, zip(logged, steps, strict=True), schema.names, on_unreadable)
+            loss_rows = _write(parts[1], format_, schema, rows)
+            for part, path in zip(parts, (of_tasks, of_losses), strict=True):
+                part.replace(path)
+        return Written(of_tasks, task_rows), Written(of_losses, loss_rows)
 
 
 def _task_schema() -> Any:
@@ -163,24 +175,29 @@ def _loss_schema(layers: Iterable[str]) -> Any:
 
 def _loss_rows(
     storage: Storage,
-    logged: Iterable[int],
+    logged: Iterable[tuple[int, int]],
     columns: list[str],
     on_unreadable: Callable[[str], None],
 ) -> Iterator[dict[str, Any]]:
-    """Yield the rows of the loss logs of tasks; a term that a log lacks is missing in its rows."""
+    """Yield the rows of the loss logs of tasks, which are given by number and steps; a term that a log lacks
+    is missing in its rows."""
 
-    def read(number: int) -> tuple[str, bytes | None]:
+    def read(log: tuple[int, int]) -> tuple[str, int, bytes | None]:
+        number, steps = log
         task_id = f"{number:0{keys.ID_LENGTH}x}"
         try:
-            return task_id, storage.get(keys.losses(task_id))
+            return task_id, steps, storage.get(keys.losses(task_id))
         except ObjectNotFoundError:
-            return task_id, None
+            return task_id, steps, None
 
     known = frozenset(columns)
-    for task_id, data in parallel_map(read, logged, READERS):
+    for task_id, steps, data in parallel_map(read, logged, READERS):
         try:
             rows = [_loss_row(task_id, row, known) for row in _parsed(data)]
-        except ValueError:
+            # The last step is in every log of a task that is done; a record of a failed one has no steps.
+            if not rows or (steps and rows[-1]["step"] != steps):
+                raise ValueError
+        except (ValueError, KeyError):
             on_unreadable(keys.losses(task_id))
             continue
         yield from rows
@@ -204,21 +221,23 @@ def _loss_row(task_id: str, row: Mapping[str, str], known: frozenset[str]) -> di
     return values
 
 
-def _write(
-    path: Path, format_: TableFormat, schema: Any, rows: Iterable[dict[str, Any]]
-) -> Written:
-    """Write a table, a batch at a time, under another name until it is complete."""
+def _part_of(path: Path, stack: contextlib.ExitStack) -> Path:
+    """Return where a file is written until it is complete; it is gone when the stack is closed."""
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, f"{path.name} is a folder", str(path))
     part = path.with_name(f".{path.name}.part")
+    stack.callback(part.unlink, missing_ok=True)
+    return part
+
+
+def _write(path: Path, format_: TableFormat, schema: Any, rows: Iterable[dict[str, Any]]) -> int:
+    """Write a table, a batch at a time; return the number of its rows."""
     count = 0
-    try:
-        with _open(part, format_, schema) as writer:
-            for batch in _batches(rows):
-                count += len(batch)
-                writer.write_table(arrow().Table.from_pylist(batch, schema))
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-    return Written(path, count)
+    with _open(path, format_, schema) as writer:
+        for batch in _batches(rows):
+            count += len(batch)
+            writer.write_table(arrow().Table.from_pylist(batch, schema))
+    return count
 
 
 def _open(path: Path, format_: TableFormat, schema: Any) -> Any:

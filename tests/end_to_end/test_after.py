@@ -98,8 +98,7 @@ def test_a_chain_that_breaks_ends_the_run_with_the_reason(tmp_path: Path) -> Non
     live = read_live(FolderStorage(tmp_path / "second" / "out"))
     assert live is not None
     assert live.state == "ended"
-    assert live.reason is not None
-    assert "but not well" in live.reason
+    assert live.reason == "first, after which it was to begin, has not ended well"
     assert not done(second)
     # From the start, it is refused.
     refused = stylefarm("run", second, "--after", first, "--pool", "inline")
@@ -112,9 +111,22 @@ def test_a_run_that_waits_is_ended_like_any_other(tmp_path: Path) -> None:
     second = write_job(tmp_path / "second", photos=1, styles=1, name="second")
     with running(second, "--after", first) as run:
         wait_for(lambda: waits(tmp_path / "second"), 60)
+        watched = subprocess.Popen(
+            command("status", second, "--watch"), cwd=ROOT, stdout=subprocess.PIPE, text=True
+        )
         run.send_signal(signal.SIGINT)
         _, said = ended(run)
         assert run.returncode == ExitStatus.INTERRUPTED, said
+        seen, _ = watched.communicate(timeout=60)
+        assert watched.returncode == ExitStatus.INTERRUPTED
+        assert seen.endswith("\n")
+    with running(second, "--after", first) as run:
+        wait_for(lambda: waits(tmp_path / "second"), 60)
+        run.send_signal(signal.SIGTERM)
+        ended(run)
+        live = read_live(FolderStorage(tmp_path / "second" / "out"))
+        assert live is not None
+        assert (live.state, live.reason) == ("ended", "preempted")
     with running(second, "--after", first) as run:
         wait_for(lambda: waits(tmp_path / "second"), 60)
         asked = stylefarm("cancel", second)
@@ -124,10 +136,35 @@ def test_a_run_that_waits_is_ended_like_any_other(tmp_path: Path) -> None:
     assert not FolderStorage(tmp_path / "second" / "out").stat("cancel.json")
 
 
+def test_an_output_that_is_done_stays_so_when_its_next_run_waits_in_vain(tmp_path: Path) -> None:
+    first = write_job(tmp_path / "first", photos=1, styles=1, name="first")
+    second = write_job(tmp_path / "second", photos=1, styles=1, name="second")
+    third = write_job(tmp_path / "third", photos=1, styles=1, name="third")
+    assert stylefarm("run", second, "--pool", "inline").returncode == 0
+    with running(second, "--after", first) as run:
+        wait_for(lambda: waits(tmp_path / "second"), 60)
+        told = json.loads(stylefarm("status", second, "--json").stdout)
+        assert (told["done"], told["left"]) == (1, 0)
+        run.send_signal(signal.SIGINT)
+        ended(run)
+    for name in (second, tmp_path / "second" / "out"):
+        done_at_once = stylefarm("run", third, "--after", name, "--pool", "inline")
+        assert done_at_once.returncode == 0, done_at_once.stderr
+    # Nor is it forgotten where no run says so any more, as in a copy.
+    (tmp_path / "second" / "out" / "live.json").write_text("{")
+    for name in (second, tmp_path / "second" / "out"):
+        assert stylefarm("run", third, "--after", name, "--pool", "inline").returncode == 0
+
+
 def test_a_name_that_means_nothing(tmp_path: Path) -> None:
     job = write_job(tmp_path, photos=1, styles=1)
+    link = tmp_path.with_name(f"{tmp_path.name}-link")
+    link.symlink_to(tmp_path)
     for name, sentence in (
         (job, "a job cannot begin after itself"),
+        (tmp_path / "out", "a job cannot begin after itself"),
+        (link / "job.yaml", "a job cannot begin after itself"),
+        ("", "--after needs a job file or an output"),
         (tmp_path / "nothing", "nothing has been rendered there"),
         (tmp_path / "other.yaml", "other.yaml"),
     ):

@@ -182,7 +182,13 @@ def test_a_run_is_paused_changed_and_resumed(tmp_path: Path, cluster: Cluster) -
     assert watched.returncode == 0, said
     assert [line.split()[0] for line in seen.splitlines() if " normal " in line] == ["long"]
 
-    assert stylefarm("set", file, "--workers", "2", "--priority", "high").returncode == 0
+    assert "paused by" in shown.stdout
+    asked = stylefarm("set", file, "--workers", "2", "--priority", "high")
+    assert (asked.returncode, asked.stderr) == (
+        0,
+        "the run is asked for priority high and at most 2 workers, when it is resumed; it follows within "
+        "seconds\n",
+    )
     assert len(run.said("done")) == done < 8
     assert not cluster.workers()
     asked = stylefarm("resume", file)

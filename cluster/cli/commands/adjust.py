@@ -13,6 +13,7 @@ from cluster.cli.terminal import tell
 from cluster.display.standard import only_displays
 
 if TYPE_CHECKING:
+    from cluster.messages import Wishes
     from jobs.storage.base import Storage
 
 
@@ -42,6 +43,7 @@ def set_(
 
     Exit status: 0 it is asked, 2 there is no such run, 3 cluster or storage cannot be reached.
     """
+    from cluster.events.progress import plural
     from jobs.errors import UsageError
     from jobs.spec.sharing import points_of, priority_of
 
@@ -52,7 +54,14 @@ def set_(
         changes["priority"] = points_of(priority_of(priority))
     if workers is not None:
         changes["workers"] = workers
-    _ask(name, address, **changes)
+    said = []
+    if priority is not None:
+        said.append(f"priority {priority}")
+    if workers is not None:
+        said.append(f"at most {plural(workers, 'worker')}")
+    wishes = _ask(name, address, "its priority and workers stand in its job file", **changes)
+    paused = ", when it is resumed" if wishes.paused else ""
+    tell(f"the run is asked for {' and '.join(said)}{paused}; it follows within seconds")
 
 
 def pause(name: Name, address: Address = None) -> None:
@@ -61,7 +70,8 @@ def pause(name: Name, address: Address = None) -> None:
 
     Exit status: 0 it is asked, 2 there is no such run, 3 cluster or storage cannot be reached.
     """
-    _ask(name, address, paused=True)
+    _ask(name, address, "stylefarm run --hold begins one that is paused", paused=True)
+    tell("the run is asked to pause; it follows within seconds")
 
 
 def resume(name: Name, address: Address = None) -> None:
@@ -69,18 +79,29 @@ def resume(name: Name, address: Address = None) -> None:
 
     Exit status: 0 it is asked, 2 there is no such run, 3 cluster or storage cannot be reached.
     """
-    _ask(name, address, paused=False)
-
-
-def _ask(name: str, address: str | None, **changes: object) -> None:
-    """Ask a run of something, and say what it is asked now."""
-    from cluster.events.live import wish
     from cluster.events.progress import wishes_text
+
+    wishes = _ask(name, address, "stylefarm run or submit begins one", paused=False)
+    tell(f"the run is asked to {wishes_text(wishes)}; it follows within seconds")
+
+
+def _ask(name: str, address: str | None, instead: str, **changes: object) -> Wishes:
+    """Ask a run of something, and return all that it is asked now.
+
+    Args:
+        name: The job, or its submission.
+        address: The cluster's dashboard; None: that of the environment.
+        instead: What can be done where there is no run.
+        **changes: Fields of ``Wishes``.
+
+    Raises:
+        UsageError: No run works on the output.
+    """
+    from cluster.events.live import wish
 
     only_displays("the command")
     storage = _output_of(name, address)
-    wishes = wish(storage, _run_of(storage), **changes)
-    tell(f"the run is asked to {wishes_text(wishes)}; it follows within seconds")
+    return wish(storage, _run_of(storage, instead), **changes)
 
 
 def _output_of(name: str, address: str | None) -> Storage:
@@ -93,15 +114,12 @@ def _output_of(name: str, address: str | None) -> Storage:
     return open_storage(target.submission.output, target.submission.storage)
 
 
-def _run_of(storage: Storage) -> str:
+def _run_of(storage: Storage, instead: str) -> str:
     """Return the id of the run that works on an output. Raises UsageError."""
     from cluster.events.live import has_ended, read_live
     from jobs.errors import UsageError
 
     live = read_live(storage)
     if live is None or has_ended(storage, live):
-        raise UsageError(
-            f"no run is working on {storage.url}: what a run is to begin with stands in its job file, under "
-            "priority and workers.max"
-        )
+        raise UsageError(f"no run is working on {storage.url}: {instead}")
     return live.run

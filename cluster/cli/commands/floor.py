@@ -75,10 +75,12 @@ def _watch() -> None:
         except ClusterError as error:  # a manager that was killed is back within seconds
             return str(error)
 
+    console = Console()
     try:
-        with Live(Group(*tables(read_table())), screen=False) as shown:
+        with Live(Group(*tables(read_table())), console=console) as shown:
             while True:
                 time.sleep(WATCH_SECONDS)
                 shown.update(now())
     except KeyboardInterrupt:
-        pass
+        if not console.is_terminal:  # there the last look is not followed by a line's end
+            print()

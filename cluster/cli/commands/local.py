@@ -174,12 +174,16 @@ def report(
             # A user who may read an output may lack the right to write to it.
             tell(f"the gallery is not written: {error}")
     tables: dict[str, Written] = {}
+    unread: list[str] = []
+    failure: StorageError | None = None
     if table_format is not None:
-        unread: list[str] = []
-        pair = write_tables(storage, to or Path(), table_format, unread.append)
-        tables = dict(zip(("tasks", "losses"), pair, strict=True))
-        if unread:
-            tell(f"{len(unread):,} loss logs are missing or damaged, the first {unread[0]}")
+        try:
+            pair = write_tables(storage, to or Path(), table_format, unread.append)
+            tables = dict(zip(("tasks", "losses"), pair, strict=True))
+        except StorageError as error:
+            failure = error  # what was found out is said all the same
+    if unread:
+        tell(f"missing or damaged: {plural(len(unread), 'loss log')}, the first {unread[0]}")
     if as_json:
         pictures, small = summaries
         document = (pictures or Summary(storage.url)).to_json()
@@ -194,7 +198,11 @@ def report(
             print(f"gallery: {page}")
         for name, table in tables.items():
             print(f"{name + ':':8} {table.path} ({plural(table.rows, 'row')})")
-    broken = any(s.failed or s.missing or s.damaged or s.unreadable for s in summaries if s)
+    if failure is not None:
+        raise failure
+    broken = bool(unread) or any(
+        s.failed or s.missing or s.damaged or s.unreadable for s in summaries if s
+    )
     raise typer.Exit(ExitStatus.FAILED if broken else 0)
 
 

@@ -283,8 +283,7 @@ def status(
             raise typer.Exit(target.problem_status)
         raise UsageError(f"{name} has not rendered anything yet")
     if watch:
-        job_status = _watch(target, job_status)
-        raise typer.Exit(target.problem_status or job_status.exit_status)
+        raise typer.Exit(_watch(target, job_status))
     print(json.dumps(job_status.to_json(), ensure_ascii=False) if as_json else to_text(job_status))
     raise typer.Exit(target.problem_status or job_status.exit_status)
 
@@ -301,16 +300,18 @@ def _status_of(target: Target) -> JobStatus | None:
     return None
 
 
-def _watch(target: Target, job_status: JobStatus) -> JobStatus:
-    """Show a status again and again until the run has ended; return the last one."""
+def _watch(target: Target, job_status: JobStatus) -> int:
+    """Show a status again and again until the run has ended; return the run's exit status."""
     from rich.live import Live
     from rich.text import Text
 
+    from cluster.submit.status import run_status
     from cluster.submit.status_text import to_text
     from jobs.errors import ClusterError, StorageError
 
+    console = Console()
     try:
-        with Live(Text(to_text(job_status))) as shown:
+        with Live(Text(to_text(job_status)), console=console) as shown:
             while job_status.state in ("pending", "running"):
                 time.sleep(WATCH_SECONDS)
                 try:
@@ -323,8 +324,13 @@ def _watch(target: Target, job_status: JobStatus) -> JobStatus:
                 else:
                     shown.update(Text(to_text(job_status)))
     except KeyboardInterrupt:
-        raise typer.Exit(ExitStatus.INTERRUPTED) from None
-    return job_status
+        return ExitStatus.INTERRUPTED
+    finally:
+        if not console.is_terminal:  # there the last look is not followed by a line's end
+            print()
+    if target.submission is not None:
+        return target.submission.exit_status
+    return run_status(job_status)
 
 
 def logs(

@@ -153,8 +153,9 @@ def test_with_a_queue_kueue_lets_each_tick_begin(tmp_path):
     assert set(without) == {"spec"}
     assert {**without["spec"], "suspend": True} == template["spec"]
     assert set(Kueue("q").labels) == {"kueue.x-k8s.io/queue-name"}
-    with pytest.raises(UsageError, match="is no name of Kubernetes"):
-        Kueue("My Queue")
+    for name in ("My Queue", ""):
+        with pytest.raises(UsageError, match=r"--queue '.*' is no name of Kubernetes"):
+            Kueue(name)
 
 
 def test_what_is_still_to_be_put_in_is_said(tmp_path):

@@ -31,7 +31,7 @@ def logged(storage: FolderStorage, number: int, rows: int, layers: tuple[str, ..
         [
             LossRow(
                 32,
-                k,
+                k + 1,
                 10.0 / (k + 1),
                 1.5,
                 2.5,
@@ -123,17 +123,22 @@ def test_logs_that_are_missing_or_damaged_are_named_and_cost_only_themselves(
 ) -> None:
     storage = FolderStorage(tmp_path / "out")
     records = Records(storage)
-    whole, gone, cut, other = (logged(storage, number, 2) for number in range(4))
-    for record in (whole, gone, cut, other):
+    whole, gone, cut, other, empty, text, short = (logged(storage, k, 2) for k in range(7))
+    bad = (gone, cut, other, empty, text, short)
+    for record in (whole, *bad):
         records.commit(record)
     storage.delete(keys.losses(gone.id))
     storage.put(keys.losses(cut.id), storage.get(keys.losses(cut.id))[:-9])
     storage.put(keys.losses(other.id), b"\xff\xfe no log")
+    storage.put(keys.losses(empty.id), b"")
+    storage.put(keys.losses(text.id), b"garbage")
+    all_but_the_last = storage.get(keys.losses(short.id)).splitlines(keepends=True)[:-1]
+    storage.put(keys.losses(short.id), b"".join(all_but_the_last))
 
     unread: list[str] = []
     _, of_losses = write_tables(storage, tmp_path, "parquet", unread.append)
 
-    assert sorted(unread) == sorted(keys.losses(record.id) for record in (gone, cut, other))
+    assert sorted(unread) == sorted(keys.losses(record.id) for record in bad)
     assert {row["id"] for row in read(of_losses.path)} == {whole.id}
 
 
@@ -144,8 +149,18 @@ def test_an_output_without_records_makes_empty_tables(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError, match="the tables cannot be written to"):
-        write_tables(FolderStorage(tmp_path / "out"), tmp_path / "file" / "below", "csv")
+    (tmp_path / "losses.csv").mkdir()
+    (tmp_path / "tasks.csv").write_text("of before")
+    for folder, reason in (
+        (tmp_path / "file" / "below", "the tables cannot be written to"),
+        (tmp_path / "file", "it is not a folder"),
+        (tmp_path, "losses.csv is a folder"),
+    ):
+        with pytest.raises(StorageError, match=reason):
+            write_tables(FolderStorage(tmp_path / "out"), folder, "csv")
+    # Of two tables of different moments one would be wrong.
+    assert (tmp_path / "tasks.csv").read_text() == "of before"
+    assert not list(tmp_path.glob(".*.part"))
 
 
 def test_the_command_says_where_the_tables_are(tmp_path: Path) -> None:
