@@ -88,7 +88,7 @@ def test_two_runs_share_and_the_second_gives_back(tmp_path: Path, cluster: Clust
 def test_an_urgent_run_comes_at_once_and_takes_no_step_back(
     tmp_path: Path, cluster: Cluster
 ) -> None:
-    low_job = write_tasks(tmp_path / "low", 8, STEPS, name="low", priority="low")
+    low_job = write_tasks(tmp_path / "low", 8, 3 * STEPS, name="low", priority="low")
     urgent_job = write_tasks(tmp_path / "urgent", 3, 3 * STEPS, name="urgent", priority="urgent")
     low = Run(tmp_path / "low" / "job.yaml", cluster.address)
     wait_for(lambda: len(low.painting()) == 4, 120)
@@ -98,7 +98,7 @@ def test_an_urgent_run_comes_at_once_and_takes_no_step_back(
     assert workers(low) == 1
     assert urgent.wait(120) == 0, urgent.log.read_text()
     assert low.wait(180) == 0, low.log.read_text()
-    assert_undisturbed(low_job)
+    assert_undisturbed(low_job, 3 * STEPS)
     assert_undisturbed(urgent_job, 3 * STEPS)
     assert low.said("worker_lost") == low.said("retry") == []
     # No step before a stored checkpoint is made again: there is one every ten.

@@ -154,7 +154,7 @@ def test_a_second_run_of_an_output_is_refused_while_the_first_works(tmp_path: Pa
 def test_a_run_that_lost_its_output_to_another_stops_committing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cluster.run.run_job.Lease", partial(Lease, renew_seconds=0.1))
+    monkeypatch.setattr("cluster.run.claim.Lease", partial(Lease, renew_seconds=0.1))
     job = write_stand_in_job(tmp_path, [{"n": k, "steps": 20} for k in range(40)])
     lease = tmp_path / "out" / keys.LEASE
     committed: list[str] = []

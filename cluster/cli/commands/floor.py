@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-import time
+import signal
+import threading
 from typing import Annotated
 
 import typer
@@ -63,6 +64,7 @@ def floor(
 
 
 def _watch() -> None:
+    """Show the floor again and again until Ctrl-C."""
     from rich.console import Group, RenderableType
 
     from cluster.floor.floor_text import tables
@@ -76,11 +78,14 @@ def _watch() -> None:
             return str(error)
 
     console = Console()
+    # An interrupt that is raised amid Ray's own calls may be lost; a look ends within seconds.
+    asked = threading.Event()
+    before = signal.signal(signal.SIGINT, lambda *_: asked.set())
     try:
         with Live(Group(*tables(read_table())), console=console) as shown:
-            while True:
-                time.sleep(WATCH_SECONDS)
+            while not asked.wait(WATCH_SECONDS):
                 shown.update(now())
-    except KeyboardInterrupt:
-        if not console.is_terminal:  # there the last look is not followed by a line's end
-            print()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if not console.is_terminal:  # there the last look is not followed by a line's end
+        print()

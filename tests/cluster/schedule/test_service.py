@@ -124,7 +124,7 @@ def test_a_tick_that_ended_with_the_service_is_resumed_by_the_next(tmp_path, end
     (entry,) = second._entries
     second._handle_due(entry)
     for watcher in second._watchers:
-        watcher.join(20)
+        watcher.join(90)
     again = [] if deadline == "20s" else ["done"]
     assert [outcome for _, outcome in ticks_of(tmp_path / "state")][-1 - len(again) :] == [
         "interrupted",

@@ -19,6 +19,7 @@ from jobs.storage import keys
 from jobs.storage.base import ObjectStat, Storage
 from jobs.storage.folder import FolderStorage
 from tests.jobs.support import a_record
+from tests.support.farm import wait_for
 from tests.support.rigs import Rig
 
 KEPT = OutputRecord(key="kept/a.png", sha256="2" * 64, size=1, width=1, height=1)
@@ -193,7 +194,7 @@ def test_segments_are_written_as_records_come(tmp_path: Path, monkeypatch) -> No
     writer = Records(storage)
     for record in MANY[:25]:
         writer.commit(record)
-    assert len(reads(storage)) == 5
+    wait_for(lambda: len(reads(storage)) == 5)  # they are written beside the work
 
 
 def test_many_small_segments_are_merged_and_nothing_is_lost(tmp_path: Path, monkeypatch) -> None:
