@@ -178,17 +178,6 @@ class S3Storage:
             file.write(self.read_range(whole, start, self.part_size))
 
     def read_range(self, known: ObjectStat, start: int, size: int) -> bytes:
-        """Return a part of an object; of one that reaches beyond the end, what there is.
-
-        Args:
-            known: The object, as it was when it was looked at.
-            start: The first byte, from 0.
-            size: The number of bytes.
-
-        Raises:
-            ObjectNotFoundError: There is no such object any more.
-            StorageError: It cannot be read, or was replaced meanwhile.
-        """
         end = min(start + size, known.size)
         if end <= start:
             return b""
