@@ -65,6 +65,10 @@ def _open(file: Path) -> BinaryIO:
         raise StorageError(f"Cannot read {file} to send it: {error.strerror or error}.") from error
 
 
+SENT = frozenset((".py", ".yaml", ".j2", ".css", ".js", ".typed"))
+"""The endings of the package's files that a run needs."""
+
+
 def package_files() -> dict[str, Path | bytes]:
     """Return this package's files as they lie on Python's path, with the metadata that gives its version."""
     root = Path(cluster.__file__).resolve().parents[1]
@@ -72,7 +76,7 @@ def package_files() -> dict[str, Path | bytes]:
         path.relative_to(root).as_posix(): path
         for room in ROOMS
         for path in (root / room).rglob("*")
-        if path.suffix in (".py", ".yaml", ".j2", ".typed") and "deploy" not in path.parts
+        if path.suffix in SENT and "deploy" not in path.parts
     }
     try:
         known = version("stylefarm")

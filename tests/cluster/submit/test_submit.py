@@ -17,6 +17,7 @@ from rich.console import Console
 from cluster.events.events import Draining, Finished, Live, Started, TaskDone
 from cluster.events.json_lines import to_json
 from cluster.open_job import open_agenda
+from cluster.submit.bundle import package_files
 from cluster.submit.log_view import LogView
 from cluster.submit.pack import pack
 from cluster.submit.status import JobStatus, failure_reason, of_output
@@ -529,3 +530,12 @@ def test_the_package_has_no_room_that_is_not_sent():
         1
     ]
     assert set(re.findall(r'"(\w+)\*"', included)) == set(ROOMS)
+
+
+def test_a_package_that_is_sent_has_all_that_an_installed_one_has() -> None:
+    sent = package_files()
+    for room in ("cluster", "jobs", "stylize"):
+        for path in (ROOT / room).rglob("*"):
+            is_read = path.suffix in (".md", ".pyc", ".jpg") or "deploy" in path.parts
+            if path.is_file() and not is_read:
+                assert path.relative_to(ROOT).as_posix() in sent
