@@ -151,13 +151,12 @@ class Predecessor:
                 return
 
 
-def predecessor_named(name: str, job: Job, base: StorageOptions | None = None) -> Predecessor:
+def predecessor_named(name: str, job: Job) -> Predecessor:
     """Return the predecessor that a name means.
 
     Args:
         name: A job file, or an output: a folder or an ``s3://`` URL.
         job: The job that is to wait; an output without a job file is reached as its own is.
-        base: How an output is reached; None: as the job's.
 
     Raises:
         UsageError: Nothing has been rendered to the output.
@@ -172,7 +171,7 @@ def predecessor_named(name: str, job: Job, base: StorageOptions | None = None) -
         return Predecessor(other.spec.name, storage, other.spec.storage, recorded, outdated)
     if not name:
         raise UsageError("--after needs a job file or an output, and an empty text is neither")
-    options = base or job.spec.storage
+    options = job.spec.storage
     storage = open_storage(name, options)
     found = os.environ.get(EARLIER_RUN)
     live = read_live(storage)
