@@ -113,6 +113,7 @@ def take_back(
         ledger = _forget_changed(records, ledger, rendering.agenda, listen)
     records.sweep_probes()
     records.sweep_checkpoints(ledger)
+    records.sweep_previews()
     return ledger
 
 

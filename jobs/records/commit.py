@@ -10,7 +10,7 @@ import json
 import logging
 import time
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, islice
 from pathlib import PurePosixPath
@@ -22,18 +22,24 @@ from pydantic import ValidationError
 from jobs.errors import ObjectNotFoundError, StorageError
 from jobs.id_sets import IdTable, as_numbers
 from jobs.parallel import parallel_map
+from jobs.records.columns import joined
 from jobs.records.record import OutputRecord, TaskRecord
 from jobs.records.segments import (
+    ALL,
     BULK_ROWS,
+    LEAN,
     Entry,
     Packer,
+    Row,
     Segments,
     codes_of,
     entries_of,
     entry_of,
     hashed,
     numbers,
+    row_of,
     stamp,
+    table_of,
 )
 from jobs.records.statuses import CODES, Ledger, Status
 from jobs.storage import keys
@@ -84,6 +90,7 @@ class Records:
         kept_before: OutputRecord | None = None,
         *,
         checkpoint: bool = False,
+        preview: bool = False,
     ) -> None:
         """Make a task done, or failed. Everything that the record names must be stored before.
 
@@ -92,21 +99,25 @@ class Records:
             kept_before: The last good picture of an earlier failure. A task that fails again without another
                 continues to name it; otherwise it is deleted, once no record names it.
             checkpoint: Delete the task's checkpoint, too.
+            preview: Delete the picture as it was while the task ran, too.
 
         Raises:
             StorageError: The record is not written. Deletions that fail are logged.
             LeaseLostError: From ``guard``: another driver has the output.
         """
         if record.status == "failed" and record.kept is None:
-            record = record.model_copy(update={"kept": kept_before})
+            card = self._card_before(record.id, kept_before)
+            record = record.model_copy(update={"kept": kept_before, "card": record.card or card})
         self._guard()
         data = record.model_dump_json(indent=1).encode()
         etag = self._storage.put(keys.record(record.id), data, content_type="application/json")
         self._pack(record, etag)
-        if kept_before is not None and (record.kept is None or record.kept.key != kept_before.key):
-            self._discard(kept_before.key)
+        if kept_before is not None:
+            self._discard_kept(record.id, kept_before, record)
         if checkpoint:
             self._discard(keys.checkpoint(record.id))
+        if preview:
+            self._discard(keys.preview(record.id))
 
     def sweep_probes(self) -> None:
         """Delete probes of the storage that killed runs left behind. Raises StorageError."""
@@ -115,6 +126,17 @@ class Records:
             # A young one may be in use: any process may probe the storage at any time.
             if lease is not None and lease.modified - stat.modified > PROBE_SECONDS:
                 self._discard(stat.key)
+
+    def sweep_previews(self) -> None:
+        """Delete all previews. Only for a time in which nobody renders here.
+
+        Raises:
+            StorageError: Previews cannot be listed.
+            LeaseLostError: From ``guard``.
+        """
+        for stat in list(self._storage.list(keys.PREVIEWS)):
+            self._guard()
+            self._discard(stat.key)
 
     def sweep_checkpoints(self, ledger: Ledger, *, every: bool = False) -> None:
         """Delete checkpoints of tasks that have a record.
@@ -160,12 +182,13 @@ class Records:
             self._discard(key)
 
     def forget(self, ids: Iterable[str], kept: Mapping[str, OutputRecord] | None = None) -> None:
-        """Take tasks back, so that they are to do again. Their pictures stay until then.
+        """Take tasks back, so that they are to do again. Their pictures stay until then, and so do small
+        ones and cards, which nothing names without a record.
 
         Args:
             ids: Tasks that have a record.
-            kept: Last good pictures of failed tasks, by id. They are deleted, because no record would name
-                them any more.
+            kept: Last good pictures of failed tasks, by id. They are deleted with what shows them, because
+                no record would name them any more.
 
         Raises:
             StorageError: A record is not deleted.
@@ -176,7 +199,7 @@ class Records:
             self._guard()
             self._storage.delete(keys.record(task_id))
             if kept is not None and task_id in kept:
-                self._discard(kept[task_id].key)
+                self._discard_kept(task_id, kept[task_id], None)
 
         for _ in parallel_map(forget_one, ids, READERS):
             pass
@@ -241,7 +264,7 @@ class Records:
             if record.kept is not None:
                 kept[record.id] = record.kept
             if pack:
-                packer.add(entry_of(record, seen))
+                packer.add(row_of(record, seen))
         packer.flush()
         ids.append(np.frombuffer(more_ids, np.uint64))
         codes.append(np.frombuffer(more_codes, np.uint8))
@@ -257,12 +280,66 @@ class Records:
             StorageError: Records cannot be listed or read.
         """
         listing = self._listing()
-        for table, valid in self._valid_segments(listing, None):
+        for table, valid in self._valid_segments(listing, LEAN):
             for entry, counts in zip(entries_of(table), valid.tolist(), strict=True):
                 if counts:
                     yield entry
         for record, seen in self._unpacked(listing, on_unreadable):
             yield entry_of(record, seen)
+
+    def tables(
+        self,
+        columns: Sequence[str] | None = None,
+        on_unreadable: Callable[[str], None] = lambda _: None,
+    ) -> Iterator[tuple[Any, NDArray[np.bool_]]]:
+        """Yield tables of many records each, and which of their rows count. For the gallery, which works
+        column by column.
+
+        A segment of an earlier version, which lacks a column, is packed anew from the records themselves.
+
+        Args:
+            columns: Columns to yield, names of fields of ``Row``; None: all.
+            on_unreadable: Is called with the key of each record that is not valid; its task is to do.
+
+        Yields:
+            A ``pyarrow.Table`` with each column in one piece, and a mask of its rows that are valid. Ids are
+            numbers. Columns of ``FEW`` are dictionaries, each table with its own.
+
+        Raises:
+            StorageError: Records cannot be listed or read.
+        """
+        wanted = list(ALL if columns is None else columns)
+        listing = self._listing()
+        for segment in self._segments.stored():
+            table = self._segments.read(segment.key, tuple({*wanted, "id", "stamp"}))
+            if table is not None:
+                yield joined([table.select(wanted)]), listing.take(*numbers(table))
+                continue
+            table = self._segments.read(segment.key, ("id", "stamp"))
+            if table is not None:
+                table = self._packed_anew(segment.key, table, listing, on_unreadable)
+                yield table.select(wanted), np.ones(table.num_rows, bool)
+        rest = self._unpacked(listing, on_unreadable)
+        while rows := [row_of(record, seen) for record, seen in islice(rest, BULK_ROWS)]:
+            yield table_of(rows).select(wanted), np.ones(len(rows), bool)
+
+    def _packed_anew(
+        self, key: str, table: Any, listing: _Listing, on_unreadable: Callable[[str], None]
+    ) -> Any:
+        """Replace a segment that lacks columns, and return the rows of the new one that count."""
+        ids, stamps = numbers(table)
+        valid = listing.take(ids, stamps)
+        log.info("%s lacks what the gallery needs; its %d records are read", key, valid.sum())
+        listed = zip(ids[valid].tolist(), stamps[valid].tolist(), strict=True)
+        records = self._records(((f"{n:016x}", seen) for n, seen in listed), on_unreadable)
+        rows: list[Row] = [row_of(record, seen) for record, seen in records]
+        try:
+            if rows:
+                self._segments.write(rows)
+            self._storage.delete(key)
+        except StorageError as error:  # the next gallery reads them again
+            log.warning("%s is not replaced: %s", key, error)
+        return table_of(rows)
 
     def statuses(self) -> dict[str, Status]:
         """Return the status of every task that has a record, by id. For scripts and tests; a run uses
@@ -271,7 +348,7 @@ class Records:
 
     def _pack(self, record: TaskRecord, etag: str) -> None:
         if self._tells_etags and etag:
-            entry = entry_of(record, hashed(etag))
+            row = row_of(record, hashed(etag))
         else:
             try:
                 stat = self._storage.stat(keys.record(record.id))
@@ -281,14 +358,37 @@ class Records:
                 return
             # Some servers answer a PUT with an ETag that they do not keep.
             self._tells_etags = stat.etag == etag != ""
-            entry = entry_of(record, stamp(stat))
-        self._packing.submit(self._packer.add, entry)
+            row = row_of(record, stamp(stat))
+        self._packing.submit(self._packer.add, row)
 
     def _tidy(self) -> None:
         try:
             self._segments.merge_small()
         except StorageError as error:
             log.warning("segments are not merged: %s", error)
+
+    def _card_before(self, task_id: str, kept_before: OutputRecord | None) -> str | None:
+        """Return the card of an earlier failure, which stays with its last good picture."""
+        if kept_before is None:
+            return None
+        before = self.read(task_id)
+        return None if before is None or before.kept != kept_before else before.card
+
+    def _discard_kept(self, task_id: str, kept: OutputRecord, record: TaskRecord | None) -> None:
+        """Delete the last good picture of an earlier failure, and what shows it, unless it has a name still.
+
+        Args:
+            task_id: The task.
+            kept: The picture.
+            record: The task's record now; None: it has none any more.
+        """
+        now = None if record is None else record.output or record.kept
+        if record is None or record.kept is None or record.kept.key != kept.key:
+            self._discard(kept.key)
+        if kept.thumbnail is not None and (now is None or now.thumbnail != kept.thumbnail):
+            self._discard(kept.thumbnail)
+        if record is None or record.card is None:
+            self._discard(keys.card(task_id))
 
     def _discard(self, key: str) -> None:
         try:
@@ -319,7 +419,7 @@ class Records:
         return _Listing(self._listed())
 
     def _valid_segments(
-        self, listing: _Listing, columns: tuple[str, ...] | None, pack: bool = False
+        self, listing: _Listing, columns: tuple[str, ...], pack: bool = False
     ) -> Iterator[tuple[Any, NDArray[np.bool_]]]:
         """Yield each segment with the rows that count: one per record that has the row's stamp now."""
         for segment in self._segments.stored():
@@ -333,6 +433,12 @@ class Records:
         self, listing: _Listing, on_unreadable: Callable[[str], None] = lambda _: None
     ) -> Iterator[tuple[TaskRecord, int]]:
         """Yield the valid records that no segment has, with their stamps."""
+        return self._records(listing.rest(), on_unreadable)
+
+    def _records(
+        self, listed: Iterable[tuple[str, int]], on_unreadable: Callable[[str], None]
+    ) -> Iterator[tuple[TaskRecord, int]]:
+        """Yield those of these records that are valid, with their stamps."""
 
         def read(listed: tuple[str, int]) -> tuple[str, TaskRecord | None, int]:
             task_id, seen = listed
@@ -343,7 +449,7 @@ class Records:
             except ValidationError:
                 return keys.record(task_id), None, seen
 
-        for unreadable, record, seen in parallel_map(read, listing.rest(), READERS):
+        for unreadable, record, seen in parallel_map(read, listed, READERS):
             if record is not None:
                 yield record, seen
             elif unreadable:

@@ -50,6 +50,8 @@ class OutputRecord(BaseModel):
     """Pixels."""
     height: int
     """Pixels."""
+    thumbnail: str | None = None
+    """Key of the small picture; None: there is none."""
 
 
 class AttemptRecord(BaseModel):
@@ -111,6 +113,8 @@ class TaskRecord(BaseModel):
     """Final loss terms, weighted: total, content, style, style_<layer>, tv."""
     losses_key: str | None = None
     """Key of the loss log; None: there is none."""
+    card: str | None = None
+    """Key of what the gallery shows about the task; None: there is none."""
     recipe: dict[str, Any]
     """The complete recipe, without secrets."""
     weights_digest: str

@@ -1,9 +1,9 @@
 """Segments: many records in short, packed, so that a job of a million tasks is resumed in seconds.
 
-A segment is a Parquet file with one row per record, with the values that resuming, planning and reporting
-need. Only the record is authoritative. Each row has the stamp of the record that it was made from, and counts
-only while a listing shows the record under that stamp. So a segment that is old, wrong, doubled or missing
-costs time and nothing else.
+A segment is a Parquet file with one row per record, with the values that resuming, planning, reporting and
+the gallery need. Only the record is authoritative. Each row has the stamp of the record that it was made
+from, and counts only while a listing shows the record under that stamp. So a segment that is old, wrong,
+doubled or missing costs time and nothing else.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ import hashlib
 import io
 import json
 import logging
+import math
 import secrets
+import sys
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
@@ -22,6 +24,7 @@ import numpy as np
 
 from jobs.arrow import arrow, parquet
 from jobs.errors import ObjectNotFoundError, StorageError
+from jobs.records.columns import joined, kind_of_few, mapped, of_few, values_of
 from jobs.records.record import TaskRecord
 from jobs.records.statuses import CODES, Status
 from jobs.storage import keys
@@ -49,7 +52,7 @@ MOST_SMALL = 16
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A record in short: one row of a segment."""
+    """A record in short: what resuming, planning and reporting need."""
 
     id: str
     """The task's id, 16 hex digits."""
@@ -84,26 +87,79 @@ class Entry:
     """The measures taken to fit into memory, as a JSON list; empty: none."""
 
 
+@dataclass(frozen=True, slots=True)
+class Row(Entry):
+    """One row of a segment: a record in short, and what the gallery needs besides.
+
+    It is a class of its own, because whoever resumes a million tasks must not read the addresses of all.
+    """
+
+    content: str
+    """Address of the content, without secrets."""
+    style: str
+    """Address of the style, without secrets; those of a blend are joined by " + "."""
+    recipe: str
+    """The complete recipe, as JSON with sorted keys."""
+    loss: float
+    """Final total loss; NaN: there is none."""
+    finished: float
+    """Seconds since the epoch."""
+    thumbnail: bool
+    """Whether the picture, or a failed render's last good one, is there small."""
+    card: bool
+    """Whether the task has a card."""
+
+
+LEAN = tuple(field.name for field in fields(Entry))
+"""The columns of an ``Entry``. Segments of earlier versions have no others."""
+
+ALL = tuple(field.name for field in fields(Row))
+"""The columns of a segment."""
+
+FEW = ("status", "error", "device", "concessions", "content", "style", "recipe")
+"""The columns with few distinct texts."""
+
+
 def entry_of(record: TaskRecord, seen: int) -> Entry:
     """Return a record in short; ``seen`` is the stamp of its object."""
-    return Entry(
-        id=record.id,
-        stamp=seen,
-        status=record.status,
-        name=record.name,
-        error=record.error,
-        kept=record.kept.model_dump_json() if record.kept else None,
-        output=record.output.key if record.output else None,
-        sha256=record.output.sha256 if record.output else None,
-        size=record.output.size if record.output else 0,
-        width=record.output.width if record.output else 0,
-        height=record.output.height if record.output else 0,
-        steps=record.steps,
-        render_seconds=record.seconds.get("render", 0.0),
-        device=record.attempts[-1].device if record.attempts else "",
-        attempts=len(record.attempts),
-        concessions=json.dumps(record.concessions) if record.concessions else "",
+    return Entry(**_lean(record, seen))
+
+
+def row_of(record: TaskRecord, seen: int) -> Row:
+    """Return a record as one row of a segment; ``seen`` is the stamp of its object."""
+    picture = record.output or record.kept
+    return Row(
+        **_lean(record, seen),
+        # Many rows have the same text, and up to 100,000 are held until they are written.
+        content=sys.intern(record.content),
+        style=sys.intern(" + ".join(style[0] for style in record.styles)),
+        recipe=sys.intern(json.dumps(record.recipe, sort_keys=True)),
+        loss=record.losses.get("total", math.nan),
+        finished=record.finished,
+        thumbnail=picture is not None and picture.thumbnail is not None,
+        card=record.card is not None,
     )
+
+
+def _lean(record: TaskRecord, seen: int) -> dict[str, Any]:
+    return {
+        "id": record.id,
+        "stamp": seen,
+        "status": record.status,
+        "name": record.name,
+        "error": record.error,
+        "kept": record.kept.model_dump_json() if record.kept else None,
+        "output": record.output.key if record.output else None,
+        "sha256": record.output.sha256 if record.output else None,
+        "size": record.output.size if record.output else 0,
+        "width": record.output.width if record.output else 0,
+        "height": record.output.height if record.output else 0,
+        "steps": record.steps,
+        "render_seconds": record.seconds.get("render", 0.0),
+        "device": record.attempts[-1].device if record.attempts else "",
+        "attempts": len(record.attempts),
+        "concessions": json.dumps(record.concessions) if record.concessions else "",
+    }
 
 
 def stamp(stat: ObjectStat) -> int:
@@ -130,16 +186,24 @@ class Segments:
         """Return all segments, oldest first. Raises StorageError."""
         return [s for s in self._storage.list(keys.SEGMENTS) if s.key.endswith(".parquet")]
 
-    def write(self, entries: Sequence[Entry]) -> None:
-        """Write one segment with these entries. Raises StorageError."""
-        self._put(_table(entries))
+    def write(self, rows: Sequence[Row]) -> None:
+        """Write one segment with these rows. Raises StorageError."""
+        self.put(table_of(rows))
+
+    def put(self, table: Any) -> None:
+        """Write one segment with these rows, a ``pyarrow.Table``. Raises StorageError."""
+        file = io.BytesIO()
+        parquet().write_table(table, file, compression="zstd")
+        # The name is unique, whichever driver writes.
+        key = keys.segment(f"{time.time_ns():020}-{secrets.token_hex(4)}")
+        self._storage.put(key, file.getvalue(), content_type="application/vnd.apache.parquet")
 
     def read(self, key: str, columns: Sequence[str] | None = None) -> Any:
         """Return a segment as a ``pyarrow.Table``; None when it is gone, damaged, or lacks a column.
 
         Args:
             key: The segment.
-            columns: Columns to read, names of fields of ``Entry``; None: all.
+            columns: Columns to read, names of fields of ``Row``; None: those that it has.
 
         Raises:
             StorageError: The segment cannot be read.
@@ -161,64 +225,60 @@ class Segments:
                 type(error).__name__,
             )
             return None
-        wanted = [f.name for f in fields(Entry)] if columns is None else columns
-        return table if set(wanted) <= set(table.schema.names) else None
+        return table if set(columns or ()) <= set(table.schema.names) else None
 
     def merge_small(self) -> None:
         """Merge small segments. Each new one is written before its parts are deleted. Raises StorageError."""
-        small: list[tuple[str, Any]] = []
+        # Those of an earlier version, which have fewer columns, are merged apart.
+        small: dict[tuple[str, ...], list[tuple[str, Any]]] = {ALL: [], LEAN: []}
         candidates = self.stored()
         if len(candidates) <= MOST_SMALL:
             return
         for segment in candidates:
             table = self.read(segment.key)
-            if table is None:
+            names = set() if table is None else set(table.schema.names)
+            columns = next((known for known in small if set(known) <= names), None)
+            if columns is None:
                 self._storage.delete(segment.key)
             elif table.num_rows < MERGED_ROWS:
-                small.append((segment.key, table))
-            if sum(table.num_rows for _, table in small) >= MERGED_ROWS:
-                self._replace(small)
-                small = []
-        if len(small) > MOST_SMALL:
-            self._replace(small)
+                small[columns].append((segment.key, table.select(columns)))
+                if sum(table.num_rows for _, table in small[columns]) >= MERGED_ROWS:
+                    self._replace(small[columns])
+                    small[columns] = []
+        for alike in small.values():
+            if len(alike) > MOST_SMALL:
+                self._replace(alike)
 
     def _replace(self, old: Sequence[tuple[str, Any]]) -> None:
-        self._put(arrow().concat_tables([table for _, table in old]))
+        self.put(joined([table for _, table in old]))
         for key, _ in old:
             self._storage.delete(key)
 
-    def _put(self, table: Any) -> None:
-        file = io.BytesIO()
-        parquet().write_table(table, file, compression="zstd")
-        # The name is unique, whichever driver writes.
-        key = keys.segment(f"{time.time_ns():020}-{secrets.token_hex(4)}")
-        self._storage.put(key, file.getvalue(), content_type="application/vnd.apache.parquet")
-
 
 class Packer:
-    """Collects entries, as records are committed, and writes a segment per ``rows`` of them.
+    """Collects rows, as records are committed, and writes a segment per ``rows`` of them.
 
-    Entries that are not written when the process dies are read from the records themselves.
+    Rows that are not written when the process dies are read from the records themselves.
     """
 
     def __init__(self, segments: Segments, rows: int | None = None) -> None:
         self._segments = segments
         self._rows = rows or ROWS
-        self._entries: list[Entry] = []
+        self._waiting: list[Row] = []
 
-    def add(self, entry: Entry) -> None:
-        """Take an entry. Never raises StorageError, because no record depends on it."""
-        self._entries.append(entry)
-        if len(self._entries) >= self._rows:
+    def add(self, row: Row) -> None:
+        """Take a row. Never raises StorageError, because no record depends on it."""
+        self._waiting.append(row)
+        if len(self._waiting) >= self._rows:
             self.flush()
 
     def flush(self) -> None:
-        """Write the entries since the last segment. Never raises StorageError."""
-        entries, self._entries = self._entries, []
-        if not entries:
+        """Write the rows since the last segment. Never raises StorageError."""
+        rows, self._waiting = self._waiting, []
+        if not rows:
             return
         try:
-            self._segments.write(entries)
+            self._segments.write(rows)
         except StorageError as error:
             log.warning("records are not packed, which will make resuming slower: %s", error)
 
@@ -232,14 +292,14 @@ def numbers(table: Any) -> tuple[Ids, NDArray[np.int64]]:
 
 
 def entries_of(table: Any) -> Iterable[Entry]:
-    """Yield a segment's rows."""
-    names = [f.name for f in fields(Entry)]
-    for batch in table.select(names).to_batches(4096):
-        for task_id, *rest in zip(*(column.to_pylist() for column in batch), strict=True):
+    """Yield a segment's rows in short."""
+    for batch in table.select(LEAN).to_batches(4096):
+        for task_id, *rest in zip(*(values_of(column) for column in batch), strict=True):
             yield Entry(f"{task_id:016x}", *rest)
 
 
-def _table(entries: Sequence[Entry]) -> Any:
+def table_of(rows: Sequence[Row]) -> Any:
+    """Return rows as a ``pyarrow.Table`` with the columns of a segment."""
     pa = arrow()
     kinds = {
         "id": pa.uint64(),
@@ -250,16 +310,21 @@ def _table(entries: Sequence[Entry]) -> Any:
         "steps": pa.int64(),
         "render_seconds": pa.float64(),
         "attempts": pa.int32(),
+        "loss": pa.float64(),
+        "finished": pa.float64(),
+        "thumbnail": pa.bool_(),
+        "card": pa.bool_(),
+        **dict.fromkeys(FEW, kind_of_few()),
     }
-    columns: dict[str, Any] = {
-        field.name: [getattr(entry, field.name) for entry in entries] for field in fields(Entry)
-    }
+    columns: dict[str, Any] = {}
+    for name in ALL:
+        values = [getattr(row, name) for row in rows]
+        columns[name] = of_few(values) if name in FEW else values
     columns["id"] = [int(task_id, 16) for task_id in columns["id"]]
-    schema = pa.schema([(name, kinds.get(name, pa.string())) for name in columns])
+    schema = pa.schema([(name, kinds.get(name, pa.string())) for name in ALL])
     return pa.table(columns, schema=schema)
 
 
 def codes_of(table: Any) -> NDArray[np.uint8]:
     """Return the ledger's code of each row."""
-    codes = [CODES.get(status, 0) for status in table.column("status").to_pylist()]
-    return np.asarray(codes, dtype=np.uint8)
+    return mapped(table.column("status"), CODES, 0)

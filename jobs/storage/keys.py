@@ -9,6 +9,10 @@
     tasks/<id[:2]>/<id>.json         the record: the commit marker, written last
     segments/<time>-<nonce>.parquet  the contents of many records, packed; may be deleted at any time
     checkpoints/<id>.safetensors     the state of a long render, while its task runs
+    previews/<id>.webp               a picture as it is so far, while its task runs
+    thumbs/<id[:2]>/<id>.webp        the pictures, small
+    inputs/<sha[:2]>/<sha[:32]>.webp what they were made from, small, named by the digests of the files
+    cards/<id[:2]>/<id>.js           what the gallery shows about one picture
     lease.json                       the driver that works on this output
     live.json                        the progress of its run, every few seconds
     cancel.json                      a request to end the run
@@ -33,6 +37,10 @@ LOSSES = "losses/"
 RECORDS = "tasks/"
 SEGMENTS = "segments/"
 CHECKPOINTS = "checkpoints/"
+PREVIEWS = "previews/"
+THUMBS = "thumbs/"
+INPUTS = "inputs/"
+CARDS = "cards/"
 LEASE = "lease.json"
 LIVE = "live.json"
 CANCEL = "cancel.json"
@@ -118,6 +126,30 @@ def checkpoint_id(key: str) -> str | None:
     """Return the task id in a checkpoint's key; None for other keys."""
     match = _CHECKPOINT.fullmatch(key)
     return match.group(1) if match else None
+
+
+def preview(task_id: str) -> str:
+    """Return the key of a task's picture as it is so far."""
+    return f"{PREVIEWS}{task_id}.webp"
+
+
+def thumb(task_id: str) -> str:
+    """Return the key of a task's picture, small: the finished one, or the last good one of a failure."""
+    return f"{THUMBS}{task_id[:2]}/{task_id}.webp"
+
+
+def input_copy(sha256: str) -> str:
+    """Return the key of a small copy of a content, style, mask or first picture.
+
+    Args:
+        sha256: Hex digest of the input's file.
+    """
+    return f"{INPUTS}{sha256[:2]}/{sha256[:32]}.webp"
+
+
+def card(task_id: str) -> str:
+    """Return the key of what the gallery shows about one picture."""
+    return f"{CARDS}{task_id[:2]}/{task_id}.js"
 
 
 def record_id(key: str) -> str | None:

@@ -13,7 +13,7 @@ from jobs.id_sets import as_numbers
 from jobs.records import segments
 from jobs.records.commit import Records
 from jobs.records.record import OutputRecord, TaskRecord
-from jobs.records.segments import Segments, entry_of, hashed, stamp
+from jobs.records.segments import Segments, entry_of, hashed, row_of, stamp
 from jobs.records.statuses import ABSENT, DONE, FAILED
 from jobs.storage import keys
 from jobs.storage.base import ObjectStat, Storage
@@ -237,7 +237,7 @@ def test_a_stamp_changes_with_the_object(rig: Rig) -> None:
 
 
 def test_reading_leaves_no_thread_behind_that_could_abort_the_process_at_its_end(tmp_path):
-    Segments(FolderStorage(tmp_path)).write([entry_of(record, 1) for record in MANY])
+    Segments(FolderStorage(tmp_path)).write([row_of(record, 1) for record in MANY])
     code = (
         "import sys; from pathlib import Path; from jobs.storage.folder import FolderStorage\n"
         "from jobs.records.segments import Segments\n"
