@@ -122,6 +122,8 @@ class Failure:
     """One sentence."""
     kept: OutputRecord | None = None
     """The last good picture, where there is one."""
+    card: str | None = None
+    """Key of what the gallery shows about it; None: there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +135,8 @@ class Outcome:
     failure: Failure | None = None
     checkpoint: bool = False
     """Whether the output has a checkpoint of the task, to be deleted when the task is committed."""
+    preview: bool = False
+    """Whether it may have a preview, to be deleted likewise."""
     doubts: tuple[str, ...] = ()
     """A sentence about each of the task's masks that is probably not the one that is meant."""
     pages: tuple[str, ...] = ()

@@ -23,7 +23,7 @@ from stylize.recipe import Recipe
 from stylize.render.checkpoint import Checkpoint, fingerprint
 from stylize.render.graphs import Graphs
 from stylize.render.out_of_memory import MemoryLadder, Painted, PaintOnce
-from stylize.render.recorder import Observer, Recorder, Step
+from stylize.render.recorder import Observer, OnPreview, Recorder, Step
 from stylize.render.render import Render
 from stylize.render.setup import RenderSetup
 
@@ -101,6 +101,7 @@ def stylize(
     observe_seconds: float = 1.0,
     should_stop: Callable[[], bool] | None = None,
     on_checkpoint: Callable[[Checkpoint], None] | None = None,
+    on_preview: OnPreview | None = None,
     resume: Checkpoint | None = None,
     graphs: Graphs = "off",
 ) -> Result:
@@ -130,6 +131,9 @@ def stylize(
         should_stop: Called between steps; the render is interrupted when it returns True.
         on_checkpoint: Called with a checkpoint after each segment except the last. ``Checkpoint.alone``
             extracts the checkpoint of one picture.
+        on_preview: Called after each step with indices of pictures and a function, which returns these
+            pictures as they are so far, at most 512 px and without alpha, if it is called. That waits for the
+            device and changes nothing of the render. A team gives no previews.
         resume: The checkpoint to resume from. The picture is bit for bit that of an uninterrupted render
             on the same kind of machine with the same number of threads and the same ``graphs``.
         graphs: auto: an NVIDIA GPU replays the steps of a picture that is not in strips as CUDA graphs, where
@@ -185,7 +189,13 @@ def stylize(
             first_picture=first_picture,
         )
         render = Render(
-            setup, recorder=recorder, on_cut=on_cut, strips=strips, concede=concede, at=at
+            setup,
+            recorder=recorder,
+            on_cut=on_cut,
+            strips=strips,
+            concede=concede,
+            at=at,
+            on_preview=on_preview,
         )
         return render.run(), tuple(recorder.last)
 

@@ -25,6 +25,8 @@ class Commit:
     """The last good picture of an earlier failure, to be deleted."""
     checkpoint: bool
     """Whether the task has a checkpoint, to be deleted."""
+    preview: bool
+    """Whether the task may have a preview, to be deleted."""
     announce: Callable[[], None]
     """Reports on the driver's thread that the record is written."""
 
@@ -71,7 +73,12 @@ class Committer:
     def _write(self, commit: Commit) -> None:
         error: BaseException | None = None
         try:
-            self._records.commit(commit.record, commit.kept, checkpoint=commit.checkpoint)
+            self._records.commit(
+                commit.record,
+                commit.kept,
+                checkpoint=commit.checkpoint,
+                preview=commit.preview,
+            )
         except BaseException as caught:
             error = caught
         self._finished.put((commit, error))

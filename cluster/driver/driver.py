@@ -34,7 +34,7 @@ from cluster.events.events import (
     WishesChanged,
     WorkerLost,
 )
-from cluster.messages import Asked, Assignment, Failure, Wishes, attempt_record
+from cluster.messages import Asked, Assignment, Failure, Outcome, Wishes, attempt_record
 from cluster.pools.base import Ended, Lost, Pool, WorkerHandle
 from jobs.errors import ClusterError, LeaseLostError, StorageError, StorageFullError
 from jobs.records.commit import Records
@@ -312,10 +312,10 @@ class Driver:
             return
         if outcome.record is not None:
             self._faults.succeeded(worker.key)
-            self._done(task_run, outcome.record, outcome.checkpoint)
+            self._done(task_run, outcome.record, outcome)
         elif outcome.failure is not None:
             task_run.attempts.append(outcome.attempt_record)
-            self._fail(task_run, worker, outcome.failure, checkpoint=outcome.checkpoint)
+            self._fail(task_run, worker, outcome.failure, outcome=outcome)
 
     def _lose(self, lost: Lost) -> None:
         """Take back the attempts of a lost worker, and avoid its node if it loses too many."""
@@ -351,7 +351,7 @@ class Driver:
                 painting = attempt_id in lost.painting
                 self._fail(task_run, worker, failure, painting=painting)
 
-    def _done(self, task_run: TaskRun, record: TaskRecord, checkpoint: bool) -> None:
+    def _done(self, task_run: TaskRun, record: TaskRecord, outcome: Outcome) -> None:
         record = record.model_copy(update={"attempts": [*task_run.attempts, *record.attempts]})
 
         def announce() -> None:
@@ -370,10 +370,19 @@ class Driver:
                 )
             )
 
-        self._commit(record, checkpoint, announce)
+        self._commit(record, outcome, announce)
 
-    def _commit(self, record: TaskRecord, checkpoint: bool, announce: Callable[[], None]) -> None:
-        self._committer.submit(Commit(record, self._kept.get(record.id), checkpoint, announce))
+    def _commit(
+        self, record: TaskRecord, outcome: Outcome | None, announce: Callable[[], None]
+    ) -> None:
+        commit = Commit(
+            record,
+            self._kept.get(record.id),
+            checkpoint=outcome is not None and outcome.checkpoint,
+            preview=outcome is not None and outcome.preview,
+            announce=announce,
+        )
+        self._committer.submit(commit)
 
     def _fail(
         self,
@@ -382,10 +391,11 @@ class Driver:
         failure: Failure,
         *,
         painting: bool = True,
-        checkpoint: bool = False,
+        outcome: Outcome | None = None,
     ) -> None:
         """Do with a failed attempt what ``failure_policy.decide`` says."""
         decision = decide(self._situation(task_run, worker, failure, painting))
+        checkpoint = outcome is not None and outcome.checkpoint
         task_run.isolated = task_run.isolated or decision.isolated
         if decision.larger:
             task_run.above_bytes = worker.memory_bytes or 0
@@ -417,7 +427,7 @@ class Driver:
                     )
                 )
         elif decision.task == "give_up":
-            self._give_up(task_run, failure, checkpoint)
+            self._give_up(task_run, failure, outcome)
 
     def _situation(
         self, task_run: TaskRun, worker: WorkerHandle, failure: Failure, painting: bool
@@ -440,13 +450,14 @@ class Driver:
             patience_seconds=self._limits.storage_patience,
         )
 
-    def _give_up(self, task_run: TaskRun, failure: Failure, checkpoint: bool) -> None:
+    def _give_up(self, task_run: TaskRun, failure: Failure, outcome: Outcome | None) -> None:
         task, attempts = task_run.task, task_run.attempt_number
         self._given_up += 1
         record = task.record(
             "failed",
             error=failure.message,
             kept=failure.kept,
+            card=failure.card,
             attempts=task_run.attempts,
         )
 
@@ -463,7 +474,7 @@ class Driver:
                 )
             )
 
-        self._commit(record, checkpoint, announce)
+        self._commit(record, outcome, announce)
 
     def _abort(self, failure: Failure) -> None:
         if failure.kind == "full":

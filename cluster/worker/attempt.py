@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from cluster.messages import (
     Assignment,
@@ -19,7 +20,7 @@ from cluster.messages import (
     attempt_record,
 )
 from cluster.worker.device_queue import AttemptReturned
-from cluster.worker.uploads import Checkpoints, LossStream
+from cluster.worker.uploads import Checkpoints, LossStream, Previews
 from jobs.errors import (
     InputError,
     StorageError,
@@ -30,7 +31,7 @@ from jobs.errors import (
 from jobs.inputs.addresses import display
 from jobs.inputs.data import InputData
 from jobs.records.loss_log import LossLog
-from jobs.records.record import InputRecord, TaskRecord
+from jobs.records.record import AttemptRecord, InputRecord, TaskRecord
 from jobs.storage.base import Storage
 from stylize.errors import (
     DivergedError,
@@ -72,6 +73,7 @@ class Attempt:
         setup: The settings of the job's workers.
         storage: The output.
         urgent: Returns whether the next checkpoint must be written at once.
+        make_preview: Returns the file of a picture of the renderer's own type, small.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class Attempt:
         setup: WorkerSetup,
         storage: Storage,
         urgent: Callable[[], bool],
+        make_preview: Callable[[Any], bytes],
     ) -> None:
         self.task = assignment.task
         self.id = assignment.attempt_id
@@ -96,6 +99,13 @@ class Attempt:
         self.checkpoints = Checkpoints(
             storage, self.task.id, setup.checkpoint_seconds, self.stream.write, urgent
         )
+        self.previews: Previews | None = None
+        """Takes the picture as it is so far; None: nobody asked for it."""
+        if setup.image.previews is not None:
+            every = setup.image.previews
+            self.previews = Previews(storage, self.task.id, every, make_preview)
+        self.good: Any = None
+        """The last good picture of a render that failed, until it is stored; None: there is none."""
         self._started = time.time()
 
     def fail(self, error: Exception) -> None:
@@ -112,6 +122,19 @@ class Attempt:
         """Wait for the running writes, so that nothing is stored after the attempt was handed back."""
         self.checkpoints.close()
         self.stream.close()
+        if self.previews is not None:
+            self.previews.close()
+
+    def attempt_record(self, worker: str, host: str, device: DeviceInfo) -> AttemptRecord:
+        """Return the record of the attempt as if it ended now; the arguments are as for ``outcome``."""
+        return attempt_record(
+            self.id,
+            worker=worker,
+            host=host,
+            device=device,
+            started=self._started,
+            error=self.failure.message if self.failure else None,
+        )
 
     def outcome(self, worker: str, host: str, device: DeviceInfo) -> Outcome:
         """Return how the attempt ended.
@@ -121,14 +144,7 @@ class Attempt:
             host: The name of the worker's host.
             device: The worker's device.
         """
-        attempt = attempt_record(
-            self.id,
-            worker=worker,
-            host=host,
-            device=device,
-            started=self._started,
-            error=self.failure.message if self.failure else None,
-        )
+        attempt = self.attempt_record(worker, host, device)
         record = self.record
         if record is not None:
             record = record.model_copy(update={"attempts": [attempt]})
@@ -137,6 +153,8 @@ class Attempt:
             record=record,
             failure=self.failure,
             checkpoint=self.checkpoints.exists,
+            # An earlier attempt may have left one, too.
+            preview=self.previews is not None,
             doubts=tuple(self.doubts),
             pages=tuple(dict.fromkeys(self.pages)),
         )

@@ -72,6 +72,17 @@ class Encoded:
     """Pixels."""
 
 
+class Preview(Protocol):
+    """The taker of a picture as it is so far. A renderer that cannot show it may ignore this."""
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time for a picture."""
+
+    def take(self, picture: Any) -> None:
+        """Take the picture, in the renderer's own type, at most 512 px large; returns at once."""
+
+
 class Resumption(Protocol):
     """The checkpoint from which a render resumes, and the taker of the checkpoints that it makes.
 
@@ -111,6 +122,8 @@ class Order:
     init: Any | None
     observe: Observe
     resumption: Resumption
+    preview: Preview | None = None
+    """Takes the picture as it is so far; None: nobody asks for it."""
 
 
 class Renderer(Protocol):
@@ -183,6 +196,19 @@ class Renderer(Protocol):
 
         Returns:
             The file.
+        """
+
+    def thumbnail(self, picture: Any, image: ImageOptions, longest: int, quality: int) -> bytes:
+        """Return a small copy of a picture or a mask, in sRGB, made on one core of the CPU.
+
+        Args:
+            picture: The picture or the mask, in the renderer's own type.
+            image: The job's ``image`` section: profile, alpha.
+            longest: The longest side at most, in pixels.
+            quality: 1 to 100.
+
+        Returns:
+            The bytes of a WebP file.
         """
 
 
@@ -322,6 +348,13 @@ class Painter:
             for picture, order in enumerate(orders):
                 order.resumption.offer(lambda k=picture: checkpoint.alone(k).to_bytes())  # type: ignore[misc]
 
+        def preview(pictures: range, make: Callable[[], Sequence[Any]]) -> None:
+            takers = [orders[k].preview for k in pictures]
+            if any(taker is not None and taker.due for taker in takers):
+                for taker, picture in zip(takers, make(), strict=True):
+                    if taker is not None:
+                        taker.take(picture)
+
         for order in orders:
             order.resumption.begin(0 if resume is None else resume.steps)
         first = orders[0]
@@ -338,6 +371,7 @@ class Painter:
             observer=observe,
             should_stop=should_stop,
             on_checkpoint=offer,
+            on_preview=preview if any(order.preview for order in orders) else None,
             resume=resume,
         )
         return [
@@ -368,6 +402,16 @@ class Painter:
             width=width,
             height=height,
         )
+
+    def thumbnail(self, picture: Any, image: ImageOptions, longest: int, quality: int) -> bytes:
+        """Return the copy as a WebP file; see ``Renderer.thumbnail``."""
+        from stylize.pictures.picture import Picture
+        from stylize.pictures.small import small_webp
+
+        keep_to_one_core()
+        if isinstance(picture, Picture) and image.alpha == "drop":
+            picture = Picture(picture.rgb)
+        return small_webp(picture, longest, quality, gamut=image.profile)
 
     def _team_with(self, task: Task) -> Team:
         """Return the team with a task's weights. Only one holds the devices at a time."""

@@ -1,6 +1,6 @@
-"""``LossStream`` and ``Checkpoints``: a task's loss log and checkpoints, stored while the task runs.
+"""``LossStream``, ``Checkpoints`` and ``Previews``: what is stored of a task while it runs.
 
-``_BackgroundWriter`` writes both on threads of their own, at most once per interval, and always the newest
+``_BackgroundWriter`` writes all on threads of their own, at most once per interval, and always the newest
 version. S3 objects cannot be appended to, so each write is a whole object.
 """
 
@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from jobs.errors import ObjectNotFoundError, StorageError
 from jobs.records.loss_log import LossLog, LossRow, parse
@@ -31,14 +32,18 @@ class _BackgroundWriter:
         self._last_start = time.monotonic()
         self._thread: threading.Thread | None = None
 
+    @property
+    def due(self) -> bool:
+        """Whether a write is due and none is running."""
+        busy = self._thread is not None and self._thread.is_alive()
+        return not busy and time.monotonic() - self._last_start >= self._every_seconds
+
     def start_if_due(self, *, at_once: bool = False) -> bool:
         """Start a write if one is due and none is running; return whether one was started.
 
         With ``at_once`` a write is always started, after the running one has ended.
         """
-        busy = self._thread is not None and self._thread.is_alive()
-        too_soon = time.monotonic() - self._last_start < self._every_seconds
-        if not at_once and (busy or too_soon):
+        if not at_once and not self.due:
             return False
         self.join()
         self._last_start = time.monotonic()
@@ -111,6 +116,11 @@ class LossStream:
         self.write()
         return self._log.final_losses()
 
+    def to_bytes(self) -> bytes:
+        """Return the log as it is now, as CSV."""
+        with self._lock:
+            return self._log.to_bytes()
+
     def close(self) -> None:
         """Wait for the running write. Another attempt may write the log from now on."""
         self._writer.join()
@@ -118,9 +128,7 @@ class LossStream:
     def write(self) -> None:
         """Write the log as it is now. Raises StorageError."""
         with self._storing:
-            with self._lock:
-                data = self._log.to_bytes()
-            self._storage.put(self.key, data, content_type="text/csv")
+            self._storage.put(self.key, self.to_bytes(), content_type="text/csv")
 
     def _write_early(self) -> None:
         try:
@@ -203,3 +211,45 @@ class Checkpoints:
         except StorageError as error:
             # The render continues. After a crash it would only be resumed from an earlier checkpoint.
             log.warning("checkpoint %s not written: %s", self._key, error)
+
+
+class Previews:
+    """Stores one task's picture as it is so far, when somebody paints it and asks ``due``.
+
+    Args:
+        storage: The output.
+        task_id: The task's id, which the key is made from.
+        every_seconds: The shortest time between two previews.
+        make: Returns the file of a picture of the renderer's own type; called on the writing thread.
+    """
+
+    def __init__(
+        self, storage: Storage, task_id: str, every_seconds: float, make: Callable[[Any], bytes]
+    ) -> None:
+        self._key = keys.preview(task_id)
+        self._storage = storage
+        self._make = make
+        self._picture: Any = None
+        self._writer = _BackgroundWriter(every_seconds, self._write)
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time for a preview, and the one before is stored."""
+        return self._writer.due
+
+    def take(self, picture: Any) -> None:
+        """Start to store a picture, if one is due."""
+        if self.due:
+            self._picture = picture
+            self._writer.start_if_due()
+
+    def close(self) -> None:
+        """Wait for the running write: nothing may be stored after the task's record."""
+        self._writer.join()
+
+    def _write(self) -> None:
+        picture, self._picture = self._picture, None
+        try:
+            self._storage.put(self._key, self._make(picture), content_type="image/webp")
+        except Exception as error:  # nobody needs it
+            log.warning("preview %s not written: %s", self._key, error)

@@ -27,13 +27,15 @@ from cluster.worker.device_queue import AttemptReturned, DeviceQueue
 from cluster.worker.heartbeat import Heartbeat, Phase
 from cluster.worker.isolated import paint_isolated
 from cluster.worker.renderer import Order, Painted, Renderer, make_renderer
+from cluster.worker.small import PREVIEW_QUALITY, PREVIEW_SIZE, Small
 from jobs.errors import StorageError
 from jobs.inputs.addresses import display
 from jobs.inputs.data import InputData
 from jobs.inputs.reader import Inputs
 from jobs.preflight.masks import about_mask
+from jobs.records.card import Copies
 from jobs.records.loss_log import LossRow
-from jobs.records.record import OutputRecord
+from jobs.records.record import OutputRecord, TaskRecord
 from jobs.storage import keys
 from jobs.storage.open import open_storage
 from jobs.tasks.task import Task
@@ -103,6 +105,7 @@ class Worker:
             for k in range(devices)
         ]
         self._first_device = first_device
+        self._small = Small(self._storage, setup.image)
         self._devices: DeviceQueue[Renderer] = DeviceQueue(self._renderers)
         self._heartbeat = Heartbeat()
         self._draining = threading.Event()
@@ -127,7 +130,13 @@ class Worker:
             One outcome per assignment, in order. Nothing is raised: failures are in the outcomes.
         """
         attempts = [
-            Attempt(assignment, self._setup, self._storage, lambda: self._deadline is not None)
+            Attempt(
+                assignment,
+                self._setup,
+                self._storage,
+                lambda: self._deadline is not None,
+                self._make_preview,
+            )
             for assignment in assignments
         ]
         try:
@@ -293,6 +302,7 @@ class Worker:
             init=init,
             observe=observe,
             resumption=StoredResumption(checkpoint, attempt.checkpoints, attempt.stream),
+            preview=attempt.previews,
         )
         return _Ready(attempt, order, fetched, note)
 
@@ -361,8 +371,10 @@ class Worker:
         for attempt in attempts:
             if attempt.failure is not None and attempt.failure.kind in ("stopped", "preempted"):
                 attempt.checkpoints.flush()
-        self._enter([r.attempt for r, _ in painted], "store")
+        kept = [r for r in ready if r.attempt.good is not None]
+        self._enter([*(r.attempt for r, _ in painted), *(r.attempt for r in kept)], "store")
         _for_each(lambda pair: self._finish(renderer, *pair), painted)
+        _for_each(lambda r: self._keep(renderer, r), kept)
 
     def _paint(self, renderer: Renderer, group: Sequence[_Ready]) -> list[tuple[_Ready, Painted]]:
         """Paint together; if that fails, paint each alone, because one picture may fail the others."""
@@ -379,7 +391,7 @@ class Worker:
             return []
         except Exception as error:
             if len(group) == 1:
-                self._fail(renderer, group[0].attempt, error)
+                self._fail(group[0].attempt, error)
                 return []
             log.info("%d pictures fail together and are painted one by one: %s", len(group), error)
         return [pair for ready in group for pair in self._paint(renderer, [ready])]
@@ -409,13 +421,35 @@ class Worker:
             return AttemptReturned("preempted", "its machine is being taken away")
         return error
 
-    def _fail(self, renderer: Renderer, attempt: Attempt, error: Exception) -> None:
+    def _fail(self, attempt: Attempt, error: Exception) -> None:
         attempt.fail(error)
-        if isinstance(error, DivergedError) and error.pictures and attempt.failure is not None:
+        if isinstance(error, DivergedError) and error.pictures:
             # A batch that fails is repeated picture by picture, so the error is from this task's render
-            # alone, and its only picture is this task's.
-            kept = self._store_kept(renderer, attempt.task, error.pictures[0])
-            attempt.failure = replace(attempt.failure, kept=kept)
+            # alone, and its only picture is this task's. It is stored when the device is free again.
+            attempt.good = error.pictures[0]
+
+    def _keep(self, renderer: Renderer, ready: _Ready) -> None:
+        """Store the last good picture of a failed render, and what shows it."""
+        attempt, failure = ready.attempt, ready.attempt.failure
+        picture, attempt.good = attempt.good, None
+        kept = self._store_kept(renderer, attempt.task, picture)
+        if kept is None or failure is None:
+            return
+        shown = self._small.pictures(renderer, ready.order, ready.fetched, picture)
+        kept = kept.model_copy(update={"thumbnail": shown.thumbnail})
+        record = attempt.task.record("failed", error=failure.message, kept=kept)
+        card = self._card(attempt, record, shown.copies)
+        attempt.failure = replace(failure, kept=kept, card=card)
+
+    def _card(self, attempt: Attempt, record: TaskRecord, copies: Copies) -> str | None:
+        of_attempt = attempt.attempt_record(self.name, self.node, self.device)
+        record = record.model_copy(update={"attempts": [of_attempt]})
+        return self._small.card(record, attempt.stream.to_bytes(), copies)
+
+    def _make_preview(self, picture: Any) -> bytes:
+        return self._renderers[0].thumbnail(
+            picture, self._setup.image, PREVIEW_SIZE, PREVIEW_QUALITY
+        )
 
     def _finish(self, renderer: Renderer, ready: _Ready, painted: Painted) -> None:
         """Store a picture and its log, and set the attempt's record."""
@@ -424,13 +458,14 @@ class Worker:
             with attempt.timer("store"):
                 output = self._store(renderer, keys.image, task, painted.picture)
                 losses = attempt.stream.finish()
+                shown = self._small.pictures(renderer, ready.order, ready.fetched, painted.picture)
         except Exception as error:
             attempt.fail(error)
             return
-        attempt.record = task.record(
+        record = task.record(
             "done",
             inputs=ready.fetched.records([(part.share, part.mask) for part in task.styles]),
-            output=output,
+            output=output.model_copy(update={"thumbnail": shown.thumbnail}),
             losses=losses,
             losses_key=attempt.stream.key,
             steps=task.recipe.total_steps,
@@ -439,6 +474,8 @@ class Worker:
             seconds=attempt.timer.seconds,
             versions=renderer.versions,
         )
+        card = self._card(attempt, record, shown.copies)
+        attempt.record = record.model_copy(update={"card": card})
 
     def _store(
         self, renderer: Renderer, key_of: Callable[[str, str, str], str], task: Task, picture: Any

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 
 from jobs.errors import ObjectNotFoundError, StorageError
-from jobs.spec.output import ImageOptions
+from jobs.spec.output import SHOWN, ImageOptions
 from jobs.storage import keys
 from jobs.storage.base import Storage
 
@@ -29,7 +29,7 @@ def saved_otherwise(storage: Storage, image: ImageOptions) -> tuple[str, ...]:
         before = json.loads(storage.get(keys.JOB))["job"]["image"]
         changed = [
             (key, before[key], value)
-            for key, value in image.model_dump(mode="json").items()
+            for key, value in image.model_dump(mode="json", exclude=set(SHOWN)).items()
             # A key that the version of then did not know had no other value.
             if before.get(key, value) != value
         ]

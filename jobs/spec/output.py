@@ -18,7 +18,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from jobs.errors import AddressError
-from jobs.spec.values import Section, shown
+from jobs.spec.values import Interval, Section, interval_schema, shown
 from jobs.storage.addresses import fault_of, split_url
 from stylize.recipe import Recipe
 
@@ -32,6 +32,14 @@ SHALLOW_FORMATS: list[JsonValue] = ["jpeg", "webp", "avif", "jxl"]
 
 SRGB_FORMATS: list[JsonValue] = ["jxl"]
 """Formats that are written in sRGB alone."""
+
+
+SHOWN = ("thumbnails", "previews")
+"""Keys of ``image`` that say what is shown of pictures, and change no picture."""
+
+
+LEAST_PREVIEW_SECONDS = 5.0
+"""The shortest time between two previews of a picture, in seconds."""
 
 
 def _known_fields(template: str) -> str:
@@ -114,6 +122,17 @@ class ImageOptions(Section):
         min_length=1,
         max_length=500,
         description="Name of the picture before -<id>; {content}, {style} and any knob, as {size}.",
+    )
+    thumbnails: bool = Field(
+        True,
+        description="Whether the gallery gets small pictures, also of contents and styles, and loss curves.",
+    )
+    previews: Interval = Field(
+        None,
+        ge=LEAST_PREVIEW_SECONDS,
+        description="How often a picture that is being painted is shown as it is so far: every 30 s, at "
+        "least 5 s; off: never.",
+        json_schema_extra=interval_schema,
     )
 
 

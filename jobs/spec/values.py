@@ -137,8 +137,27 @@ def optional_duration_schema(schema: dict[str, Any]) -> None:
     schema["anyOf"].append({"type": "null"})
 
 
+def _interval(value: object) -> object:
+    if value is None or value == "off":
+        return None
+    return _seconds(value.strip().removeprefix("every ") if isinstance(value, str) else value)
+
+
+def interval_schema(schema: dict[str, Any]) -> None:
+    """Change the JSON Schema of an optional number, in place, to that of an ``Interval``."""
+    optional_duration_schema(schema)
+    text = {"type": "string", "pattern": rf"^\s*(every )?\s*{_DURATION.pattern}\s*$"}
+    number, _, nothing = schema["anyOf"]
+    schema["anyOf"] = [{"const": "off"}, number, text, nothing]
+
+
 Duration = Annotated[float, BeforeValidator(_seconds)]
 """Seconds. Written as a number, or with a unit: 90s, 5m, 1h, 2d."""
+
+
+Interval = Annotated[float | None, BeforeValidator(_interval)]
+"""Seconds between two events of many; None: there are none. Written as a duration, which may begin with
+"every", or as "off"."""
 
 
 def replace_schema(schema: dict[str, Any], by: dict[str, Any]) -> None:

@@ -138,13 +138,14 @@ def thumb(task_id: str) -> str:
     return f"{THUMBS}{task_id[:2]}/{task_id}.webp"
 
 
-def input_copy(sha256: str) -> str:
+def input_copy(sha256: str, *, mask: bool = False) -> str:
     """Return the key of a small copy of a content, style, mask or first picture.
 
     Args:
         sha256: Hex digest of the input's file.
+        mask: Whether it is copied as a mask: the same file may be a picture elsewhere.
     """
-    return f"{INPUTS}{sha256[:2]}/{sha256[:32]}.webp"
+    return f"{INPUTS}{sha256[:2]}/{sha256[:32]}{'-mask' if mask else ''}.webp"
 
 
 def card(task_id: str) -> str:

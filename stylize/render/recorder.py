@@ -12,6 +12,7 @@ from torch import Tensor
 
 from stylize.errors import DivergedError, InterruptedRender
 from stylize.optimise.guard import MOST_RESTARTS
+from stylize.pictures.picture import Picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,10 @@ class Step:
 
 Observer = Callable[[Sequence[Step]], None]
 """A function called with every step in order, in batches, at least about every ``observe_seconds``."""
+
+OnPreview = Callable[[range, Callable[[], Sequence[Picture]]], None]
+"""A function called after every step with the indices of the pictures in the whole batch, and a function that
+returns the pictures as they are so far, small. It calls that one before it returns, or not at all."""
 
 
 @dataclass

@@ -5,6 +5,7 @@ Shape suffixes: B pictures rendered together, H height, W width.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -31,13 +32,19 @@ from stylize.pictures.picture import Picture
 from stylize.pictures.pixel_spaces import RGB, SPACES, convert
 from stylize.pictures.resize import add_margin, cut_margin, mirrored, resize, style_shape
 from stylize.pictures.rows import canvas_rows
+from stylize.pictures.small import shrunk
 from stylize.recipe import Recipe, Segment
 from stylize.render.checkpoint import Checkpoint
 from stylize.render.first_picture import first_pictures
 from stylize.render.graphs import Replays
-from stylize.render.recorder import Recorder
+from stylize.render.recorder import OnPreview, Recorder
 from stylize.render.setup import RenderSetup
 from stylize.render.steps import descend
+
+log = logging.getLogger(__name__)
+
+PREVIEW_SIZE = 512
+"""The longest side of a preview at most, in pixels."""
 
 DETAIL = 0.5
 """The share of the content's detail that a picture gets back at each larger size."""
@@ -54,6 +61,7 @@ class Render:
         strips: The number of leading blocks of the network that run in strips, one of ``strips.LEVELS``.
         concede: Called with a sentence if steps cannot be replayed although they may be.
         at: The checkpoint to resume from, with tensors on the device; None: start from the beginning.
+        on_preview: Called after each step; None, or with a group: nobody looks.
         member: The number of this process among those that paint the pictures together, from 0.
         group: These processes; None: this one alone. All of them make the same render, each with its own
             device, and paint a band of rows each.
@@ -68,6 +76,7 @@ class Render:
         strips: int,
         concede: Callable[[str], None],
         at: Checkpoint | None = None,
+        on_preview: OnPreview | None = None,
         member: int = 0,
         group: dist.ProcessGroup | None = None,
     ) -> None:
@@ -79,6 +88,9 @@ class Render:
         self._on_cut = on_cut
         self._strips = strips
         self._member, self._group = member, group
+        self._on_preview = on_preview if group is None else None
+        self._small_contents: list[Tensor] = []
+        """The contents as they are for previews, made for the first."""
         # In strips there is no memory to spare for a recording, and a step has few kernels for its time. A
         # member waits for the others.
         alone = not strips and group is None
@@ -222,6 +234,7 @@ class Render:
                 start,
                 self._average,
                 self._replays,
+                None if self._on_preview is None else partial(self._look, segment.size),
             )
         except DivergedError as error:
             best_B3HW = band.joined(guard.best)
@@ -265,6 +278,35 @@ class Render:
                 precision=self._setup.recipe.precision,
             )
         )
+
+    def _look(self, size: int, x_B3HW: Tensor) -> None:
+        """Offer previews of the pictures on their canvas at a size."""
+        if self._on_preview is None:
+            return
+        try:
+            first = self._recorder.first_picture
+            pictures = range(first, first + len(self._setup.inputs))
+            self._on_preview(pictures, lambda: self._preview(x_B3HW, size))
+        except Exception as error:  # such as no memory for it; the render goes on without
+            self._on_preview = None
+            log.warning("there are no previews of this render any more: %s", error)
+
+    @torch.no_grad()
+    def _preview(self, x_B3HW: Tensor, size: int) -> tuple[Picture, ...]:
+        """Return the pictures as they are so far, small, on the CPU."""
+        recipe = self._setup.recipe
+        cut_B3HW = cut_margin(x_B3HW.detach(), *self._setup.shape(size))
+        small_B3HW = shrunk(cut_B3HW, PREVIEW_SIZE)
+        # Not the device's work: what is left is little.
+        rgb_B3HW = SPACES[recipe.space].to_rgb(small_B3HW.float().cpu()).clamp(0, 1)
+        if recipe.colors == "content" and recipe.color_method == "luminance":
+            shape = rgb_B3HW.shape[2:]
+            if not self._small_contents:
+                contents = self._setup.inputs.contents
+                self._small_contents = [shrunk(p.rgb, PREVIEW_SIZE) for p in contents]
+            parts = [resize(content, *shape).clamp(0, 1) for content in self._small_contents]
+            rgb_B3HW = keep_chroma(rgb_B3HW, torch.cat(parts))
+        return tuple(Picture(rgb) for rgb in rgb_B3HW.unsqueeze(1))
 
     # -- pictures at a size --------------------------------------------------------------------------
 

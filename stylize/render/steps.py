@@ -5,6 +5,8 @@ Shape suffixes: B pictures, H height, W width.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -26,6 +28,7 @@ def descend(
     start: Carried | None = None,
     average: IterateAverage | None = None,
     replays: Replays | None = None,
+    look: Callable[[Tensor], None] | None = None,
 ) -> Carried | None:
     """Make the steps of a segment.
 
@@ -39,6 +42,8 @@ def descend(
         start: What the optimiser of the segment before passed on; None: nothing.
         average: Collects every iterate. In the last segment of a size the pictures become the average.
         replays: Decides whether the steps are replayed; None: they are not.
+        look: Called with the pictures on their canvas after each step, which it leaves as they are; None:
+            nobody looks.
 
     Returns:
         What the optimiser passes on; None: nothing.
@@ -53,6 +58,8 @@ def descend(
     make_step = stepper if replays is None else replays.of(stepper, segment.steps)
     for _ in range(segment.steps):
         recorder.tick(segment.size, make_step())
+        if look is not None:
+            look(x_B3HW)
     del make_step, stepper  # and with them the memory of a recording
 
     # The picture after the last step has a loss too, and that one is recorded.

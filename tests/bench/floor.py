@@ -74,6 +74,9 @@ class Sleeper:
             order.observe([LossRow(32, 1, 9.0, 1.0, 5.0, layers, 3.0, 0.0)])
         return [Painted(order.content) for order in orders]
 
+    def thumbnail(self, picture: Any, image: ImageOptions, longest: int, quality: int) -> bytes:
+        return b"small"
+
     def encode(self, picture: Any, image: ImageOptions, about: Mapping[str, str]) -> Encoded:
         time.sleep(picture.get("encode", 0.0))
         return Encoded(b"picture", "png", "image/png", 1, 1)

@@ -108,7 +108,7 @@ class Records:
         self.now = self.most = 0
         self._lock = threading.Lock()
 
-    def commit(self, record, kept, *, checkpoint):
+    def commit(self, record, kept, *, checkpoint, preview):
         with self._lock:
             self.now += 1
             self.most = max(self.most, self.now)
@@ -121,7 +121,7 @@ class Records:
 
 def commits(committer, *records):
     for record in records:
-        committer.submit(Commit(record, None, False, lambda: None))
+        committer.submit(Commit(record, None, False, False, lambda: None))
     ended = []
     wait_for(lambda: ended.extend(committer.finished()) or not committer.waiting, 10)
     committer.close()

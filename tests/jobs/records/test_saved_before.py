@@ -74,6 +74,8 @@ def test_a_quality_that_changes_nothing_is_not_told(tmp_path: Path) -> None:
     before = {"job": {"image": ImageOptions(format="png", quality=92).model_dump(mode="json")}}
     storage.put(keys.JOB, json.dumps(before).encode())
     assert saved_otherwise(storage, ImageOptions(format="png", quality=50)) == ()
+    shown = ImageOptions(format="png", thumbnails=False, previews=30)
+    assert saved_otherwise(storage, shown) == ()
     assert saved_otherwise(storage, ImageOptions(format="png", bit_depth=16)) == (
         "bit_depth was 8 and is 16",
     )
