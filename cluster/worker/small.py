@@ -110,34 +110,16 @@ class Small:
             return None
         return key
 
-    def _thumbnail(self, renderer: Renderer, task_id: str, picture: Any) -> str:
-        key = keys.thumb(task_id)
-        data = renderer.thumbnail(picture, self._image, THUMBNAIL_SIZE, THUMBNAIL_QUALITY)
-        self._storage.put(key, data, content_type=WEBP)
-        return key
+    def has_copy(self, key: str, make: Callable[[], bytes]) -> bool:
+        """Return whether a copy of an input is there, after storing it if it was not.
 
-    def _copies(self, renderer: Renderer, order: Order, fetched: Fetched) -> Copies:
-        def copy(file: InputData, picture: Any, *, mask: bool = False) -> str | None:
-            key = keys.input_copy(file.sha256, mask=mask)
+        Args:
+            key: The copy's key.
+            make: Returns the copy; what it raises is logged, but for StorageError.
 
-            def make() -> bytes:
-                return renderer.thumbnail(picture, self._image, COPY_SIZE, COPY_QUALITY)
-
-            return key if self._is_there(key, make) else None
-
-        styles = []
-        for file, (picture, _, mask), part in zip(
-            fetched.styles, order.styles, order.task.styles, strict=True
-        ):
-            of_mask = None
-            if part.mask is not None:
-                of_mask = copy(fetched.masks[part.mask], mask, mask=True)
-            styles.append((copy(file, picture), of_mask))
-        init = None if fetched.init is None else copy(fetched.init, order.init)
-        return Copies(copy(fetched.content, order.content), tuple(styles), init)
-
-    def _is_there(self, key: str, make: Callable[[], bytes]) -> bool:
-        """Return whether a copy is there, after storing it if it was not. Raises StorageError."""
+        Raises:
+            StorageError: The output cannot be looked at, or written.
+        """
         with self._lock:
             known = self._known.get(key)
             ours = known is None
@@ -164,6 +146,32 @@ class Small:
                     self._known.pop(key, None)
             known.set_result(there)
         return there
+
+    def _thumbnail(self, renderer: Renderer, task_id: str, picture: Any) -> str:
+        key = keys.thumb(task_id)
+        data = renderer.thumbnail(picture, self._image, THUMBNAIL_SIZE, THUMBNAIL_QUALITY)
+        self._storage.put(key, data, content_type=WEBP)
+        return key
+
+    def _copies(self, renderer: Renderer, order: Order, fetched: Fetched) -> Copies:
+        def copy(file: InputData, picture: Any, *, mask: bool = False) -> str | None:
+            key = keys.input_copy(file.sha256, mask=mask)
+
+            def make() -> bytes:
+                return renderer.thumbnail(picture, self._image, COPY_SIZE, COPY_QUALITY)
+
+            return key if self.has_copy(key, make) else None
+
+        styles = []
+        for file, (picture, _, mask), part in zip(
+            fetched.styles, order.styles, order.task.styles, strict=True
+        ):
+            of_mask = None
+            if part.mask is not None:
+                of_mask = copy(fetched.masks[part.mask], mask, mask=True)
+            styles.append((copy(file, picture), of_mask))
+        init = None if fetched.init is None else copy(fetched.init, order.init)
+        return Copies(copy(fetched.content, order.content), tuple(styles), init)
 
     def _tell(self, task_id: str, error: Exception) -> None:
         log.warning("the gallery lacks a part of it: %s", error, extra={"task": task_id})

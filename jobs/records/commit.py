@@ -127,6 +127,20 @@ class Records:
             if lease is not None and lease.modified - stat.modified > PROBE_SECONDS:
                 self._discard(stat.key)
 
+    def sweep_segments(self) -> None:
+        """Delete segments of which no row counts any more, because all their records were written anew.
+
+        Raises:
+            StorageError: Records or segments cannot be listed.
+            LeaseLostError: From ``guard``.
+        """
+        listing = self._listing()
+        for segment in self._segments.stored():
+            table = self._segments.read(segment.key, ("id", "stamp"))
+            if table is not None and not listing.take(*numbers(table)).any():
+                self._guard()
+                self._discard(segment.key)
+
     def sweep_previews(self) -> None:
         """Delete all previews. Only for a time in which nobody renders here.
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import sys
+import time
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -14,6 +16,13 @@ from cluster.cli.options import AsJson, EndpointUrl, JobPath, ProofSize, RayAddr
 from cluster.cli.terminal import tell
 from cluster.display.standard import only_displays
 from jobs.errors import ExitStatus
+
+if TYPE_CHECKING:
+    from jobs.storage.base import Storage
+
+
+REDRAW_SECONDS = 0.5
+"""The shortest time between two numbers that replace each other on a terminal."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -168,6 +177,10 @@ def report(
         raise UsageError(f"nothing has been rendered to {storage.url}: it has no {keys.JOB}")
     page = None
     if gallery:
+        for place in (
+            place for place, found in zip((storage, proofs), summaries, strict=True) if found
+        ):
+            _complete(place)
         try:
             page = f"{storage.url.rstrip('/')}/{write_gallery(storage, proofs)}"
         except StorageError as error:
@@ -204,6 +217,32 @@ def report(
         s.failed or s.missing or s.damaged or s.unreadable for s in summaries if s
     )
     raise typer.Exit(ExitStatus.FAILED if broken else 0)
+
+
+def _complete(storage: Storage) -> None:
+    """Give an output of an earlier version what the gallery shows; what prevents that is told."""
+    from cluster.complete.small import complete_small
+    from cluster.events.progress import plural
+    from jobs.errors import LeaseHeldError, StorageError
+
+    told = 0.0
+
+    def tell_progress(done: int, total: int) -> None:
+        nonlocal told
+        if done == 0:
+            what = f"{plural(total, 'picture')} of an earlier version"
+            tell(f"making small ones of {what}; after Ctrl-C the next report goes on")
+        elif sys.stderr.isatty() and (done == total or time.monotonic() - told > REDRAW_SECONDS):
+            told = time.monotonic()
+            print(f"\r{done:,} of {total:,}", end="\n" if done == total else "", file=sys.stderr)
+            sys.stderr.flush()
+
+    try:
+        complete_small(storage, tell_progress)
+    except LeaseHeldError as error:
+        tell(f"older pictures get no small ones now: {error}")
+    except StorageError as error:
+        tell(f"older pictures get no small ones: {error}")
 
 
 def schema() -> None:

@@ -1,0 +1,1 @@
+"""What outputs of earlier versions lack."""
