@@ -23,7 +23,7 @@ from cluster.worker.small import (
     WEBP,
     Small,
 )
-from jobs.errors import InputError, ObjectNotFoundError, StorageError
+from jobs.errors import InputError, LeaseLostError, ObjectNotFoundError, StorageError
 from jobs.inputs.addresses import is_web
 from jobs.inputs.reader import Inputs
 from jobs.parallel import parallel_map

@@ -113,6 +113,56 @@ def test_what_is_forgotten_keeps_no_picture(rig: Rig) -> None:
     assert [found.key for found in storage.list(keys.KEPT)] == ["kept/b.png"]
 
 
+SMALL = GOOD.model_copy(update={"thumbnail": keys.thumb(a_record(1).id)})
+
+
+@pytest.mark.parametrize(
+    ("fields", "left"),
+    [
+        pytest.param({"status": "done", "output": BETTER}, [], id="done without"),
+        pytest.param(
+            {
+                "status": "done",
+                "output": BETTER.model_copy(update={"thumbnail": SMALL.thumbnail}),
+                "card": "cards/x",
+            },
+            ["card", "thumb"],
+            id="done with its own",
+        ),
+        pytest.param({"status": "failed"}, ["card", "thumb"], id="failed without another"),
+        pytest.param({"status": "failed", "kept": GOOD}, [], id="failed with another, not small"),
+        pytest.param(None, [], id="forgotten"),
+    ],
+)
+def test_what_shows_a_kept_picture_goes_with_it(
+    rig: Rig, fields: dict[str, object] | None, left: list[str]
+) -> None:
+    storage = rig.open()
+    records = Records(storage)
+    places = {"card": keys.card(a_record(1).id), "thumb": keys.thumb(a_record(1).id)}
+    for key in (*places.values(), SMALL.key):
+        storage.put(key, b"picture")
+    records.commit(a_record(1, status="failed", kept=SMALL, card=places["card"]))
+    if fields is None:
+        records.forget([a_record(1).id], {a_record(1).id: SMALL})
+    else:
+        records.commit(a_record(1, **fields), SMALL)
+        record = records.read(a_record(1).id)
+        assert record is not None
+        assert ("card" in left) == (record.card is not None)
+    assert [name for name, key in places.items() if storage.stat(key) is not None] == left
+
+
+def test_a_preview_goes_with_the_commit(rig: Rig) -> None:
+    storage = rig.open()
+    for number in (1, 2):
+        storage.put(keys.preview(a_record(number).id), b"picture")
+    Records(storage).commit(a_record(1), preview=True)
+    assert [found.key for found in storage.list(keys.PREVIEWS)] == [keys.preview(a_record(2).id)]
+    Records(storage).sweep_previews()
+    assert list(storage.list(keys.PREVIEWS)) == []
+
+
 @pytest.mark.parametrize(("records", "requests"), [(3, 1), (5, 1 + 256)])
 def test_only_many_records_of_a_slow_storage_are_listed_side_by_side(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, records: int, requests: int

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from jobs.errors import StorageError
 from jobs.id_sets import as_numbers
 from jobs.records import segments
 from jobs.records.commit import Records
@@ -250,3 +253,151 @@ def test_reading_leaves_no_thread_behind_that_could_abort_the_process_at_its_end
         [sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=False
     )
     assert ran.stdout.split("\n")[:2] == ["[60]", "False"], ran.stderr
+
+
+# -- what the gallery needs --------------------------------------------------------------------------
+
+SHOWN: list[TaskRecord] = [
+    a_record(
+        k << 54,
+        content=f"photos/{k % 3}.jpg",
+        styles=[("b.jpg", 0.5), (f"c{k % 2}.jpg", 0.5, "m.png")],
+        recipe={"size": 64, "b": 1, "a": k % 2},
+        losses={"total": k / 4} if k else {},
+        finished=100.0 + k,
+        output=OUTPUT.model_copy(update={"thumbnail": "thumbs/x" if k % 2 else None}),
+        card="cards/x" if k % 3 else None,
+    )
+    for k in range(40)
+]
+
+
+def rows_of(storage: Storage, columns: Sequence[str] | None = None) -> dict[int, dict[str, Any]]:
+    """The rows that count, by the number of their record."""
+    found: dict[int, dict[str, Any]] = {}
+    for table, valid in Records(storage).tables(columns):
+        for row, counts in zip(table.to_pylist(), valid.tolist(), strict=True):
+            if counts:
+                assert row["id"] not in found
+                found[row["id"]] = row
+    return found
+
+
+def as_before(storage: Storage) -> None:
+    """Rewrite every segment as earlier versions wrote it."""
+    import io
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    for segment in Segments(storage).stored():
+        table = Segments(storage).read(segment.key).select(segments.LEAN)
+        for name in ("status", "error", "device", "concessions"):
+            k = table.schema.get_field_index(name)
+            table = table.set_column(k, name, table.column(name).cast(pa.string()))
+        file = io.BytesIO()
+        pq.write_table(table, file, compression="zstd")
+        storage.put(segment.key, file.getvalue())
+
+
+def test_tables_have_what_records_have_packed_or_not(rig: Rig) -> None:
+    storage = rig.open()
+    committed(storage, SHOWN)
+    packed = rows_of(storage)
+    assert len(packed) == len(SHOWN)
+    for record in SHOWN:
+        row = packed[int(record.id, 16)]
+        assert row["content"] == record.content
+        assert row["style"] == " + ".join(style[0] for style in record.styles)
+        assert json.loads(row["recipe"]) == record.recipe
+        assert row["recipe"] == json.dumps(record.recipe, sort_keys=True)
+        assert (row["finished"], row["steps"]) == (record.finished, record.steps)
+        assert (
+            row["loss"] == record.losses["total"] if record.losses else row["loss"] != row["loss"]
+        )
+        assert row["thumbnail"] == bool(record.output and record.output.thumbnail)
+        assert row["card"] == bool(record.card)
+    for found in Segments(storage).stored():
+        storage.delete(found.key)
+    del packed[0], (plain := rows_of(storage))[0]  # whose loss, NaN, equals nothing
+    assert plain == packed
+
+
+def test_texts_that_come_again_are_held_once(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(segments, "ROWS", 2)
+    storage = FolderStorage(tmp_path)
+    committed(storage, SHOWN)
+    before = rows_of(storage, ["id", "content", "style", "recipe", "status"])
+    Records(storage).ledger(pack=True)
+    assert len(Segments(storage).stored()) == 1
+    assert rows_of(storage, ["id", "content", "style", "recipe", "status"]) == before
+    ((table, _),) = Records(storage).tables()
+    distinct = {"content": 3, "style": 2, "recipe": 2, "status": 1, "device": 1}
+    for name, count in distinct.items():
+        (chunk,) = table.column(name).chunks
+        assert len(chunk.dictionary) == count, name
+
+
+def test_segments_of_an_earlier_version_are_read_as_before_and_packed_anew_once(
+    tmp_path: Path, caplog
+) -> None:
+    storage = FolderStorage(tmp_path)
+    committed(storage, MANY)
+    entries = sorted(Records(storage).entries(), key=lambda e: e.id)
+    rows = rows_of(storage, ["id", "content", "recipe", "status", "error"])
+    as_before(storage)
+    old = [found.key for found in Segments(storage).stored()]
+    counting = Counting(storage)
+    assert sorted(Records(counting).entries(), key=lambda e: e.id) == entries  # type: ignore[arg-type]
+    assert reads(storage) == []
+    assert [key for key in counting.gets if key.startswith(keys.RECORDS)] == []
+
+    storage.delete(keys.record(MANY[3].id))
+    del rows[int(MANY[3].id, 16)]
+    caplog.set_level("INFO")
+    assert rows_of(storage, ["id", "content", "recipe", "status", "error"]) == rows
+    assert "its 59 records are read" in caplog.text
+    assert not set(old) & {found.key for found in Segments(storage).stored()}
+    counting = Counting(storage)
+    assert len(rows_of(counting)) == 59  # type: ignore[arg-type]
+    assert [key for key in counting.gets if key.startswith(keys.RECORDS)] == []
+
+
+def test_small_segments_of_two_versions_are_merged_and_none_is_read_again(
+    tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setattr(segments, "ROWS", 1)
+    monkeypatch.setattr(segments, "MOST_SMALL", 3)
+    storage = FolderStorage(tmp_path)
+    committed(storage, MANY[:10])
+    as_before(storage)
+    committed(storage, MANY[10:20])
+    before = Records(storage).statuses()
+    Records(storage).ledger(pack=True)
+    assert len(Segments(storage).stored()) == 2
+    assert Records(storage).statuses() == before
+    assert reads(storage) == []
+
+
+def test_an_old_segment_that_cannot_be_replaced_is_shown_all_the_same(tmp_path: Path) -> None:
+    storage = FolderStorage(tmp_path)
+    committed(storage, SHOWN)
+    as_before(storage)
+
+    class ReadOnly(FolderStorage):
+        def put(self, key: str, data: bytes, *, content_type: str = "") -> str:
+            raise StorageError("it is read-only")
+
+    assert len(rows_of(ReadOnly(tmp_path), ["id", "content"])) == len(SHOWN)
+
+
+def test_a_segment_whose_records_were_all_written_anew_is_swept(tmp_path: Path) -> None:
+    storage = FolderStorage(tmp_path)
+    committed(storage, SHOWN)
+    (old,) = Segments(storage).stored()
+    committed(storage, [r.model_copy(update={"name": "another name"}) for r in SHOWN])
+    Records(storage).sweep_segments()
+    left = Segments(storage).stored()
+    assert len(left) == 1
+    assert left[0].key != old.key
+    assert reads(storage) == []
