@@ -196,6 +196,7 @@ class Run:
             counts.reason = "complete"
         if counts.reason == "complete" and left == 0 and self._options.select is None:
             self._records.sweep_checkpoints(self._ledger, every=True)
+            self._records.sweep_previews()
         if self._options.overwrite and counts.reason == "complete":
             self._records.sweep_pictures()
         self._listen(

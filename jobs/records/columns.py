@@ -6,7 +6,7 @@ text once, in the file and in memory.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -59,6 +59,15 @@ def mapped(column: Any, codes: Mapping[Any, int], other: int) -> NDArray[np.uint
         indices = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
         parts.append(np.asarray([*known, other], np.uint8)[indices])
     return np.concatenate(parts)
+
+
+def encoded(table: Any, names: Collection[str]) -> Any:
+    """Return a table whose columns of these names are dictionaries, as those of earlier versions are not."""
+    for k, name in enumerate(table.schema.names):
+        column = table.column(k)
+        if name in names and not arrow().types.is_dictionary(column.type):
+            table = table.set_column(k, name, column.dictionary_encode())
+    return table
 
 
 def joined(tables: Sequence[Any]) -> Any:

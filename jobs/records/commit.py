@@ -22,11 +22,12 @@ from pydantic import ValidationError
 from jobs.errors import ObjectNotFoundError, StorageError
 from jobs.id_sets import IdTable, as_numbers
 from jobs.parallel import parallel_map
-from jobs.records.columns import joined
+from jobs.records.columns import encoded, joined
 from jobs.records.record import OutputRecord, TaskRecord
 from jobs.records.segments import (
     ALL,
     BULK_ROWS,
+    FEW,
     LEAN,
     Entry,
     Packer,
@@ -327,7 +328,8 @@ class Records:
         for segment in self._segments.stored():
             table = self._segments.read(segment.key, tuple({*wanted, "id", "stamp"}))
             if table is not None:
-                yield joined([table.select(wanted)]), listing.take(*numbers(table))
+                some = joined([encoded(table.select(wanted), FEW)])
+                yield some, listing.take(*numbers(table))
                 continue
             table = self._segments.read(segment.key, ("id", "stamp"))
             if table is not None:

@@ -347,6 +347,9 @@ def test_segments_of_an_earlier_version_are_read_as_before_and_packed_anew_once(
     rows = rows_of(storage, ["id", "content", "recipe", "status", "error"])
     as_before(storage)
     old = [found.key for found in Segments(storage).stored()]
+    ((table, _),) = Records(storage).tables(["status", "device"])
+    assert [len(column.chunk(0).dictionary) for column in table.columns] == [2, 1]
+    assert reads(storage) == []
     counting = Counting(storage)
     assert sorted(Records(counting).entries(), key=lambda e: e.id) == entries  # type: ignore[arg-type]
     assert reads(storage) == []
