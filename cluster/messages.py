@@ -193,6 +193,10 @@ class Progress:
     """``Recipe.work_at(step)``."""
     total: float
     """The total loss after ``step`` steps; NaN before the first."""
+    name: str = ""
+    """The picture's name before ``-<task_id>``."""
+    preview: bool = False
+    """Whether the output has a preview of the picture as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +231,8 @@ class WorkerState:
     """Device seconds held since the worker started, over all its devices."""
     calls: int
     """Calls in flight."""
+    host: str = ""
+    """The host name of the worker's node; empty where it is unknown."""
 
 
 Asked = Literal["no", "drain", "preempt"]

@@ -107,6 +107,7 @@ class Driver:
         probe: Raises StorageError while the output cannot be used.
         left: Returns the number of tasks left in the whole job; None until it is known.
         wishes: Returns what is asked of the run meanwhile.
+        committed: Takes each record once it is written, after the event; on the driver's thread.
         clock: Seconds from any origin.
     """
 
@@ -123,6 +124,7 @@ class Driver:
         probe: Callable[[], None] = lambda: None,
         left: Callable[[], int | None] = lambda: None,
         wishes: Callable[[], Wishes] = Wishes,
+        committed: Callable[[TaskRecord], None] = lambda record: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._limits = limits or Limits()
@@ -135,6 +137,7 @@ class Driver:
         self._left = left
         self._clock = clock
         self._wishes = wishes
+        self._committed = committed
         self._known_wishes = Wishes()
         self._committer = Committer(records, pool.wake)
         self._refused: list[Commit] = []
@@ -490,6 +493,7 @@ class Driver:
                 if lasted is not None:
                     self._listen(Resumed(seconds=round(lasted, 1)))
                 commit.announce()
+                self._committed(commit.record)
             elif isinstance(error, StorageFullError | LeaseLostError):
                 raise error
             else:

@@ -179,14 +179,20 @@ class ConsoleView:
         head = f"[bold]{escape(event.job)}[/] -> {escape(event.output)}: "
         if event.counting:
             self._say(f"{head}the job is still being read")
+            self._tell_gallery(event)
             self._bar = self._progress.add_task("rendering", total=None, state="")
             self._progress.start()
             return
         self._count(event)
         self._say(head + self._tally(event))
         if self._left:
+            self._tell_gallery(event)
             self._bar = self._progress.add_task("rendering", total=self._left, state="")
             self._progress.start()
+
+    def _tell_gallery(self, event: events.Started) -> None:
+        if event.gallery:
+            self._say(f"[dim]gallery: {escape(event.gallery)}[/]")
 
     def _counted(self, event: events.Counted) -> None:
         self._count(event)

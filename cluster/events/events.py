@@ -55,6 +55,8 @@ class Started:
     """The work left, in ``Recipe.work_at`` units."""
     counting: bool = False
     """Whether a long job is still being read; the numbers then follow in ``Counted``."""
+    gallery: str = ""
+    """The address of the page that shows the pictures, and the run while it lasts; empty: unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

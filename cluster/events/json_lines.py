@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import asdict, fields
 from typing import Any, TypeVar, get_args
 
 from cluster.events.events import Event
 from cluster.messages import Progress, WorkerState
+from jobs.report.data_script import finite
 
 LINE_NAMES = {"attempt_id": "attempt", "attempt_number": "attempt", "preempted": "leaving"}
 """The names that some fields have in the lines, which scripts read, where the code has clearer ones."""
@@ -17,7 +17,7 @@ LINE_NAMES = {"attempt_id": "attempt", "attempt_number": "attempt", "preempted":
 def to_json(event: Event, ensure_ascii: bool = False) -> str:
     """Return an event as one line of JSON; numbers that JSON does not have become null."""
     values = {"event": event.event, **asdict(event, dict_factory=_line_fields)}
-    return json.dumps(_finite(values), ensure_ascii=ensure_ascii)
+    return json.dumps(finite(values), ensure_ascii=ensure_ascii)
 
 
 def _line_fields(values: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -71,13 +71,3 @@ _INNER: dict[str, type[Progress] | type[WorkerState]] = {
     "fleet": WorkerState,
 }
 """The fields that hold lists of dataclasses."""
-
-
-def _finite(value: object) -> object:
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

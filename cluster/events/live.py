@@ -1,8 +1,9 @@
 """``LiveBoard``: publishes a run's state in its output, and takes requests to end the run from there.
 
 The driver writes ``live.json`` every few seconds, so that a run can be inspected without its cluster, or
-where there is none. ``cancel.json`` goes the other way: the output is what a run and its user always share.
-Neither may delay the driver or fail its run, so both are handled on a thread of their own.
+where there is none, and beside it rows of what it has committed, for the gallery. ``cancel.json`` goes the
+other way: the output is what a run and its user always share. None of them may delay the driver or fail its
+run, so all are handled on a thread of their own.
 """
 
 from __future__ import annotations
@@ -20,13 +21,18 @@ from pydantic import TypeAdapter, ValidationError
 from typing_extensions import assert_never
 
 from cluster.events import events
+from cluster.events.board import Board, EndedRow, Fleet, with_newest
+from cluster.events.fresh import FreshRows
 from cluster.events.json_lines import build
 from cluster.events.progress import Meter
 from cluster.messages import Asked, Wishes
 from jobs.errors import ObjectNotFoundError, StorageError, StylefarmError
 from jobs.records.commit import write_json
+from jobs.records.record import TaskRecord
+from jobs.report.data_script import CONTENT_TYPE, data_script, data_text
 from jobs.storage import keys
 from jobs.storage.base import Storage
+from jobs.storage.folder import FolderStorage
 from jobs.storage.lease import is_abandoned, who
 
 log = logging.getLogger(__name__)
@@ -48,7 +54,7 @@ QUIET_SECONDS = 60.0
 
 
 class LiveBoard:
-    """A listener that passes events on, adds ``Live`` events, and keeps ``live.json``.
+    """A listener that passes events on, adds ``Live`` events, and keeps ``live.json`` and the fresh rows.
 
     It is a context manager, to be entered while the run lasts.
 
@@ -60,6 +66,7 @@ class LiveBoard:
         submission: The id under which the run was submitted to a cluster; None if it was not.
         guard: Raises LeaseLostError when the output belongs to another run; called before each write.
         wishes: What is asked of the run from the start.
+        proof: Whether the run renders proofs, so that the output is ``proofs/`` of the job's.
     """
 
     def __init__(
@@ -71,6 +78,8 @@ class LiveBoard:
         submission: str | None = None,
         guard: Callable[[], None] = lambda: None,
         wishes: Wishes | None = None,
+        *,
+        proof: bool = False,
     ) -> None:
         self._storage = storage
         self._listen = listen
@@ -106,8 +115,14 @@ class LiveBoard:
         )
         self._asked: Asked = "no"
         self._wishes = wishes or Wishes()
-        self._written: events.Live | None = None
-        self._stopping = threading.Event()
+        self._fleet = Fleet()
+        self._last_beat: events.Beat | None = None
+        self._newest: tuple[EndedRow, ...] = ()
+        self._fresh = FreshRows(storage, run, proof=proof, guard=guard, wake=self._wake)
+        self._written: Board | None = None
+        self._stopping = False
+        self._awake = threading.Event()
+        """Set to end the thread's sleep."""
         self._thread = threading.Thread(target=self._run, name="live", daemon=True)
 
     def __enter__(self) -> LiveBoard:
@@ -119,7 +134,8 @@ class LiveBoard:
     ) -> None:
         if kind is not None:
             self._change(state="ended", reason=_reason(error), workers=0, pending=0, eta=None)
-        self._stopping.set()
+        self._stopping = True
+        self._wake()
         # After a second Ctrl-C the user does not want to wait for a storage that may be down.
         self._thread.join(LAST_SECONDS / 5 if kind is KeyboardInterrupt else LAST_SECONDS)
 
@@ -130,6 +146,19 @@ class LiveBoard:
     def wishes(self) -> Wishes:
         """Return what ``wishes.json`` asks of this run."""
         return self._wishes
+
+    def committed(self, record: TaskRecord) -> None:
+        """Take the record of a task that has ended, once it is written. Never waits."""
+        self._newest = with_newest(self._newest, record)
+        self._fresh.add(record)
+
+    def replaced_by(self, gallery: Callable[[], bool]) -> None:
+        """Have a gallery written that has all rows, in place of the fresh ones.
+
+        Args:
+            gallery: Writes it, and returns whether it is written.
+        """
+        self._fresh.replaced_by(gallery)
 
     def awaits(self, what: str, after: str, before: events.Live | None) -> None:
         """Say that the run waits for another job; to be called every few seconds.
@@ -229,6 +258,7 @@ class LiveBoard:
 
     def _beat(self, event: events.Beat) -> None:
         now = time.monotonic()
+        self._last_beat = event
         running = event.running
         self._meter.beat(sum(p.step for p in running), sum(p.work for p in running), now)
         if self._meter.steps_per_second and not self._live.steps_per_second:
@@ -278,11 +308,17 @@ class LiveBoard:
         while True:
             self._try(self._check_cancel)
             self._try(self._check_wishes)
-            if self._stopping.wait(CANCEL_POLL_SECONDS):
+            self._awake.wait(CANCEL_POLL_SECONDS)
+            self._awake.clear()
+            if self._stopping:
                 break
+            self._fleet.note(self._last_beat, time.monotonic())
+            self._try(self._fresh.write)
             if self._urgent or time.monotonic() - written_at >= LIVE_SECONDS:
                 self._urgent, written_at = False, time.monotonic()
                 self._try(self._write)
+        self._fleet.note(None, time.monotonic())
+        self._try(lambda: self._fresh.write(last=True))
         self._try(self._write)
         self._try(self._delete_cancel)
         self._try(self._delete_wishes)
@@ -295,12 +331,27 @@ class LiveBoard:
         except Exception:
             log.exception("a bug, which costs nothing but the view of the run")
 
+    def _wake(self) -> None:
+        self._awake.set()
+
     def _write(self) -> None:
-        live = self._live
-        if live is not self._written:
-            self._guard()
-            write_json(self._storage, keys.LIVE, asdict(live))
-            self._written = live
+        board = Board(
+            live=self._live,
+            fleet=() if self._live.state == "ended" else self._fleet.rows(),
+            newest=self._newest,
+            fresh=self._fresh.keys,
+            truncated=self._fresh.truncated,
+        )
+        if board == self._written:
+            return
+        self._guard()
+        values = board.to_json()
+        text = data_text(values).encode()
+        self._storage.put(keys.LIVE, text, content_type="application/json")
+        if isinstance(self._storage, FolderStorage):  # a page of files can fetch no JSON
+            script = data_script("live", values)
+            self._storage.put(keys.LIVE_SCRIPT, script, content_type=CONTENT_TYPE)
+        self._written = board
 
     def _check_cancel(self) -> None:
         request = _read(self._storage, keys.CANCEL)

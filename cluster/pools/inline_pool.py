@@ -136,6 +136,7 @@ class InlinePool:
                 busy=self._busy(seconds),
                 busy_seconds=seconds,
                 calls=len(worker.calls),
+                host=worker.host,
             )
         ]
 

@@ -198,6 +198,7 @@ class RayPool:
                 busy=member.busy_share,
                 busy_seconds=member.report.busy_seconds if member.report is not None else 0.0,
                 calls=len(member.handle.calls),
+                host=member.handle.host,
             )
             for member in self._roster
             if member.up

@@ -1,4 +1,4 @@
-"""What a run writes at its end: the gallery and the summary."""
+"""What a run writes at its end: the gallery, which is begun at its start, and the summary."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import csv
 import io
 import json
 import logging
+import threading
+from collections.abc import Callable
 
 from jobs.errors import ObjectNotFoundError, StorageError, printable
 from jobs.jobfile.job import Job, open_output
 from jobs.proofs.proofs import proofs_of
 from jobs.records.commit import Records, write_json
 from jobs.records.statuses import Ledger
-from jobs.report.gallery import write_gallery
+from jobs.report.gallery import begin_gallery, write_gallery
 from jobs.report.summary import summarise
 from jobs.storage import keys
 from jobs.storage.base import Storage
@@ -26,13 +28,33 @@ class Gallery:
 
     def __init__(self, job: Job) -> None:
         self._places = job, proofs_of(job)
+        self._beginning: threading.Thread | None = None
 
-    def write(self) -> None:
-        """Write the gallery; a failure is logged and does not fail the run."""
+    @property
+    def url(self) -> str:
+        """The address of its first page."""
+        return f"{open_output(self._places[0]).url.rstrip('/')}/{keys.INDEX}"
+
+    def begin(self) -> None:
+        """Have a page to open while the run lasts, where there is none yet. The run does not wait for it."""
+        self._beginning = threading.Thread(
+            target=self._try, args=(begin_gallery,), name="gallery", daemon=True
+        )
+        self._beginning.start()
+
+    def write(self) -> bool:
+        """Write the gallery; a failure is logged and does not fail the run. Return whether it is written."""
+        if self._beginning is not None:
+            self._beginning.join()  # what it writes is older
+        return self._try(write_gallery)
+
+    def _try(self, write: Callable[[Storage, Storage], object]) -> bool:
         try:
-            write_gallery(*map(open_output, self._places))
+            write(*map(open_output, self._places))
         except StorageError as error:
             log.warning("the gallery is not written: %s", error)
+            return False
+        return True
 
 
 def write_summary(storage: Storage, records: Records) -> None:

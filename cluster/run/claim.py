@@ -8,6 +8,7 @@ import os
 from cluster.events.events import Listener
 from cluster.events.live import LiveBoard, wish
 from cluster.messages import SUBMISSION
+from cluster.run.options import RunOptions
 from jobs.storage.base import Storage
 from jobs.storage.lease import Lease
 
@@ -18,9 +19,9 @@ class Claim:
     Args:
         storage: The output.
         job: The job's name.
+        options: Say whether the run begins paused, and whether it renders proofs.
         listen: Hears every event.
         stack: Gives the output back.
-        hold: Whether the run begins paused.
 
     Raises:
         LeaseHeldError: Another run has the output.
@@ -31,10 +32,9 @@ class Claim:
         self,
         storage: Storage,
         job: str,
+        options: RunOptions,
         listen: Listener,
         stack: contextlib.ExitStack,
-        *,
-        hold: bool,
     ) -> None:
         storage.check()
         self.lease = Lease(storage).acquire()
@@ -48,7 +48,8 @@ class Claim:
                 run=self.lease.nonce,
                 submission=os.environ.get(SUBMISSION),
                 guard=self.lease.guard,
-                wishes=wish(storage, self.lease.nonce, paused=True) if hold else None,
+                wishes=wish(storage, self.lease.nonce, paused=True) if options.hold else None,
+                proof=options.proof,
             )
         )
         """Passes events on, and says in the output how far the run is."""

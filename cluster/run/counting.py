@@ -40,12 +40,13 @@ class Counting:
         self._counted = False
         """Whether the listener has heard the counts."""
 
-    def begin(self, name: str, output: str) -> Census | None:
+    def begin(self, name: str, output: str, gallery: str = "") -> Census | None:
         """Announce the run, and wait for the first task.
 
         Args:
             name: The job's name.
             output: The URL of its output.
+            gallery: The address of its gallery.
 
         Returns:
             The counts; None while the job is still being read.
@@ -61,6 +62,7 @@ class Counting:
                 failed=known.failed,
                 work_left=known.work_left,
                 counting=census is None,
+                gallery=gallery,
             )
         )
         if self._reader.without_effect:

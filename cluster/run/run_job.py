@@ -131,8 +131,9 @@ class Run:
         self._rendering = choose_rendering(job, options, agenda)
         self._job = self._rendering.job
         self._storage = open_output(self._job)
-        claim = claim or Claim(self._storage, self._job.spec.name, listen, stack, hold=options.hold)
+        claim = claim or Claim(self._storage, self._job.spec.name, options, listen, stack)
         lease, board = claim.lease, claim.board
+        self._board = board
         self._run = lease.nonce
         self._asked = _either(asked, board.asked)
         self._wishes = board.wishes
@@ -148,7 +149,7 @@ class Run:
 
     def begin(self) -> bool:
         """Announce the run; return whether there is anything to render, as far as the job is read."""
-        census = self._counting.begin(self._job.spec.name, self._storage.url)
+        census = self._counting.begin(self._job.spec.name, self._storage.url, self._gallery.url)
         self._tell_how_saved(None if census is None else census.done)
         if census is not None and not census.left:
             return False
@@ -159,6 +160,7 @@ class Run:
         """Render what is left; return the tasks done and failed. Raises as ``run_job``."""
         resolved = _resolved(self._rendering, self._reader.digests)
         write_json(self._storage, keys.JOB, resolved)
+        self._gallery.begin()
         on_start()
         with self._open_pool() as pool:
             on_connected()
@@ -173,6 +175,7 @@ class Run:
                 probe=self._storage.check,
                 left=self._tasks_left,
                 wishes=self._wishes,
+                committed=self._board.committed,
             )
             try:
                 counts = driver.run()
@@ -246,7 +249,8 @@ class Run:
         return None if census is None else census.left
 
     def _write_report(self) -> None:
-        self._gallery.write()  # first: the summary's presence says that a run came to its end
+        # First: the summary's presence says that a run came to its end.
+        self._board.replaced_by(self._gallery.write)
         write_summary(self._storage, self._records)
         self._reported = True
 
@@ -362,7 +366,7 @@ def _in_turn(
     storage = open_output(proofs_of(job) if options.proof else job)
     options.after.check_chain(storage)
     before = read_live(storage)
-    claim = Claim(storage, job.spec.name, listen, stack, hold=options.hold)
+    claim = Claim(storage, job.spec.name, options, listen, stack)
     wait_in_turn(options.after, storage, claim.board, _either(asked, claim.board.asked), before)
     return claim
 

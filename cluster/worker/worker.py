@@ -288,6 +288,7 @@ class Worker:
                 steps=steps,
                 work=task.recipe.work_at(step),
                 total=total,
+                name=task.name,
             )
 
         def observe(rows: Sequence[LossRow]) -> None:

@@ -112,18 +112,41 @@ def write_gallery(storage: Storage, proofs: Storage) -> str:
     Raises:
         StorageError: Records cannot be read, or pages not written.
     """
+    # Listed first: what a run adds meanwhile is not in the pages yet.
+    places = ((storage, keys.GALLERY), (proofs, keys.FRESH))
+    before = [(place, old.key) for place, prefix in places for old in place.list(prefix)]
+    written = _write_pages(storage, proofs)
+    for place, key in before:
+        if place is proofs or key not in written:
+            place.delete(key)
+    return keys.INDEX
+
+
+def begin_gallery(storage: Storage, proofs: Storage) -> None:
+    """Write the gallery of an output that has none, so that there is a page to open while it is rendered.
+
+    Args:
+        storage: The output.
+        proofs: The output of its proofs.
+
+    Raises:
+        StorageError: As ``write_gallery``.
+    """
+    if storage.stat(keys.INDEX) is None:
+        _write_pages(storage, proofs)
+
+
+def _write_pages(storage: Storage, proofs: Storage) -> set[str]:
+    """Write all pages, and return the keys in ``gallery/`` that belong to them."""
     # Files of their own, so that a server can forbid every script in a page.
-    written = {keys.GALLERY_STYLE, keys.GALLERY_SCRIPT}
+    written = {keys.GALLERY_STYLE, keys.GALLERY_SCRIPT, keys.LIVE_SCRIPT}
     storage.put(keys.GALLERY_STYLE, asset("gallery.css"), content_type="text/css; charset=utf-8")
     storage.put(keys.GALLERY_SCRIPT, asset("gallery.js"), content_type="text/javascript")
     entries, small = Records(storage).entries(), Records(proofs).entries()
     for key, page in gallery_pages(_title(storage, proofs), storage.url, entries, small):
         storage.put(key, page.encode("utf-8", "replace"), content_type="text/html; charset=utf-8")
         written.add(key)
-    for old in list(storage.list(keys.GALLERY)):
-        if old.key not in written:
-            storage.delete(old.key)
-    return keys.INDEX
+    return written
 
 
 def gallery_pages(

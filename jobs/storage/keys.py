@@ -20,6 +20,8 @@
     summary.json                     totals over all records
     skipped.csv                      the rows of manifests that the last run could not use
     index.html, gallery/...          the gallery
+    gallery/live.js                  live.json as a script, in a folder: pages of files can fetch no JSON
+    gallery/data/new-<run>-<k>.js    rows of what a run has committed, until its end
     proofs/...                       an output of its own, with every picture small
 """
 
@@ -49,6 +51,9 @@ INDEX = "index.html"
 GALLERY = "gallery/"
 GALLERY_STYLE = "gallery/gallery.css"
 GALLERY_SCRIPT = "gallery/gallery.js"
+LIVE_SCRIPT = "gallery/live.js"
+FRESH = "gallery/data/new-"
+"""Prefix of the keys of rows that runs have committed since the gallery was written."""
 PROOFS = "proofs"
 PROBE = ".stylefarm-check-"
 """Prefix of the keys of small, short-lived objects that test the storage."""
@@ -109,6 +114,11 @@ def segment(name: str) -> str:
 def page(kind: str, number: int) -> str:
     """Return the key of a page of the gallery; ``number`` counts from 1."""
     return f"{GALLERY}{kind}-{number}.html"
+
+
+def fresh(run: str, number: int) -> str:
+    """Return the key of rows that a run has committed; ``number`` counts from 0."""
+    return f"{FRESH}{run}-{number}.js"
 
 
 def named_id(text: str) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -73,6 +74,13 @@ def test_names_are_shown_as_they_are():
         STARTED, TaskFailed(id="ef", name="[red]e", error="[bold] is empty", work=1, attempts=1)
     )
     assert "failed [red]e-ef: [bold] is empty" in text
+
+
+def test_the_gallery_is_named_where_something_will_be_rendered():
+    started = replace(STARTED, gallery="out/[red]/index.html")
+    assert "gallery: out/[red]/index.html\n" in shown(started)
+    assert "gallery" not in shown(replace(started, done=9))
+    assert shown(started, quiet=True) == ""
 
 
 def test_nothing_left_says_so():

@@ -15,7 +15,7 @@ from jobs.records.commit import Records, write_json
 from jobs.records.record import TaskRecord
 from jobs.records.segments import Entry, entry_of
 from jobs.report import gallery
-from jobs.report.gallery import gallery_pages, write_gallery
+from jobs.report.gallery import begin_gallery, gallery_pages, write_gallery
 from jobs.report.templates import asset
 from jobs.storage import keys
 from jobs.storage.base import Storage
@@ -235,3 +235,23 @@ def test_pages_ask_nobody_for_anything() -> None:
         assert not re.findall(r"@import|url\(|https?://", text)
     # Nothing that a policy without inline scripts and styles would have to make an exception for.
     assert not re.findall(r"<style|style=|<script>|\son\w+=", html)
+
+
+def test_a_gallery_is_begun_where_there_is_none_and_takes_nothing_away(rig: Rig) -> None:
+    out, proofs = rig.open(), rig.open(keys.PROOFS)
+    kept = (keys.LIVE_SCRIPT, keys.fresh("run", 0))
+    for key in kept:
+        out.put(key, b"of the run that lasts")
+    begin_gallery(out, proofs)
+    first = out.get(keys.INDEX)
+    assert all(out.stat(key) is not None for key in kept)
+
+    Records(out).commit(done(1))
+    begin_gallery(out, proofs)
+    assert out.get(keys.INDEX) == first
+
+    proofs.put(keys.fresh("run", 0), b"")
+    write_gallery(out, proofs)
+    assert out.get(keys.INDEX) != first
+    assert out.stat(keys.LIVE_SCRIPT) is not None
+    assert not [*out.list(keys.FRESH), *proofs.list(keys.FRESH)]

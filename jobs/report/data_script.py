@@ -1,0 +1,34 @@
+"""``data_script``: data that a page reads as a script, since pages of files can fetch nothing."""
+
+from __future__ import annotations
+
+import json
+import math
+
+CONTENT_TYPE = "text/javascript; charset=utf-8"
+
+
+def data_script(function: str, value: object) -> bytes:
+    """Return a script that calls a function of the gallery's page with data.
+
+    Args:
+        function: The function's name, without ``stylefarm.``.
+        value: What ``json.dumps`` takes; numbers that JSON does not have become null.
+    """
+    return f"stylefarm.{function}({data_text(value)});\n".encode()
+
+
+def data_text(value: object) -> str:
+    """Return data as JSON in ASCII, without ``<``; numbers that JSON does not have become null."""
+    return json.dumps(finite(value), ensure_ascii=True, allow_nan=False).replace("<", "\\u003c")
+
+
+def finite(value: object) -> object:
+    """Return a value with null in place of the numbers that JSON does not have."""
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
