@@ -96,6 +96,13 @@ RetryFailed = Annotated[
 ]
 Events = Annotated[bool, typer.Option("--json", help="Print one JSON line per event on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
+Pictures = Annotated[
+    Literal["auto", "off", "kitty", "iterm2", "sixel"],
+    typer.Option(
+        help="How to show the newest picture above the bar: by the protocol that the terminal has, none, or "
+        "this one."
+    ),
+]
 Proof = Annotated[
     bool, typer.Option("--proof", help="Render every picture small, into proofs/, to choose from.")
 ]

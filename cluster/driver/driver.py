@@ -370,6 +370,7 @@ class Driver:
                     total=record.losses.get("total"),
                     worker=record.attempts[-1].worker,
                     phases=record.seconds,
+                    thumbnail=record.output.thumbnail if record.output else None,
                 )
             )
 

@@ -17,6 +17,8 @@ from rich.progress import (
 )
 from typing_extensions import assert_never
 
+from cluster.display.pictures.newest import NewestPicture, Source
+from cluster.display.pictures.strip import PictureStrip
 from cluster.events import events
 from cluster.events.progress import (
     Meter,
@@ -43,6 +45,8 @@ class ConsoleView:
         overwrite: Whether the run was started with ``--overwrite``, which must not be repeated to resume it.
         remote: Whether the run is elsewhere, so that its events come from a log: progress is then in ``Live``
             events, and Ctrl-C does not stop the run.
+        pictures: Where small pictures come from, if the console is a terminal that shows them; None: none are
+            shown.
     """
 
     def __init__(
@@ -51,6 +55,7 @@ class ConsoleView:
         quiet: bool = False,
         overwrite: bool = False,
         remote: bool = False,
+        pictures: Source | None = None,
     ) -> None:
         self._console = console
         self._quiet = quiet
@@ -73,6 +78,10 @@ class ConsoleView:
             transient=True,
             disable=quiet or not console.is_terminal,
         )
+        self._pictures: NewestPicture | None = None
+        if pictures is not None and not self._progress.disable:
+            self._progress.live = strip = PictureStrip(console, self._progress.get_renderable)
+            self._pictures = NewestPicture(pictures, strip.show)
 
     def __call__(self, event: events.Event) -> None:
         match event:
@@ -165,8 +174,8 @@ class ConsoleView:
         self._say(f"[dim]{escape(what)}[/]")
 
     def close(self) -> None:
-        """Remove the bar."""
-        self._progress.stop()
+        """Remove the bar, and the picture."""
+        self._stop()
 
     def _output_held(self, event: events.OutputHeld) -> None:
         most = "" if event.patience is None else f" for up to {duration_text(event.patience)}"
@@ -262,6 +271,8 @@ class ConsoleView:
             f"[green]done[/] {escape(event.image)} "
             f"[dim]({event.steps} steps in {event.seconds:.{decimals}f} s{loss})[/]"
         )
+        if self._pictures is not None and event.thumbnail is not None:
+            self._pictures(event.thumbnail)
 
     def _task_failed(self, event: events.TaskFailed) -> None:
         self._meter.end(event.work)
@@ -326,7 +337,7 @@ class ConsoleView:
             self._say(state)
 
     def _finished(self, event: events.Finished) -> None:
-        self._progress.stop()
+        self._stop()
         took = duration_text(event.seconds)
         if event.reason == "complete" and not event.done and not event.failed and not event.left:
             rest = (
@@ -346,6 +357,11 @@ class ConsoleView:
         elif event.reason == "limit":
             text += "; stopped by --limit"
         self._say(text)
+
+    def _stop(self) -> None:
+        if self._pictures is not None:
+            self._pictures.close()
+        self._progress.stop()
 
     def _say(self, text: str, even_if_quiet: bool = False) -> None:
         if even_if_quiet or not self._quiet:

@@ -221,6 +221,8 @@ class TaskDone:
     worker: str
     phases: Mapping[str, float] = field(default_factory=dict)
     """Seconds per phase: fetch, wait, render, store."""
+    thumbnail: str | None = None
+    """The key of the picture, small; None: there is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

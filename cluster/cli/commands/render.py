@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -21,6 +22,7 @@ from cluster.cli.options import (
     JobPriority,
     Limit,
     Overwrite,
+    Pictures,
     Pool,
     Proof,
     ProofSize,
@@ -40,9 +42,12 @@ from cluster.display.standard import only_displays, standard
 from jobs.errors import ExitStatus
 
 if TYPE_CHECKING:
+    from cluster.display.pictures.newest import Source
+    from cluster.display.pictures.terminals import Choice
     from cluster.events.events import Event
     from cluster.run.options import RunOptions
     from jobs.jobfile.job import Job
+    from jobs.storage.base import Storage
 
 
 LINES_ROOM = 64 * 1024 * 1024
@@ -94,6 +99,7 @@ def run(
         ),
     ] = False,
     quiet: Quiet = False,
+    pictures: Pictures = "auto",
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what happens.")] = False,
     log_format: Annotated[
         Literal["text", "json"],
@@ -135,7 +141,12 @@ def run(
         hold=hold,
     )
     display = _Display(
-        as_json=as_json, brief=brief, quiet=quiet, verbose=verbose, log_format=log_format
+        as_json=as_json,
+        brief=brief,
+        quiet=quiet,
+        pictures=pictures,
+        verbose=verbose,
+        log_format=log_format,
     )
     _render(_adjusted(loaded, workers, priority), options, display)
 
@@ -161,6 +172,7 @@ def promote(
     retry_failed: RetryFailed = False,
     as_json: Events = False,
     quiet: Quiet = False,
+    pictures: Pictures = "auto",
 ) -> None:
     """Render the chosen proofs at full size. Exit status as with run."""
     from cluster.run.options import RunOptions
@@ -171,17 +183,19 @@ def promote(
     options = RunOptions(
         pool=pool, address=address, retry_failed=retry_failed, limit=limit, select=select
     )
-    display = _Display(as_json=as_json, quiet=quiet)
+    display = _Display(as_json=as_json, quiet=quiet, pictures=pictures)
     _render(_adjusted(job_of(output, endpoint_url), workers, priority), options, display)
 
 
 @dataclass(frozen=True)
 class _Display:
-    """How a run is shown: ``--json``, ``--brief``, ``--quiet``, ``--verbose`` and ``--log-format``."""
+    """How a run is shown: ``--json``, ``--brief``, ``--quiet``, ``--pictures``, ``--verbose`` and
+    ``--log-format``."""
 
     as_json: bool
     brief: bool = False
     quiet: bool = False
+    pictures: Choice = "auto"
     verbose: bool = False
     log_format: Literal["text", "json"] = "text"
 
@@ -197,9 +211,11 @@ def _render(loaded: Job, options: RunOptions, display: _Display) -> None:
 
     set_up_logging(display.verbose, display.log_format)
     as_log = display.verbose and display.log_format == "json"
-    view = ConsoleView(
-        Console(stderr=True), quiet=display.quiet or as_log, overwrite=options.overwrite
-    )
+    console, quiet = Console(stderr=True), display.quiet or as_log
+    pictures = None
+    if console.is_terminal and not (quiet or display.brief):
+        pictures = _pictures(loaded, options, display.pictures)
+    view = ConsoleView(console, quiet=quiet, overwrite=options.overwrite, pictures=pictures)
 
     unprinted = Beat if display.brief else Live
 
@@ -240,6 +256,24 @@ def _render(loaded: Job, options: RunOptions, display: _Display) -> None:
     if not (display.quiet or display.as_json) and result.counts.done:
         _point_to(loaded, options, result.storage.url.rstrip("/"))
     raise typer.Exit(result.exit_status)
+
+
+def _pictures(job: Job, options: RunOptions, choice: Choice) -> Source | None:
+    """Return where the small pictures of a run come from; None where the terminal shows none."""
+    from cluster.display.pictures.newest import Source
+    from cluster.display.pictures.terminals import protocol_of
+    from jobs.jobfile.job import open_output
+    from jobs.proofs.proofs import proofs_of
+
+    protocol = protocol_of(choice)
+    if protocol is None:
+        return None
+
+    @cache
+    def storage() -> Storage:  # opened by whoever fetches the first one
+        return open_output(proofs_of(job) if options.proof else job)
+
+    return Source(protocol, lambda key: storage().get(key))
 
 
 def _point_to(job: Job, options: RunOptions, url: str) -> None:
