@@ -86,6 +86,8 @@ class WorkerSetup:
     """Whether NVIDIA GPUs replay steps as CUDA graphs."""
     checkpoint_seconds: float = 30.0
     """The shortest time between two checkpoints of a render, in seconds."""
+    tensorboard: bool = False
+    """Whether each loss log is also written as an event file."""
     grace_seconds: float = 20.0
     """The longest time that a preempted worker paints on to its next checkpoint, in seconds."""
 

@@ -276,6 +276,7 @@ class Run:
             inputs=spec.inputs,
             image=spec.image,
             losses_every=spec.losses.every,
+            tensorboard=spec.losses.tensorboard,
             renderer=self._options.renderer,
             threads=None if spec.workers.threads == "auto" else spec.workers.threads,
             members=spec.workers.members,

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from jobs.errors import ObjectNotFoundError, StorageError
+from jobs.records.event_file import CONTENT_TYPE, event_file
 from jobs.records.loss_log import LossLog, LossRow, parse
 from jobs.storage import keys
 from jobs.storage.base import Storage
@@ -116,10 +117,17 @@ class LossStream:
         self.write()
         return self._log.final_losses()
 
-    def to_bytes(self) -> bytes:
-        """Return the log as it is now, as CSV."""
-        with self._lock:
-            return self._log.to_bytes()
+    def write_event_file(self, key: str) -> None:
+        """Write the whole log for TensorBoard; a failure is logged.
+
+        Args:
+            key: Where to.
+        """
+        try:
+            data = event_file(parse(self._log.to_bytes()), self._log.style_layers, time.time())
+            self._storage.put(key, data, content_type=CONTENT_TYPE)
+        except Exception as error:  # the picture and its log are there
+            log.warning("%s is not written: %s", key, error)
 
     def close(self) -> None:
         """Wait for the running write. Another attempt may write the log from now on."""

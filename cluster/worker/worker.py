@@ -459,7 +459,8 @@ class Worker:
             with attempt.timer("store"):
                 output = self._store(renderer, keys.image, task, painted.picture)
                 losses = attempt.stream.finish()
-                shown = self._small.pictures(renderer, ready.order, ready.fetched, painted.picture)
+                if self._setup.tensorboard:
+                    attempt.stream.write_event_file(keys.event_file(task.name, task.id))
         except Exception as error:
             attempt.fail(error)
             return

@@ -40,6 +40,7 @@ class LossLog:
     """
 
     def __init__(self, style_layers: Sequence[str], every: int) -> None:
+        self.style_layers = tuple(style_layers)
         self.columns = (
             *("scale", "step", "total", "content", "style"),
             *(f"style_{layer}" for layer in style_layers),

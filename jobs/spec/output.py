@@ -142,6 +142,9 @@ class LossOptions(Section):
     every: int = Field(
         10, ge=1, description="Log every N steps, and the first and last of each size."
     )
+    tensorboard: bool = Field(
+        False, description="Also write each log as an event file for TensorBoard, to tensorboard/."
+    )
 
 
 OUTPUT_FIELDS = ("{date}", "{time}")

@@ -6,6 +6,7 @@
     images/<name>-<id>.<ext>         the pictures
     kept/<name>-<id>.<ext>           the last good pictures of renders that failed
     losses/<id[:2]>/<id>.csv         one loss log per task
+    tensorboard/<name>-<id>/...      the loss log as an event file, with losses.tensorboard
     tasks/<id[:2]>/<id>.json         the record: the commit marker, written last
     segments/<time>-<nonce>.parquet  the contents of many records, packed; may be deleted at any time
     checkpoints/<id>.safetensors     the state of a long render, while its task runs
@@ -36,6 +37,7 @@ SKIPPED = "skipped.csv"
 IMAGES = "images/"
 KEPT = "kept/"
 LOSSES = "losses/"
+EVENT_FILES = "tensorboard/"
 RECORDS = "tasks/"
 SEGMENTS = "segments/"
 CHECKPOINTS = "checkpoints/"
@@ -99,6 +101,17 @@ def kept(name: str, task_id: str, extension: str) -> str:
 def losses(task_id: str) -> str:
     """Return the key of a task's loss log."""
     return f"{LOSSES}{task_id[:2]}/{task_id}.csv"
+
+
+def event_file(name: str, task_id: str) -> str:
+    """Return the key of a task's event file: TensorBoard shows each folder as a run, by the folder's name.
+
+    Args:
+        name: As in ``image``.
+        task_id: As in ``image``.
+    """
+    # A name with the time in it, as is usual, would leave the file of a task that is rendered again.
+    return f"{EVENT_FILES}{name}-{task_id}/events.out.tfevents.0000000000.stylefarm"
 
 
 def record(task_id: str) -> str:

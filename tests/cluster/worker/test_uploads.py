@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from jobs.storage.base import Storage
 from jobs.storage.folder import FolderStorage
 from jobs.storage.open import open_storage
 from jobs.tasks.task import Task
+from tests.support.event_files import scalars
 from tests.support.farm import attempt, picture, setup_of, wait_for, write_job, write_stand_in_job
 from tests.support.rigs import Rig
 
@@ -260,3 +262,24 @@ def test_sweeping_leaves_checkpoints_of_what_is_still_to_do(rig: Rig) -> None:
     ]
     records.sweep_checkpoints(Ledger.of({done: "done"}), every=True)
     assert [s.key for s in storage.list(keys.CHECKPOINTS)] == ["checkpoints/readme.txt"]
+
+
+def test_a_log_is_also_an_event_file_where_that_is_asked_for(tmp_path: Path) -> None:
+    job, task, storage = one_task(tmp_path)
+    asked = replace(worker(job)._setup, tensorboard=True)
+    (outcome,) = Worker(asked, "w0").run([Assignment(task, "1-a")])
+
+    assert outcome.record is not None
+    found = scalars(storage.get(keys.event_file(task.name, task.id)))
+    rows = loss_log.parse(storage.get(keys.losses(task.id)))
+    assert [(step, value) for step, value, _ in found["loss/total"]] == [
+        (row.step, pytest.approx(row.total)) for row in rows
+    ]
+    layers = [tag.removeprefix("style/") for tag in found if tag.startswith("style/")]
+    assert layers == list(task.recipe.style_layers)
+
+    # A file where its folder should be: the picture is what counts.
+    (tmp_path / "out" / keys.EVENT_FILES).rename(tmp_path / "out" / "aside")
+    (tmp_path / "out" / keys.EVENT_FILES.rstrip("/")).write_text("")
+    (outcome,) = Worker(asked, "w0").run([Assignment(task, "2-a")])
+    assert outcome.record is not None

@@ -74,7 +74,7 @@ EVERYTHING: dict[str, Any] = {
         "thumbnails": False,
         "previews": "every 30 s",
     },
-    "losses": {"every": 5},
+    "losses": {"every": 5, "tensorboard": True},
     "inputs": {"allow_private": True},
     "retries": {"attempts": 2, "storage_patience": "1.5h"},
     "stop": {"max_failures": 20, "max_gpu_hours": 40},
