@@ -32,6 +32,14 @@ def csv() -> Any:
     return pyarrow.csv
 
 
+def compute() -> Any:
+    """Return the module ``pyarrow.compute``."""
+    arrow()
+    import pyarrow.compute
+
+    return pyarrow.compute
+
+
 def picture_columns(schema: Any) -> dict[str, str]:
     """Return the columns of a table that hold pictures' files, each with the path of its bytes.
 

@@ -227,3 +227,25 @@ class _Completer:
             raise InputError(f"{uri} has changed")
         picture: Picture | Mask = read_mask(data.data, uri) if mask else decode(data.data, uri)
         return small_webp(picture, COPY_SIZE, COPY_QUALITY)
+
+
+def small_picture(data: bytes, name: str, longest: int, quality: int) -> bytes | None:
+    """Return a picture, small, as a WebP file.
+
+    Args:
+        data: The picture's file.
+        name: What it is, for error messages.
+        longest: The longest side of the result at most, in pixels.
+        quality: 1 to 100.
+
+    Returns:
+        The file; None if the picture cannot be read.
+    """
+    from stylize.pictures.codec import decode
+    from stylize.pictures.small import small_webp
+
+    keep_to_one_core()
+    try:
+        return small_webp(decode(data, name), longest, quality)
+    except PictureError:
+        return None

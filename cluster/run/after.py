@@ -8,6 +8,7 @@ import json
 import logging
 import threading
 from collections.abc import Callable
+from functools import partial
 
 from jobs.errors import ObjectNotFoundError, StorageError, printable
 from jobs.jobfile.job import Job, open_output
@@ -35,10 +36,15 @@ class Gallery:
         """The address of its first page."""
         return f"{open_output(self._places[0]).url.rstrip('/')}/{keys.INDEX}"
 
-    def begin(self) -> None:
-        """Have a page to open while the run lasts, where there is none yet. The run does not wait for it."""
+    def begin(self, output: Storage) -> None:
+        """Have a page to open while the run lasts. The run does not wait for it.
+
+        Args:
+            output: That of the run: the job's, or that of its proofs.
+        """
+        begin = partial(begin_gallery, running=output)
         self._beginning = threading.Thread(
-            target=self._try, args=(begin_gallery,), name="gallery", daemon=True
+            target=self._try, args=(begin,), name="gallery", daemon=True
         )
         self._beginning.start()
 

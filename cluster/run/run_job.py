@@ -160,7 +160,7 @@ class Run:
         """Render what is left; return the tasks done and failed. Raises as ``run_job``."""
         resolved = _resolved(self._rendering, self._reader.digests)
         write_json(self._storage, keys.JOB, resolved)
-        self._gallery.begin()
+        self._gallery.begin(self._storage)
         on_start()
         with self._open_pool() as pool:
             on_connected()

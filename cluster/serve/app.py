@@ -22,7 +22,7 @@ from starlette.routing import Route
 from cluster.serve.ranges import UnsatisfiableError, asked_range
 from cluster.serve.served import Served, content_type
 from jobs.errors import ObjectNotFoundError, StorageError
-from jobs.report.templates import asset, load_template
+from jobs.report.templates import gallery_style, load_template
 from jobs.storage import keys
 from jobs.storage.base import ObjectStat
 
@@ -66,7 +66,7 @@ def make_app(outputs: Sequence[Served], token: str = "", hosts: Sequence[str] = 
         return HTMLResponse(load_template("front.html.j2").render(outputs=about))
 
     async def style(request: Request) -> Response:
-        return Response(asset("gallery.css"), media_type="text/css")
+        return Response(gallery_style(), media_type="text/css")
 
     async def read(request: Request) -> Response:
         served = by_name.get(request.path_params["name"])

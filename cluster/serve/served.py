@@ -26,6 +26,7 @@ PICTURES = {
 
 TYPES = {
     **PICTURES,
+    "svg": "image/svg+xml",
     "html": "text/html; charset=utf-8",
     "css": "text/css; charset=utf-8",
     "js": "text/javascript; charset=utf-8",
@@ -34,12 +35,18 @@ TYPES = {
 }
 
 _PAGES = (
-    rf"{re.escape(keys.INDEX)}|{keys.GALLERY}[a-z]+-\d+\.html"
-    rf"|{re.escape(keys.GALLERY_STYLE)}|{re.escape(keys.GALLERY_SCRIPT)}"
+    rf"{re.escape(keys.INDEX)}|{re.escape(keys.GALLERY_STYLE)}|{re.escape(keys.GALLERY_ICON)}|{keys.GALLERY}[a-z]+\.js"
+    rf"|{keys.GALLERY_DATA}(?:[0-9a-f]+/)?[\w-]+\.js"
 )
 _DATA = "|".join(map(re.escape, (keys.LIVE, keys.SUMMARY, keys.JOB, keys.SKIPPED)))
-_OF_TASKS = rf"{keys.RECORDS}[0-9a-f]{{2}}/\w+\.json|{keys.LOSSES}[0-9a-f]{{2}}/\w+\.csv"
-_OF_PICTURES = rf"(?:{keys.IMAGES}|{keys.KEPT})[^/]+\.(?:{'|'.join(PICTURES)})"
+_OF_TASKS = (
+    rf"{keys.RECORDS}[0-9a-f]{{2}}/\w+\.json|{keys.LOSSES}[0-9a-f]{{2}}/\w+\.csv"
+    rf"|{keys.CARDS}[0-9a-f]{{2}}/\w+\.js"
+)
+_OF_PICTURES = (
+    rf"(?:{keys.IMAGES}|{keys.KEPT})[^/]+\.(?:{'|'.join(PICTURES)})"
+    rf"|(?:{keys.THUMBS}|{keys.INPUTS})[0-9a-f]{{2}}/[\w-]+\.webp|{keys.PREVIEWS}\w+\.webp"
+)
 _READABLE = re.compile(rf"(?:{keys.PROOFS}/)?(?:{_PAGES}|{_DATA}|{_OF_TASKS}|{_OF_PICTURES})")
 """The keys that may be read: what the gallery shows and links to. Leases, requests to a run, checkpoints and
 whatever else lies there are nobody's business."""

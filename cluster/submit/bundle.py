@@ -65,7 +65,7 @@ def _open(file: Path) -> BinaryIO:
         raise StorageError(f"Cannot read {file} to send it: {error.strerror or error}.") from error
 
 
-SENT = frozenset((".py", ".yaml", ".j2", ".css", ".js", ".typed"))
+SENT = frozenset((".py", ".yaml", ".j2", ".css", ".js", ".svg", ".LICENSE", ".typed"))
 """The endings of the package's files that a run needs."""
 
 

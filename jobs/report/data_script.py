@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from typing import Any
 
 CONTENT_TYPE = "text/javascript; charset=utf-8"
 
@@ -16,6 +17,23 @@ def data_script(function: str, value: object) -> bytes:
         value: What ``json.dumps`` takes; numbers that JSON does not have become null.
     """
     return f"stylefarm.{function}({data_text(value)});\n".encode()
+
+
+def parse_data_script(function: str, script: bytes) -> Any:
+    """Return the data of a script that ``data_script`` made.
+
+    Args:
+        function: As in ``data_script``.
+        script: Its bytes.
+
+    Raises:
+        ValueError: It is no such script.
+    """
+    text = script.decode()
+    begin, end = f"stylefarm.{function}(", ");\n"
+    if not (text.startswith(begin) and text.endswith(end)):
+        raise ValueError(f"this is no data for {function}")
+    return json.loads(text[len(begin) : -len(end)])
 
 
 def data_text(value: object) -> str:

@@ -10,6 +10,12 @@ from urllib.parse import quote
 if TYPE_CHECKING:
     from jinja2 import Environment, Template
 
+PARTS = (
+    *("core", "store", "find", "state", "wall", "proofs", "compare", "stage"),
+    *("curves", "viewer", "facts", "sheet", "live", "main"),
+)
+"""The parts of the page's script, in ``app/``, in order."""
+
 
 def load_template(name: str) -> Template:
     """Return a template of this folder. Its filter ``link`` makes a key part of an address.
@@ -20,12 +26,28 @@ def load_template(name: str) -> Template:
     return _environment().get_template(name)
 
 
-def asset(name: str) -> bytes:
-    """Return a file of this folder.
+def gallery_script() -> bytes:
+    """Return the page's script: its parts as one, for a page from a folder cannot import."""
+    parts = [_file(f"app/{part}.js").decode() for part in PARTS]
+    return "\n".join(['"use strict";', "(() => {", *parts, "})();", ""]).encode()
 
-    Args:
-        name: The file's name.
-    """
+
+def gallery_style() -> bytes:
+    """Return the page's style sheet, with that of the charts."""
+    return _file("gallery.css") + vendored("uPlot.min.css")
+
+
+def gallery_icon() -> bytes:
+    """Return the page's icon, as SVG."""
+    return _file("icon.svg")
+
+
+def vendored(name: str) -> bytes:
+    """Return a file of the libraries that lie in ``vendor/``, as they were published."""
+    return _file(f"vendor/{name}")
+
+
+def _file(name: str) -> bytes:
     return files("jobs.report").joinpath(name).read_bytes()
 
 

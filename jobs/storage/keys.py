@@ -53,6 +53,10 @@ INDEX = "index.html"
 GALLERY = "gallery/"
 GALLERY_STYLE = "gallery/gallery.css"
 GALLERY_SCRIPT = "gallery/gallery.js"
+GALLERY_ICON = "gallery/icon.svg"
+GALLERY_PLOT = "gallery/uplot.js"
+GALLERY_DATA = "gallery/data/"
+GALLERY_INDEX = "gallery/data/index.js"
 LIVE_SCRIPT = "gallery/live.js"
 FRESH = "gallery/data/new-"
 """Prefix of the keys of rows that runs have committed since the gallery was written."""
@@ -122,11 +126,6 @@ def record(task_id: str) -> str:
 def segment(name: str) -> str:
     """Return the key of a segment of packed records. Segments are read in the order of their names."""
     return f"{SEGMENTS}{name}.parquet"
-
-
-def page(kind: str, number: int) -> str:
-    """Return the key of a page of the gallery; ``number`` counts from 1."""
-    return f"{GALLERY}{kind}-{number}.html"
 
 
 def fresh(run: str, number: int) -> str:

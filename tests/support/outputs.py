@@ -17,12 +17,6 @@ from tests.support.rigs import Rig
 
 DRIVER = [sys.executable, "-m", "tests.support.driver"]
 
-TIMED = (
-    *(keys.RECORDS, keys.CARDS, keys.JOB, keys.SUMMARY, keys.LIVE),
-    *(keys.INDEX, keys.GALLERY),
-)
-"""What tells times, by the beginning of its key."""
-
 
 def drive(job: Path, *options: str) -> list[list[str]]:
     """The words of every line that the driver prints."""
@@ -45,15 +39,15 @@ def contents(storage: Storage) -> dict[str, bytes | None]:
     for stat in storage.list():
         if stat.key.startswith((keys.SEGMENTS, keys.PROBE)):
             continue  # how records are packed is nobody's business; a probe is swept when it is old
-        found[stat.key] = None if stat.key.startswith(TIMED) else storage.get(stat.key)
+        timed = (keys.RECORDS, keys.JOB, keys.SUMMARY, keys.LIVE, keys.INDEX, keys.GALLERY)
+        found[stat.key] = None if stat.key.startswith(timed) else storage.get(stat.key)
     return found
 
 
 def results(storage: Storage) -> dict[str, tuple[Any, ...]]:
     """What the records say that is the same in every run."""
     return {
-        r.id: (r.status, r.error, r.output, r.losses, r.losses_key, r.card)
-        for r in Records(storage).all()
+        r.id: (r.status, r.error, r.output, r.losses, r.losses_key) for r in Records(storage).all()
     }
 
 

@@ -146,6 +146,15 @@ def report(
             show_default=False,
         ),
     ] = None,
+    html_single: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Also write the gallery of a small job as one HTML file, to send by mail.",
+            callback=path_here,
+            show_default=False,
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Summarise an output and its proofs: how many pictures are done, what failed and why, what is missing
@@ -213,10 +222,29 @@ def report(
             print(f"{name + ':':8} {table.path} ({plural(table.rows, 'row')})")
     if failure is not None:
         raise failure
+    if html_single is not None:
+        _write_single(storage, proofs, html_single)
     broken = bool(unread) or any(
         s.failed or s.missing or s.damaged or s.unreadable for s in summaries if s
     )
     raise typer.Exit(ExitStatus.FAILED if broken else 0)
+
+
+def _write_single(storage: Storage, proofs: Storage, file: Path) -> None:
+    """Write the gallery as one file, which replaces one that is there when it is complete."""
+    from cluster.complete.small import small_picture
+    from jobs.errors import StorageError
+    from jobs.report.single import single_page
+
+    page = single_page(storage, proofs, small_picture)
+    part = file.with_name(f".{file.name}.part")
+    try:
+        part.write_bytes(page)
+        part.replace(file)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise StorageError(f"{file} cannot be written: {error.strerror or error}") from error
+    tell(f"one file: {file} ({len(page) / 2**20:.1f} MiB)")
 
 
 def _complete(storage: Storage) -> None:
