@@ -117,6 +117,11 @@ class LossStream:
         self.write()
         return self._log.final_losses()
 
+    def to_bytes(self) -> bytes:
+        """Return the log as it is now, as CSV."""
+        with self._lock:
+            return self._log.to_bytes()
+
     def write_event_file(self, key: str) -> None:
         """Write the whole log for TensorBoard; a failure is logged.
 
@@ -239,6 +244,8 @@ class Previews:
         self._make = make
         self._picture: Any = None
         self._writer = _BackgroundWriter(every_seconds, self._write)
+        self.exists = False
+        """Whether this worker has stored one."""
 
     @property
     def due(self) -> bool:
@@ -259,5 +266,6 @@ class Previews:
         picture, self._picture = self._picture, None
         try:
             self._storage.put(self._key, self._make(picture), content_type="image/webp")
+            self.exists = True
         except Exception as error:  # nobody needs it
             log.warning("preview %s not written: %s", self._key, error)

@@ -289,6 +289,7 @@ class Worker:
                 work=task.recipe.work_at(step),
                 total=total,
                 name=task.name,
+                preview=attempt.previews is not None and attempt.previews.exists,
             )
 
         def observe(rows: Sequence[LossRow]) -> None:
@@ -459,6 +460,7 @@ class Worker:
             with attempt.timer("store"):
                 output = self._store(renderer, keys.image, task, painted.picture)
                 losses = attempt.stream.finish()
+                shown = self._small.pictures(renderer, ready.order, ready.fetched, painted.picture)
                 if self._setup.tensorboard:
                     attempt.stream.write_event_file(keys.event_file(task.name, task.id))
         except Exception as error:

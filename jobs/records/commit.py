@@ -6,10 +6,13 @@ So a crash at any moment neither loses a task nor renders one twice. The proof i
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import math
 import time
 from array import array
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, islice
@@ -56,6 +59,9 @@ log = logging.getLogger(__name__)
 READERS = 16
 """Requests in flight while records are read: S3 answers each in milliseconds, but many at once."""
 
+PREVIEW_SECONDS = 30.0
+"""How long a preview outlives its task, in seconds: a page may just have read that it is there."""
+
 PROBE_SECONDS = 600
 """Age at which a probe (``keys.PROBE``) is certainly of a run that was killed."""
 
@@ -82,6 +88,8 @@ class Records:
         self._packer = Packer(self._segments)
         # One thread packs, because each thread's allocator keeps the memory that pyarrow once took.
         self._packing = ThreadPoolExecutor(1, thread_name_prefix="pack")
+        self._previews: deque[tuple[float, str]] = deque()
+        """Previews of tasks that are committed, and when they were."""
         self._tells_etags = False
         """Whether the ETag that ``put`` returns was found to be the one that a listing shows."""
 
@@ -100,7 +108,7 @@ class Records:
             kept_before: The last good picture of an earlier failure. A task that fails again without another
                 continues to name it; otherwise it is deleted, once no record names it.
             checkpoint: Delete the task's checkpoint, too.
-            preview: Delete the picture as it was while the task ran, too.
+            preview: Delete the picture as it was while the task ran, too, ``PREVIEW_SECONDS`` later.
 
         Raises:
             StorageError: The record is not written. Deletions that fail are logged.
@@ -118,7 +126,8 @@ class Records:
         if checkpoint:
             self._discard(keys.checkpoint(record.id))
         if preview:
-            self._discard(keys.preview(record.id))
+            self._previews.append((time.monotonic(), keys.preview(record.id)))
+        self._discard_previews(time.monotonic() - PREVIEW_SECONDS)
 
     def sweep_probes(self) -> None:
         """Delete probes of the storage that killed runs left behind. Raises StorageError."""
@@ -220,7 +229,9 @@ class Records:
             pass
 
     def close(self) -> None:
-        """Pack the records committed since the last segment. Must not be called when the lease is lost."""
+        """Pack the records committed since the last segment, and delete what commits left for later. Must not
+        be called when the lease is lost."""
+        self._discard_previews(math.inf)
         self._packing.submit(self._packer.flush).result()
 
     def read(self, task_id: str) -> TaskRecord | None:
@@ -405,6 +416,12 @@ class Records:
             self._discard(kept.thumbnail)
         if record is None or record.card is None:
             self._discard(keys.card(task_id))
+
+    def _discard_previews(self, before: float) -> None:
+        """Delete the previews of tasks that were committed before a time of the monotonic clock."""
+        with contextlib.suppress(IndexError):  # another thread may take the last
+            while self._previews and self._previews[0][0] < before:
+                self._discard(self._previews.popleft()[1])
 
     def _discard(self, key: str) -> None:
         try:

@@ -245,7 +245,9 @@ def test_previews_appear_while_a_picture_is_painted_and_change_nothing(tmp_path:
         assert storage.put_keys.index(key) < storage.put_keys.index(record.output.key)
         assert decode(storage.get(key)).rgb.shape[2:] == (53, 64)
         assert outcome.preview
-        Records(storage).commit(record, preview=outcome.preview)
+        committed = Records(storage)
+        committed.commit(record, preview=outcome.preview)
+        committed.close()
     assert not list(storage.list(keys.PREVIEWS))
 
 

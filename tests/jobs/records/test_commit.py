@@ -153,12 +153,23 @@ def test_what_shows_a_kept_picture_goes_with_it(
     assert [name for name, key in places.items() if storage.stat(key) is not None] == left
 
 
-def test_a_preview_goes_with_the_commit(rig: Rig) -> None:
+def test_a_preview_goes_some_time_after_the_commit(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     storage = rig.open()
-    for number in (1, 2):
-        storage.put(keys.preview(a_record(number).id), b"picture")
-    Records(storage).commit(a_record(1), preview=True)
-    assert [found.key for found in storage.list(keys.PREVIEWS)] == [keys.preview(a_record(2).id)]
+    first, second, third = (keys.preview(a_record(number).id) for number in (1, 2, 3))
+    for key in (first, second, third):
+        storage.put(key, b"picture")
+    records = Records(storage)
+    records.commit(a_record(1), preview=True)
+    assert len(list(storage.list(keys.PREVIEWS))) == 3  # a page may just be asking for it
+    monkeypatch.setattr("jobs.records.commit.PREVIEW_SECONDS", -1.0)
+    records.commit(a_record(2), preview=False)
+    assert [found.key for found in storage.list(keys.PREVIEWS)] == [second, third]
+    monkeypatch.undo()
+    records.commit(a_record(2), preview=True)
+    records.close()
+    assert [found.key for found in storage.list(keys.PREVIEWS)] == [third]
     Records(storage).sweep_previews()
     assert list(storage.list(keys.PREVIEWS)) == []
 
