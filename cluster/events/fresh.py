@@ -14,8 +14,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from cluster.events.board import shown
+from jobs.data_script import CONTENT_TYPE, data_script
 from jobs.records.record import TaskRecord
-from jobs.report.data_script import CONTENT_TYPE, data_script
 from jobs.storage import keys
 from jobs.storage.base import Storage
 

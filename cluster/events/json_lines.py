@@ -8,7 +8,7 @@ from typing import Any, TypeVar, get_args
 
 from cluster.events.events import Event
 from cluster.messages import Progress, WorkerState
-from jobs.report.data_script import finite
+from jobs.data_script import finite
 
 LINE_NAMES = {"attempt_id": "attempt", "attempt_number": "attempt", "preempted": "leaving"}
 """The names that some fields have in the lines, which scripts read, where the code has clearer ones."""

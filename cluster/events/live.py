@@ -26,10 +26,10 @@ from cluster.events.fresh import FreshRows
 from cluster.events.json_lines import build
 from cluster.events.progress import Meter
 from cluster.messages import Asked, Wishes
+from jobs.data_script import CONTENT_TYPE, data_script, data_text
 from jobs.errors import ObjectNotFoundError, StorageError, StylefarmError
 from jobs.records.commit import write_json
 from jobs.records.record import TaskRecord
-from jobs.report.data_script import CONTENT_TYPE, data_script, data_text
 from jobs.storage import keys
 from jobs.storage.base import Storage
 from jobs.storage.folder import FolderStorage

@@ -5,10 +5,9 @@ A page that was opened from a folder can neither fetch a record nor read a loss 
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from typing import Any
 
+from jobs.data_script import data_script
 from jobs.records.record import TaskRecord
 
 MOST_ROWS = 400
@@ -41,7 +40,7 @@ def card_of(record: TaskRecord, log: bytes, copies: Copies) -> bytes:
         copy, mask_copy = copies.styles[k] if k < len(copies.styles) else (None, None)
         part = {"uri": uri, "share": share, "copy": copy}
         parts.append({**part, "mask": mask[0] if mask else None, "mask_copy": mask_copy})
-    return script_of(
+    return data_script(
         "card",
         {
             "id": record.id,
@@ -68,17 +67,6 @@ def card_of(record: TaskRecord, log: bytes, copies: Copies) -> bytes:
             "rows": rows,
         },
     )
-
-
-def script_of(function: str, value: Any) -> bytes:
-    """Return a script that calls ``stylefarm.<function>`` with a value, as the gallery's pages load it.
-
-    Args:
-        function: The function's name.
-        value: What ``json.dumps`` takes; also numbers that are not finite, which a script has.
-    """
-    text = json.dumps(value, ensure_ascii=True, separators=(",", ":")).replace("<", "\\u003c")
-    return f"stylefarm.{function}({text});\n".encode()
 
 
 def thinned(log: bytes, most: int = MOST_ROWS) -> tuple[list[str], list[list[float]]]:

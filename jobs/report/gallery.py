@@ -14,9 +14,9 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+from jobs.data_script import CONTENT_TYPE, data_script, parse_data_script
 from jobs.errors import ObjectNotFoundError, printable
 from jobs.records.commit import Records
-from jobs.report.data_script import CONTENT_TYPE, data_script, parse_data_script
 from jobs.report.gallery_rows import READ, TEXTS, GalleryRows
 from jobs.report.templates import (
     gallery_icon,

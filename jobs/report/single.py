@@ -5,10 +5,10 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Iterator
 
+from jobs.data_script import CONTENT_TYPE, data_script, data_text, parse_data_script
 from jobs.errors import ObjectNotFoundError, UsageError
 from jobs.records.commit import Records
 from jobs.records.record import TaskRecord
-from jobs.report.data_script import CONTENT_TYPE, data_script, data_text, parse_data_script
 from jobs.report.gallery import gallery_files
 from jobs.storage import keys
 from jobs.storage.base import Storage

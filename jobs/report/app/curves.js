@@ -67,10 +67,10 @@ async function drawCurves(place, card) {
   function showValues(idx) {
     read = idx ?? rows.length - 1;
     const row = rows[read];
-    values.replaceChildren(...["step", "scale", "seconds"].map(name => make("div", {}, make("dt", { text: { step: "Step", scale: "Size", seconds: "After" }[name] }), make("dd", { "data-value": name, text: name === "scale" ? `${row[at(name)]} px` : name === "seconds" ? `${row[at(name)]} s` : String(row[at(name)]) }))));
+    values.replaceChildren(...["step", "scale", "seconds"].map(name => make("div", {}, make("dt", { text: { step: "Step", scale: "Size", seconds: "After" }[name] }), make("dd", { "data-value": name, text: row[at(name)] === null ? "" : name === "scale" ? `${row[at(name)]} px` : name === "seconds" ? `${row[at(name)]} s` : String(row[at(name)]) }))));
     for (const name of names) {
       const place_ = legend.querySelector(`[data-value="${CSS.escape(name)}"]`);
-      if (place_) place_.textContent = String(row[at(name)]);
+      if (place_) place_.textContent = String(row[at(name)] ?? "");
     }
   }
 

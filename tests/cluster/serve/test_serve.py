@@ -17,9 +17,9 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 
+from jobs.data_script import parse_data_script
 from jobs.errors import ExitStatus
 from jobs.records.commit import Records, write_json
-from jobs.report.data_script import parse_data_script
 from jobs.report.gallery import write_gallery
 from jobs.storage import keys
 from jobs.storage.base import Storage

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from jobs.records.card import Copies, card_of, script_of, thinned
+from jobs.data_script import data_script
+from jobs.records.card import Copies, card_of, thinned
 from jobs.records.loss_log import LossLog, LossRow
 from jobs.records.record import AttemptRecord, OutputRecord
 from tests.jobs.support import a_record
@@ -83,9 +84,10 @@ def test_hostile_names_stay_text() -> None:
     assert card["content"] == card["styles"][0]["uri"] == record.content
 
 
-def test_numbers_that_are_not_finite_are_a_scripts() -> None:
-    text = script_of("card", [math.inf, -math.inf, math.nan]).decode()
-    assert text == "stylefarm.card([Infinity,-Infinity,NaN]);\n"
+def test_numbers_that_are_not_finite_become_null() -> None:
+    """A page takes the data out of the script where it can, and JSON has no such numbers."""
+    script = data_script("card", {"rows": [[math.inf, -math.inf, math.nan, 1.5]]})
+    assert script == b'stylefarm.card({"rows":[[null,null,null,1.5]]});\n'
 
 
 @pytest.mark.parametrize("sizes", [[(32, 400)], [(32, 30), (64, 5000), (128, 1)], [(9, 1)], []])

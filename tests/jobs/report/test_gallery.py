@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from jobs.data_script import parse_data_script
 from jobs.records.commit import Records, write_json
 from jobs.records.record import TaskRecord
 from jobs.report import gallery
-from jobs.report.data_script import parse_data_script
 from jobs.report.gallery import begin_gallery, gallery_files, write_gallery
 from jobs.report.gallery_rows import CARD, FAILED, KEPT, PROMOTED, PROOF, THUMBNAIL
 from jobs.report.templates import gallery_script, gallery_style

@@ -1,4 +1,4 @@
-"""``data_script``: data that a page reads as a script, since pages of files can fetch nothing."""
+"""``data_script``: data that the gallery reads as a script, since a page from a folder can fetch nothing."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def parse_data_script(function: str, script: bytes) -> Any:
 
 def data_text(value: object) -> str:
     """Return data as JSON in ASCII, without ``<``; numbers that JSON does not have become null."""
-    return json.dumps(finite(value), ensure_ascii=True, allow_nan=False).replace("<", "\\u003c")
+    return json.dumps(finite(value), allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
 
 
 def finite(value: object) -> object:
