@@ -138,20 +138,24 @@ class Live {
   }
 
   drawPainting(board) {
-    const tasks = (board.fleet ?? []).flatMap(worker => worker.tasks.filter(task => task.preview)).slice(0, 24);
+    const tasks = (board.fleet ?? []).flatMap(worker => worker.tasks)
+      .filter(task => task.preview && address(this.preview(task))).slice(0, 24);
     this.parts.paintingPart.hidden = !tasks.length;
     const known = new Map([...this.parts.painting.children].map(child => [child.dataset.id, child]));
     this.parts.painting.replaceChildren(...tasks.map(task => {
-      const key = `${this.folder}previews/${task.id}.webp`;
-      const figure = known.get(task.id) ?? make("figure", { "data-id": task.id }, make("img", { alt: "", src: `${address(key)}?${task.step}`, onerror: event => { event.target.hidden = true; } }), make("figcaption"));
+      const figure = known.get(task.id) ?? make("figure", { "data-id": task.id }, make("img", { alt: "", onerror: event => { event.target.hidden = true; } }), make("figcaption"));
       const image = figure.querySelector("img");
-      image.hidden = false;
-      const source = `${address(key)}?${task.step}`;
-      if (image.getAttribute("src") !== source) image.src = source;
+      const source = `${address(this.preview(task))}?${task.step}`;
+      if (image.getAttribute("src") !== source) {
+        image.hidden = false;
+        image.src = source;
+      }
       figure.querySelector("figcaption").textContent = `${task.name}, step ${counted.format(task.step)} of ${counted.format(task.steps)}`;
       return figure;
     }));
   }
+
+  preview(task) { return `${this.folder}previews/${task.id}.webp`; }
 
   drawFloor(board) {
     const fleet = board.fleet ?? [];

@@ -25,8 +25,8 @@ from jobs.storage import keys
 from jobs.storage.base import Storage
 from jobs.storage.folder import FolderStorage
 from tests.jobs.support import a_record
-from tests.support.farm import ROOT, command, stylefarm
-from tests.support.rigs import Rig
+from tests.support.farm import ROOT, command, stylefarm, wait_for
+from tests.support.rigs import Rig, free_port
 
 PICTURE = bytes(range(256)) * 5000
 """More than the server reads at a time."""
@@ -263,3 +263,24 @@ def test_live_is_read_as_it_is(server: Server, output: tuple[Path, str]) -> None
     answer = server.ask("/out/live.json")
     assert (answer.status, json.loads(answer.body)) == (200, {"state": "running"})
     assert answer.headers["cache-control"] == "private, no-cache"
+
+
+def test_it_opens_the_page_in_the_browser(output: tuple[Path, str], tmp_path: Path) -> None:
+    browser = tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\necho "$1" > {tmp_path / "opened"}\n')
+    browser.chmod(0o755)
+    process = subprocess.Popen(
+        command("serve", output[0], "--open", "--port", str(free_port())),
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "BROWSER": f"{browser} %s"},
+    )
+    try:
+        assert process.stdout
+        address = process.stdout.readline().strip()
+        opened = tmp_path / "opened"
+        wait_for(lambda: opened.exists() and opened.read_text())
+        assert opened.read_text().strip() == address
+    finally:
+        process.terminate()
+        process.wait(20)
