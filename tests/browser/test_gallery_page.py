@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -387,3 +388,23 @@ def test_so_many_results_make_no_single_file(
         single.single_page(
             FolderStorage(real_output), FolderStorage(real_output / "proofs"), small_picture
         )
+
+
+def test_a_gallery_that_is_written_anew_while_somebody_looks(
+    real_output: Path, opened: Open, tmp_path: Path
+):
+    from jobs.report.gallery import write_gallery
+
+    shutil.copytree(real_output, tmp_path / "out")
+    storage = FolderStorage(tmp_path / "out")
+    page = opened((tmp_path / "out" / "index.html").as_uri(), may_be_gone="/gallery/data/")
+    before = len(cards(page))
+    gone = next(record for record in Records(storage).all() if record.status == "done")
+    Records(storage).forget([gone.id])
+    write_gallery(storage, FolderStorage(tmp_path / "out" / "proofs"))
+
+    # Somebody comes back to the page.
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    tab = page.locator("[data-kind=pictures]")
+    wait_for(lambda: tab.text_content() == f"Pictures {before - 1}")
+    wait_for(lambda: len(cards(page)) == before - 1)

@@ -53,7 +53,12 @@ class Live {
     this.place = place;
     this.timer = null;
     this.runs = store.index.live.map(folder => new Run(folder));
-    document.addEventListener("visibilitychange", () => { if (!document.hidden) this.poll(); else clearTimeout(this.timer); });
+    document.addEventListener("visibilitychange", () => {
+      clearTimeout(this.timer);
+      if (document.hidden) return;
+      reloadData(true);   // whoever comes back in the morning sees the morning's
+      this.poll();
+    });
   }
 
   start() { this.poll(); }

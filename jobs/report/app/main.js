@@ -189,21 +189,27 @@ function showState() {
 }
 
 function showError(error) {
+  showNote(error);
+  if (store) reloadData(true);   // perhaps they were written anew since this page was opened
+}
+
+function showNote(error) {
   const note = byId("note");
   note.hidden = false;
   note.textContent = `${error.message}. stylefarm report writes the gallery anew.`;
 }
 
-async function reloadData() {
+/** Read the data anew, if they were written anew. */
+async function reloadData(quietly = false) {
   try {
     const index = await loadData("gallery/data/index.js", "index", String(Date.now()));
-    if (index.made === store.index.made) return;
+    if (index.made === store?.index.made) return;
     store = new Store(index);
     for (const run of live.runs) run.read.clear();
     shownWall = "";
     viewer.card = null;
     showState();
-  } catch (error) { showError(error); }
+  } catch (error) { if (!quietly) showNote(error); }
 }
 
 async function begin() {
@@ -229,9 +235,15 @@ async function begin() {
   showState();
   showChoice();
   live.start();
-  // What finds and sorts is read while nobody waits for it.
   const idle = window.requestIdleCallback ?? (act => setTimeout(act, 300));
-  idle(() => { store.all().then(() => { if (store.changed || store.swept.length) showWall(true); }).catch(() => {}); });
+  const readAll = () => idle(() => { store.all().then(() => { if (store.changed || store.swept.length) showWall(true); }).catch(() => {}); });
+  // What finds and sorts is read while nobody waits for it. Very much of it, from afar, only when somebody is about to ask.
+  if (store.index.rows <= READ_AHEAD || isNear()) readAll();
+  else for (const hint of ["focusin", "pointerenter"]) byId("tools").addEventListener(hint, readAll, { once: true });
 }
+
+const READ_AHEAD = 200000;   // results, of 100 bytes each
+
+const isNear = () => location.protocol === "file:" || ["localhost", "127.0.0.1", "[::1]"].includes(location.hostname);
 
 begin();

@@ -134,7 +134,10 @@ class Wall {
       card.append(make("div", { class: "frame" }));
       this.store.need(row).then(() => {
         if (card.isConnected) { card.replaceChildren(); fillCard(card, this.store, row, at === this.active); }
-      }, error => { card.replaceChildren(make("p", { class: "error", text: error.message })); });
+      }, error => {
+        card.replaceChildren(make("p", { class: "error", text: error.message }));
+        reloadData();   // perhaps the gallery was written anew since this page was opened
+      });
     }
     return card;
   }
