@@ -22,7 +22,7 @@ from starlette.routing import Route
 from cluster.serve.ranges import UnsatisfiableError, asked_range
 from cluster.serve.served import Served, content_type
 from jobs.errors import ObjectNotFoundError, StorageError
-from jobs.report.templates import gallery_style, load_template
+from jobs.report.templates import gallery_icon, gallery_style, load_template
 from jobs.storage import keys
 from jobs.storage.base import ObjectStat
 
@@ -38,7 +38,6 @@ HEADERS = {
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     # Pages and pictures change while a job runs; each has an ETag.
     "Cache-Control": "private, no-cache",
@@ -68,6 +67,9 @@ def make_app(outputs: Sequence[Served], token: str = "", hosts: Sequence[str] = 
     async def style(request: Request) -> Response:
         return Response(gallery_style(), media_type="text/css")
 
+    async def icon(request: Request) -> Response:
+        return Response(gallery_icon(), media_type="image/svg+xml")
+
     async def read(request: Request) -> Response:
         served = by_name.get(request.path_params["name"])
         if served is None:
@@ -96,6 +98,8 @@ def make_app(outputs: Sequence[Served], token: str = "", hosts: Sequence[str] = 
                     log.warning("%s", error)
                     response = PlainTextResponse(f"{error}\n", 502)
             response.headers.update(HEADERS)
+            if not token:  # browsers heed it, without a word, on this machine alone or over TLS
+                response.headers["Cross-Origin-Opener-Policy"] = "same-origin"
             return response
 
         return answer
@@ -103,6 +107,7 @@ def make_app(outputs: Sequence[Served], token: str = "", hosts: Sequence[str] = 
     routes = [
         Route("/", guarded(front)),
         Route("/front.css", guarded(style)),
+        Route("/icon.svg", guarded(icon)),
         Route("/{name}", guarded(bare)),
         Route("/{name}/{key:path}", guarded(read)),
     ]

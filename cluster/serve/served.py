@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jobs.data_script import parse_data_script
 from jobs.errors import ObjectNotFoundError, StorageError
 from jobs.storage import keys
 from jobs.storage.base import ObjectStat, Storage, check_key
@@ -86,19 +87,29 @@ class Served:
     def about(self) -> dict[str, Any]:
         """Return what the front page says of it: the job's name, its address, and how far it is."""
         live, summary = self._read(keys.LIVE), self._read(keys.SUMMARY)
+        counts = self._counts()
         job = self._read(keys.JOB).get("job")
         named = job.get("name") if isinstance(job, dict) else None
+        ended = "ended" if summary or any(counts.values()) else "not begun"
         return {
             "name": self.name,
             "title": str(live.get("job") or named or self.name),
             "url": self.storage.url,
-            "state": str(live.get("state") or ("ended" if summary else "not begun")),
-            "done": _count(live.get("done"), summary.get("done")),
-            "failed": _count(live.get("failed"), summary.get("failed")),
+            "state": str(live.get("state") or ended),
+            "done": _count(live.get("done"), summary.get("done"), counts.get("pictures")),
+            "failed": _count(live.get("failed"), summary.get("failed"), counts.get("failed")),
             "left": _count(live.get("left")),
             "has_gallery": self.find(keys.INDEX) is not None,
             "error": "",
         }
+
+    def _counts(self) -> dict[str, int]:
+        """Return the gallery's counts; none where it has none."""
+        try:
+            counts = parse_data_script("index", self.storage.get(keys.GALLERY_INDEX))["counts"]
+            return {str(kind): int(count) for kind, count in counts.items()}
+        except (ObjectNotFoundError, ValueError, TypeError, KeyError, AttributeError):
+            return {}
 
     def _read(self, key: str) -> dict[str, Any]:
         try:

@@ -93,10 +93,18 @@ def _shown(place: Storage, record: TaskRecord, shrink: Shrink) -> Iterator[tuple
     if record.card is not None:
         for key, data, kind in _file(place, record.card, CONTENT_TYPE):
             yield key, data, kind
-            card = parse_data_script("card", data)
-            styles = [style[name] for style in card["styles"] for name in ("copy", "mask_copy")]
-            for copy in {card["content_copy"], card["init_copy"], *styles} - {None}:
+            for copy in _copies(data):
                 yield from _file(place, copy, "image/webp")
+
+
+def _copies(card: bytes) -> set[str]:
+    """Return the keys of the small inputs that a card names; none if it is damaged, which the page says."""
+    try:
+        found = parse_data_script("card", card)
+        styles = [style[name] for style in found["styles"] for name in ("copy", "mask_copy")]
+        return {found["content_copy"], found["init_copy"], *styles} - {None}
+    except (ValueError, TypeError, KeyError):
+        return set()
 
 
 def _file(place: Storage, key: str, kind: str) -> Iterator[tuple[str, bytes, str]]:

@@ -22,7 +22,7 @@ function showCompareBar() {
     sign.setAttribute("aria-pressed", String(on));
     sign.textContent = on ? "Comparing" : "Compare";
   }
-  const names = refs.map(ref => { const row = store.row(ref); return row >= 0 ? store.name(row) : ref; });
+  const names = refs.map(ref => { const row = store.row(ref); return row >= 0 ? labelOf(row) : ref; });
   bar.replaceChildren(
     make("strong", { text: names.join("  and  ") }),
     refs.length === 2 ? make("a", { class: "button", id: "open-compare", href: linkTo({ id: "compare", view: "flicker" }), text: "Compare these two" })
@@ -30,20 +30,14 @@ function showCompareBar() {
     button("Clear", () => go({ compare: "" }, true)));
 }
 
-/** The compare view, as the stage of the viewer: both pictures over each other, in step. */
-function compareStage(stage, rows) {
-  const keys = rows.map(row => address(shownPicture(row)));
-  const [first, second] = keys;
-  const missing = keys.some(key => key === null);
-  if (missing) { stage.show([], "side"); return; }
-  stage.show([
-    { label: store.name(rows[0]), src: first },
-    { label: store.name(rows[1]), src: second },
-  ], state.view);
+/** What tells a result from others of its name: that it is a proof, and what was swept. */
+function labelOf(row) {
+  const more = [store.is(row, FLAG.proof) ? "proof" : "", sweptText(store, row)].filter(Boolean).join(", ");
+  return more ? `${store.name(row)} (${more})` : store.name(row);
 }
 
 /** The picture to look at closely: the finished one where browsers show it, else its thumbnail. */
 function shownPicture(row) {
   const key = store.picture(row);
-  return key && !UNSHOWN.test(key) ? key : store.small(row);
+  return isShown(key) ? key : store.small(row);
 }

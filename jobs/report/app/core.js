@@ -43,8 +43,8 @@ const count = (number, word) => `${counted.format(number)} ${word}${number === 1
 /** Four significant digits, as in a log: 1234, 12.34, 1.234e-5. */
 function number(value) {
   if (value === null || value === undefined || Number.isNaN(value)) return "";
-  if (Number.isInteger(value)) return counted.format(value);
   const size = Math.abs(value);
+  if (Number.isInteger(value) && size < 1e6) return counted.format(value);
   return size >= 1e-3 && size < 1e6 ? String(Number(value.toPrecision(4))) : value.toExponential(3);
 }
 

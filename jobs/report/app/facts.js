@@ -10,6 +10,7 @@ function fillFacts(place, row, card) {
     place.append(make("p", { class: "error", text: store.text("error", row) || "no reason recorded" }));
     if (store.is(row, FLAG.kept)) place.append(make("p", { class: "more", text: "Shown is its last good picture." }));
   }
+  if (store.is(row, FLAG.card) && !card.columns) place.append(make("p", { class: "error", text: `Its card, ${store.of(row, "cards", "js")}, is missing or damaged, so curves and inputs are not shown.` }));
   const sources = [["Content", card.content ?? store.text("content", row)]];
   if (card.styles) for (const style of card.styles) {
     sources.push([`Style${shareText(style, card.styles)}`, style.uri]);
@@ -44,10 +45,10 @@ function fillFacts(place, row, card) {
   if (store.is(row, FLAG.promoted)) place.append(make("p", {}, make("a", { href: linkTo({ kind: "", id: store.id(row) }), text: "Rendered at full size" })));
   const files = [];
   if (address(key)) files.push(make("a", { href: address(key), download: embedded.has(key) ? key.split("/").pop().replace(/\.\w+$/, ".webp") : key.split("/").pop(), text: failed ? "Last good picture" : "Picture" }));
-  if (!failed && card.columns && !embedded.size) files.push(make("a", { href: address(store.of(row, "losses", "csv")), text: "Losses (CSV)" }));
+  if (!failed && !embedded.size) files.push(make("a", { href: address(store.of(row, "losses", "csv")), text: "Losses (CSV)" }));
   if (!embedded.size) files.push(make("a", { href: address(store.of(row, "tasks", "json")), text: "Record (JSON)" }));
   if (files.length) place.append(section("Download", make("p", { class: "links" }, ...files)));
-  if (Object.keys(recipe).length) place.append(section("Render again with \u2026", againForm(row, card, recipe)));
+  if (card.styles && card.recipe) place.append(section("Render again with \u2026", againForm(row, card, recipe)));
 }
 
 const section = (title, ...children) => make("section", {}, make("h3", { text: title }), ...children);
@@ -81,15 +82,18 @@ const AGAIN = ["size", "steps", "content_weight", "style_weight", "tv_weight", "
 
 /** Fields for the knobs that people turn, and the lines that a job file needs for it. */
 function againForm(row, card, recipe) {
+  if (new Set(card.styles.map(style => style.uri)).size < card.styles.length) {
+    return make("p", { class: "more", text: "This blend has one picture twice, which the lines of a job file cannot say." });
+  }
   const lines = make("textarea", { readonly: true, rows: 9, spellcheck: "false", "aria-label": "Lines for the job file", id: "again" });
   const fields = new Map();
   const own = new Map(differences(recipe));
   const write = () => {
-    const knobs = new Map([...own].filter(([knob]) => knob !== "weights"));
+    const knobs = new Map(own);
     for (const [knob, field] of fields) {
       if (field.value.trim() && field.value.trim() !== knobText(recipe[knob])) knobs.set(knob, asKnob(field.value.trim()));
     }
-    const styles = card.styles ?? [{ uri: store.text("style", row), share: 1 }];
+    const { styles } = card;
     const plain = styles.length === 1 && !styles[0].mask;
     const text = ["pairs:", `  - content: ${yaml(card.content ?? store.text("content", row))}`];
     if (plain) text.push(`    style: ${yaml(styles[0].uri)}`);
@@ -126,10 +130,15 @@ function yaml(value) {
 }
 
 /** What two results have otherwise than each other. */
-function fillDifferences(place, rows) {
-  const both = rows.map(row => {
+async function fillDifferences(place, rows) {
+  const cards = await Promise.all(rows.map(row => (store.is(row, FLAG.card) ? loadData(store.of(row, "cards", "js"), "card").catch(() => null) : null)));
+  const both = rows.map((row, k) => {
     const knobs = store.knobs(row);
     return new Map(Object.entries({
+      ...(cards[k]?.styles ? {
+        "blend and masks": cards[k].styles.map(style => `${tail(style.uri)} ${style.share}${style.mask ? ` in ${tail(style.mask)}` : ""}`).join(", "),
+        "first picture": cards[k].init ?? "",
+      } : {}),
       content: store.text("content", row), style: store.text("style", row),
       "final loss": number(store.loss[row]), steps: String(store.steps[row]), "render time": duration(store.seconds[row]),
       size: store.width[row] ? `${store.width[row]} x ${store.height[row]}` : "",

@@ -172,23 +172,28 @@ async function grouped(store, rows, name, slices) {
   return { rows: sorted, groups };
 }
 
-/** The knobs in which recipes differ, with their values, and how many rows have each. */
+/**
+ * The knobs in which recipes of one preset differ, with their values; presets themselves, where there are several. What
+ * comes with a preset is not what somebody swept.
+ */
 function sweptKnobs(store) {
   const texts = store.texts.recipe;
-  const values = new Map();
-  const recipes = [];
+  const presets = new Map();
   for (let code = 0; code < texts.after + texts.added.length; code += 1) {
     const recipe = readKnobs(texts.get(code));
-    recipes.push(recipe);
-    for (const [knob, value] of Object.entries(recipe)) {
-      if (!values.has(knob)) values.set(knob, new Set());
-      values.get(knob).add(knobText(value));
+    const preset = knobText(recipe.preset);
+    if (!presets.has(preset)) presets.set(preset, []);
+    presets.get(preset).push(recipe);
+  }
+  const swept = new Set(presets.size > 1 ? ["preset"] : []);
+  for (const recipes of presets.values()) {
+    const [first] = recipes;
+    for (const recipe of recipes) {
+      for (const knob of Object.keys({ ...first, ...recipe })) if (knobText(recipe[knob]) !== knobText(first[knob])) swept.add(knob);
     }
   }
-  for (const [knob, seen] of values) {
-    if (seen.size < 2 && recipes.every(recipe => Object.hasOwn(recipe, knob))) values.delete(knob);
-  }
-  return new Map([...values].map(([knob, seen]) => [knob, [...seen].sort(byValue)]).sort(([a], [b]) => (a < b ? -1 : 1)));
+  const values = knob => [...new Set([...presets.values()].flat().filter(recipe => Object.hasOwn(recipe, knob)).map(recipe => knobText(recipe[knob])))].sort(byValue);
+  return new Map([...swept].sort().map(knob => [knob, values(knob)]));
 }
 
 const byValue = (a, b) => (Number(a) - Number(b)) || (a < b ? -1 : a > b ? 1 : 0);

@@ -52,7 +52,9 @@ class Live {
   constructor(place) {
     this.place = place;
     this.timer = null;
-    this.runs = store.index.live.map(folder => new Run(folder));
+    this.runs = [];
+    this.indexRead = Date.now();
+    this.follow(store.index.live);
     document.addEventListener("visibilitychange", () => {
       clearTimeout(this.timer);
       if (document.hidden) return;
@@ -63,8 +65,17 @@ class Live {
 
   start() { this.poll(); }
 
+  /** Follow the runs of these folders, besides those that are followed already. */
+  follow(folders) {
+    for (const folder of folders) if (!this.runs.some(run => run.folder === folder)) this.runs.push(new Run(folder));
+  }
+
   async poll() {
     clearTimeout(this.timer);
+    if (Date.now() - this.indexRead > REST_MS) {
+      this.indexRead = Date.now();
+      await reloadData(true);   // perhaps proofs are rendered now, which nobody had asked for when this page was opened
+    }
     let added = 0;
     let ended = false;
     for (const run of this.runs) {
@@ -88,7 +99,7 @@ class Live {
   /** The run to show: the one that goes on, or the last. */
   get shown() {
     const known = this.runs.filter(run => run.board);
-    return known.find(run => run.going) ?? known.sort((a, b) => b.board.updated - a.board.updated)[0];
+    return known.find(run => run.folder === this.chosen) ?? known.find(run => run.going) ?? known.sort((a, b) => b.board.updated - a.board.updated)[0];
   }
 
   showLine() {
@@ -96,7 +107,7 @@ class Live {
     sign.hidden = !this.going || state.kind === "live";
     if (sign.hidden) return;
     const { board } = this.shown;
-    sign.textContent = [board.state, `${counted.format(board.done)} done`, board.eta ? `${duration(board.eta)} to go` : ""].filter(Boolean).join(", ");
+    sign.textContent = [board.state, `${counted.format(board.done)} done`, board.eta && board.state === "running" ? `${duration(board.eta)} to go` : ""].filter(Boolean).join(", ");
   }
 
   draw() {
@@ -109,6 +120,9 @@ class Live {
     }
     if (!this.parts) this.build();
     const { parts } = this;
+    const known = this.runs.filter(other => other.board);
+    parts.which.hidden = known.length < 2;
+    parts.which.replaceChildren(...known.map(other => button(`${other.folder ? "Proofs" : "Pictures"}: ${other.going ? other.board.state : "ended"}`, () => { this.chosen = other.folder; this.draw(); }, { "aria-pressed": String(other === run) })));
     const all = board.tasks ?? (board.done + board.failed + (board.left ?? 0));
     parts.state.textContent = board.state === "ended" ? `ended: ${board.reason ?? ""}` : run.going ? board.state : "silent: it may have been killed";
     parts.bar.max = all || 1;
@@ -117,7 +131,7 @@ class Live {
     const facts = [
       ["Done", counted.format(board.done)], ["Failed", counted.format(board.failed)],
       ["Left", board.left === null ? "" : counted.format(board.left)],
-      ["To go", duration(board.eta)], ["Speed", board.steps_per_second ? `${number(board.steps_per_second)} steps/s` : ""],
+      ["To go", board.state === "running" ? duration(board.eta) : ""], ["Speed", board.steps_per_second ? `${number(board.steps_per_second)} steps/s` : ""],
       ["Workers", board.state === "ended" ? "" : counted.format(board.workers) + (board.pending ? ` (+${board.pending} coming)` : "")],
       ["Busy", board.busy === null || board.busy === undefined ? "" : `${Math.round(board.busy * 100)}%`],
       ["GPU hours", board.gpu_hours ? number(board.gpu_hours) : ""], ["Waits for", board.waits],
@@ -131,7 +145,7 @@ class Live {
 
   build() {
     const parts = {
-      state: make("h2", { id: "run-state", tabindex: -1 }), bar: make("progress", { "aria-label": "Done" }), facts: make("dl", { class: "tiles" }),
+      which: make("div", { class: "views", role: "group", "aria-label": "Run" }), state: make("h2", { id: "run-state", tabindex: -1 }), bar: make("progress", { "aria-label": "Done" }), facts: make("dl", { class: "tiles" }),
       floor: make("tbody"), newest: make("div", { class: "strip" }), painting: make("div", { class: "strip" }),
     };
     this.parts = parts;
@@ -139,7 +153,7 @@ class Live {
     parts.paintingPart = section("Being painted", parts.painting);
     parts.newestPart = section("Newest", parts.newest);
     parts.floorPart = section("Floor", make("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Workers" }, parts.floorTable));
-    this.place.replaceChildren(make("section", {}, parts.state, parts.bar, parts.facts), parts.paintingPart, parts.newestPart, parts.floorPart);
+    this.place.replaceChildren(make("section", {}, parts.which, parts.state, parts.bar, parts.facts), parts.paintingPart, parts.newestPart, parts.floorPart);
   }
 
   drawPainting(board) {
@@ -186,7 +200,7 @@ class Live {
   }
 
   newestFigure(task) {
-    const key = task.thumb ? `thumbs/${task.id.slice(0, 2)}/${task.id}.webp` : UNSHOWN.test(task.key ?? "") ? null : task.key;
+    const key = task.thumb ? `thumbs/${task.id.slice(0, 2)}/${task.id}.webp` : isShown(task.key) ? task.key : null;
     const thumb = key && this.folder + key;
     const ref = (this.folder ? "proof-" : "") + task.id;
     const picture = address(thumb) ? make("img", { alt: "", src: address(thumb) }) : noPicture(task.status === "failed" ? "failed" : "no picture");

@@ -190,6 +190,7 @@ function showState() {
 
 function showError(error) {
   showNote(error);
+  if (viewer?.dialog.open) viewer.fail(error);
   if (store) reloadData(true);   // perhaps they were written anew since this page was opened
 }
 
@@ -203,6 +204,7 @@ function showNote(error) {
 async function reloadData(quietly = false) {
   try {
     const index = await loadData("gallery/data/index.js", "index", String(Date.now()));
+    live?.follow(index.live);
     if (index.made === store?.index.made) return;
     store = new Store(index);
     for (const run of live.runs) run.read.clear();

@@ -55,7 +55,7 @@ class Stage {
       if (!shared) this.panes.append(holder);
       this.images.push({ image, layer, holder, main: picture.main });
     }
-    if (!pictures.length) this.panes.append(make("p", { class: "note", text: "There is no picture." }));
+    if (!pictures.length) this.say("There is no picture.");
     if (mode === "slider" && pictures.length === 2) {
       shared.append(make("div", { class: "handle" }), this.range);
       this.setSplit(this.split);
@@ -66,6 +66,11 @@ class Stage {
       if (!still.matches) this.flicker(true);
     }
     this.place();
+  }
+
+  say(text) {
+    this.images = [];
+    this.panes.replaceChildren(make("p", { class: "note", text }));
   }
 
   /** Put pictures that lie side by side into as many columns as show them largest. */

@@ -13,6 +13,9 @@ function parseHash(hash) {
     if (key.startsWith("knob.")) parsed.knobs[key.slice(5)] = value;
     else if (Object.hasOwn(UNSET, key)) parsed[key] = value;
   }
+  // Links that somebody wrote by hand.
+  if (!(parsed.sort.replace(/^-/, "") in SORTS)) parsed.sort = UNSET.sort;
+  if (!(parsed.group in GROUPS)) parsed.group = UNSET.group;
   return parsed;
 }
 

@@ -215,7 +215,7 @@ class Store {
   small(row) {
     if (this.is(row, FLAG.thumbnail)) return this.of(row, "thumbs", "webp");
     const key = this.picture(row);
-    return key && !UNSHOWN.test(key) ? key : null;
+    return isShown(key) ? key : null;
   }
 
   of(row, folder, ending) {
@@ -255,8 +255,8 @@ class Store {
   }
 }
 
-/** Formats that browsers do not show. */
-const UNSHOWN = /\.(tiff?|jxl)$/i;
+/** Whether browsers show the picture under a key: in a gallery that is one file each is a WebP. */
+const isShown = key => Boolean(key) && (embedded.has(key) || !/\.(tiff?|jxl)$/i.test(key));
 
 /** Sort rows by a column of numbers, by their bits, 11 at a time: a million take about 50 ms. */
 function sortedBy(values, total) {

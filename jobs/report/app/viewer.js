@@ -21,6 +21,12 @@ class Viewer {
     document.body.append(this.dialog);
   }
 
+  /** Say what went wrong, where it is seen. */
+  fail(error) {
+    this.name.textContent = "It cannot be shown";
+    this.facts.replaceChildren(make("p", { class: "error", text: error.message }));
+  }
+
   leave() { go({ id: "", view: "" }); }
 
   close() {
@@ -61,7 +67,8 @@ class Viewer {
     document.title = `${store.name(row)} \u2013 ${store.index.job}`;
     if (this.card === null) {
       this.show(row, {});
-      this.card = store.is(row, FLAG.card) ? await loadData(store.of(row, "cards", "js"), "card").catch(() => ({})) : {};
+      const card = store.is(row, FLAG.card) ? await loadData(store.of(row, "cards", "js"), "card").catch(() => null) : null;
+      this.card = card && typeof card === "object" ? card : {};
       if (this.asked !== asked) return;
       for (const name of Object.keys(store.texts)) await store.needTexts(name).catch(() => {});
       if (this.asked !== asked) return;
@@ -84,7 +91,7 @@ class Viewer {
     }
     if (copy(card.init_copy)) parts.push({ label: "First picture", src: copy(card.init_copy) });
     const shown = address(shownPicture(row));
-    const label = store.is(row, FLAG.failed) ? "Last good picture" : UNSHOWN.test(store.picture(row) ?? "") ? "Result (its thumbnail)" : "Result";
+    const label = store.is(row, FLAG.failed) ? "Last good picture" : !isShown(store.picture(row)) ? "Result (its thumbnail)" : "Result";
     const result = shown && { label, src: shown, main: true };
     const before = parts.find(part => part.role === "content");
     const views = Object.entries(VIEWS).filter(([view]) => view !== "slider" || (before && result));
@@ -93,6 +100,7 @@ class Viewer {
     this.views.replaceChildren(...views.map(([name, text]) => viewButton(name, text, view)));
     if (view === "slider") this.stage.show([before, result], "slider");
     else if (view === "result") this.stage.show(result ? [result] : [], "single");
+    else if (!parts.length && !result) this.stage.say(store.picture(row) ? `a ${store.picture(row).split(".").pop().toUpperCase()}, which browsers do not show` : "There is no picture.");
     else this.stage.show([...parts, ...(result ? [result] : [])], "side");
   }
 
@@ -103,15 +111,15 @@ class Viewer {
     this.row = rows[0];
     this.previous.hidden = this.next.hidden = true;
     this.name.textContent = rows.length === 2 ? "Two results" : "Choose two results to compare";
-    this.where.textContent = rows.map(row => store.name(row)).join("  and  ");
+    this.where.textContent = rows.map(labelOf).join("  and  ");
     document.title = `Compare \u2013 ${store.index.job}`;
     const view = state.view in COMPARE_VIEWS ? state.view : "flicker";
     this.views.replaceChildren(...Object.entries(COMPARE_VIEWS).map(([name, text]) => viewButton(name, text, view)));
     for (const name of Object.keys(store.texts)) await store.needTexts(name).catch(() => {});
     if (rows.length === 2) {
-      const pictures = rows.map(row => ({ label: store.name(row), src: address(shownPicture(row)) })).filter(picture => picture.src);
+      const pictures = rows.map(row => ({ label: labelOf(row), src: address(shownPicture(row)) })).filter(picture => picture.src);
       this.stage.show(pictures, pictures.length === 2 ? view : "side");
-      fillDifferences(this.facts, rows);
+      await fillDifferences(this.facts, rows);
     } else {
       this.stage.show([], "side");
       this.facts.replaceChildren();

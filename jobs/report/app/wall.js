@@ -183,7 +183,7 @@ class Wall {
     if (to !== undefined) {
       this.focus(Math.max(0, Math.min(this.items.length - 1, to)));
       event.preventDefault();
-    } else if (event.key === "c") {
+    } else if (event.key === "c" && this.store.picture(row)) {
       toggleCompared(this.store.ref(row));
       event.preventDefault();
     } else if (event.key === "x" && this.store.is(row, FLAG.proof)) {
@@ -236,7 +236,12 @@ function fillCard(card, store, row, reachable) {
 function smallPicture(store, row) {
   const small = address(store.small(row));
   if (small) {
-    return make("img", { src: small, alt: "", decoding: "async", draggable: "false", onerror: event => event.target.replaceWith(noPicture("the picture is not here")) });
+    // Where a thumbnail is lost the picture itself will do.
+    const instead = isShown(store.picture(row)) ? address(store.picture(row)) : null;
+    return make("img", { src: small, alt: "", decoding: "async", draggable: "false", onerror: event => {
+      if (instead && event.target.getAttribute("src") !== instead) event.target.src = instead;
+      else event.target.replaceWith(noPicture("the picture is not here"));
+    } });
   }
   const key = store.picture(row);
   return noPicture(key ? `${key.split(".").pop().toUpperCase()}, which browsers do not show` : "no picture");
