@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,12 @@ from tests.support.farm import ROOT, write_stand_in_job
 from tests.support.rigs import Rig
 
 DRIVER = [sys.executable, "-m", "tests.support.driver"]
+
+TIMED = (
+    *(keys.RECORDS, keys.CARDS, keys.JOB, keys.SUMMARY, keys.LIVE),
+    *(keys.INDEX, keys.GALLERY),
+)
+"""What tells times, by the beginning of its key."""
 
 
 def drive(job: Path, *options: str) -> list[list[str]]:
@@ -39,15 +46,17 @@ def contents(storage: Storage) -> dict[str, bytes | None]:
     for stat in storage.list():
         if stat.key.startswith((keys.SEGMENTS, keys.PROBE)):
             continue  # how records are packed is nobody's business; a probe is swept when it is old
-        timed = (keys.RECORDS, keys.JOB, keys.SUMMARY, keys.LIVE, keys.INDEX, keys.GALLERY)
-        found[stat.key] = None if stat.key.startswith(timed) else storage.get(stat.key)
+        # The data of each gallery have a folder of their own.
+        key = re.sub(rf"^{keys.GALLERY_DATA}[0-9a-f]{{12}}/", f"{keys.GALLERY_DATA}_/", stat.key)
+        found[key] = None if key.startswith(TIMED) else storage.get(stat.key)
     return found
 
 
 def results(storage: Storage) -> dict[str, tuple[Any, ...]]:
     """What the records say that is the same in every run."""
     return {
-        r.id: (r.status, r.error, r.output, r.losses, r.losses_key) for r in Records(storage).all()
+        r.id: (r.status, r.error, r.output, r.losses, r.losses_key, r.card)
+        for r in Records(storage).all()
     }
 
 
