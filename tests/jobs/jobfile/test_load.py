@@ -357,7 +357,7 @@ def test_a_picture_that_leads_nowhere_is_told_with_its_line(pair: str) -> None:
         ("nmae: x", "nmae: is not a key; did you mean name?"),
         ("recipe: {sise: 64}", "recipe.sise: is not a key; did you mean size?"),
         ("workers: {thread: 2}", "workers.thread: is not a key; did you mean threads?"),
-        ("losses: {x: 1}", "losses.x: is not a key; known here: every"),
+        ("losses: {x: 1}", "losses.x: is not a key; known here: every, tensorboard"),
     ],
 )
 def test_unknown_keys_come_with_a_suggestion(line: str, problem: str) -> None:
