@@ -75,7 +75,7 @@ const tail = text => text.split(" + ").map(part => part.replace(/[/\\]+$/, "").s
 
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 
-/** Let the page answer. Long work calls this whenever `Slices.over` says so. */
+/** Let the page answer. `Slices` calls this in long work. */
 const breathe = () => new Promise(resolve => {
   const channel = new MessageChannel();
   channel.port1.onmessage = () => { channel.port1.close(); resolve(); };

@@ -116,7 +116,7 @@ async function showWall(anew = false) {
   byId("sheet").hidden = !sheet;
   const pages = Math.ceil(found.rows.length / PAGE);
   const all = totals()[kind];
-  note.hidden = found.rows.length > 0 && found.rows.length === all && !store.index.proofs_unread;
+  note.hidden = found.rows.length > 0 && found.rows.length === all;
   note.textContent = found.rows.length === all && !all ? (live?.going ? "Nothing is rendered yet." : "Nothing has been rendered yet.")
     : found.rows.length ? `${counted.format(found.rows.length)} of ${counted.format(all)}` : "Nothing matches.";
   announce(note.hidden ? "" : note.textContent);

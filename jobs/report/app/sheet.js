@@ -5,18 +5,13 @@ const SHEET_MOST = 60;   // values on an axis
 /** The axes that a sheet can have: content, style, and the knobs in which recipes differ. */
 const sheetAxes = () => ["content", "style", ...sweptKnobs(store).keys()];
 
-function axisValue(row, axis) {
-  if (axis === "content" || axis === "style") return store.text(axis, row);
-  return knobText(store.knobs(row)[axis]);
-}
-
 /** Put the found rows into a table of small pictures. */
 function drawSheet(place, rows, axes) {
   const cells = new Map();
   const values = axes.map(() => new Set());
   const recipes = new Map();
   const valueOf = (row, axis) => {
-    if (axis === "content" || axis === "style") return axisValue(row, axis);
+    if (axis === "content" || axis === "style") return store.text(axis, row);
     const code = store.recipe[row];
     if (!recipes.has(code)) recipes.set(code, store.knobs(row));
     return knobText(recipes.get(code)[axis]);

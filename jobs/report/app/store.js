@@ -225,9 +225,7 @@ class Store {
 
   text(name, row) { return this.texts[name].get(this[name][row]); }
 
-  knobs(row) {
-    try { return JSON.parse(this.text("recipe", row) || "{}"); } catch { return {}; }
-  }
+  knobs(row) { return readKnobs(this.text("recipe", row)); }
 
   /** How a result is called in this page's address. */
   ref(row) { return (this.is(row, FLAG.proof) ? "proof-" : "") + this.id(row); }
