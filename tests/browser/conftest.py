@@ -191,3 +191,9 @@ def addresses(real_output: Path, moto: S3Server) -> Iterator[dict[str, str]]:
 def gallery(request: pytest.FixtureRequest, addresses: dict[str, str]) -> str:
     """The gallery's address, from each origin."""
     return addresses[request.param]
+
+
+@pytest.fixture
+def gallery_from_disk(real_output: Path) -> str:
+    """The gallery's address in its folder."""
+    return (real_output / "index.html").as_uri()

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
@@ -165,6 +166,24 @@ def test_one_result_opened(gallery: str, opened: Open, real_output: Path):
     assert words.startswith("presetstudio")
     assert "weights_inputcaffe" in words
     assert "margin" not in words  # as in the preset, so it comes after
+
+
+def test_the_files_of_a_result(gallery: str, opened: Open):
+    page = opened(gallery)
+    open_first(page)
+    link = page.locator("dialog .facts a[download]")
+    if gallery.startswith("file:"):
+        # A browser follows the link there: beside the gallery, which stays open.
+        with page.expect_popup() as popup:
+            link.click()
+        assert unquote(popup.value.url).endswith(link.get_attribute("download"))
+    else:
+        with page.expect_download() as download:
+            link.click()
+        assert download.value.suggested_filename == link.get_attribute("download")
+    assert page.locator("dialog[open]").count() == 1
+    for text in ("Losses (CSV)", "Record (JSON)"):
+        assert page.get_by_text(text, exact=True).get_attribute("target") == "_blank"
 
 
 def test_curves_are_the_log(gallery: str, opened: Open, real_output: Path):
@@ -326,40 +345,6 @@ def test_what_to_write_to_render_it_again(
     assert entry.recipe["seed"] == 7
     assert entry.recipe["style_weight"] == 2.5
     assert entry.recipe["size"] == 64
-
-
-def test_keyboard_alone(gallery: str, opened: Open):
-    page = opened(gallery)
-    page.locator("article a.frame").first.focus()
-    page.keyboard.press("ArrowRight")
-    page.keyboard.press("ArrowDown")
-    page.keyboard.press("Home")
-    page.keyboard.press("c")
-    page.keyboard.press("ArrowRight")
-    page.keyboard.press("c")
-    page.locator("#open-compare").wait_for()
-    assert len(page.url.partition("compare=")[2].split("%2C")) == 2
-    page.keyboard.press("Enter")
-    page.locator("dialog[open]").wait_for()
-    name = page.locator("#opened").text_content()
-    address = page.url
-    page.keyboard.press("ArrowRight")
-    wait_for(lambda: where(page) != address)
-    page.keyboard.press("ArrowLeft")
-    wait_for(lambda: where(page) == address)
-    assert page.locator("#opened").text_content() == name
-    page.keyboard.press("Escape")
-    page.locator("dialog").wait_for(state="hidden")
-    assert page.evaluate("document.activeElement.className") == "frame"
-    page.keyboard.press("/")
-    assert page.evaluate("document.activeElement.id") == "q"
-    # Everything else is reached by Tab.
-    reached = set()
-    page.locator("#tabs a").first.focus()
-    for _ in range(24):
-        reached.add(page.evaluate("document.activeElement.id || document.activeElement.className"))
-        page.keyboard.press("Tab")
-    assert {"q", "sort", "group", "frame", "quiet compare"} <= reached
 
 
 def test_a_gallery_as_one_file(real_output: Path, opened: Open, tmp_path: Path):

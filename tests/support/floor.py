@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 
 # Ray gives its workers what the driver has: they find the stand-in here.
 os.environ["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
@@ -25,8 +26,13 @@ def main(job: str, address: str) -> int:
     """The job to its end; its exit status."""
     cluster.run.run_job.CHECKPOINT_SECONDS = 0.2
 
+    one_at_a_time = threading.Lock()
+
     def listen(event: Event) -> None:
-        print(to_json(event), flush=True)
+        # Events come from several threads; print() writes a line and its end apart, so that two would mix.
+        with one_at_a_time:
+            sys.stdout.write(f"{to_json(event)}\n")
+            sys.stdout.flush()
 
     options = RunOptions(address=address, renderer=STAND_IN)
     with Interrupts() as interrupts:

@@ -43,10 +43,12 @@ function fillFacts(place, row, card) {
   ];
   place.append(section("About", table(facts)));
   if (store.is(row, FLAG.promoted)) place.append(make("p", {}, make("a", { href: linkTo({ kind: "", id: store.id(row) }), text: "Rendered at full size" })));
+  // Browsers download nothing from a folder, but follow the link: then beside the gallery, not in its place.
   const files = [];
-  if (address(key)) files.push(make("a", { href: address(key), download: embedded.has(key) ? key.split("/").pop().replace(/\.\w+$/, ".webp") : key.split("/").pop(), text: failed ? "Last good picture" : "Picture" }));
-  if (!failed && !embedded.size) files.push(make("a", { href: address(store.of(row, "losses", "csv")), text: "Losses (CSV)" }));
-  if (!embedded.size) files.push(make("a", { href: address(store.of(row, "tasks", "json")), text: "Record (JSON)" }));
+  const beside = { target: "_blank", rel: "noopener" };
+  if (address(key)) files.push(make("a", { ...beside, href: address(key), download: embedded.has(key) ? key.split("/").pop().replace(/\.\w+$/, ".webp") : key.split("/").pop(), text: failed ? "Last good picture" : "Picture" }));
+  if (!failed && !embedded.size) files.push(make("a", { ...beside, href: address(store.of(row, "losses", "csv")), text: "Losses (CSV)" }));
+  if (!embedded.size) files.push(make("a", { ...beside, href: address(store.of(row, "tasks", "json")), text: "Record (JSON)" }));
   if (files.length) place.append(section("Download", make("p", { class: "links" }, ...files)));
   if (card.styles && card.recipe) place.append(section("Render again with \u2026", againForm(row, card, recipe)));
 }

@@ -536,6 +536,6 @@ def test_a_package_that_is_sent_has_all_that_an_installed_one_has() -> None:
     sent = package_files()
     for room in ("cluster", "jobs", "stylize"):
         for path in (ROOT / room).rglob("*"):
-            is_read = path.suffix in (".md", ".pyc", ".jpg") or "deploy" in path.parts
+            is_read = path.suffix in (".md", ".pyc", ".jpg", ".webp") or "deploy" in path.parts
             if path.is_file() and not is_read:
                 assert path.relative_to(ROOT).as_posix() in sent
