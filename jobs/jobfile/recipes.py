@@ -48,7 +48,14 @@ def recipe_problems(source: Source, values: Mapping[str, Any]) -> list[Problem]:
         own_problems = _value_problems(source, (*place, "recipe"), own)
         own_problems += _sweep_problems(source, (*place, "sweep"), sweep)
         own_problems += _init_problems(
-            source, place, job, own, sweep, pair.get("init"), pair.get("manifest")
+            source,
+            place,
+            job,
+            own,
+            sweep,
+            pair.get("init"),
+            pair.get("manifest"),
+            pair.get("film"),
         )
         if not own_problems:
             at = (*place, "sweep") if sweep else (*place, "recipe") if own else ("recipe",)
@@ -129,17 +136,17 @@ def _init_problems(
     sweep: Mapping[str, Any],
     init: Any,
     manifest: Any,
+    film: Any,
 ) -> list[Problem]:
     if manifest is not None:
         return []  # each row has its own init
     swept = sweep.get("init")
     asked = [*(swept if isinstance(swept, list) else []), own.get("init")]
     if init is None and "image" in (*asked, None if "init" in own else job.get("init")):
-        return [
-            source.problem(
-                (*place, "recipe", "init"), "image needs init: PICTURE beside content and style"
-            )
-        ]
+        message = "image needs init: PICTURE beside content and style"
+        if film is not None:
+            message = "image is not for a film, whose frames have no first picture of their own"
+        return [source.problem((*place, "recipe", "init"), message)]
     if init is not None and any(value not in (None, "image") for value in asked):
         return [
             source.problem((*place, "init"), "is a picture, but recipe.init asks for another start")

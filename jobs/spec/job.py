@@ -20,7 +20,14 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from jobs.spec.notify import Notify
-from jobs.spec.output import NO_PLACE, ImageOptions, LossOptions, filled_in, known_place
+from jobs.spec.output import (
+    FILM_FIELDS,
+    NO_PLACE,
+    ImageOptions,
+    LossOptions,
+    filled_in,
+    known_place,
+)
 from jobs.spec.pairs import InputOptions, Knobs, PairSet
 from jobs.spec.schedule import Schedule
 from jobs.spec.sharing import Priority
@@ -51,6 +58,18 @@ def _told_apart(schedule: Schedule | None, others: ValidationInfo) -> Schedule |
             "run at a time: put {date} or {time} into output, or use forbid or replace",
         )
     return schedule
+
+
+def _name_for_all(image: ImageOptions, others: ValidationInfo) -> ImageOptions:
+    pairs = others.data.get("pairs", ())  # absent when they are wrong themselves
+    for name in FILM_FIELDS:
+        if f"{{{name}}}" in image.name and any(pair.film is None for pair in pairs):
+            raise PydanticCustomError(
+                "film_name",
+                "name has {field}, which only the frames of films have: each entry of pairs needs film: then",
+                {"field": f"{{{name}}}"},
+            )
+    return image
 
 
 def _given_storage(storage: Any) -> Any:
@@ -102,7 +121,9 @@ class JobSpec(Section):
         description="The job's part of a cluster among jobs of its priority: one of weight 3 gets three "
         "times the GPUs of one of weight 1.",
     )
-    image: ImageOptions = Field(default_factory=lambda: ImageOptions.model_validate({}))
+    image: Annotated[ImageOptions, AfterValidator(_name_for_all)] = Field(
+        default_factory=lambda: ImageOptions.model_validate({})
+    )
     losses: LossOptions = Field(default_factory=lambda: LossOptions.model_validate({}))
     retries: Retries = Field(default_factory=lambda: Retries.model_validate({}))
     stop: Stop = Field(default_factory=lambda: Stop.model_validate({}))

@@ -26,6 +26,14 @@ NAME_FIELDS = ("content", "style")
 """Fields of ``image.name`` besides the recipe's knobs."""
 
 
+FILM_FIELDS = ("film", "number")
+"""Fields of ``image.name`` that frames of films have, and no other pictures."""
+
+
+DEFAULT_NAME = "{content}--{style}"
+"""``image.name`` where none is given."""
+
+
 SHALLOW_FORMATS: list[JsonValue] = ["jpeg", "webp", "avif", "jxl"]
 """Formats that have no 16 bits per channel."""
 
@@ -50,10 +58,11 @@ def _known_fields(template: str) -> str:
             "name", "is not a name with {fields} ({reason})", {"reason": str(error)}
         ) from error
     for _, name, width, conversion in parsed:
-        if name not in (*NAME_FIELDS, *Recipe.model_fields) or width or conversion:
+        if name not in (*NAME_FIELDS, *FILM_FIELDS, *Recipe.model_fields) or width or conversion:
             raise PydanticCustomError(
                 "name",
-                "has no field {field}; it takes {content}, {style} and any knob of the recipe",
+                "has no field {field}; it takes {content}, {style} and any knob of the recipe, and for "
+                "films {film} and {number}",
                 {"field": f"{{{name}}}"},
             )
     return template
@@ -118,10 +127,11 @@ class ImageOptions(Section):
         "keep", description="Whether the content's transparency is kept (not in jpeg)."
     )
     name: Annotated[str, AfterValidator(_known_fields)] = Field(
-        "{content}--{style}",
+        DEFAULT_NAME,
         min_length=1,
         max_length=500,
-        description="Name of the picture before -<id>; {content}, {style} and any knob, as {size}.",
+        description="Name of the picture before -<id>; {content}, {style} and any knob, as {size}; for "
+        "films also {film} and {number}. Default for films: {film}--{style}.{number}.",
     )
     thumbnails: bool = Field(
         True,

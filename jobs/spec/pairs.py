@@ -13,6 +13,16 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from jobs.spec.films.film import (
+    CUTS_SCHEMA,
+    ENTRY_SCHEMA,
+    FILM_SCHEMA,
+    FRAMES_SCHEMA,
+    Cuts,
+    Film,
+    Frames,
+    Loop,
+)
 from jobs.spec.styles import STYLE_SCHEMA, Patterns, Styles, address
 from jobs.spec.values import (
     Section,
@@ -26,13 +36,18 @@ from stylize.recipe import Recipe
 
 
 def _either(given: Any, others: ValidationInfo) -> Any:
-    """Require content and style, or a manifest whose rows name them."""
-    if "manifest" not in others.data:  # absent when it is wrong itself
+    """Require content and style, or a film and a style, or a manifest whose rows name them."""
+    if not {"manifest", "film"} <= others.data.keys():  # absent when it is wrong itself
         return given
     if others.data["manifest"] is not None:
         if given is not None:
             raise PydanticCustomError(
                 "beside_manifest", "cannot be combined with manifest:, whose rows give it"
+            )
+    elif others.data["film"] is not None and others.field_name != "style":
+        if given is not None:
+            raise PydanticCustomError(
+                "beside_film", "cannot be combined with film:, whose frames are the contents"
             )
     elif given is None and others.field_name != "init":
         raise PydanticCustomError("missing", "is required")
@@ -71,8 +86,8 @@ Knobs = Annotated[dict[str, Any], BeforeValidator(given_knobs)]
 
 
 class PairSet(Section):
-    """One entry of ``pairs``: pictures, the styles to paint them in, and how they combine; or a manifest
-    that names them row by row.
+    """One entry of ``pairs``: pictures or a film, the styles to paint them in, and how they combine; or a
+    manifest that names them row by row.
     """
 
     model_config = ConfigDict(
@@ -80,19 +95,31 @@ class PairSet(Section):
             "anyOf": [
                 {
                     "allOf": [has_value("content"), has_value("style")],
-                    "not": {"anyOf": [has_value("manifest"), has_value("on_bad_row")]},
+                    "not": {
+                        "anyOf": [
+                            has_value(key)
+                            for key in ("manifest", "on_bad_row", "film", "frames", "cuts", "loop")
+                        ]
+                    },
                 },
+                ENTRY_SCHEMA,
                 {
                     **has_value("manifest"),
                     "not": {
-                        "anyOf": [has_value(key) for key in ("content", "style", "combine", "init")]
+                        "anyOf": [
+                            has_value(key)
+                            for key in (
+                                *("content", "style", "combine", "init"),
+                                *("film", "frames", "cuts", "loop"),
+                            )
+                        ]
                     },
                 },
             ]
         }
     )
 
-    # The first field, because the validators of the others read it.
+    # The first fields, because the validators of the others read them.
     manifest: Patterns | None = Field(
         None,
         description="Instead of content and style: a file with a pair in each row, or several: path, "
@@ -106,6 +133,29 @@ class PairSet(Section):
         "fail",
         description="What becomes of a manifest's row that cannot be used. fail: the run ends; skip: "
         "the row is reported and left out.",
+    )
+    film: Film = Field(
+        None,
+        min_length=1,
+        description="Instead of content: the frames of a film, painted so that they hold still. A sequence "
+        "such as shots/a.####.png or shots/a.%04d.png, or a folder of frames; also on s3://.",
+        json_schema_extra=lambda s: replace_schema(s, FILM_SCHEMA),
+    )
+    frames: Frames = Field(
+        None,
+        description="The film's frames by number: 1001-1100, every second 1001-1100x2, or 1-10,20. Default: "
+        "all that exist.",
+        json_schema_extra=lambda s: replace_schema(s, FRAMES_SCHEMA),
+    )
+    cuts: Cuts = Field(
+        "auto",
+        description="Where the film's shots begin. auto: cuts are looked for; none: it is one shot; or the "
+        "numbers of the frames that begin a shot.",
+        json_schema_extra=lambda s: replace_schema(s, CUTS_SCHEMA),
+    )
+    loop: Loop = Field(
+        False,
+        description="Whether the film's first frame follows its last again. It is then one shot.",
     )
     content: Annotated[Patterns | None, AfterValidator(_either)] = Field(
         None,

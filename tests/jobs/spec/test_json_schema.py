@@ -47,6 +47,14 @@ EVERYTHING: dict[str, Any] = {
         },
         {"content": "a.jpg", "style": {"blend": {"b.jpg": 1}}, "init": "draft.png"},
         {"manifest": ["lists/*.parquet", "s3://b/lists/"], "on_bad_row": "skip"},
+        {
+            "film": "shots/a.####.png",
+            "frames": "1001-1100x2",
+            "cuts": [1040],
+            "loop": False,
+            "style": {"picture": "wave.jpg", "mask": "masks/a.####.png"},
+            "recipe": {"init": "noise"},
+        },
     ],
     "workers": {
         "max": 4,
@@ -109,7 +117,7 @@ def test_the_example_has_every_key() -> None:
             at = at[part.removesuffix("[]")]
             at = at[0] if part.endswith("[]") else at
         if section == "pairs[]":  # no entry can have them all
-            at = set(at) | set(EVERYTHING["pairs"][2])
+            at = {*at, *EVERYTHING["pairs"][2], *EVERYTHING["pairs"][3]}
         if section == "schedule":  # it is cron or every
             at = {*at, "every"}
         assert set(at) == set(model.model_fields), section

@@ -1,0 +1,1 @@
+"""The keys of a film in a job file."""
