@@ -74,6 +74,24 @@ class Price:
 
 
 @dataclass(frozen=True, slots=True)
+class FilmPlan:
+    """A film, in each of its styles and recipes."""
+
+    film: str
+    """The film as the job file names it."""
+    frames: int
+    """The number of its frames."""
+    first: int
+    """The number of the first frame."""
+    last: int
+    """The number of the last frame."""
+    shots: int
+    """The number of its shots."""
+    depth: int
+    """Frames that are painted one after the other, however many workers there are."""
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """The tasks of a job by status and group, and the time and cost of those left."""
 
@@ -86,6 +104,8 @@ class Plan:
     done: int
     failed: int
     groups: tuple[Group, ...]
+    films: tuple[FilmPlan, ...] = ()
+    """The films, in the order of the job file."""
     rows: RowCounts = RowCounts()  # noqa: RUF009 - immutable
     """The rows of the manifests, by what becomes of them."""
     bad_rows: int = 0
@@ -130,10 +150,12 @@ class Plan:
 
     @property
     def wall_seconds(self) -> float | None:
-        """Seconds on ``gpus`` workers: equal shares, but at least the longest render, plus the start-up."""
+        """Seconds on ``gpus`` workers: equal shares, but at least the longest render, or the frames of a film
+        that hold to each other, plus the start-up."""
         if self.device_seconds is None:
             return None
         longest = max((g.seconds_each or 0.0 for g in self.groups if g.left), default=0.0)
+        longest *= max((film.depth for film in self.films), default=1)
         return max(self.device_seconds / self.gpus, longest) + (self.startup_seconds or 0.0)
 
     @property
@@ -228,6 +250,17 @@ def make_plan(
                 agenda.job.spec.workers.members,
             )
             for key, tally in tallies.items()
+        ),
+        films=tuple(
+            FilmPlan(
+                film=film.written,
+                frames=len(film.frames),
+                first=film.frames.numbers[0],
+                last=film.frames.numbers[-1],
+                shots=len(film.shots),
+                depth=film.depth,
+            )
+            for film in agenda.films
         ),
         rows=rows.counts(),
         bad_rows=rows.bad,

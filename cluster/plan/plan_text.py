@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cluster.events.progress import plural, rows_text, saved_text, unread_text
-from cluster.plan.plan import Group, Plan
+from cluster.plan.plan import FilmPlan, Group, Plan
 from cluster.time_text import duration_text
 from jobs.inputs.formats import UNREAD_SHOWN
 from jobs.preflight.preflight import Findings
@@ -25,6 +25,7 @@ def to_text(plan: Plan, looked: Findings | None = None, proofs: Plan | None = No
         sizes = sorted({group.sizes[-1] for group in proofs.groups})
         few = "" if len(sizes) > 1 else f", {sizes[0]} px"
         lines += [f"proofs (run --proof{few}) -> {proofs.output}", *_work(proofs, "proof")]
+    lines += [_film(film) for film in plan.films]
     lines += _rows(plan)
     if plan.unused_columns:
         lines.append(f"  not used: the manifest's {', '.join(plan.unused_columns)}")
@@ -69,6 +70,13 @@ def _work(plan: Plan, what: str) -> list[str]:
     for group in plan.groups:
         lines += _group(group)
     return lines + _time(plan)
+
+
+def _film(film: FilmPlan) -> str:
+    return (
+        f"  film {film.film}: {plural(film.frames, 'frame')} {film.first}-{film.last} in "
+        f"{plural(film.shots, 'shot')}; {film.depth} are painted one after the other"
+    )
 
 
 def _rows(plan: Plan) -> list[str]:

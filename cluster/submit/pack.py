@@ -32,6 +32,7 @@ from jobs.spec.pairs import PairSet
 from jobs.spec.styles import MASK_FIELD
 from jobs.storage.base import local_path
 from jobs.storage.scratch import scratch_folder
+from jobs.tasks.films.frames import Numbered, find_number
 from jobs.tasks.manifest_rows import ManifestSet, find_manifests
 from jobs.tasks.row_account import RowDrafts
 from stylize.recipe import Recipe
@@ -52,7 +53,7 @@ _SEND_BELOW = (
     "folder)"
 )
 
-ReferenceKind = Literal["picture", "mask", "manifest", "file"]
+ReferenceKind = Literal["picture", "mask", "film", "manifest", "file"]
 
 
 def pack(
@@ -127,13 +128,16 @@ def _references(job: Job) -> Iterator[_Reference]:
 
 
 def _pictures(k: int, pair: PairSet) -> Iterator[_Reference]:
+    if pair.film is not None:
+        yield _Reference(("pairs", k, "film"), "film", pair.film)
     for n, content in enumerate(pair.content or ()):
         yield _Reference(("pairs", k, "content", n), "picture", content)
     for n, style in enumerate(pair.style or ()):
         for uri, _, mask in style.parts:
             yield _Reference(("pairs", k, "style", n), "picture", uri)
             if mask is not None:
-                yield _Reference(("pairs", k, "style", n), "mask", mask)
+                kind: ReferenceKind = "mask" if pair.film is None or MASK_FIELD in mask else "film"
+                yield _Reference(("pairs", k, "style", n), kind, mask)
     if pair.init is not None:
         yield _Reference(("pairs", k, "init"), "picture", pair.init)
 
@@ -250,6 +254,8 @@ def _files_of(reference: _Reference, inputs: Inputs) -> list[str]:
         return [PurePath(reference.written).as_posix()]
     if reference.kind == "manifest":
         return [name for name, _ in find_files(inputs, reference.written, inputs.unread.note)]
+    if reference.kind == "film" and (parts := find_number(reference.written)) is not None:
+        return inputs.expand(Numbered(*parts).pattern)
     if reference.kind == "mask" and MASK_FIELD in reference.written:
         # Contents that give masks their names may be on S3, so every mask that matches is sent.
         return inputs.expand("*".join(map(glob.escape, reference.written.split(MASK_FIELD))))

@@ -12,6 +12,7 @@ from jobs.inputs.addresses import is_web
 from jobs.inputs.reader import Inputs
 from jobs.jobfile.yaml_source import FieldPath
 from jobs.spec.pairs import PairSet
+from jobs.tasks.films.film_set import FilmSet
 from jobs.tasks.identity import Draft
 from jobs.tasks.pairs import PictureSet
 from jobs.tasks.row_account import RowDrafts
@@ -66,7 +67,11 @@ def names_of(agenda: Agenda) -> Names:
     names = Names()
     job = agenda.job
     inputs = Inputs(job.base, job.spec.storage)
-    sets = [(k, entry) for k, entry in enumerate(agenda.entries) if isinstance(entry, PictureSet)]
+    sets = [
+        (k, entry)
+        for k, entry in enumerate(agenda.entries)
+        if isinstance(entry, PictureSet | FilmSet)
+    ]
     tasks = sum(len(pictures) for _, pictures in sets)
     for k, pictures in sets:
         known = {*pictures.contents, *(part.uri for mix in pictures.styles for part in mix)}
@@ -84,7 +89,8 @@ def names_of(agenda: Agenda) -> Names:
             names.masks = True
             names.add(mask, partial(job.problem, path))
         styles = (part.uri for mix in pictures.styles for part in mix)
-        for column, uris in (("content", pictures.contents), ("style", styles)):
+        contents = "film" if isinstance(pictures, FilmSet) else "content"
+        for column, uris in ((contents, pictures.contents), ("style", styles)):
             place = partial(job.problem, ("pairs", k, column))
             for uri in uris:
                 if not uri.startswith("s3://") and not is_web(uri):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from jobs.errors import UsageError
@@ -30,13 +30,24 @@ class Selection:
     def __call__(self, draft: Draft) -> Draft | None:
         return draft if draft.number in self._numbers else None
 
-    def check(self, drafts: Iterable[Draft]) -> None:
-        """Raise UsageError when a chosen id is none of ``drafts``. Stops at the last chosen one."""
+    def complete(self, drafts: Iterable[Draft]) -> Selection:
+        """Return this selection with the frames that chosen frames hold to, also by way of others.
+
+        Args:
+            drafts: All tasks of the job, frames after those that they hold to. Reading stops at the last
+                chosen one.
+
+        Raises:
+            UsageError: A chosen id is none of ``drafts``.
+        """
         missing = set(self._numbers)
+        frames: dict[int, Sequence[int]] = {}
         for draft in drafts:
             missing.discard(draft.number)
+            if draft.spot is not None:
+                frames[draft.number] = draft.needs
             if not missing:
-                return
+                break
         if missing:
             shown = ", ".join(f"{number:016x}" for number in sorted(missing)[:SHOWN_IDS])
             more = f" and {len(missing) - SHOWN_IDS} more" if len(missing) > SHOWN_IDS else ""
@@ -44,6 +55,11 @@ class Selection:
                 f"the selection has ids that are not tasks of this job: {shown}{more}; was the job file "
                 "changed since its proofs were made?"
             )
+        chosen = set(self._numbers)
+        for number in reversed(frames):
+            if number in chosen:
+                chosen.update(frames[number])
+        return Selection(f"{number:016x}" for number in chosen)
 
 
 ALL = "all"

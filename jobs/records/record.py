@@ -79,6 +79,34 @@ class AttemptRecord(BaseModel):
     """Why the attempt failed; None: it did not."""
 
 
+class HeldRecord(BaseModel):
+    """A frame that another frame of its film was painted to agree with."""
+
+    model_config = ConfigDict(frozen=True)
+
+    index: int
+    """Its index in the film, from 0."""
+    id: str
+    """Its task's id."""
+    sha256: str | None = None
+    """Hex digest of its picture as it was read; None for a failed task."""
+
+
+class FilmRecord(BaseModel):
+    """A frame's place in its film, and what it holds to."""
+
+    model_config = ConfigDict(frozen=True)
+
+    film: str
+    """The film's id."""
+    index: int
+    """The frame's index in the film, from 0."""
+    number: int
+    """The frame's number as its source counts."""
+    needs: list[HeldRecord] = []
+    """The frames that it holds to; none for the first of a shot."""
+
+
 StyleRecord = tuple[Line, float] | tuple[Line, float, Line]
 """A picture of a style, its share and, where it has one, its mask."""
 
@@ -103,6 +131,8 @@ class TaskRecord(BaseModel):
     """The style's pictures, with addresses without secrets."""
     init: Line | None = None
     """Address of the picture to start from, without secrets; None: there was none."""
+    film: FilmRecord | None = None
+    """The place of a frame in its film; None: the task is a picture by itself."""
     inputs: list[InputRecord] = []
     """The pictures that were read; empty for a failed task."""
     output: OutputRecord | None = None

@@ -14,6 +14,8 @@
     thumbs/<id[:2]>/<id>.webp        the pictures, small
     inputs/<sha[:2]>/<sha[:32]>.webp what they were made from, small, named by the digests of the files
     cards/<id[:2]>/<id>.js           what the gallery shows about one picture
+    films/<film>/cuts.json           where the shots of a film begin, as was looked for
+    films/<film>/flow/<a>-<b>.npz    the motion between its frames of these indices
     lease.json                       the driver that works on this output
     live.json                        the progress of its run, every few seconds
     cancel.json                      a request to end the run
@@ -45,6 +47,7 @@ PREVIEWS = "previews/"
 THUMBS = "thumbs/"
 INPUTS = "inputs/"
 CARDS = "cards/"
+FILMS = "films/"
 LEASE = "lease.json"
 LIVE = "live.json"
 CANCEL = "cancel.json"
@@ -173,6 +176,26 @@ def input_copy(sha256: str, *, mask: bool = False) -> str:
 def card(task_id: str) -> str:
     """Return the key of what the gallery shows about one picture."""
     return f"{CARDS}{task_id[:2]}/{task_id}.js"
+
+
+def film_cuts(film: str) -> str:
+    """Return the key of what was found out about where a film's shots begin.
+
+    Args:
+        film: The film's id, 16 hex digits.
+    """
+    return f"{FILMS}{film}/cuts.json"
+
+
+def film_flow(film: str, first: int, last: int) -> str:
+    """Return the key of the motion between each two neighbours among some frames of a film.
+
+    Args:
+        film: The film's id, 16 hex digits.
+        first: The index of the first of the frames.
+        last: The index of the last of them.
+    """
+    return f"{FILMS}{film}/flow/{first:06d}-{last:06d}.npz"
 
 
 def record_id(key: str) -> str | None:

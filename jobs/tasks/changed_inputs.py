@@ -7,6 +7,9 @@ that was merely touched is no change. Pictures on the web are taken at their add
 no recorded inputs, so it is retried when one of its pictures is younger than its failure.
 
 Each picture is inspected once, however many tasks use it, and only records of this job's tasks are read.
+
+A frame of a film is changed, too, when one that it holds to is changed, or has another picture by now than
+the one that the frame was painted from.
 """
 
 from __future__ import annotations
@@ -61,12 +64,16 @@ def find_changes(records: Records, ledger: Ledger, agenda: Agenda) -> Iterator[C
     drafts = (draft for draft, code in agenda.drafts(ledger, RowAccount()) if code != ABSENT)
     with _Pictures(Inputs(agenda.job.base, agenda.job.spec.storage)) as pictures:
 
-        def inspect(draft: Draft) -> Change | None:
+        def inspect(draft: Draft) -> tuple[Draft, TaskRecord | None, Change | None]:
             record = records.read(draft.id)
-            return None if record is None else _change(record, _uris(draft), pictures)
+            change = None if record is None else _change(record, _uris(draft), pictures)
+            return draft, record, change
 
         told: set[str] = set()
-        for change in parallel_map(inspect, drafts, READERS):
+        frames = _Frames()
+        for draft, record, change in parallel_map(inspect, drafts, READERS):
+            if draft.spot is not None and record is not None:
+                change = frames.look(draft, record, change)
             if change is not None and change.what == "changed":
                 yield change
             elif change is not None and change.uri not in told:
@@ -97,6 +104,44 @@ def _change(record: TaskRecord, uris: Sequence[str], pictures: _Pictures) -> Cha
     if gone is None or record.status == "failed":
         return None
     return Change(record.id, record.name, printable(gone), "gone")
+
+
+class _Frames:
+    """The frames of films that were looked at: what those that hold to them must know."""
+
+    def __init__(self) -> None:
+        self._uris: dict[int, str] = {}
+        """The address of the picture that has changed, by the number of each task that it changes."""
+        self._pictures: dict[str, str] = {}
+        """The digest of each finished picture, by task id."""
+
+    def look(self, draft: Draft, record: TaskRecord, change: Change | None) -> Change | None:
+        """Return the change of a frame, or that of one that it holds to; None: there is none.
+
+        Args:
+            draft: The frame's task; it comes after those that it holds to.
+            record: Its record.
+            change: The change of its own pictures.
+        """
+        if record.output is not None:
+            self._pictures[record.id] = record.output.sha256
+        if change is None or change.what != "changed":
+            uri = next((self._uris[need] for need in draft.needs if need in self._uris), None)
+            if uri is None and self._holds_to_others(record):
+                uri = display(draft.content)
+            if uri is not None:
+                change = Change(record.id, record.name, uri, "changed")
+        if change is not None and change.what == "changed":
+            self._uris[draft.number] = change.uri
+        return change
+
+    def _holds_to_others(self, record: TaskRecord) -> bool:
+        """Return whether a frame was painted from other pictures than those that there are now."""
+        held = () if record.film is None else record.film.needs
+        return any(
+            one.sha256 is not None and self._pictures.get(one.id, one.sha256) != one.sha256
+            for one in held
+        )
 
 
 class _Pictures:

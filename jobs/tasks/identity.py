@@ -9,9 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
+from collections.abc import Sequence
 from functools import lru_cache
 
 from jobs.spec.styles import StyleMix
+from jobs.tasks.films.part import Spot
 from stylize.recipe import Recipe
 
 # One encoder: json.dumps would make a new one for each of a million contents.
@@ -50,12 +52,21 @@ class Draft:
         init: Address of the picture to start from; None: the recipe says.
         kind: The recipe.
         name: The picture's name; None: ``image.name`` makes it.
+        spot: The frame's place in its film; None: it is a picture by itself.
+        needs: The numbers of the tasks of the frames that it holds to, in the order of ``spot.needs``.
     """
 
-    __slots__ = ("content", "init", "kind", "name", "number", "styles")
+    __slots__ = ("content", "init", "kind", "name", "needs", "number", "spot", "styles")
 
     def __init__(
-        self, content: str, styles: StyleMix, init: str | None, kind: Kind, name: str | None = None
+        self,
+        content: str,
+        styles: StyleMix,
+        init: str | None,
+        kind: Kind,
+        name: str | None = None,
+        spot: Spot | None = None,
+        needs: Sequence[int] = (),
     ) -> None:
         self.content = content
         self.styles = styles
@@ -63,7 +74,11 @@ class Draft:
         self.kind = kind
         self.name = name
         """The picture's name; None: ``image.name`` makes it."""
-        self.number = _number(content, styles, init, kind)
+        self.spot = spot
+        """The frame's place in its film; None: it is a picture by itself."""
+        self.needs = needs
+        """The numbers of the tasks of the frames that it holds to."""
+        self.number = _number(content, styles, init, kind, spot)
         """The id as a 64-bit number."""
 
     @property
@@ -76,18 +91,24 @@ class Draft:
         """A number that is equal for drafts whose ids differ by knobs without effect alone."""
         if self.kind.effect is None:
             return self.number
-        return _number(self.content, self.styles, self.init, self.kind, self.kind.effect)
+        return _number(self.content, self.styles, self.init, self.kind, self.spot, self.kind.effect)
 
     def rendered_as(self, kind: Kind) -> Draft:
         """Return the same task, under the same id, with another recipe: its proof."""
         other = object.__new__(Draft)  # a million times: copy.copy takes five times as long
         other.content, other.styles, other.init = self.content, self.styles, self.init
         other.kind, other.name, other.number = kind, self.name, self.number
+        other.spot, other.needs = self.spot, self.needs
         return other
 
 
 def _number(
-    content: str, styles: StyleMix, init: str | None, kind: Kind, recipe: str | None = None
+    content: str,
+    styles: StyleMix,
+    init: str | None,
+    kind: Kind,
+    spot: Spot | None,
+    recipe: str | None = None,
 ) -> int:
     """Return a task's id as a number: the same for the same work, in every job and on every machine.
 
@@ -95,6 +116,8 @@ def _number(
     are made once for many tasks.
     """
     start = "" if init is None else f',"init":{_json(init)}'
+    if spot is not None:
+        start = f',"film":{_json(spot.held)}{start}'
     text = (
         f'{{"content":{_json(content)}{start},"recipe":{recipe or kind.json},"styles":{_styles_json(styles)},'
         f'"weights":{_json(kind.digest)}}}'

@@ -107,7 +107,7 @@ class PictureSet:
 
 
 def look_up(job: Job, finder: PictureFinder) -> list[PictureSet]:
-    """Return the entries of a job that name pictures, with their pictures found.
+    """Return the entries of a job that name pictures one by one, with their pictures found.
 
     A run reads its job through ``jobs.tasks.todo.Agenda``; this is for scripts and tests.
 
@@ -118,7 +118,7 @@ def look_up(job: Job, finder: PictureFinder) -> list[PictureSet]:
     sets: list[PictureSet] = []
     problems: list[Problem] = []
     for k, pair in enumerate(job.spec.pairs):
-        if pair.manifest is None:
+        if pair.manifest is None and pair.film is None:
             try:
                 sets.append(look_up_pair(job, k, finder))
             except JobFileError as error:
@@ -133,7 +133,7 @@ def look_up_pair(job: Job, k: int, finder: PictureFinder) -> PictureSet:
 
     Args:
         job: The job.
-        k: Index of an entry without a manifest.
+        k: Index of an entry without a manifest or a film.
         finder: Expands patterns.
 
     Raises:
@@ -144,9 +144,9 @@ def look_up_pair(job: Job, k: int, finder: PictureFinder) -> PictureSet:
     problems: list[Problem] = []
     contents: list[str] = []
     for n, pattern in enumerate(pair.content or ()):
-        contents += _found(job, finder, pattern, ("pairs", k, "content", n), problems)
+        contents += found(job, finder, pattern, ("pairs", k, "content", n), problems)
     mask_fields: dict[str, FieldPath] = {}
-    styles = _look_up_styles(job, finder, pair, k, mask_fields, problems)
+    styles = look_up_styles(job, finder, pair, k, mask_fields, problems)
     if pair.combine == "zip" and len(contents) != len(styles) and contents and styles:
         message = (
             f"zip needs as many contents as styles, but there are {len(contents)} contents and "
@@ -185,13 +185,28 @@ def expand(
             yield make_task(draft, template)
 
 
-def _found(
+def found(
     job: Job,
     finder: PictureFinder,
     pattern: str,
     path: FieldPath,
     problems: list[Problem],
+    written: str | None = None,
 ) -> list[str]:
+    """Return the pictures that a pattern matches; where it matches none, add a problem.
+
+    Args:
+        job: The job.
+        finder: Expands patterns.
+        pattern: A path, glob, folder, prefix or URL.
+        path: The field.
+        problems: Gets what is wrong.
+        written: What the job has at ``path``; None: the pattern.
+
+    Raises:
+        StorageError: A store cannot be listed.
+    """
+    written = written or pattern
     before, unread = finder.left_out, finder.unread.count
     try:
         pictures = finder.expand(pattern)
@@ -207,9 +222,9 @@ def _found(
             only = f"only pictures {OWN}"
         else:
             only = _no_picture(job, finder, pattern)
-        problems.append(job.problem(path, f"{pattern} matches {only}"))
+        problems.append(job.problem(path, f"{written} matches {only}"))
     elif pictures[0] in finder.own:  # by its own name: nothing that a pattern matches is
-        problems.append(job.problem(path, f"{pattern} is one of the pictures {OWN}; use a copy"))
+        problems.append(job.problem(path, f"{written} is one of the pictures {OWN}; use a copy"))
     return pictures
 
 
@@ -219,7 +234,7 @@ def _no_picture(job: Job, finder: PictureFinder, pattern: str) -> str:
     return "no picture" + ("" if why is None else f": {why}")
 
 
-def _look_up_styles(
+def look_up_styles(
     job: Job,
     finder: PictureFinder,
     pair: PairSet,
@@ -227,12 +242,25 @@ def _look_up_styles(
     mask_fields: dict[str, FieldPath],
     problems: list[Problem],
 ) -> list[StyleMix]:
+    """Return the styles of an entry; ``{content}`` in their masks is not replaced yet.
+
+    Args:
+        job: The job.
+        finder: Expands patterns.
+        pair: The entry.
+        k: Its index in ``pairs``.
+        mask_fields: Gets the field that names each mask first.
+        problems: Gets what is wrong.
+
+    Raises:
+        StorageError: A store cannot be listed.
+    """
     styles: list[StyleMix] = []
     for n, style in enumerate(pair.style or ()):
         path: FieldPath = ("pairs", k, "style", n)
         parts: list[StylePart] = []
         for pattern, share, written in style.parts:
-            uris = _found(job, finder, pattern, path, problems)
+            uris = found(job, finder, pattern, path, problems)
             mask = None
             if written is not None:
                 place = (*path, *(("blend", pattern) if style.blended else ()), "mask")
@@ -250,7 +278,7 @@ def _found_mask(
 ) -> str:
     """Return a mask in the spelling that is hashed; one with ``{content}`` is not checked for existence."""
     if MASK_FIELD not in written:
-        pictures = _found(job, finder, written, path, problems)
+        pictures = found(job, finder, written, path, problems)
         if len(pictures) > 1:
             message = f"{written} matches {len(pictures)} pictures, but a mask is one"
             problems.append(job.problem(path, message))

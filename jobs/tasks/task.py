@@ -17,8 +17,10 @@ from urllib.parse import unquote
 
 from jobs.inputs.addresses import display, is_web, without_secrets
 from jobs.records.record import TaskRecord, style_records
+from jobs.spec.output import DEFAULT_NAME
 from jobs.spec.styles import StyleMix
 from jobs.storage.keys import safe_name
+from jobs.tasks.films.part import FILM_NAME, FilmPart, Spot
 from jobs.tasks.identity import Draft
 from stylize.presets import AUTO
 from stylize.recipe import Recipe
@@ -42,6 +44,8 @@ class Task:
     """The complete recipe."""
     weights_digest: str
     """Digest of the network's weights."""
+    part: FilmPart | None = None
+    """The frame's place in its film; None: it is a picture by itself."""
 
     def about(self) -> dict[str, str]:
         """Return what the picture's file says about itself: the id and, as JSON, the recipe."""
@@ -67,7 +71,7 @@ class Task:
             recipe=self._shown_recipe(),
             weights_digest=self.weights_digest,
             finished=time.time(),
-            **result,
+            **{"film": None if self.part is None else self.part.record(), **result},
         )
 
 
@@ -82,11 +86,13 @@ def make_task(draft: Draft, template: str) -> Task:
         draft: Its identity.
         template: ``image.name`` of the job, for a draft without a name.
     """
-    recipe = draft.kind.recipe
+    recipe, spot = draft.kind.recipe, draft.spot
     if draft.name is not None:
         name = safe_name(draft.name)
+    elif spot is not None and template == DEFAULT_NAME:
+        name = _name(FILM_NAME, draft.content, draft.styles, recipe, spot)
     else:
-        name = _name(template, draft.content, draft.styles, recipe)
+        name = _name(template, draft.content, draft.styles, recipe, spot)
     return Task(
         id=draft.id,
         name=name,
@@ -95,16 +101,20 @@ def make_task(draft: Draft, template: str) -> Task:
         init=draft.init,
         recipe=recipe,
         weights_digest=draft.kind.digest,
+        part=None if spot is None else spot.part([f"{number:016x}" for number in draft.needs]),
     )
 
 
-def _name(template: str, content: str, styles: StyleMix, recipe: Recipe) -> str:
+def _name(template: str, content: str, styles: StyleMix, recipe: Recipe, spot: Spot | None) -> str:
     fields = {name: getattr(recipe, name) for name in Recipe.model_fields}
     # A name that has been written has what auto stands for.
     fields |= {knob: value for knob, value in AUTO.items() if fields[knob] == "auto"}
     fields["weights"] = stem_of(recipe.weights)
     style = "+".join(stem_of(part.uri) for part in itertools.islice(styles, SHOWN_STYLES))
-    return safe_name(template.format_map({**fields, "content": stem_of(content), "style": style}))
+    fields |= {"content": stem_of(content), "style": style}
+    if spot is not None:
+        fields |= {"film": spot.name, "number": f"{spot.number:06d}"}
+    return safe_name(template.format_map(fields))
 
 
 def stem_of(uri: str) -> str:

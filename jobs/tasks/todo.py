@@ -6,6 +6,7 @@ import copy
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,17 +15,23 @@ import numpy as np
 from jobs.errors import JobFileError, Problem
 from jobs.id_sets import IdSet
 from jobs.inputs.reader import Inputs
-from jobs.jobfile.job import Job
+from jobs.jobfile.job import Job, open_output
 from jobs.jobfile.own_pictures import OwnPictures
 from jobs.records.statuses import ABSENT, FAILED, Ledger
 from jobs.storage.scratch import scratch_folder
 from jobs.tasks.census import Census, Counter
+from jobs.tasks.films.film_set import FilmSet
+from jobs.tasks.films.frames import Frames
+from jobs.tasks.films.look_up import look_up_film, shots_from
+from jobs.tasks.films.spots import Shots
+from jobs.tasks.films.survey import Survey
 from jobs.tasks.identity import Draft
 from jobs.tasks.manifest_rows import KNOB, ManifestSet, find_manifests
 from jobs.tasks.pairs import PictureSet, look_up_pair
 from jobs.tasks.row_account import BAD_ROWS_SHOWN, RowAccount, RowDrafts
 from jobs.tasks.task import Task, make_task
 from jobs.tasks.without_effect import knobs_without_effect
+from stylize.errors import StylizeError
 from stylize.recipe import Recipe
 
 FIRST_CHUNK, LARGEST_CHUNK = 64, 4096
@@ -91,11 +98,14 @@ class Agenda:
         self._find_digest = digest_of
         self._copies: TemporaryDirectory[str] | None = None
         inputs = Inputs(job.base, job.spec.storage, own=OwnPictures(job))
-        self.entries: list[PictureSet | ManifestSet | FirstRows] = []
+        self.entries: list[PictureSet | FilmSet | ManifestSet | FirstRows] = []
         problems: list[Problem] = []
         for k, pair in enumerate(job.spec.pairs):
             try:
-                if pair.manifest is None:
+                if pair.film is not None:
+                    find = partial(self._shots, k, inputs)
+                    self.entries.append(look_up_film(job, k, inputs, find))
+                elif pair.manifest is None:
                     self.entries.append(look_up_pair(job, k, inputs))
                 else:
                     self.entries.append(
@@ -114,7 +124,7 @@ class Agenda:
         self.without_effect = knobs_without_effect(job, self.sets)
         """What the job gives that changes none of its pictures."""
         for entry in self.entries:
-            for recipe in entry.recipes if isinstance(entry, PictureSet) else ():
+            for recipe in entry.recipes if isinstance(entry, PictureSet | FilmSet) else ():
                 self._digest_of(recipe)
 
     def seen_as(self, view: View) -> Agenda:
@@ -151,14 +161,19 @@ class Agenda:
         return other
 
     @property
-    def sets(self) -> Sequence[PictureSet]:
-        """The entries of ``pairs`` that name pictures, with their pictures found."""
-        return [entry for entry in self.entries if isinstance(entry, PictureSet)]
+    def sets(self) -> Sequence[PictureSet | FilmSet]:
+        """The entries of ``pairs`` that name pictures or a film, with these found."""
+        return [entry for entry in self.entries if isinstance(entry, PictureSet | FilmSet)]
+
+    @property
+    def films(self) -> Sequence[FilmSet]:
+        """The entries of ``pairs`` that name a film, with its frames found."""
+        return [entry for entry in self.entries if isinstance(entry, FilmSet)]
 
     @property
     def unused_columns(self) -> tuple[str, ...]:
         """Columns of the manifests that have no meaning, with a hint where one is named like a knob."""
-        manifests = (entry for entry in self.entries if not isinstance(entry, PictureSet))
+        manifests = (e for e in self.entries if isinstance(e, ManifestSet | FirstRows))
         columns = dict.fromkeys(column for entry in manifests for column in tuple(entry.unused))
         return tuple(
             f"{column} (did you mean {KNOB}{column}?)" if column in Recipe.model_fields else column
@@ -220,7 +235,7 @@ class Agenda:
 
     def _written(self, rows: RowAccount) -> Iterator[RowDrafts]:
         for entry in self.entries:
-            if isinstance(entry, PictureSet):
+            if isinstance(entry, PictureSet | FilmSet):
                 for draft in entry.drafts(self._digest_of):
                     yield RowDrafts((draft,))
                 continue
@@ -271,6 +286,15 @@ class Agenda:
         if self._copies is None:
             self._copies = scratch_folder("copies of manifests")
         return Path(self._copies.name)
+
+    def _shots(self, k: int, inputs: Inputs, frames: Frames) -> Shots:
+        """Return the shots of the film of entry ``k``, looked for in its frames."""
+        try:
+            starts = Survey(inputs, open_output(self.job)).starts(frames)
+        except (ImportError, StylizeError) as error:
+            message = f"auto cannot be used here ({error}): write cuts: none, or the frames at cuts"
+            raise JobFileError([self.job.problem(("pairs", k, "cuts"), message)]) from error
+        return shots_from(starts, len(frames))
 
     def _digest_of(self, recipe: Recipe) -> str:
         key = (recipe.weights, recipe.weights_input)

@@ -6,18 +6,19 @@ from collections.abc import Sequence
 
 from jobs.errors import Problem
 from jobs.jobfile.job import Job
+from jobs.tasks.films.film_set import FilmSet
 from jobs.tasks.pairs import PictureSet
 from stylize.idle_knobs import idle_knobs
 
 
-def knobs_without_effect(job: Job, sets: Sequence[PictureSet]) -> tuple[Problem, ...]:
+def knobs_without_effect(job: Job, sets: Sequence[PictureSet | FilmSet]) -> tuple[Problem, ...]:
     """Return the knobs that a job file gives and that change nothing, such as a sweep of seeds without noise.
 
     Rows of manifests, which may have knobs of their own, are not looked at.
 
     Args:
         job: The job.
-        sets: Its entries that name pictures, in their order.
+        sets: Its entries that name pictures or a film, in their order.
 
     Returns:
         A problem at each such knob, which is no error.
@@ -42,7 +43,7 @@ def knobs_without_effect(job: Job, sets: Sequence[PictureSet]) -> tuple[Problem,
     return tuple(found)
 
 
-def _idle_in_all(pictures: PictureSet) -> dict[str, str]:
+def _idle_in_all(pictures: PictureSet | FilmSet) -> dict[str, str]:
     """Return the knobs that are idle in every recipe of an entry, with the reason in the first."""
     first, *others = map(idle_knobs, pictures.recipes)
     return {knob: why for knob, why in first.items() if all(knob in other for other in others)}

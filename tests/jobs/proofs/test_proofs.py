@@ -98,7 +98,7 @@ def test_a_selection_is_what_is_left_of_a_job(tmp_path: Path) -> None:
     selection = Selection([b.id])
 
     assert list(agenda(tmp_path, selection).tasks()) == [b]
-    selection.check(draft for draft, _ in agenda(tmp_path).drafts(Ledger.of({}), RowAccount()))
+    selection.complete(draft for draft, _ in agenda(tmp_path).drafts(Ledger.of({}), RowAccount()))
 
 
 def test_ids_that_are_no_tasks_of_the_job_are_told(tmp_path: Path) -> None:
@@ -106,16 +106,16 @@ def test_ids_that_are_no_tasks_of_the_job_are_told(tmp_path: Path) -> None:
     drafts = (draft for draft, _ in agenda(tmp_path).drafts(Ledger.of({}), RowAccount()))
 
     with pytest.raises(UsageError, match=rf"not tasks of this job: {A}, {B};.*changed"):
-        Selection([a.id, A, B]).check(drafts)
+        Selection([a.id, A, B]).complete(drafts)
     with pytest.raises(UsageError, match="and 7 more"):
-        Selection([f"{k:016x}" for k in range(12)]).check([])
+        Selection([f"{k:016x}" for k in range(12)]).complete([])
 
 
 def test_a_check_reads_no_further_than_it_must(tmp_path: Path) -> None:
     (a, *_) = agenda(tmp_path).tasks()
     drafts = (draft for draft, _ in agenda(tmp_path).drafts(Ledger.of({}), RowAccount()))
 
-    Selection([a.id]).check(drafts)
+    Selection([a.id]).complete(drafts)
 
     assert len(list(drafts)) == 2
 

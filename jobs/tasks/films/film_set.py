@@ -1,0 +1,125 @@
+"""``FilmSet``: an entry of ``pairs`` that names a film, expanded to drafts of its frames."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from jobs.jobfile.yaml_source import FieldPath
+from jobs.spec.styles import StyleMix
+from jobs.tasks.films.frames import Frames, Numbered, find_number
+from jobs.tasks.films.part import Spot
+from jobs.tasks.films.spots import Shots, depth_of, spots
+from jobs.tasks.identity import Draft, Kind
+from jobs.tasks.pairs import for_content
+from stylize.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class FilmSet:
+    """One entry of ``pairs`` with a film, its frames found. ``len()`` is its number of tasks."""
+
+    written: str
+    """The film as the job file names it."""
+    frames: Frames
+    styles: Sequence[StyleMix]
+    """Styles; what stands for the frame in their masks is not replaced yet."""
+    recipes: Sequence[Recipe]
+    """One complete recipe per combination of the sweep."""
+    find_shots: Callable[[], Shots]
+    """Returns the film's shots; it may read all frames."""
+    loop: bool = False
+    """Whether the first frame follows the last again."""
+    mask_fields: Mapping[str, FieldPath] = field(default_factory=dict)
+    """The field of the job file that names each mask first."""
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
+    _shots: list[Shots] = field(default_factory=list, repr=False, compare=False)
+
+    def __len__(self) -> int:
+        return len(self.frames) * len(self.styles) * len(self.recipes)
+
+    @property
+    def contents(self) -> Sequence[str]:
+        """The addresses of the frames."""
+        return self.frames.uris
+
+    @property
+    def shots(self) -> Shots:
+        """The film's shots, found when they are first asked for.
+
+        Raises:
+            JobFileError: They cannot be looked for.
+            StorageError: A frame cannot be read, because its store does not answer.
+        """
+        with self._lock:
+            if not self._shots:
+                self._shots.append(self.find_shots())
+            return self._shots[0]
+
+    @property
+    def depth(self) -> int:
+        """The frames that are painted one after the other, however many workers there are. Raises as
+        ``shots``."""
+        return depth_of(self.shots, loop=self.loop)
+
+    def drafts(self, digest_of: Callable[[Recipe], str]) -> Iterator[Draft]:
+        """Yield a draft for every frame in every style with every recipe, each after those that it holds to.
+
+        Args:
+            digest_of: Returns the digest of a recipe's weights; what it raises passes through.
+
+        Raises:
+            JobFileError, StorageError: As ``shots``.
+        """
+        kinds = [Kind(recipe, digest_of(recipe)) for recipe in self.recipes]
+        for style in self.styles:
+            numbers: list[dict[int, int]] = [{} for _ in kinds]
+            for spot in spots(self.frames, self.shots, loop=self.loop):
+                content = self.frames.uris[spot.index]
+                mix = for_frame(style, content, spot)
+                for kind, known in zip(kinds, numbers, strict=True):
+                    if not spot.needs:
+                        known.clear()  # no shot holds to another
+                    needs = [known[need] for need in spot.needs]
+                    draft = Draft(content, mix, None, kind, spot=spot, needs=needs)
+                    known[spot.index] = draft.number
+                    yield draft
+
+    def masks(self) -> Iterator[tuple[FieldPath, str]]:
+        """Yield the masks that follow the names of frames, with the field of the job file that names each.
+        Those that follow their numbers are known to be there."""
+        for style in self.styles:
+            for part in style:
+                if part.mask is None or mask_sequence(part.mask) is not None:
+                    continue
+                for content in self.frames.uris:
+                    (one,) = for_content((part,), content)
+                    assert one.mask is not None
+                    yield self.mask_fields.get(part.mask, ()), one.mask
+
+
+def for_frame(style: StyleMix, content: str, spot: Spot) -> StyleMix:
+    """Return a style with the masks of one frame.
+
+    Args:
+        style: The style; its masks may be sequences, or have ``{content}``.
+        content: The frame's address.
+        spot: Its place.
+    """
+    style = for_content(style, content)
+    if not any(part.mask is not None and mask_sequence(part.mask) for part in style):
+        return style
+    parts = []
+    for part in style:
+        sequence = None if part.mask is None else mask_sequence(part.mask)
+        parts.append(part if sequence is None else part._replace(mask=sequence.name(spot.number)))
+    return tuple(parts)
+
+
+@lru_cache(maxsize=256)
+def mask_sequence(mask: str) -> Numbered | None:
+    """Return the sequence that a mask such as ``masks/a.####.png`` is; None: it is one picture."""
+    parts = find_number(mask)
+    return None if parts is None else Numbered(*parts)

@@ -1,0 +1,240 @@
+"""``look_up_film``: find the frames of an entry with a film, and say what is missing."""
+
+from __future__ import annotations
+
+import glob
+import itertools
+import posixpath
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from pathlib import PurePosixPath
+
+from jobs.errors import InputError, JobFileError, Problem
+from jobs.jobfile.job import Job
+from jobs.jobfile.recipes import sweep_combinations
+from jobs.jobfile.yaml_source import FieldPath
+from jobs.spec.films.frame_numbers import as_text, numbers_of
+from jobs.spec.pairs import PairSet
+from jobs.tasks.films.film_set import FilmSet, mask_sequence
+from jobs.tasks.films.frames import (
+    MISSING_SHOWN,
+    Frames,
+    Numbered,
+    find_number,
+    in_natural_order,
+    listed_frames,
+    missing_text,
+    named_frames,
+    numbered_in,
+)
+from jobs.tasks.films.spots import Shots
+from jobs.tasks.pairs import PictureFinder, found, look_up_styles
+from stylize.recipe import resolve
+
+VIDEOS = frozenset((".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mxf", ".mpg", ".mpeg"))
+"""Endings of video files."""
+
+_HERE = "\ue000"
+"""Stands for the number while an address is spelled: a private character, which no name has."""
+
+
+def look_up_film(
+    job: Job, k: int, finder: PictureFinder, survey: Callable[[Frames], Shots]
+) -> FilmSet:
+    """Return entry number ``k`` of ``pairs``, with its frames found and its recipes made.
+
+    Args:
+        job: The job.
+        k: Index of an entry with a film.
+        finder: Expands patterns.
+        survey: Looks for the cuts of a film; called only when its tasks are read.
+
+    Raises:
+        JobFileError: There are no frames, or some of those that are named are missing; or a style or a mask
+            is.
+        StorageError: A store cannot be listed.
+    """
+    pair = job.spec.pairs[k]
+    assert pair.film is not None
+    problems: list[Problem] = []
+    frames = _look_up_frames(job, k, pair, pair.film, finder, problems)
+    mask_fields: dict[str, FieldPath] = {}
+    styles = look_up_styles(job, finder, pair, k, mask_fields, problems)
+    shots: Shots | None = None
+    if frames is not None:
+        _check_masks(job, finder, frames, mask_fields, problems)
+        shots = _shots_of(job, k, pair, frames, problems)
+    if problems or frames is None:
+        raise JobFileError(problems)
+    base = {**job.spec.recipe, **pair.recipe}
+    recipes = [resolve(base, combination) for combination in sweep_combinations(pair.sweep)]
+    return FilmSet(
+        written=pair.film,
+        frames=frames,
+        styles=styles,
+        recipes=recipes,
+        find_shots=lambda: survey(frames) if shots is None else shots,
+        loop=pair.loop,
+        mask_fields=mask_fields,
+    )
+
+
+def _look_up_frames(
+    job: Job, k: int, pair: PairSet, written: str, finder: PictureFinder, problems: list[Problem]
+) -> Frames | None:
+    """Return the frames of a film; None: what is wrong was added to the problems."""
+    place: FieldPath = ("pairs", k, "film")
+    try:
+        sequence = _sequence(finder, written)
+    except InputError as error:
+        problems.append(job.problem(place, str(error)))
+        return None
+    if sequence is None:
+        if fault := _no_folder(written):
+            problems.append(job.problem(place, f"{written} {fault}"))
+            return None
+        uris = in_natural_order(found(job, finder, written, place, problems))
+        if not uris:
+            return None
+        if uris == [finder.spelling(written)]:
+            problems.append(
+                job.problem(place, f"{written} is one picture: name the frames as in a.####.png")
+            )
+            return None
+        sequence = numbered_in(uris)
+        if sequence is None:
+            return _chosen_of_list(job, k, pair, listed_frames(written, uris), problems)
+    else:
+        uris = found(job, finder, sequence.pattern, place, problems, written)
+    there = sorted(n for n in map(sequence.number_in, uris) if n is not None)
+    if uris and not there:
+        problems.append(job.problem(place, f"{written} matches no frame: {uris[0]} is none"))
+    if not there:
+        return None
+    numbers = _chosen(job, k, pair, written, there, problems)
+    return None if numbers is None else named_frames(sequence, numbers)
+
+
+def _sequence(finder: PictureFinder, written: str) -> Numbered | None:
+    """Return a sequence in the spelling that is hashed; None: it is a folder. Raises InputError."""
+    parts = find_number(written)
+    if parts is None:
+        return None
+    head, width, tail = parts
+    before, _, after = finder.spelling(f"{head}{_HERE}{tail}").partition(_HERE)
+    return Numbered(before, width, after)
+
+
+def _no_folder(written: str) -> str | None:
+    """Return why a name without a number cannot be a folder of frames; None: it can."""
+    if PurePosixPath(written).suffix.lower() in VIDEOS:
+        return (
+            "is a video file, and films are read frame by frame: ffmpeg -i FILM frames/%06d.png "
+            "writes its frames, and film: frames/ names them"
+        )
+    if glob.has_magic(posixpath.basename(written)):
+        return "has wildcards: write #### or %04d for the number, or name the folder"
+    if "%" in posixpath.basename(written) or "#" in posixpath.basename(written):
+        return "has no single place for the number: write it once, as #### or %04d"
+    return None
+
+
+def _chosen(
+    job: Job,
+    k: int,
+    pair: PairSet,
+    written: str,
+    there: Sequence[int],
+    problems: list[Problem],
+) -> Sequence[int] | None:
+    """Return the numbers of the frames that are meant; None: some are missing."""
+    place = "film" if pair.frames is None else "frames"
+    if pair.frames is not None:
+        wanted = numbers_of(pair.frames)
+    else:
+        step = min((b - a for a, b in itertools.pairwise(there)), default=1)
+        wanted = range(there[0], there[-1] + 1, step)
+        if any(number not in wanted for number in there):
+            wanted = range(there[0], there[-1] + 1)
+    problem = _missing(written, there, wanted)
+    if problem is None:
+        return wanted
+    if pair.frames is None and len(text := as_text(there)) <= 60:
+        problem += f"; to do without, write frames: {text}"
+    problems.append(job.problem(("pairs", k, place), problem))
+    return None
+
+
+def _missing(written: str, there: Sequence[int], wanted: Sequence[int]) -> str | None:
+    """Return the sentence about the frames that are wanted and not there; None: all are there."""
+    known = set(there)
+    # Not counted one by one: a stray name with a large number makes them many.
+    asked = wanted if isinstance(wanted, range) else frozenset(wanted)
+    count = len(wanted) - sum(number in asked for number in known)
+    if not count:
+        return None
+    if count == len(wanted):
+        return f"{written} has none of these frames: it has {as_text(there, MISSING_SHOWN)}"
+    what = "the frame" if count == 1 else f"{count:,} frames:"
+    return f"{written} lacks {what} {missing_text(n for n in wanted if n not in known)}"
+
+
+def _chosen_of_list(
+    job: Job, k: int, pair: PairSet, frames: Frames, problems: list[Problem]
+) -> Frames | None:
+    """Return those frames of a list that are meant: they are counted from 1."""
+    if pair.frames is None:
+        return frames
+    wanted = numbers_of(pair.frames)
+    if wanted[0] < 1 or wanted[-1] > len(frames):
+        message = f"{pair.film} has the frames 1-{len(frames)}, by their order"
+        problems.append(job.problem(("pairs", k, "frames"), message))
+        return None
+    uris = [frames.uris[number - 1] for number in wanted]
+    return Frames(frames.name, wanted, uris, None)
+
+
+def _check_masks(
+    job: Job,
+    finder: PictureFinder,
+    frames: Frames,
+    mask_fields: dict[str, FieldPath],
+    problems: list[Problem],
+) -> None:
+    """Add a problem for each sequence of masks that lacks some of the frames."""
+    for mask, place in mask_fields.items():
+        sequence = mask_sequence(mask)
+        if sequence is None:
+            continue
+        uris = found(job, finder, sequence.pattern, place, problems, mask)
+        if not uris:
+            continue
+        there = sorted(n for n in map(sequence.number_in, uris) if n is not None)
+        if problem := _missing(mask, there, frames.numbers):
+            problems.append(job.problem(place, problem))
+
+
+def _shots_of(
+    job: Job, k: int, pair: PairSet, frames: Frames, problems: list[Problem]
+) -> Shots | None:
+    """Return the shots that a job file names; None: they are to be looked for."""
+    if pair.cuts == "auto" and not pair.loop:
+        return None
+    starts = {0}
+    for n, cut in enumerate(pair.cuts if isinstance(pair.cuts, list) else ()):
+        if not frames.numbers[0] <= cut <= frames.numbers[-1]:
+            message = f"{cut} is not among the frames {as_text(frames.numbers, MISSING_SHOWN)}"
+            problems.append(job.problem(("pairs", k, "cuts", n), message))
+        else:
+            starts.add(bisect_left(frames.numbers, cut))
+    return shots_from(sorted(starts), len(frames))
+
+
+def shots_from(starts: Sequence[int], frames: int) -> Shots:
+    """Return the shots of a film.
+
+    Args:
+        starts: The indices of their first frames, ascending from 0.
+        frames: The number of the film's frames.
+    """
+    return list(zip(starts, [*starts[1:], frames], strict=True))

@@ -1,0 +1,72 @@
+"""``FilmPart``: a frame's place in its film, as a task has it; and ``Spot``, the same before it has needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from jobs.records.record import FilmRecord, HeldRecord
+
+FILM_NAME = "{film}--{style}.{number}"
+"""The name of a frame's picture where ``image.name`` is not given: names sort by film, style and number."""
+
+
+@dataclass(frozen=True, slots=True)
+class FilmPart:
+    """A frame's place in its film: plain data, as a task is."""
+
+    film: str
+    """The film's id, 16 hex digits: the same for the same source, in every job."""
+    index: int
+    """The frame's index in the film, from 0."""
+    number: int
+    """The frame's number as its source counts."""
+    needs: tuple[tuple[int, str], ...]
+    """(index, task id) of each frame that it holds to, at most two, nearest first; none for the first of a
+    shot. Their pictures are done, and in the same output, before the frame is painted."""
+    first: int
+    """The index of the first of ``around``."""
+    around: tuple[str, ...]
+    """The addresses of the frames from the key before to the key after, both included, of which this frame is
+    one, and of which ``needs`` are others: those between which there is motion to know. The last of them is
+    the film's first frame again where a loop closes."""
+
+    def record(self, digests: Mapping[str, str] | None = None) -> FilmRecord:
+        """Return the record of the place.
+
+        Args:
+            digests: The hex digests of the pictures of ``needs`` that were read, by task id.
+        """
+        digests = digests or {}
+        held = [
+            HeldRecord(index=index, id=task_id, sha256=digests.get(task_id))
+            for index, task_id in self.needs
+        ]
+        return FilmRecord(film=self.film, index=self.index, number=self.number, needs=held)
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """A frame's place in its film, the same for every style and recipe that it is painted with."""
+
+    film: str
+    """The film's id."""
+    name: str
+    """What the film is called in the names of pictures."""
+    index: int
+    """The frame's index in the film, from 0."""
+    number: int
+    """The frame's number as its source counts."""
+    needs: tuple[int, ...]
+    """The indices of the frames that it holds to."""
+    held: str
+    """The digest of all that these frames, and those that they hold to, are made from."""
+    first: int
+    """As ``FilmPart.first``."""
+    around: tuple[str, ...]
+    """As ``FilmPart.around``."""
+
+    def part(self, needs: Sequence[str]) -> FilmPart:
+        """Return the place as a task has it; ``needs``: ids of tasks, in the order of ``self.needs``."""
+        pairs = tuple(zip(self.needs, needs, strict=True))
+        return FilmPart(self.film, self.index, self.number, pairs, self.first, self.around)

@@ -1,0 +1,172 @@
+"""``Survey``: where the shots of a film begin, looked for once and kept in the job's output.
+
+Ids of tasks depend on the shots, so what was found stays, also when a later version would find another, until
+a frame is another: by its size, and its time or ETag.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from jobs.errors import InputError, ObjectNotFoundError, StorageError
+from jobs.inputs.addresses import display
+from jobs.inputs.reader import Inputs
+from jobs.parallel import parallel_map
+from jobs.storage import keys
+from jobs.storage.base import Storage
+from jobs.tasks.films.frames import Frames
+from stylize.errors import PictureError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Small = NDArray[np.uint8]
+
+log = logging.getLogger(__name__)
+
+VERSION = 1
+"""Version of the object that is kept."""
+
+LOOKED_AT = 320
+"""Frames are looked at with a longest side of about this many pixels."""
+
+READERS = 4
+"""Frames that are read and decoded at the same time."""
+
+STATS = 16
+"""Frames whose size and time are asked for at the same time."""
+
+CutFinder = Callable[["Iterator[Small]"], Iterable[int]]
+"""Takes the frames of a film in order, small, (h, w, 3), of one shape, and returns the index of each that
+begins a new shot, but for the first."""
+
+
+class Survey:
+    """Looks for the shots of films.
+
+    Args:
+        inputs: Reads the frames.
+        storage: The job's output.
+        find_cuts: Looks for cuts; None: ``stylize.film.cuts``.
+    """
+
+    def __init__(
+        self, inputs: Inputs, storage: Storage, find_cuts: CutFinder | None = None
+    ) -> None:
+        self._inputs = inputs
+        self._storage = storage
+        self._find_cuts = find_cuts
+
+    def starts(self, frames: Frames) -> list[int]:
+        """Return the index of the first frame of each shot, ascending from 0.
+
+        Raises:
+            StorageError: The output cannot be read, or the store of a frame does not answer.
+            ImportError, StylizeError: What looks for cuts is not installed.
+        """
+        stamp = self._stamp(frames)
+        key = keys.film_cuts(frames.id)
+        kept = self._kept(key, stamp)
+        if kept is not None:
+            return kept
+        find_cuts = self._find_cuts or _finder()
+        starts = [0, *_cuts(self._looked_at(frames), find_cuts)]
+        data = json.dumps({"version": VERSION, "frames": stamp, "starts": starts}).encode()
+        try:
+            self._storage.put(key, data, content_type="application/json")
+        except StorageError as error:  # the next run looks again; a plan need not be able to write
+            log.warning("the cuts of %s are not kept: %s", frames.name, error)
+        return starts
+
+    def _kept(self, key: str, stamp: str) -> list[int] | None:
+        try:
+            kept = json.loads(self._storage.get(key))
+            if (kept["version"], kept["frames"]) == (VERSION, stamp):
+                return [int(start) for start in kept["starts"]]
+        except (ObjectNotFoundError, ValueError, TypeError, KeyError):
+            pass
+        return None
+
+    def _stamp(self, frames: Frames) -> str:
+        """Return a digest that changes when a frame is another."""
+        digest = hashlib.sha256()
+        for seen in parallel_map(self._seen, frames.uris, STATS):
+            digest.update(seen.encode("utf-8", "surrogatepass"))
+        return digest.hexdigest()
+
+    def _seen(self, uri: str) -> str:
+        try:
+            there = self._inputs.stat(uri)
+        except InputError:
+            there = None
+        about = None if there is None else (there.size, there.etag or there.modified)
+        return json.dumps([uri, about])
+
+    def _looked_at(self, frames: Frames) -> Iterator[Small]:
+        """Yield every frame, small. One that cannot be read counts as a repetition of the one before; its own
+        task says what is wrong with it."""
+        before: Small | None = None
+        for small in parallel_map(self._look, frames.uris, READERS):
+            before = before if small is None else small
+            yield _nothing() if before is None else before
+
+    def _look(self, uri: str) -> Small | None:
+        from stylize.pictures.reading.open import open_raster  # Pillow is slow to import
+
+        try:
+            return _small(open_raster(self._inputs.read(uri).data, display(uri)))
+        except (InputError, PictureError):
+            return None
+
+
+def _cuts(frames: Iterator[Small], find_cuts: CutFinder) -> Iterator[int]:
+    """Yield the index of each frame that begins a new shot, but for the first. Where frames have another
+    shape, a shot begins."""
+    at = 0
+    for _, alike in itertools.groupby(frames, key=lambda frame: frame.shape):
+        if at:
+            yield at
+        seen = itertools.count()
+        counted = (frame for frame, _ in zip(alike, seen, strict=False))
+        yield from (at + cut for cut in find_cuts(counted))
+        for _ in counted:
+            pass
+        at += next(seen)
+
+
+def _small(raster: Any) -> Small:
+    """Return the values of a picture, (h, w, 3), as means of squares, with a longest side of about
+    ``LOOKED_AT``."""
+    import numpy as np
+
+    values = raster.values
+    height, width = values.shape[:2]
+    step = max(1, max(height, width) // LOOKED_AT)
+    rows, columns = height // step, width // step
+    if rows and columns:
+        blocks = values[: rows * step, : columns * step].reshape(rows, step, columns, step, -1)
+        values = blocks.mean((1, 3), dtype=np.float32)
+    values = values[..., :3] if values.shape[2] >= 3 else np.repeat(values[..., :1], 3, axis=2)
+    scaled = values.astype(np.float32) * (255 / (raster.white or 1))
+    small: Small = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+    return small
+
+
+def _nothing() -> Small:
+    """Return a small black frame."""
+    import numpy as np
+
+    return np.zeros((90, 160, 3), np.uint8)
+
+
+def _finder() -> CutFinder:
+    from importlib import import_module
+
+    find: CutFinder = import_module("stylize.film.cuts").cuts
+    return find
