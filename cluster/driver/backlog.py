@@ -3,6 +3,8 @@
 The backlog decides which task a worker gets. First come the tasks that need more memory than smaller cards
 have, so that these cards are left the rest; then a task whose style the worker has painted lately; then the
 oldest. The window holds a few hundred tasks, so the driver's memory does not grow with the job.
+
+Frames of a film that hold to frames which are not done yet wait beside the window (``Held``).
 """
 
 from __future__ import annotations
@@ -11,11 +13,12 @@ import heapq
 import itertools
 import math
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from jobs.records.record import AttemptRecord
+from cluster.driver.held import Held, Lost
+from jobs.records.record import AttemptRecord, TaskRecord
 from jobs.tasks.task import Task
 from stylize.memory import MEMORY_SHARE, predict_bytes
 from stylize.network.strips import ALL_BLOCKS
@@ -72,10 +75,15 @@ class Backlog:
         tasks: The tasks to render; None means that no task has been read yet.
         limit: The largest number of tasks to take from ``tasks``.
         members: The number of devices that share each picture.
+        failed_before: As for ``Held``.
     """
 
     def __init__(
-        self, tasks: Iterator[Task | None], limit: float = math.inf, members: int = 1
+        self,
+        tasks: Iterator[Task | None],
+        limit: float = math.inf,
+        members: int = 1,
+        failed_before: Callable[[str], str | None] = lambda task_id: None,
     ) -> None:
         self._tasks = tasks
         self._limit = limit
@@ -83,6 +91,7 @@ class Backlog:
         self._later: list[tuple[float, int, TaskRun]] = []
         self._order = itertools.count()
         self._needs = _Needs(members)
+        self._held: Held[TaskRun] = Held(failed_before)
         self.begun = 0
         """The number of tasks read from the job."""
         self.exhausted = False
@@ -91,8 +100,8 @@ class Backlog:
         """Whether the limit is what ended the reading."""
 
     def __len__(self) -> int:
-        """Return the number of tasks in the window or to be retried later."""
-        return len(self._window) + len(self._later)
+        """Return the number of tasks in the window, to be retried later, or held by others."""
+        return len(self._window) + len(self._later) + len(self._held)
 
     @property
     def waiting(self) -> int:
@@ -100,9 +109,24 @@ class Backlog:
         return len(self._window)
 
     @property
+    def retrying(self) -> int:
+        """The number of tasks to be retried later."""
+        return len(self._later)
+
+    @property
+    def held(self) -> int:
+        """The number of frames that wait for frames that they hold to."""
+        return self._held.waiting
+
+    @property
+    def hungry(self) -> bool:
+        """Whether nothing could start now, and the job has more to read."""
+        return not self._window and not self.exhausted and self._held.has_room
+
+    @property
     def empty(self) -> bool:
         """Whether no task is left to start, now or later."""
-        return self.exhausted and not self._window and not self._later
+        return self.exhausted and not len(self)
 
     @property
     def next_due(self) -> float | None:
@@ -113,13 +137,22 @@ class Backlog:
         """Retry a task, not before ``due``."""
         heapq.heappush(self._later, (due, next(self._order), task_run))
 
+    def ended(self, record: TaskRecord) -> None:
+        """Note that a task's record is written: frames that hold to it may start now, or never."""
+        if record.film is not None:
+            self._admit(self._held.ended(record))
+
+    def lost(self) -> list[Lost[TaskRun]]:
+        """Return the frames that cannot be painted, because one that they hold to has failed; each once."""
+        return self._held.lost()
+
     def fill(self, now: float) -> None:
         """Fill the window: first with the retries that are due at ``now``, then with the job's next tasks."""
         while self._later and self._later[0][0] <= now:
             _, _, task_run = heapq.heappop(self._later)
             self._window[task_run.order] = task_run
             self._window.move_to_end(task_run.order, last=False)
-        while len(self._window) < WINDOW and not self.exhausted:
+        while len(self._window) < WINDOW and not self.exhausted and self._held.has_room:
             if self.begun >= self._limit:
                 self.exhausted = self.cut_short = True
                 return
@@ -131,7 +164,8 @@ class Backlog:
                 return
             self.begun += 1
             task_run = TaskRun(task, order=next(self._order))
-            self._window[task_run.order] = task_run
+            if task.part is None or self._held.may_start(task, task_run):
+                self._window[task_run.order] = task_run
 
     def take(
         self,
@@ -179,6 +213,7 @@ class Backlog:
                 if e is not best
                 and not e.isolated
                 and e.above_bytes == best.above_bytes
+                and _holds(e.task) == _holds(best.task)
                 and e.task.weights_digest == best.task.weights_digest
                 and e.task.recipe is best.task.recipe  # equal ones are one, as jobs make them
             )
@@ -188,6 +223,12 @@ class Backlog:
             task_run.passed_over = 0
             _remember(candidate, style_of(task_run.task))
         return taken
+
+    def _admit(self, task_runs: Sequence[TaskRun]) -> None:
+        """Put tasks that were held into the window, where they would be if they had not been."""
+        if task_runs:
+            self._window |= {task_run.order: task_run for task_run in task_runs}
+            self._window = OrderedDict(sorted(self._window.items()))
 
     def _rank(
         self, task_run: TaskRun, candidate: Candidate, classes: Sequence[int], growing: bool
@@ -225,6 +266,11 @@ class _Rank(NamedTuple):
 def style_of(task: Task) -> object:
     """Return a key that is equal for tasks that share a worker's cached style targets."""
     return task.styles
+
+
+def _holds(task: Task) -> bool:
+    """Return whether a task is a frame that holds to others: such a render differs from others."""
+    return task.part is not None and bool(task.part.needs)
 
 
 STYLES_HELD = 8

@@ -107,6 +107,8 @@ class Driver:
         probe: Raises StorageError while the output cannot be used.
         left: Returns the number of tasks left in the whole job; None until it is known.
         wishes: Returns what is asked of the run meanwhile.
+        failed_before: Returns, as ``cluster.driver.held.as_told`` does, why a task failed in an earlier run;
+            None: it did not, or is rendered again.
         committed: Takes each record once it is written, after the event; on the driver's thread.
         clock: Seconds from any origin.
     """
@@ -124,12 +126,13 @@ class Driver:
         probe: Callable[[], None] = lambda: None,
         left: Callable[[], int | None] = lambda: None,
         wishes: Callable[[], Wishes] = Wishes,
+        failed_before: Callable[[str], str | None] = lambda task_id: None,
         committed: Callable[[TaskRecord], None] = lambda record: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._limits = limits or Limits()
         most = math.inf if self._limits.tasks is None else self._limits.tasks
-        self._backlog = Backlog(tasks, most, self._limits.members)
+        self._backlog = Backlog(tasks, most, self._limits.members, failed_before)
         self._pool = pool
         self._listen = listen
         self._asked = asked
@@ -207,8 +210,7 @@ class Driver:
         """Return how long to wait for an outcome: less when a retry is due before, or when the job is being
         read and the backlog is empty."""
         due, backlog = self._backlog.next_due, self._backlog
-        hungry = not backlog.waiting and not backlog.exhausted
-        most = HUNGRY_SECONDS if hungry else POLL_SECONDS
+        most = HUNGRY_SECONDS if backlog.hungry else POLL_SECONDS
         return most if due is None else max(0.0, min(most, due - self._clock()))
 
     # -- whether to stop ----------------------------------------------------------------------------
@@ -241,14 +243,16 @@ class Driver:
             return
         backlog = self._backlog
         backlog.fill(self._clock())
+        self._give_up_lost()
         self._pool.want(self._outstanding())
         classes = self._pool.memory_classes()
         for worker in self._pool.open_workers():
-            if not backlog.waiting:
+            if not backlog.waiting or (worker.calls and self._leaves_for_others()):
                 break
-            # Near the end of a job tasks are shared out, not painted together by one worker.
+            # Near the end of a job tasks are shared out, not painted together by one worker; and so are
+            # frames for which others wait.
             share = 10**9
-            if backlog.exhausted:
+            if backlog.exhausted or backlog.held:
                 workers = self._pool.workers + self._pool.pending
                 share = max(1, -(-backlog.waiting // max(1, workers)))
             task_runs = backlog.take(
@@ -259,6 +263,12 @@ class Driver:
             if not backlog.waiting:
                 backlog.fill(self._clock())
         self._recall()
+
+    def _leaves_for_others(self) -> bool:
+        """Return whether busy workers get nothing: frames wait for the few that may start, and a worker that
+        is free first paints these sooner than one that has to end another before."""
+        backlog, workers = self._backlog, self._pool.workers
+        return backlog.held > 0 and workers > 1 and backlog.waiting < workers
 
     def _outstanding(self) -> int | None:
         """Return the number of tasks that are not done; None until it is known."""
@@ -287,7 +297,8 @@ class Driver:
         """Recall calls that wait at workers while others are idle: else the end of a job takes as long as
         the longest queue at a worker."""
         backlog, now = self._backlog, self._clock()
-        if not backlog.exhausted or len(backlog) or len(self._running) <= 1:
+        may_start = backlog.waiting or backlog.retrying or backlog.hungry
+        if may_start or len(self._running) <= 1:
             self._idle_since = None
             return
         idle = sum(1 for worker in self._pool.open_workers() if not worker.calls)
@@ -480,6 +491,27 @@ class Driver:
 
         self._commit(record, outcome, announce)
 
+    def _give_up_lost(self) -> None:
+        """Fail the frames that hold to one that has failed. They are none of the failures that end a run."""
+        for lost in self._backlog.lost():
+            task = lost.what.task
+            record = task.record("failed", error=lost.reason)
+
+            def announce(task: Task = task, reason: str = lost.reason) -> None:
+                self.counts.failed += 1
+                self._listen(
+                    TaskFailed(
+                        id=task.id,
+                        name=task.name,
+                        error=reason,
+                        work=task.recipe.total_work,
+                        attempts=0,
+                        kept=None,
+                    )
+                )
+
+            self._commit(record, None, announce)
+
     def _abort(self, failure: Failure) -> None:
         if failure.kind == "full":
             raise StorageFullError(failure.message)
@@ -494,6 +526,7 @@ class Driver:
                 if lasted is not None:
                     self._listen(Resumed(seconds=round(lasted, 1)))
                 commit.announce()
+                self._backlog.ended(commit.record)
                 self._committed(commit.record)
             elif isinstance(error, StorageFullError | LeaseLostError):
                 raise error
@@ -551,7 +584,7 @@ class Driver:
                 running=tuple(pool.progress()),
                 pending=pool.pending,
                 waiting=self._backlog.waiting,
-                retrying=len(self._backlog) - self._backlog.waiting,
+                retrying=self._backlog.retrying,
                 in_flight=len(self._running),
                 paused=self._outage.since is not None,
                 gpu_hours=round(pool.gpu_hours, 4),

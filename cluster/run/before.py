@@ -38,6 +38,8 @@ class Rendering:
 def choose_rendering(job: Job, options: RunOptions, agenda: Agenda) -> Rendering:
     """Return what a run renders: the job's pictures, the selected ones, or its proofs.
 
+    What a selected frame of a film holds to is rendered, too.
+
     Args:
         job: The job.
         options: Say which: ``proof``, ``proof_size``, ``select``.
@@ -53,10 +55,9 @@ def choose_rendering(job: Job, options: RunOptions, agenda: Agenda) -> Rendering
     if options.select is None:
         return Rendering(job, agenda)
     ids = read_selection(options.select)
+    drafts = (draft for draft, _ in agenda.drafts(Ledger.of({}), RowAccount()))
     if ids is not None:
-        selection = Selection(ids)
-        selection.check(draft for draft, _ in agenda.drafts(Ledger.of({}), RowAccount()))
-        return Rendering(job, agenda.seen_as(selection))
+        return Rendering(job, agenda.seen_as(Selection(ids).complete(drafts)))
     storage = open_output(proofs_of(job))
     ids = done_proofs(storage)
     if not ids:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cluster.driver.driver import Counts, Driver, Limits
+from cluster.driver.held import as_told
 from cluster.events.events import Finished, Listener, SavedOtherwise
 from cluster.events.live import read_live
 from cluster.events.webhook import notifying
@@ -29,12 +30,13 @@ from cluster.run.looking import Looking
 from cluster.run.options import RunOptions, RunResult
 from cluster.run.waiting import Waiting
 from jobs.errors import LeaseHeldError
+from jobs.id_sets import as_numbers
 from jobs.inputs.addresses import without_secrets
 from jobs.jobfile.job import Job, open_output
 from jobs.proofs.proofs import proofs_of
 from jobs.records.commit import Records, write_json
 from jobs.records.saved_before import saved_otherwise
-from jobs.records.statuses import Ledger
+from jobs.records.statuses import FAILED, Ledger
 from jobs.spec.sharing import points_of
 from jobs.storage import keys
 from jobs.storage.lease import who
@@ -175,6 +177,7 @@ class Run:
                 probe=self._storage.check,
                 left=self._tasks_left,
                 wishes=self._wishes,
+                failed_before=self._failed_before,
                 committed=self._board.committed,
             )
             try:
@@ -247,6 +250,15 @@ class Run:
     def _tasks_left(self) -> int | None:
         census = self._reader.census
         return None if census is None else census.left
+
+    def _failed_before(self, task_id: str) -> str | None:
+        """Return why frames fail that hold to one that failed in an earlier run; None: it did not, or is
+        rendered again."""
+        failed = self._ledger.codes(as_numbers([task_id]))[0] == FAILED
+        if self._options.retry_failed or not failed:
+            return None
+        record = self._records.read(task_id)
+        return None if record is None else as_told(record)
 
     def _write_report(self) -> None:
         # First: the summary's presence says that a run came to its end.

@@ -20,6 +20,7 @@ from cluster.messages import (
     attempt_record,
 )
 from cluster.worker.device_queue import AttemptReturned
+from cluster.worker.films.needs import NeedPicture, ReplacedError
 from cluster.worker.uploads import Checkpoints, LossStream, Previews
 from jobs.errors import (
     InputError,
@@ -169,6 +170,8 @@ class Fetched:
     masks: Mapping[str, InputData]
     """The masks, by address."""
     init: InputData | None
+    needs: Sequence[NeedPicture] = ()
+    """The finished pictures of the frames that the task holds to."""
 
     def records(self, shares: Sequence[tuple[float, str | None]]) -> list[InputRecord]:
         """Return the records of the inputs: content, styles, masks, and the first picture if one is given.
@@ -204,7 +207,7 @@ class StoredResumption:
 
 _KINDS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], FailureKind], ...] = (
     ((InputError, PictureError, DivergedError), "picture"),
-    (FetchError, "fetch"),
+    ((FetchError, ReplacedError), "fetch"),
     (StorageFullError, "full"),
     (StorageError, "storage"),
     (InterruptedRender, "stopped"),

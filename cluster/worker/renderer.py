@@ -113,6 +113,19 @@ class Resumption(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Reference:
+    """A finished frame that another frame of its film is to agree with.
+
+    ``Order.task.part`` says where both are in the film, and which frames are between them.
+    """
+
+    index: int
+    """The finished frame's index in the film, from 0."""
+    picture: Any
+    """Its finished picture, decoded as contents are."""
+
+
+@dataclass(frozen=True, slots=True)
 class Order:
     """One picture to paint, with all its inputs decoded."""
 
@@ -124,6 +137,9 @@ class Order:
     resumption: Resumption
     preview: Preview | None = None
     """Takes the picture as it is so far; None: nobody asks for it."""
+    references: tuple[Reference, ...] = ()
+    """The finished frames that the picture is to agree with, in the order of ``task.part.needs``. Of pictures
+    that are painted together all have references, or none."""
 
 
 class Renderer(Protocol):

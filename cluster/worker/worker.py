@@ -24,9 +24,10 @@ from typing import Any
 from cluster.messages import Assignment, Failure, Outcome, Progress, Report, WorkerSetup
 from cluster.worker.attempt import Attempt, Fetched, StoredResumption, explain_fetch
 from cluster.worker.device_queue import AttemptReturned, DeviceQueue
+from cluster.worker.films.needs import NeedPicture, fetch_needs
 from cluster.worker.heartbeat import Heartbeat, Phase
 from cluster.worker.isolated import paint_isolated
-from cluster.worker.renderer import Order, Painted, Renderer, make_renderer
+from cluster.worker.renderer import Order, Painted, Reference, Renderer, make_renderer
 from cluster.worker.small import PREVIEW_QUALITY, PREVIEW_SIZE, Small
 from jobs.errors import StorageError
 from jobs.inputs.addresses import display
@@ -271,6 +272,9 @@ class Worker:
         pictures = [self._decode(attempt, "style", style) for style in fetched.styles]
         masks = {uri: self._decode_mask(attempt, mask) for uri, mask in fetched.masks.items()}
         init = self._decode(attempt, "init", fetched.init) if fetched.init else None
+        references = tuple(
+            Reference(need.index, self._decode_need(attempt, need)) for need in fetched.needs
+        )
         mix = [
             (picture, share, None if mask is None else masks[mask])
             for picture, (_, share, mask) in zip(pictures, task.styles, strict=True)
@@ -305,6 +309,7 @@ class Worker:
             observe=observe,
             resumption=StoredResumption(checkpoint, attempt.checkpoints, attempt.stream),
             preview=attempt.previews,
+            references=references,
         )
         return _Ready(attempt, order, fetched, note)
 
@@ -316,6 +321,7 @@ class Worker:
             styles=[self._read(part.uri) for part in task.styles],
             masks={uri: self._read(uri) for uri in masks},
             init=self._read(task.init) if task.init else None,
+            needs=fetch_needs(self._storage, task.part),
         )
 
     def _read(self, uri: str) -> InputData:
@@ -348,6 +354,10 @@ class Worker:
             self._decoding[attempt_id] = name
         self._heartbeat.sign(attempt_id)
         self._on_decoding(name)
+
+    def _decode_need(self, attempt: Attempt, need: NeedPicture) -> Any:
+        with self._noting(attempt, f"frame {need.key}") as name:
+            return self._renderers[0].decode(need.data, name, self._setup.image)
 
     def _decode_mask(self, attempt: Attempt, data: InputData) -> Any:
         with self._noting(attempt, f"mask {display(data.uri)}") as name:
@@ -466,8 +476,10 @@ class Worker:
         except Exception as error:
             attempt.fail(error)
             return
+        digests = {need.task_id: need.sha256 for need in ready.fetched.needs}
         record = task.record(
             "done",
+            film=None if task.part is None else task.part.record(digests),
             inputs=ready.fetched.records([(part.share, part.mask) for part in task.styles]),
             output=output.model_copy(update={"thumbnail": shown.thumbnail}),
             losses=losses,
@@ -542,7 +554,9 @@ def _groups(ready: Sequence[_Ready], renderer: Renderer) -> Iterator[list[_Ready
     together: dict[object, list[_Ready]] = {}
     for candidate in ready if len(ready) > 1 else ():
         task, content = candidate.order.task, candidate.order.content
-        alike = (task.recipe.model_dump_json(), task.weights_digest, renderer.shape(content))
+        holds = bool(candidate.order.references)
+        recipe = task.recipe.model_dump_json()
+        alike = (recipe, task.weights_digest, renderer.shape(content), holds)
         alone = candidate.order.resumption.checkpoint is not None
         together.setdefault(id(candidate) if alone else alike, []).append(candidate)
     yield from together.values() or [list(ready)]

@@ -95,6 +95,29 @@ def write_stand_in_job(folder: Path, directives: Sequence[dict[str, Any]], **cha
     return load_job(folder / "job.yaml")
 
 
+def write_film_job(
+    folder: Path, directives: Sequence[dict[str, Any]], *, first: int = 1001, **changes: Any
+) -> Job:
+    """A job of one film of one shot, whose frames are directives for ``StandIn``; ``changes`` replace keys of
+    its entry, and with ``job`` those of the job."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "shots").mkdir(exist_ok=True)
+    for number, directive in enumerate(directives, first):
+        (folder / "shots" / f"a.{number:04}.png").write_text(json.dumps(directive))
+    (folder / "style.png").write_text("{}")
+    write_weights(folder / "tiny.safetensors")
+    spec = {
+        "output": "out",
+        "recipe": {**TINY_RECIPE, "weights": "tiny.safetensors"},
+        **changes.pop("job", {}),
+        "pairs": [
+            {"film": "shots/a.####.png", "style": "style.png", "cuts": "none", **changes},
+        ],
+    }
+    (folder / "job.yaml").write_text(yaml.safe_dump(spec))
+    return load_job(folder / "job.yaml")
+
+
 class chained:  # noqa: N801 - used like a function
     """A digest that changes with every step, from ``state`` after so many steps or from the content."""
 
@@ -111,6 +134,9 @@ class StandIn:
     """A renderer that does what its content file says: {"seconds" or "steps" (of a hundredth of one), "fail",
     "die_once", "checkpoint" (at a step, or at "every" so many), "shape", "chain"}. A mask's says {"doubt"}.
     Any picture's may say {"decode"}: "exit", "kill", "crash", "hang", or "hold", to hang with Python's lock.
+
+    A frame's picture has a digest of those that it holds to, under "held"; "root_steps" are the steps of one
+    that holds to none.
 
     With "chain" the picture is a digest that every step changes, as ``chained`` computes it.
 
@@ -160,7 +186,8 @@ class StandIn:
         try:
             contents = [order.content for order in orders]
             until = time.monotonic() + max(c.get("seconds", 0.0) for c in contents)
-            steps = max(c.get("steps", 1_000_000) for c in contents)
+            key = "steps" if orders[0].references else "root_steps"
+            steps = max(c.get(key, c.get("steps", 1_000_000)) for c in contents)
             for content in contents:
                 self._misbehave(content)
             begin, _, state = (orders[0].resumption.checkpoint or b"0:").decode().partition(":")
@@ -187,10 +214,10 @@ class StandIn:
                     next(chain)
             return [
                 Painted(
-                    {**c, "chain": chain.state} if "chain" in c else c,
+                    {**c, **held_by(order), **({"chain": chain.state} if "chain" in c else {})},
                     tuple(c.get("concessions", ())),
                 )
-                for c, chain in zip(contents, chains, strict=True)
+                for c, chain, order in zip(contents, chains, orders, strict=True)
             ]
         finally:
             self.painting -= 1
@@ -221,6 +248,15 @@ class StandIn:
         if once and not (self._base / once).exists():
             (self._base / once).touch()
             os.kill(os.getpid(), 9)
+
+
+def held_by(order: Order) -> dict[str, str]:
+    """What a frame's picture says of those that it holds to; empty: it holds to none."""
+    if not order.references:
+        return {}
+    pictures = [(one.index, one.picture) for one in order.references]
+    text = json.dumps(pictures, sort_keys=True)
+    return {"held": hashlib.sha256(text.encode()).hexdigest()}
 
 
 def _labelled_memory() -> int | None:
