@@ -58,7 +58,7 @@ def stylize_film(
     """Paint the frames of a film so that strokes stick to what they are painted on.
 
     Frames are read as they are needed, about ``KEY_DISTANCE`` ahead, and yielded in order. They are what a
-    farm paints of the same film, frame by frame on many devices.
+    farm paints of the same film, frame by frame on many devices, in 8 bits.
 
     Args:
         frames: The frames, of one shape, in order.
@@ -179,7 +179,7 @@ def _painted(
             continue
         neighbours = [
             Neighbour(
-                painted[need].picture,
+                _as_stored(painted[need].picture),
                 *motions.between(place.index, need),
                 frames[need],
             )
@@ -206,6 +206,11 @@ def _pictures(frames: Iterable[FrameLike]) -> Iterator[Picture]:
                 f"frame {index} is {w} x {h} px, and those before it {width} x {height} px"
             )
         yield picture
+
+
+def _as_stored(picture: Picture) -> Picture:
+    """Return a picture in 8 bits a colour, as those who read it from a file have it."""
+    return Picture((picture.rgb * 255).round() / 255)
 
 
 def _frame_of(picture: Picture) -> Frame:
