@@ -291,9 +291,8 @@ class Agenda:
         """Return the shots of the film of entry ``k``, looked for in its frames."""
         try:
             starts = Survey(inputs, open_output(self.job)).starts(frames)
-        except (ImportError, StylizeError) as error:
-            message = f"auto cannot be used here ({error}): write cuts: none, or the frames at cuts"
-            raise JobFileError([self.job.problem(("pairs", k, "cuts"), message)]) from error
+        except StylizeError as error:
+            raise JobFileError([self.job.problem(("pairs", k, "cuts"), str(error))]) from error
         return shots_from(starts, len(frames))
 
     def _digest_of(self, recipe: Recipe) -> str:

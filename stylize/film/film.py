@@ -8,14 +8,14 @@ from typing import Literal
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from stylize.api import Result, stylize
 from stylize.errors import PictureError
 from stylize.film.cuts import is_cut, looked_at
 from stylize.film.flow import Frame
-from stylize.film.motions import Motions
-from stylize.film.references import Neighbour, held_recipe, reference
+from stylize.film.flow_file import find_motions, read_motions
+from stylize.film.motions import between, nearest
+from stylize.film.references import Neighbour, frame_of, held_recipe, reference
 from stylize.film.structure import KEY_DISTANCE, Place, places
 from stylize.network.vgg19 import VGG19
 from stylize.pictures.codec import read
@@ -82,7 +82,7 @@ def stylize_film(
     recipe = recipe or Recipe()
 
     def paint(content: Picture, neighbours: Sequence[Neighbour]) -> Result:
-        held = [reference(_frame_of(content), neighbours)] if neighbours else []
+        held = [reference(frame_of(content), neighbours)] if neighbours else []
         return stylize(
             content,
             style,
@@ -101,7 +101,7 @@ def stylize_film(
     shot = _Shot(0, paint)
     before: Frame | None = None
     for index, content in enumerate(pictures):
-        small = looked_at(_frame_of(content))
+        small = looked_at(frame_of(content))
         if before is not None and (is_cut(before, small) if cuts == "auto" else index in cuts):
             yield from shot.end()
             shot = _Shot(index, paint)
@@ -171,8 +171,10 @@ def _painted(
     loop: bool = False,
 ) -> dict[int, Result]:
     """Paint frames, each after those that it holds to."""
-    frames = [_frame_of(content) for content in contents]
-    motions = Motions(frames, loop=loop)
+    frames = [frame_of(content) for content in contents]
+    closing = frames[:1] if loop and len(frames) > 1 else []
+    # As a farm has them: kept in a file.
+    motions = read_motions(find_motions([*frames, *closing])) if len(frames) > 1 else []
     painted = dict(known)
     for place in order:
         if place.index in painted:
@@ -180,7 +182,11 @@ def _painted(
         neighbours = [
             Neighbour(
                 _as_stored(painted[need].picture),
-                *motions.between(place.index, need),
+                *between(
+                    motions,
+                    place.index,
+                    need if not loop else nearest(place.index, need, len(frames)),
+                ),
                 frames[need],
             )
             for need in place.needs
@@ -211,9 +217,3 @@ def _pictures(frames: Iterable[FrameLike]) -> Iterator[Picture]:
 def _as_stored(picture: Picture) -> Picture:
     """Return a picture in 8 bits a colour, as those who read it from a file have it."""
     return Picture((picture.rgb * 255).round() / 255)
-
-
-def _frame_of(picture: Picture) -> Frame:
-    rgb: Tensor = (picture.rgb[0].permute(1, 2, 0) * 255).round()
-    frame: Frame = rgb.to(torch.uint8).numpy()
-    return frame

@@ -20,6 +20,12 @@ STYLE = noise(2, 48, 64)[0]
 MADE = recipe(size=WIDTH, steps=12)
 
 
+@pytest.fixture(autouse=True)
+def firm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network of random numbers sees hardly a style, beside which what is held counts."""
+    monkeypatch.setattr("stylize.losses.objective.FIRMNESS", 30.0)
+
+
 def film(frames: object, made: Recipe = MADE, **more: object) -> list[FilmFrame]:
     return list(stylize_film(frames, STYLE, made, network=tiny_network(), **more))
 
