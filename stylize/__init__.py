@@ -27,6 +27,7 @@ from stylize.recipe import Recipe
 
 if TYPE_CHECKING:
     from stylize.api import Result, stylize
+    from stylize.film.film import FilmFrame, stylize_film
     from stylize.render.checkpoint import Checkpoint
     from stylize.render.recorder import Step
 
@@ -34,6 +35,7 @@ __all__ = [
     "Checkpoint",
     "CheckpointError",
     "DivergedError",
+    "FilmFrame",
     "InterruptedRender",
     "MemoryLimitError",
     "PictureError",
@@ -43,6 +45,7 @@ __all__ = [
     "StylizeError",
     "WeightsError",
     "stylize",
+    "stylize_film",
 ]
 
 
@@ -51,6 +54,10 @@ def __getattr__(name: str) -> Any:
         from stylize import api
 
         return getattr(api, name)
+    if name in ("FilmFrame", "stylize_film"):
+        from stylize.film import film
+
+        return getattr(film, name)
     if name == "Checkpoint":
         from stylize.render.checkpoint import Checkpoint
 

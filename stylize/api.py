@@ -18,7 +18,7 @@ from stylize.network.vgg19 import VGG19, load_vgg19
 from stylize.network.weights import WeightSet, identify
 from stylize.pictures.codec import EXTENSIONS, BitDepth, encode, to_pil
 from stylize.pictures.inputs import PictureLike, StyleLike, read_inputs
-from stylize.pictures.picture import Picture
+from stylize.pictures.picture import Picture, Reference
 from stylize.recipe import Recipe
 from stylize.render.checkpoint import Checkpoint, fingerprint
 from stylize.render.graphs import Graphs
@@ -94,6 +94,7 @@ def stylize(
     recipe: Recipe | None = None,
     *,
     init: PictureLike | Sequence[PictureLike] | None = None,
+    references: Sequence[Reference] = (),
     network: VGG19 | None = None,
     device: torch.device | str | None = None,
     team: Team | None = None,
@@ -120,6 +121,8 @@ def stylize(
             applies, black or transparent where it does not; or a list with one style per content.
         recipe: The knobs of the render. Default: ``Recipe()``.
         init: The pictures to start from, one per content, for a recipe whose init is "image".
+        references: What each picture is to keep, one per content: where it is held it starts from there and
+            hardly moves. Empty: nothing. ``stylize.film`` makes them for the frames of films.
         network: A loaded VGG19 on ``device``, which saves loading it. Default: the recipe's weights.
         device: Default: the first CUDA GPU, else Apple's GPU, else the CPU.
         team: Processes that paint together, each a band of every picture's rows, on several devices; with
@@ -155,7 +158,7 @@ def stylize(
     """
     began = time.perf_counter()
     recipe = recipe or Recipe()
-    inputs = read_inputs(content, style, init, recipe)
+    inputs = read_inputs(content, style, init, recipe, references)
     if graphs not in ("auto", "off"):
         raise ValueError(f"graphs is {graphs!r}, and not auto or off")
     if graphs == "auto" and team is not None:

@@ -114,6 +114,7 @@ def test_planning_needs_no_torch_and_no_ray(modules):
             },
         ),
         ("pyarrow", {"jobs/arrow.py"}),
+        ("cv2", {"stylize/film/cv.py"}),
     ],
 )
 def test_each_outside_library_has_one_door(module, rooms):

@@ -53,7 +53,12 @@ def places(shots: Sequence[tuple[int, int]], *, loop: bool = False) -> Iterator[
 
 
 def place_of(index: int, shots: Sequence[tuple[int, int]], *, loop: bool = False) -> Place:
-    """Return the place of one frame. Arguments as for ``places``.
+    """Return the place of one frame.
+
+    Args:
+        index: The frame's index in the film, from 0.
+        shots: As for ``places``.
+        loop: As for ``places``.
 
     Raises:
         ValueError: The frame is in none of the shots.

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from stylize.bands.band import Band
 from stylize.layer_names import block_of
+from stylize.losses.held import Held
 from stylize.losses.masks import Region, WeightedStyle, at_block, extent_at, make_guides, regions
 from stylize.losses.style import Statistics, Target, blend_statistics, make_term
 from stylize.losses.target_cache import TargetCache, Targets, target_key
@@ -50,11 +51,16 @@ NEGLIGIBLE = 1e-6
 are then within a thousandth of their targets."""
 
 
+FIRMNESS = 20.0
+"""The factor of the loss of what is held, in style losses of features that are all 0, which have the same
+size beside a recipe's other terms whatever its units. ``tests/bench/film.md`` has the measurements."""
+
+
 class Losses(NamedTuple):
     """The weighted terms of the loss, one number per picture."""
 
     total_B: Tensor
-    """The sum of all terms, (B,)."""
+    """The sum of all terms, (B,); where pictures hold to others, with the loss of that."""
     content_B: Tensor
     """The content loss, (B,)."""
     style_B: Tensor
@@ -88,6 +94,7 @@ class Objective:
         strip_blocks: The number of leading blocks in strips, as in ``ForwardOptions``.
         targets: A cache of style statistics, read and extended; None: a cache of its own.
         band: The rows of the canvas that the contents are; None: all. Masks are of the whole canvas.
+        held: What the pictures hold to, on the contents' canvas; None: nothing.
     """
 
     def __init__(
@@ -101,6 +108,7 @@ class Objective:
         strip_blocks: int = ALL_BLOCKS,
         targets: TargetCache | None = None,
         band: Band | None = None,
+        held: Held | None = None,
     ) -> None:
         if len(styles) != len(content_B3HW):
             raise ValueError(f"{len(content_B3HW)} contents but {len(styles)} styles")
@@ -118,6 +126,7 @@ class Objective:
             strip_blocks,
         )
         self.band = band if band is not None else Band(content_B3HW.shape[2])
+        self._held = held
         self._term = make_term(recipe)
         # A cache even without a shared one: the pictures of a batch can have styles in common.
         self._cache = targets if targets is not None else TargetCache()
@@ -138,7 +147,8 @@ class Objective:
         measured = self._extractor(convert(x_B3HW, self.space, self.network.space))
         measured = self._of_all_bands(measured, self._extractor, self.band)
         content_B, (style_BL, _) = self._content(measured), self._style(measured)
-        return _sum(content_B, style_BL, self._variation(x_B3HW, None))
+        tv_B = self._variation(x_B3HW, None)
+        return _sum(content_B, style_BL, tv_B, self._holding(x_B3HW, None))
 
     @torch.no_grad()
     def with_gradient(self, x_B3HW: Tensor) -> tuple[Losses, Tensor]:
@@ -154,7 +164,8 @@ class Objective:
         del measured
         gradient_B3HW = gradient_before(backward(self._slopes(slopes)), *spaces)
         tv_B = self._variation(x_B3HW, gradient_B3HW)
-        return _sum(content_B, style_BL, tv_B), gradient_B3HW
+        held_B = self._holding(x_B3HW, gradient_B3HW)
+        return _sum(content_B, style_BL, tv_B, held_B), gradient_B3HW
 
     @staticmethod
     def _of_all_bands(
@@ -206,6 +217,12 @@ class Objective:
         if not weight:
             return x_B3HW.new_zeros(len(x_B3HW))
         return self.band.sum(_TV[self.recipe.tv](x_B3HW, weight, gradient_B3HW, self.band))
+
+    def _holding(self, x_B3HW: Tensor, gradient_B3HW: Tensor | None) -> Tensor | None:
+        """Return the loss of what is held, (B,), and add its gradient to another; None: nothing is held."""
+        if self._held is None:
+            return None
+        return self._held.loss(x_B3HW, self.space, self._firmness_B, gradient_B3HW, self.band)
 
     def _loss_of_zeros(self, targets: Mapping[str, Target]) -> Tensor:
         """Return the style loss of features that are all 0, (B,), the scale of losses with these targets."""
@@ -261,7 +278,10 @@ class Objective:
             weight *= self.recipe.style_weight
             targets[name] = Target(statistics, self._extents[name], weight)
         self._term.set_targets(targets)
-        self.floor_B = NEGLIGIBLE * self._loss_of_zeros(targets)
+        scale_B = self._loss_of_zeros(targets)
+        self._firmness_B = FIRMNESS * scale_B
+        """The factor of the loss of what is held, (B,)."""
+        self.floor_B = NEGLIGIBLE * scale_B
         """The loss up to which no increase counts as a divergence, (B,)."""
 
     def _picture_targets(self, picture: Sequence[Region], most: int) -> dict[str, Statistics]:
@@ -317,7 +337,10 @@ class _Differentiable(torch.autograd.Function):
         return of_total_B.view(-1, 1, 1, 1) * ctx.gradient_B3HW, None
 
 
-def _sum(content_B: Tensor, style_BL: Tensor, tv_B: Tensor) -> Losses:
-    """Return the terms and their sum."""
+def _sum(content_B: Tensor, style_BL: Tensor, tv_B: Tensor, held_B: Tensor | None) -> Losses:
+    """Return the terms and the sum of all, which alone has what is held."""
     style_B = style_BL.sum(1)
-    return Losses(content_B + style_B + tv_B, content_B, style_B, style_BL, tv_B)
+    total_B = content_B + style_B + tv_B
+    if held_B is not None:
+        total_B = total_B + held_B
+    return Losses(total_B, content_B, style_B, style_BL, tv_B)

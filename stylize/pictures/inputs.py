@@ -17,7 +17,7 @@ from torch import Tensor
 from stylize.errors import PictureError
 from stylize.pictures.codec import read
 from stylize.pictures.mask import Mask, make_mask, read_mask
-from stylize.pictures.picture import Picture
+from stylize.pictures.picture import Picture, Reference
 from stylize.pictures.resize import check_shape
 from stylize.recipe import Recipe
 
@@ -60,13 +60,20 @@ class Inputs:
     """The blend of styles of each content."""
     inits: list[Picture]
     """The initial picture of each content; empty unless the recipe's init is image."""
+    references: tuple[Reference, ...] = ()
+    """What each picture holds to; empty: none holds to any."""
 
     def __len__(self) -> int:
         return len(self.contents)
 
     def select(self, pictures: slice) -> Inputs:
         """Return the inputs of a slice of the pictures."""
-        return Inputs(self.contents[pictures], self.styles[pictures], self.inits[pictures])
+        return Inputs(
+            self.contents[pictures],
+            self.styles[pictures],
+            self.inits[pictures],
+            self.references[pictures],
+        )
 
     @property
     def mask_count(self) -> int:
@@ -76,7 +83,7 @@ class Inputs:
         )
 
     def tensors(self) -> Iterator[Tensor]:
-        """Yield the tensors of all contents, inits, styles and masks, in order."""
+        """Yield the tensors of all contents, inits, styles, masks and references, in order."""
         for picture in (*self.contents, *self.inits):
             yield picture.rgb
         for blend in self.styles:
@@ -84,6 +91,9 @@ class Inputs:
                 yield part.picture.rgb
                 if part.mask is not None:
                     yield part.mask
+        for reference in self.references:
+            yield reference.rgb
+            yield reference.weight
 
     def shares(self) -> list[list[tuple[float, bool]]]:
         """Return each style picture's share and whether it has a mask: the inputs that are not pixels."""
@@ -95,6 +105,7 @@ def read_inputs(
     style: StyleLike | Sequence[StyleLike],
     init: PictureLike | Sequence[PictureLike] | None,
     recipe: Recipe,
+    references: Sequence[Reference] = (),
 ) -> Inputs:
     """Read and validate the pictures that ``stylize`` takes.
 
@@ -103,6 +114,7 @@ def read_inputs(
         style: A style, or a list with one style per content.
         init: The initial picture, or a list with one per content; None: none.
         recipe: The knobs of the render.
+        references: What each picture holds to; empty: none does.
 
     Returns:
         The decoded pictures. A picture or mask given several times is read and held once.
@@ -130,7 +142,8 @@ def read_inputs(
     for blend in styles:
         for part in blend:
             _check_mask(part, height, width)
-    return Inputs(contents, styles, inits)
+    _check_references(references, contents)
+    return Inputs(contents, styles, inits, tuple(references))
 
 
 class _Reader:
@@ -206,13 +219,33 @@ def _read_blend(style: Any, reader: _Reader) -> list[StyleInput]:
     return blend
 
 
+def _check_references(references: Sequence[Reference], contents: Sequence[Picture]) -> None:
+    if references and len(references) != len(contents):
+        raise PictureError(f"there are {len(contents)} contents but {len(references)} references")
+    height, width = contents[0].rgb.shape[2:]
+    for reference in references:
+        h, w = reference.rgb.shape[2:]
+        if reference.weight.shape != (1, 1, h, w) or reference.rgb.shape[:2] != (1, 3):
+            raise PictureError("a reference has colours (1, 3, H, W) and weights (1, 1, H, W)")
+        if not _is_like(h, w, height, width):
+            raise PictureError(
+                f"a reference is {w} x {h} px and the content {width} x {height} px: it has the content's "
+                "proportions"
+            )
+
+
+def _is_like(h: int, w: int, height: int, width: int) -> bool:
+    """Return whether a picture has the proportions of another, but for rounding."""
+    # A difference of one pixel is rounding, however small the picture is.
+    slack = max(MASK_TOLERANCE, 1 / h + 1 / w)
+    return abs(w * height / (h * width) - 1) <= slack
+
+
 def _check_mask(part: StyleInput, height: int, width: int) -> None:
     if part.mask is None:
         return
     h, w = part.mask.shape[2:]
-    # A difference of one pixel is rounding, however small the mask is.
-    slack = max(MASK_TOLERANCE, 1 / h + 1 / w)
-    if abs(w * height / (h * width) - 1) > slack:
+    if not _is_like(h, w, height, width):
         raise PictureError(
             f"{part.mask_name} is {w} x {h} px and the content {width} x {height} px: a mask has the "
             "content's proportions"

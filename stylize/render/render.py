@@ -17,6 +17,7 @@ from torch import Tensor
 
 from stylize.bands.band import Band
 from stylize.errors import DivergedError
+from stylize.losses.held import Held
 from stylize.losses.masks import WeightedStyle
 from stylize.losses.objective import Objective
 from stylize.losses.target_cache import SHARED
@@ -148,6 +149,11 @@ class Render:
         if self._x is None:
             self._x = self._initial(size)
         x_B3HW, self._x = self._enlarged(self._x, size, band), None
+        held = self._held(size, band)
+        if held is not None:
+            # What is held begins as it is to end, at every size.
+            kept_B3HW = convert(held.rgb_B3HW, RGB, SPACES[self._setup.recipe.space])
+            x_B3HW += held.weight_B1HW * (kept_B3HW - x_B3HW)
         height, width = band.height, x_B3HW.shape[3]
         self._carried = resized(self._carried, partial(resize, height=height, width=width))
         decay = self._setup.recipe.average
@@ -205,6 +211,23 @@ class Render:
             # Members that find different targets in their caches would not meet when they measure others.
             targets=SHARED if self._group is None else None,
             band=band,
+            held=self._held(size, band),
+        )
+
+    def _held(self, size: int, band: Band) -> Held | None:
+        """Return what the pictures hold to at a size, on a canvas with a margin; None: nothing."""
+        references = self._setup.inputs.references
+        if not references:
+            return None
+        shape, margin = self._setup.shape(size), self._setup.recipe.margin
+
+        def on_canvas(parts: list[Tensor]) -> Tensor:
+            at_size = torch.cat([resize(part, *shape).clamp(0, 1) for part in parts])
+            return band.cut(add_margin(at_size, margin)).to(self._setup.device)
+
+        return Held(
+            on_canvas([reference.rgb for reference in references]),
+            on_canvas([reference.weight for reference in references]),
         )
 
     def _paint(self, x_B3HW: Tensor, segment: Segment, objective: Objective) -> None:

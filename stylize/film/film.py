@@ -1,0 +1,219 @@
+"""``stylize_film``: a film from its first frame to its last, in one process and in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stylize.api import Result, stylize
+from stylize.errors import PictureError
+from stylize.film.cuts import is_cut, looked_at
+from stylize.film.flow import Frame
+from stylize.film.motions import Motions
+from stylize.film.references import Neighbour, held_recipe, reference
+from stylize.film.structure import KEY_DISTANCE, Place, places
+from stylize.network.vgg19 import VGG19
+from stylize.pictures.codec import read
+from stylize.pictures.inputs import PictureLike, StyleLike
+from stylize.pictures.picture import Picture
+from stylize.recipe import Recipe
+from stylize.render.recorder import Observer
+
+FrameLike = PictureLike | np.ndarray
+"""A frame: an array (H, W, 3) of 8 bits, or anything that ``stylize`` takes."""
+
+
+@dataclass(frozen=True)
+class FilmFrame:
+    """A painted frame."""
+
+    index: int
+    """Its index in the film, from 0."""
+    result: Result
+    """How it was painted, with its picture."""
+
+    @property
+    def picture(self) -> Picture:
+        """The painted frame."""
+        return self.result.picture
+
+
+def stylize_film(
+    frames: Iterable[FrameLike],
+    style: StyleLike,
+    recipe: Recipe | None = None,
+    *,
+    cuts: Collection[int] | Literal["auto"] = "auto",
+    loop: bool = False,
+    network: VGG19 | None = None,
+    device: torch.device | str | None = None,
+    observer: Observer | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> Iterator[FilmFrame]:
+    """Paint the frames of a film so that strokes stick to what they are painted on.
+
+    Frames are read as they are needed, about ``KEY_DISTANCE`` ahead, and yielded in order. They are what a
+    farm paints of the same film, frame by frame on many devices, in 8 bits.
+
+    Args:
+        frames: The frames, of one shape, in order.
+        style: The style of all of them, as for ``stylize``.
+        recipe: The knobs of each frame. Default: ``Recipe()``.
+        cuts: The indices of frames that begin a new shot, which holds to nothing before it; auto: where one
+            is found.
+        loop: Whether the first frame follows the last again. All frames are in memory at once then.
+        network: A loaded VGG19, as for ``stylize``.
+        device: As for ``stylize``.
+        observer: As for ``stylize``, for every frame in the order in which they are painted.
+        should_stop: As for ``stylize``.
+
+    Yields:
+        The painted frames, in order.
+
+    Raises:
+        PictureError: A frame cannot be used or has another shape than the first, or a loop has cuts.
+        StylizeError: OpenCV, which finds the motion, is not installed; or as ``stylize`` raises.
+    """
+    recipe = recipe or Recipe()
+
+    def paint(content: Picture, neighbours: Sequence[Neighbour]) -> Result:
+        held = [reference(_frame_of(content), neighbours)] if neighbours else []
+        return stylize(
+            content,
+            style,
+            held_recipe(recipe, held[0]) if held else recipe,
+            references=held,
+            network=network,
+            device=device,
+            observer=observer,
+            should_stop=should_stop,
+        )
+
+    pictures = _pictures(frames)
+    if loop:
+        yield from _looped(list(pictures), cuts, paint)
+        return
+    shot = _Shot(0, paint)
+    before: Frame | None = None
+    for index, content in enumerate(pictures):
+        small = looked_at(_frame_of(content))
+        if before is not None and (is_cut(before, small) if cuts == "auto" else index in cuts):
+            yield from shot.end()
+            shot = _Shot(index, paint)
+        before = small
+        yield from shot.add(content)
+    yield from shot.end()
+
+
+Paint = Callable[[Picture, Sequence[Neighbour]], Result]
+
+
+@dataclass
+class _Shot:
+    """A shot that is painted while it is read: what lies between two keys at a time."""
+
+    first: int
+    """The index of its first frame."""
+    paint: Paint
+    contents: list[Picture] = field(default_factory=list)
+    """The frames from the last key on."""
+    key: Result | None = None
+    """The last key, painted."""
+
+    def add(self, content: Picture) -> Iterator[FilmFrame]:
+        """Take the next frame, and yield those that can be painted now."""
+        self.contents.append(content)
+        if len(self.contents) == KEY_DISTANCE + 1:
+            yield from self._paint_interval()
+
+    def end(self) -> Iterator[FilmFrame]:
+        """Yield what is left."""
+        if len(self.contents) > 1:
+            yield from self._paint_interval()
+        if self.contents:
+            key = self.key or self.paint(self.contents[0], ())
+            yield FilmFrame(self.first, key)
+
+    def _paint_interval(self) -> Iterator[FilmFrame]:
+        """Paint all frames that are here; yield all but the last, with which the next interval begins."""
+        known = {} if self.key is None else {0: self.key}
+        painted = _painted(self.contents, places([(0, len(self.contents))]), self.paint, known)
+        last = len(self.contents) - 1
+        for k in range(last):
+            yield FilmFrame(self.first + k, painted[k])
+        self.first += last
+        self.key = painted[last]
+        del self.contents[:-1]
+
+
+def _looped(
+    contents: list[Picture], cuts: Collection[int] | Literal["auto"], paint: Paint
+) -> Iterator[FilmFrame]:
+    if cuts != "auto" and cuts:
+        raise PictureError("a loop has no cuts")
+    if contents:
+        order = places([(0, len(contents))], loop=True)
+        for index, result in sorted(_painted(contents, order, paint, {}, loop=True).items()):
+            yield FilmFrame(index, result)
+
+
+def _painted(
+    contents: Sequence[Picture],
+    order: Iterable[Place],
+    paint: Paint,
+    known: dict[int, Result],
+    *,
+    loop: bool = False,
+) -> dict[int, Result]:
+    """Paint frames, each after those that it holds to."""
+    frames = [_frame_of(content) for content in contents]
+    motions = Motions(frames, loop=loop)
+    painted = dict(known)
+    for place in order:
+        if place.index in painted:
+            continue
+        neighbours = [
+            Neighbour(
+                _as_stored(painted[need].picture),
+                *motions.between(place.index, need),
+                frames[need],
+            )
+            for need in place.needs
+        ]
+        painted[place.index] = paint(contents[place.index], neighbours)
+    return painted
+
+
+def _pictures(frames: Iterable[FrameLike]) -> Iterator[Picture]:
+    shape = None
+    for index, frame in enumerate(frames):
+        if isinstance(frame, np.ndarray):
+            if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
+                raise PictureError(
+                    f"frame {index} is {frame.dtype} {frame.shape}: an array is uint8 (H, W, 3)"
+                )
+            frame = torch.from_numpy(frame).permute(2, 0, 1) / 255
+        picture = read(frame)
+        shape = shape or picture.rgb.shape
+        if picture.rgb.shape != shape:
+            (h, w), (height, width) = picture.rgb.shape[2:], shape[2:]
+            raise PictureError(
+                f"frame {index} is {w} x {h} px, and those before it {width} x {height} px"
+            )
+        yield picture
+
+
+def _as_stored(picture: Picture) -> Picture:
+    """Return a picture in 8 bits a colour, as those who read it from a file have it."""
+    return Picture((picture.rgb * 255).round() / 255)
+
+
+def _frame_of(picture: Picture) -> Frame:
+    rgb: Tensor = (picture.rgb[0].permute(1, 2, 0) * 255).round()
+    frame: Frame = rgb.to(torch.uint8).numpy()
+    return frame

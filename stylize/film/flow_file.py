@@ -1,0 +1,97 @@
+"""The motion between the frames of a film, as a file: found once, used by all who paint them."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stylize.errors import PictureError
+from stylize.film.cv import opencv
+from stylize.film.flow import Flow, Frame
+from stylize.film.motions import motion_between
+from stylize.film.warp import Motion
+
+LOOKED_AT = 1024
+"""The longest side at which motion is looked for, in pixels, whatever the size of the paintings: one file
+serves proofs and pictures."""
+
+STEPS = 64
+"""Steps of a pixel in which flows are kept: the error of what finds them is ten times as large."""
+
+SHRUNK = 2
+"""Flows are kept at half of the size at which they are found: what finds them works at that."""
+
+MOST = np.iinfo(np.int16).max
+
+
+def looked_at(frame: Frame) -> Frame:
+    """Return a frame in the size in which motion is looked for."""
+    height, width = frame.shape[:2]
+    factor = LOOKED_AT / max(height, width)
+    if factor >= 1:
+        return frame
+    shape = (max(16, round(width * factor)), max(16, round(height * factor)))
+    small: Frame = opencv().resize(frame, shape, interpolation=opencv().INTER_AREA)
+    return small
+
+
+def find_motions(frames: Iterable[Frame]) -> bytes:
+    """Return the motion between each two neighbours of several frames, as a file.
+
+    Args:
+        frames: Two or more frames in order, of one shape; two of them are held at a time.
+
+    Raises:
+        PictureError: Frames have several shapes.
+    """
+    kept = []
+    shape: tuple[int, ...] = (0, 0)
+    for one, other in pairwise(map(looked_at, frames)):
+        if one.shape != other.shape:
+            raise PictureError(
+                f"a frame is {other.shape[1]} x {other.shape[0]} px, and the one before {one.shape[1]} x "
+                f"{one.shape[0]} px: a film has frames of one size, or a cut between them"
+            )
+        shape = one.shape
+        kept.append([_packed(flow) for flow in motion_between(one, other)])
+    file = io.BytesIO()
+    np.savez_compressed(file, flows=np.array(kept), shape=np.array(shape[:2]))
+    return file.getvalue()
+
+
+def read_motions(data: bytes) -> Sequence[Motion]:
+    """Return the motions that a file has.
+
+    Args:
+        data: What ``find_motions`` returned.
+
+    Raises:
+        PictureError: The file is damaged.
+    """
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as file:
+            flows, (height, width) = file["flows"], file["shape"]
+        return [
+            Motion(*(_unpacked(flow, int(height), int(width)) for flow in both)) for both in flows
+        ]
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise PictureError(f"the file of a film's motion is damaged ({error})") from error
+
+
+def _packed(flow: Flow) -> NDArray[np.int16]:
+    height, width = (max(1, side // SHRUNK) for side in flow.shape[:2])
+    small = opencv().resize(flow, (width, height), interpolation=opencv().INTER_AREA)
+    packed: NDArray[np.int16] = np.clip(np.rint(small * STEPS), -MOST, MOST).astype(np.int16)
+    return packed
+
+
+def _unpacked(packed: NDArray[np.int16], height: int, width: int) -> Flow:
+    small = packed.astype(np.float32) / STEPS
+    # Pixels of the whole size, though there are fewer of them.
+    flow: Flow = opencv().resize(small, (width, height), interpolation=opencv().INTER_LINEAR)
+    return flow

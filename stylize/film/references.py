@@ -1,0 +1,85 @@
+"""What a frame holds to: painted frames, moved to where it is, each where it can be trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from stylize.film.background import settled
+from stylize.film.cv import opencv
+from stylize.film.flow import Frame, resized
+from stylize.film.warp import Motion, followed, trusted
+from stylize.pictures.picture import Picture, Reference
+from stylize.recipe import Recipe
+
+
+class Neighbour(NamedTuple):
+    """A painted frame, seen from another."""
+
+    picture: Picture
+    """The painted frame."""
+    motion: Motion
+    """The motion from the other frame to this one, at any size."""
+    distance: int
+    """How many frames lie from one to the other, >= 1."""
+    content: Frame
+    """The frame that was painted, as it was before."""
+
+
+ENOUGH = 0.5
+"""A frame of which less than this share is held needs as many steps as a picture."""
+
+HASTE = 0.4
+"""The steps at each size that a held frame needs, as a share of a picture's."""
+
+
+def held_recipe(recipe: Recipe, held: Reference) -> Recipe:
+    """Return the recipe of a frame that holds to others: it begins painted, and needs fewer steps.
+
+    Args:
+        recipe: The film's recipe.
+        held: What the frame holds to.
+    """
+    if float(held.weight.mean()) < ENOUGH:
+        return recipe
+    counts = [max(1, round(HASTE * count)) for _, count in recipe.schedule()]
+    return recipe.model_copy(update={"steps": counts[0], "refine_steps": counts[-1]})
+
+
+def reference(content: Frame, neighbours: Sequence[Neighbour]) -> Reference:
+    """Return what a frame holds to: its painted neighbours, moved as the film moves.
+
+    Where several neighbours are trusted, they count by their nearness: the sum of their squared differences
+    is, but for a constant, that to their mean.
+
+    Args:
+        content: The frame that holds to them, as it is before it is painted.
+        neighbours: One or more painted frames of one shape.
+    """
+    height, width = neighbours[0].picture.rgb.shape[2:]
+    colours = np.zeros((height, width, 3), np.float32)
+    shares = np.zeros((height, width, 1), np.float32)
+    weight = np.zeros((height, width), np.float32)
+    for picture, motion, distance, before in neighbours:
+        motion = Motion(*(resized(flow, height, width) for flow in motion))
+        here, other = (_fitted(frame, height, width) for frame in (content, before))
+        (there, _), trust = settled(motion, here, other, trusted(motion))
+        # A little of what is not trusted gives unheld pixels a colour; it counts for nothing.
+        share = np.maximum(trust, 1e-6)[..., None] / distance
+        painted = np.ascontiguousarray(picture.rgb[0].permute(1, 2, 0).numpy())
+        colours += share * followed(painted, there, sharp=True)
+        shares += share
+        weight = np.maximum(weight, trust)
+    rgb = torch.from_numpy(colours / shares).clamp_(0, 1).permute(2, 0, 1)[None].contiguous()
+    return Reference(rgb, torch.from_numpy(weight)[None, None])
+
+
+def _fitted(frame: Frame, height: int, width: int) -> Frame:
+    """Return a frame in the size of its painting."""
+    if frame.shape[:2] == (height, width):
+        return frame
+    fitted: Frame = opencv().resize(frame, (width, height), interpolation=opencv().INTER_AREA)
+    return fitted

@@ -1,0 +1,55 @@
+"""How far a picture leaves the colours that it holds to: the temporal loss of films.
+
+Shape suffixes: B pictures, H height, W width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from stylize.bands.band import Band
+from stylize.pictures.pixel_spaces import RGB, Space, convert, gradient_before
+
+
+@dataclass(frozen=True)
+class Held:
+    """What B pictures hold to, on their canvas; where they are split, the band of it."""
+
+    rgb_B3HW: Tensor
+    """The colours, (B, 3, H, W), RGB."""
+    weight_B1HW: Tensor
+    """How firmly each pixel is held, (B, 1, H, W), from 0."""
+
+    def loss(
+        self,
+        x_B3HW: Tensor,
+        space: Space,
+        factor_B: Tensor,
+        gradient_B3HW: Tensor | None,
+        band: Band,
+    ) -> Tensor:
+        """Return the loss, and add its gradient to another, if any.
+
+        The loss is that of Ruder, Dosovitskiy, Brox 2016, eq. 8: the mean over pixels and colours of w times
+        the squared difference, in RGB.
+
+        Args:
+            x_B3HW: The pictures.
+            space: The space of the pictures and of the gradient.
+            factor_B: The factor of each picture's loss, (B,).
+            gradient_B3HW: The gradient of other terms, which is changed in place; None: none is wanted.
+            band: The rows of the canvas that these are.
+
+        Returns:
+            The loss, (B,), of the whole canvas.
+        """
+        away_B3HW = convert(x_B3HW, space, RGB) - self.rgb_B3HW
+        pull_B3HW = away_B3HW * self.weight_B1HW
+        numbers = 3 * band.height * x_B3HW.shape[3]
+        loss_B = (pull_B3HW * away_B3HW).flatten(1).sum(1) * (factor_B / numbers)
+        if gradient_B3HW is not None:
+            pull_B3HW *= (2 * factor_B / numbers).view(-1, 1, 1, 1)
+            gradient_B3HW += gradient_before(pull_B3HW, space, RGB)
+        return band.sum(loss_B)
