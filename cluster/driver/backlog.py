@@ -164,8 +164,10 @@ class Backlog:
                 return
             self.begun += 1
             task_run = TaskRun(task, order=next(self._order))
-            if task.part is None or self._held.may_start(task, task_run):
+            if task.part is None:
                 self._window[task_run.order] = task_run
+            elif self._held.may_start(task, task_run):
+                self._admit([task_run])
 
     def take(
         self,
@@ -225,7 +227,7 @@ class Backlog:
         return taken
 
     def _admit(self, task_runs: Sequence[TaskRun]) -> None:
-        """Put tasks that were held into the window, where they would be if they had not been."""
+        """Put frames into the window, in their order."""
         if task_runs:
             self._window |= {task_run.order: task_run for task_run in task_runs}
             self._window = OrderedDict(sorted(self._window.items()))

@@ -247,7 +247,7 @@ class Driver:
         self._pool.want(self._outstanding())
         classes = self._pool.memory_classes()
         for worker in self._pool.open_workers():
-            if not backlog.waiting or (worker.calls and self._leaves_for_others()):
+            if not backlog.waiting:
                 break
             # Near the end of a job tasks are shared out, not painted together by one worker; and so are
             # frames for which others wait.
@@ -256,19 +256,17 @@ class Driver:
                 workers = self._pool.workers + self._pool.pending
                 share = max(1, -(-backlog.waiting // max(1, workers)))
             task_runs = backlog.take(
-                worker, classes, self._limits.batch, share, growing=self._pool.growing
+                worker,
+                classes,
+                self._limits.batch,
+                share,
+                growing=self._pool.growing,
             )
             if task_runs:
                 self._begin(worker, task_runs)
             if not backlog.waiting:
                 backlog.fill(self._clock())
         self._recall()
-
-    def _leaves_for_others(self) -> bool:
-        """Return whether busy workers get nothing: frames wait for the few that may start, and a worker that
-        is free first paints these sooner than one that has to end another before."""
-        backlog, workers = self._backlog, self._pool.workers
-        return backlog.held > 0 and workers > 1 and backlog.waiting < workers
 
     def _outstanding(self) -> int | None:
         """Return the number of tasks that are not done; None until it is known."""

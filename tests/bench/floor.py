@@ -125,7 +125,7 @@ class Floor:
         """The same of its whole process, Ray's threads and those that commit included."""
         self.ended: list[float] = []
 
-    def run(self, gpus: int | None = None) -> Floor:
+    def run(self, gpus: int | None = None, renderer: str = "tests.bench.floor:Sleeper") -> Floor:
         import ray
 
         from cluster.events.events import Event, TaskDone
@@ -158,7 +158,7 @@ class Floor:
                 self.driver_seconds = time.thread_time() - begun[0][0]
                 self.process_seconds = time.process_time() - begun[0][1]
 
-        run_job(load_job(self.job), RunOptions(renderer=f"{RENDERER}:Sleeper"), listen)
+        run_job(load_job(self.job), RunOptions(renderer=renderer), listen)
         return self
 
     def renders(self) -> dict[str, list[tuple[float, float]]]:
@@ -194,7 +194,6 @@ class Floor:
         )
 
 
-RENDERER = "tests.bench.floor"
 SCRATCH: str | None = None
 
 

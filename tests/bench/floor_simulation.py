@@ -19,7 +19,7 @@ import random
 import sys
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,6 +73,7 @@ class _Call:
     ready: float
     """When its pictures are fetched."""
     worker: _Worker
+    task: Task
     gone: bool = False
 
 
@@ -128,6 +129,10 @@ class SimulatedPool:
 
     pending = 0
     growing = False
+    share = None
+    wanted = 0
+    given_back = 0
+    waits = ""
 
     @property
     def workers(self) -> int:
@@ -164,14 +169,19 @@ class SimulatedPool:
             spread = self._random.uniform(2 / 3, 4 / 3)
             call = _Call(
                 assignment.attempt_id,
-                self._world.render_seconds * spread,
+                self._world.render_seconds * spread * self.part_of(assignment.task),
                 self._clock.now + self._world.fetch_seconds,
                 worker,
+                assignment.task,
             )
             worker.calls[call.attempt] = call
             worker.queue.append(call)
             self._at(call.ready, "paint", worker)
         self._update(worker)
+
+    def part_of(self, task: Task) -> float:
+        """How long a task takes, of what others take."""
+        return 1.0
 
     def recall(self, most: int) -> None:
         for worker in sorted(self._workers.values(), key=lambda w: -len(w.calls)):
@@ -262,7 +272,7 @@ class SimulatedPool:
         del worker.calls[call.attempt]
         self._update(worker)
         made = AttemptRecord.model_construct(id=call.attempt, worker=worker.handle.name)
-        record = None if failure is not None else _record(made)
+        record = None if failure is not None else _record(made, call.task)
         return [Ended(Outcome(made, record, failure), worker.handle)]
 
     def _die(self, worker: _Worker) -> list[Ended | Lost]:
@@ -290,9 +300,10 @@ STYLE = (StylePart("style.png", 1.0),)
 OUTPUT = OutputRecord(key="images/a.png", sha256="0", size=1, width=1, height=1)
 
 
-def _record(made: AttemptRecord) -> TaskRecord:
+def _record(made: AttemptRecord, task: Task) -> TaskRecord:
     return TaskRecord.model_construct(
-        id=made.id,
+        id=task.id,
+        film=None if task.part is None else task.part.record(),
         name="a",
         status="done",
         output=OUTPUT,
@@ -341,18 +352,25 @@ class Result:
 
 def simulate(world: World) -> Result:
     """One run."""
-    clock = Clock()
-    pool = SimulatedPool(world, clock)
 
     def tasks() -> Iterator[Task]:
         for number in range(world.tasks):
             yield Task(f"{number:016x}", "a", "a.png", STYLE, None, RECIPE, "digest")
 
+    return simulate_run(world, tasks(), SimulatedPool)
+
+
+def simulate_run(
+    world: World, tasks: Iterator[Task], make_pool: Callable[[World, Clock], SimulatedPool]
+) -> Result:
+    """One run of these tasks."""
+    clock = Clock()
+    pool = make_pool(world, clock)
     began = time.monotonic()
     cluster.driver.driver.Committer = NoCommitter  # type: ignore[assignment,misc]
     records: Any = None
     driver = Driver(
-        tasks(), pool, records, lambda event: None, limits=Limits(max_attempts=3), clock=clock
+        tasks, pool, records, lambda event: None, limits=Limits(max_attempts=3), clock=clock
     )
     counts = driver.run()
     return Result(

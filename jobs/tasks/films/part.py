@@ -69,4 +69,11 @@ class Spot:
     def part(self, needs: Sequence[str]) -> FilmPart:
         """Return the place as a task has it; ``needs``: ids of tasks, in the order of ``self.needs``."""
         pairs = tuple(zip(self.needs, needs, strict=True))
-        return FilmPart(self.film, self.index, self.number, pairs, self.first, self.around)
+        return FilmPart(
+            film=self.film,
+            index=self.index,
+            number=self.number,
+            needs=pairs,
+            first=self.first,
+            around=self.around,
+        )

@@ -29,12 +29,12 @@ class Candidate:
 
 def frame(index: int, *needs: int) -> Task:
     part = FilmPart(
-        "film",
-        index,
-        1001 + index,
-        tuple((n, f"{n:016x}") for n in needs),
-        index,
-        (f"{index}.png",),
+        film="film",
+        index=index,
+        number=1001 + index,
+        needs=tuple((n, f"{n:016x}") for n in needs),
+        first=index,
+        around=(f"{index}.png",),
     )
     return Task(f"{index:016x}", f"f{index}", f"{index}.png", STYLE, None, RECIPE, "digest", part)
 

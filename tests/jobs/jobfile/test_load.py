@@ -472,7 +472,8 @@ def test_unknown_keys_may_look_like_types(key: str, section: str) -> None:
         ),
         (
             'image: {name: "{place}"}',
-            "image.name: has no field {place}; it takes {content}, {style} and any knob of the recipe",
+            "image.name: has no field {place}; it takes {content}, {style} and any knob of the recipe, and "
+            "for films {film} and {number}",
         ),
         ("losses: {every: 0}", "losses.every: 0 is below 1"),
         ("retries: [3]", "retries: is a list, not a mapping such as {attempts: ...}"),

@@ -1,0 +1,199 @@
+"""Films on the floor: ``python tests/bench/film_floor.py [row ...]``.
+
+What a film costs the floor, and how much sooner it is done on more workers. Frames that hold to others take
+half of the time of those that do not. Nothing here is a figure of a GPU.
+
+    simulated   makespan of one shot of 64 frames on 1 to 64 workers, in simulated time: driver, backlog and
+                what frames hold to are the real ones; renders of 60 s, fetching and storing of 0.5 s each
+                (target: on 8 at least 5 times shorter than on 1)
+    shots       the same of 1,000 frames in shots of 64, on up to 256 workers
+    makespan    one shot of 64 frames on 8 workers against 1, on real Ray actors that sleep, 8 s for a root
+                (target: at least 5 times shorter)
+    memory      the driver's at 1,000 and at 10,000 frames of one shot (target: flat within 50 MB)
+"""
+
+from __future__ import annotations
+
+import argparse
+import atexit
+import itertools
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from cluster.worker.renderer import Order, Painted, ShouldStop  # noqa: E402
+from jobs.tasks.films.frames import Numbered, named_frames  # noqa: E402
+from jobs.tasks.films.spots import Shots, spots  # noqa: E402
+from jobs.tasks.identity import Draft, Kind  # noqa: E402
+from jobs.tasks.task import Task, make_task  # noqa: E402
+from tests.bench import floor  # noqa: E402
+from tests.bench.floor import Floor, Sleeper, tell  # noqa: E402
+from tests.bench.floor_simulation import (  # noqa: E402
+    RECIPE,
+    STYLE,
+    SimulatedPool,
+    World,
+    simulate_run,
+)
+
+CHILD = 0.5
+"""The time of a frame that holds to others, of that of one that does not."""
+
+
+class FilmSleeper(Sleeper):
+    """A renderer that sleeps, half as long for frames that hold to others."""
+
+    def paint(self, orders: Sequence[Order], should_stop: ShouldStop) -> list[Painted]:
+        for order in orders:
+            order.resumption.begin(0)
+            time.sleep(order.content.get("paint", 0.0) * (CHILD if order.references else 1.0))
+        return [Painted(order.content) for order in orders]
+
+    def encode(self, picture, image, about):  # type: ignore[no-untyped-def]
+        encoded = super().encode(picture, image, about)
+        return encoded.__class__(json.dumps(picture).encode(), "png", "image/png", 1, 1)
+
+
+class FilmPool(SimulatedPool):
+    """A simulated pool in which frames that hold to others take half of the time."""
+
+    def part_of(self, task: Task) -> float:
+        return CHILD if task.part is not None and task.part.needs else 1.0
+
+
+def frames_of(shots: Shots) -> Iterator[Task]:
+    frames = named_frames(Numbered("a.", 6, ".png"), range(shots[-1][1]))
+    kind, numbers = Kind(RECIPE, "digest"), dict[int, int]()
+    for spot in spots(frames, shots):
+        needs = [numbers[need] for need in spot.needs]
+        draft = Draft(frames.uris[spot.index], STYLE, None, kind, spot=spot, needs=needs)
+        numbers[spot.index] = draft.number
+        yield make_task(draft, "{film}.{number}")
+
+
+def _simulated(shots: Shots, workers: Sequence[int]) -> None:
+    alone = 0.0
+    for count in workers:
+        world = World(shots[-1][1], count, 60.0, lost_an_hour=0.0)
+        result = simulate_run(world, frames_of(shots), FilmPool)
+        assert result.done == shots[-1][1]
+        alone = alone or result.makespan
+        what = f"{shots[-1][1]:,} frames, {len(shots)} shots, on {count} workers"
+        shorter = alone / result.makespan
+        target, met = (">= 5", shorter >= 5) if (count, len(shots)) == (8, 1) else ("", None)
+        tell("simulated", f"{what}: makespan", result.makespan, "s", "", None)
+        tell("simulated", "  times shorter than on one", shorter, "x", target, met)
+
+
+def simulated() -> None:
+    _simulated([(0, 64)], (1, 2, 4, 8, 16))
+
+
+def shots() -> None:
+    cuts = [*range(0, 1000, 64), 1000]
+    _simulated(list(itertools.pairwise(cuts)), (1, 8, 64, 256))
+
+
+def make_film(frames: int, workers: int, paint: float) -> Path:
+    """A job of one film of one shot."""
+    import yaml
+
+    from tests.support.farm import TINY_RECIPE, write_weights
+
+    folder = Path(tempfile.mkdtemp(prefix="film-", dir=floor.SCRATCH))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    (folder / "shots").mkdir()
+    for number in range(frames):
+        (folder / f"shots/a.{number:06}.png").write_text(json.dumps({"paint": paint}))
+    (folder / "style.png").write_text("{}")
+    write_weights(folder / "tiny.safetensors")
+    spec = {
+        "output": "out",
+        "recipe": {**TINY_RECIPE, "weights": "tiny.safetensors"},
+        "pairs": [{"film": "shots/a.######.png", "style": "style.png", "cuts": "none"}],
+        "workers": {"max": workers},
+    }
+    (folder / "job.yaml").write_text(yaml.safe_dump(spec))
+    return folder / "job.yaml"
+
+
+def makespan() -> None:
+    took = {}
+    for workers in (1, 8):
+        made = Floor(workers, make_film(64, workers, 8.0)).run(renderer="tests.bench.film_floor:FilmSleeper")
+        spans = [span for renders in made.renders().values() for span in renders]
+        took[workers] = max(end for _, end in spans) - min(begin for begin, _ in spans)
+        tell("makespan", f"64 frames on {workers} workers", took[workers], "s", "", None)
+    shorter = took[1] / took[8]
+    tell("makespan", "  times shorter", shorter, "x", ">= 5", shorter >= 5)
+
+
+def memory() -> None:
+    found = {}
+    for frames in (1_000, 10_000):
+        job = make_film(frames, 8, 0.0)  # made here, for that takes torch, which a driver has not
+        done = subprocess.run(
+            [sys.executable, __file__, "one-memory", "--job", str(job)],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        found[frames] = float(re.findall(r"peak ([\d.]+)", done.stdout)[-1])
+        tell("memory", f"driver's peak at {frames:,} frames", found[frames], "MB", "", None)
+    grown = found[10_000] - found[1_000]
+    tell("memory", "more at 10,000", grown, "MB", "<= 50 MB", grown <= 50)
+
+
+def one_memory(job: Path) -> None:
+    import psutil
+
+    peak, over = [0.0], threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.2):
+            peak[0] = max(peak[0], psutil.Process().memory_info().rss / 1e6)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    Floor(8, job).run(renderer="tests.bench.film_floor:FilmSleeper")
+    over.set()
+    watcher.join()
+    print(f"peak {peak[0]:.1f}")
+
+
+ROWS: dict[str, Callable[[], None]] = {
+    "simulated": simulated,
+    "shots": shots,
+    "makespan": makespan,
+    "memory": memory,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("rows", nargs="*", help=f"of {', '.join(ROWS)}; default: all")
+    parser.add_argument("--job", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    floor.SCRATCH = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: PTH112
+    if options.rows == ["one-memory"]:
+        one_memory(options.job)
+    elif len(options.rows) == 1:
+        ROWS[options.rows[0]]()
+    else:
+        for row in options.rows or ROWS:
+            subprocess.run([sys.executable, __file__, row], check=True)
+
+
+if __name__ == "__main__":
+    main()
