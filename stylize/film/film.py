@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from stylize.api import Result, stylize
 from stylize.errors import PictureError
@@ -24,8 +25,8 @@ from stylize.pictures.picture import Picture
 from stylize.recipe import Recipe
 from stylize.render.recorder import Observer
 
-FrameLike = PictureLike | np.ndarray
-"""A frame: an array (H, W, 3) of 8 bits, or anything that ``stylize`` takes."""
+FrameLike = PictureLike | NDArray[Any]
+"""A frame: an array (H, W, 3) of 8 or 16 bits, or anything that ``stylize`` takes."""
 
 
 @dataclass(frozen=True)
@@ -198,13 +199,7 @@ def _painted(
 def _pictures(frames: Iterable[FrameLike]) -> Iterator[Picture]:
     shape = None
     for index, frame in enumerate(frames):
-        if isinstance(frame, np.ndarray):
-            if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
-                raise PictureError(
-                    f"frame {index} is {frame.dtype} {frame.shape}: an array is uint8 (H, W, 3)"
-                )
-            frame = torch.from_numpy(frame).permute(2, 0, 1) / 255
-        picture = read(frame)
+        picture = read(_tensor(frame, index) if isinstance(frame, np.ndarray) else frame)
         shape = shape or picture.rgb.shape
         if picture.rgb.shape != shape:
             (h, w), (height, width) = picture.rgb.shape[2:], shape[2:]
@@ -217,3 +212,13 @@ def _pictures(frames: Iterable[FrameLike]) -> Iterator[Picture]:
 def _as_stored(picture: Picture) -> Picture:
     """Return a picture in 8 bits a colour, as those who read it from a file have it."""
     return Picture((picture.rgb * 255).round() / 255)
+
+
+def _tensor(frame: NDArray[Any], index: int) -> torch.Tensor:
+    """Return an array as a tensor, (3, H, W), of 1."""
+    white = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}.get(frame.dtype)
+    if frame.ndim != 3 or frame.shape[2] != 3 or white is None:
+        raise PictureError(
+            f"frame {index} is {frame.dtype} {frame.shape}: an array is uint8 or uint16, (H, W, 3)"
+        )
+    return torch.from_numpy(frame.astype(np.float32)).permute(2, 0, 1) / white

@@ -101,6 +101,12 @@ def test_frames_of_several_shapes_are_one_sentence():
         film([np.zeros((4, 4, 3))])
 
 
+def test_frames_of_16_bits_are_those_of_8():
+    frame = photo("coffee", HEIGHT, WIDTH)
+    (one,), (other,) = film([frame]), film([frame.astype(np.uint16) * 257])
+    assert torch.allclose(one.picture.rgb, other.picture.rgb, atol=1e-4)
+
+
 def test_a_reference_is_the_neighbour_moved():
     frame = photo("coffee", HEIGHT, WIDTH + 5)
     here, there = frame[:, 5:], frame[:, :-5]
