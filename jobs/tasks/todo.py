@@ -291,7 +291,7 @@ class Agenda:
         """Return the shots of the film of entry ``k``, looked for in its frames."""
         try:
             starts = Survey(inputs, open_output(self.job)).starts(frames)
-        except (ImportError, StylizeError) as error:
+        except StylizeError as error:
             message = f"auto cannot be used here ({error}): write cuts: none, or the frames at cuts"
             raise JobFileError([self.job.problem(("pairs", k, "cuts"), message)]) from error
         return shots_from(starts, len(frames))

@@ -131,7 +131,9 @@ def make_film(frames: int, workers: int, paint: float) -> Path:
 def makespan() -> None:
     took = {}
     for workers in (1, 8):
-        made = Floor(workers, make_film(64, workers, 8.0)).run(renderer="tests.bench.film_floor:FilmSleeper")
+        made = Floor(workers, make_film(64, workers, 8.0)).run(
+            renderer="tests.bench.film_floor:FilmSleeper"
+        )
         spans = [span for renders in made.renders().values() for span in renders]
         took[workers] = max(end for _, end in spans) - min(begin for begin, _ in spans)
         tell("makespan", f"64 frames on {workers} workers", took[workers], "s", "", None)
