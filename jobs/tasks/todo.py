@@ -292,7 +292,8 @@ class Agenda:
         try:
             starts = Survey(inputs, open_output(self.job)).starts(frames)
         except StylizeError as error:
-            raise JobFileError([self.job.problem(("pairs", k, "cuts"), str(error))]) from error
+            message = f"auto cannot be used here ({error}): write cuts: none, or the frames at cuts"
+            raise JobFileError([self.job.problem(("pairs", k, "cuts"), message)]) from error
         return shots_from(starts, len(frames))
 
     def _digest_of(self, recipe: Recipe) -> str:

@@ -68,7 +68,7 @@ class Survey:
 
         Raises:
             StorageError: The output cannot be read, or the store of a frame does not answer.
-            ImportError, StylizeError: What looks for cuts is not installed.
+            StylizeError: What looks for cuts is not installed.
         """
         stamp = self._stamp(frames)
         key = keys.film_cuts(frames.id)
@@ -166,7 +166,6 @@ def _nothing() -> Small:
 
 
 def _finder() -> CutFinder:
-    from importlib import import_module
+    from stylize.film.cuts import cuts
 
-    find: CutFinder = import_module("stylize.film.cuts").cuts
-    return find
+    return cuts

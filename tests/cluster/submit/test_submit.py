@@ -313,6 +313,34 @@ def test_inputs_are_sent_as_they_lie_and_make_the_same_tasks(tmp_path):
     assert [t.id for t in open_agenda(moved).tasks()] == [t.id for t in open_agenda(job).tasks()]
 
 
+def test_films_are_sent_with_their_masks(tmp_path):
+    style = {"picture": "styles/s0.png", "mask": "masks/m.####.png"}
+    entry = {"film": "shots/a.%04d.png", "style": style, "frames": "1-2", "cuts": "none"}
+    pairs = [entry, {"film": "odd/", "style": "styles/s0.png", "cuts": "none"}]
+    file = write_job(tmp_path / "here", output="s3://renders/h", pairs=pairs)
+    for name in ("shots/a.0001", "shots/a.0002", "masks/m.0001", "masks/m.0002", "odd/x", "odd/y"):
+        path = tmp_path / "here" / f"{name}.png"
+        path.parent.mkdir(exist_ok=True)
+        picture(7).save(path)
+    picture(8).save(tmp_path / "here/shots/other.png")
+
+    job = load_job(file)
+    assert [line.split(": ")[1] for line in problems_of(file)] == [
+        *("recipe.weights", "pairs[0].film", "pairs[0].style"),
+        *("pairs[1].film", "pairs[1].style"),
+    ]
+    parcel = pack(job, inputs=True)
+
+    assert {name for name in names(parcel) if name.endswith(".png")} == {
+        *("shots/a.0001.png", "shots/a.0002.png", "masks/m.0001.png", "masks/m.0002.png"),
+        *("odd/x.png", "odd/y.png", "styles/s0.png"),
+    }
+    parcel.write(tmp_path / "parcel.zip")
+    zipfile.ZipFile(tmp_path / "parcel.zip").extractall(tmp_path / "there")
+    moved = load_job(tmp_path / "there" / "job" / "job.yaml")
+    assert [t.id for t in open_agenda(moved).tasks()] == [t.id for t in open_agenda(job).tasks()]
+
+
 def test_what_matches_nothing_is_told_before_anything_is_sent(tmp_path):
     pairs = [{"content": "photos/*.jpg", "style": "nowhere/"}]
     file = write(tmp_path / "job.yaml", output="s3://renders/h", pairs=pairs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from jobs.errors import JobFileError
 from jobs.inputs.reader import Inputs
 from jobs.storage import keys
 from jobs.storage.folder import FolderStorage
 from jobs.tasks.films.frames import Frames, Numbered, named_frames
 from jobs.tasks.films.survey import LOOKED_AT, Survey
+from jobs.tasks.todo import Agenda
+from stylize.film import cv
+from tests.jobs.support import read
+from tests.support.rigs import missing
 
 FRAMES = named_frames(Numbered("a.", 4, ".png"), range(1, 9))
 
@@ -135,3 +141,50 @@ def test_frames_are_looked_at_small_and_in_their_colours(tmp_path: Path) -> None
     assert seen[1].shape[2] == 3
     assert (seen[1] == 90).all()
     assert np.abs(seen[2].astype(int) - 128).max() <= 1
+
+
+def scene(seed: int) -> Image.Image:
+    patches = np.random.default_rng(seed).integers(0, 255, (45, 80, 3), dtype=np.uint8)
+    return Image.fromarray(patches).resize((640, 360), Image.Resampling.BICUBIC)
+
+
+def agenda(base: Path) -> Agenda:
+    text = "output: out\npairs: [{film: a.####.png, style: w.jpg}]"
+    return Agenda(read(text, base), lambda recipe: "digest")
+
+
+def test_a_film_is_cut_where_another_scene_begins(tmp_path: Path) -> None:
+    try:
+        import cv2  # noqa: F401
+    except ImportError:
+        missing("OpenCV is not installed")
+    for number in range(1, 13):
+        scene(number > 7).crop((2 * number, 0, 2 * number + 320, 180)).save(
+            tmp_path / f"a.{number:04}.png"
+        )
+
+    found = agenda(tmp_path)
+
+    assert not (tmp_path / "out").exists()  # only who asks for tasks has them looked for
+    assert found.films[0].shots == [(0, 7), (7, 12)]
+    assert [
+        task.part.needs for task in found.tasks() if task.part and task.part.index in (0, 7)
+    ] == [
+        (),
+        (),
+    ]
+
+
+def test_without_opencv_it_is_told_what_to_write(
+    film: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    cv.opencv.cache_clear()
+
+    with pytest.raises(JobFileError) as caught:
+        list(agenda(film).tasks())
+
+    assert str(caught.value) == (
+        "job.yaml:2: pairs[0].cuts: auto cannot be used here (films need OpenCV, which is not installed: pip "
+        "install 'stylefarm[film]'): write cuts: none, or the frames at cuts"
+    )
