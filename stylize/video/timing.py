@@ -61,6 +61,11 @@ class Timing:
         steps = np.diff(self.pts)
         return len(steps) == 0 or int(steps.max() - steps.min()) <= 1
 
+    @property
+    def step(self) -> int:
+        """The most ticks of which every time and length is a multiple."""
+        return max(1, int(np.gcd.reduce(np.concatenate([self.pts, self.durations]))))
+
     def part(self, start: int, stop: int) -> Timing:
         """Return the timing of some frames, which begin at 0.
 

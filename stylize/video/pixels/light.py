@@ -10,12 +10,17 @@ from __future__ import annotations
 import numpy as np
 
 from stylize.video.pixels.levels import Floats
-from stylize.video.pixels.tags import BT709, BT2020, LINEAR, SHOWN_AS_THEY_ARE, ColourTags
+from stylize.video.pixels.tags import (
+    BT709,
+    BT2020,
+    LINEAR,
+    SHOWN_AS_THEY_ARE,
+    SRGB_CURVE,
+    ColourTags,
+)
 
 WIDE = (9, 11, 12)
 """Primaries that a usual display does not have: BT.2020, DCI-P3, Display P3."""
-
-_SRGB_CURVE = 13
 
 
 def to_display(rgb: Floats, tags: ColourTags) -> Floats:
@@ -32,7 +37,7 @@ def to_display(rgb: Floats, tags: ColourTags) -> Floats:
     if transfer in SHOWN_AS_THEY_ARE:
         if primaries not in WIDE:
             return rgb.clip(0, 1)
-        transfer = _SRGB_CURVE
+        transfer = SRGB_CURVE
     elif primaries not in (1, *WIDE):
         primaries = BT709 if transfer == LINEAR else BT2020
     from stylize.pictures.reading.cicp import encoding_of_codes

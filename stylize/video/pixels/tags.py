@@ -28,7 +28,7 @@ WEIGHTS = {
 
 SHOWN_AS_THEY_ARE = (1, 2, 4, 5, 6, 7, 11, 12, 13, 14, 15)
 """Transfer characteristics of SDR, which players send to the display as they are."""
-LINEAR, PQ, HLG = 8, 16, 18
+LINEAR, SRGB_CURVE, PQ, HLG = 8, 13, 16, 18
 
 HD_LINES, HD_COLUMNS = 720, 1280
 """From which on an untagged film is BT.709, as players have it, and below BT.601."""
