@@ -40,6 +40,9 @@ MUXERS: dict[ContainerName, str] = {
 DEFAULT_QUALITY = 75
 """Of 1 to 100. The texture of a painting is fine and lost first."""
 
+SHORT = 8
+"""Below so many frames a film has no B-frames in H.265."""
+
 _PRORES = ((90, 4, "4444"), (70, 3, "HQ"), (50, 2, "422"), (25, 1, "LT"), (0, 0, "Proxy"))
 """From which quality on, and FFmpeg's number of the profile."""
 
@@ -74,10 +77,7 @@ def container_for(codec: CodecName, asked: ContainerName | None, path: object) -
     Raises:
         FilmError: The container does not take the codec, or there is none of the name.
     """
-    if codec not in CONTAINERS:
-        raise FilmError(
-            f"there is no codec {codec!r} for films; use {', '.join(get_args(CodecName))}"
-        )
+    _check_known(codec)
     taken = CONTAINERS[codec]
     suffix = PurePath(path).suffix.lower().lstrip(".") if isinstance(path, str | PurePath) else ""
     chosen = asked or suffix or taken[0]
@@ -96,8 +96,9 @@ def bits_for(codec: CodecName, asked: int | None, source: int) -> int:
         source: How many the source has.
 
     Raises:
-        FilmError: The codec is not written with so many.
+        FilmError: The codec is not written with so many, or there is none of the name.
     """
+    _check_known(codec)
     allowed = BITS[codec]
     if asked is None:
         return next((bits for bits in allowed if bits >= source), allowed[-1])
@@ -108,7 +109,9 @@ def bits_for(codec: CodecName, asked: int | None, source: int) -> int:
     return asked
 
 
-def coding_of(codec: CodecName, container: ContainerName, bits: int, quality: int | None) -> Coding:
+def coding_of(
+    codec: CodecName, container: ContainerName, bits: int, quality: int | None, frames: int
+) -> Coding:
     """Return what to tell the encoder.
 
     Args:
@@ -116,6 +119,7 @@ def coding_of(codec: CodecName, container: ContainerName, bits: int, quality: in
         container: One of ``CONTAINERS[codec]``.
         bits: One of ``BITS[codec]``.
         quality: 1 to 100; None: 75. ``ffv1`` has none.
+        frames: How many the film has.
 
     Raises:
         FilmError: The quality is out of range, or the codec has none.
@@ -142,7 +146,9 @@ def coding_of(codec: CodecName, container: ContainerName, bits: int, quality: in
         options = {"crf": crf, "preset": "6", "svtav1-params": parameters}
         return Coding("libsvtav1", muxer, pixels, bits, (2, 2), options)
     if codec == "h265":
-        options = {"crf": crf, "x265-params": "log-level=none"}
+        # With one or two frames and B-frames x265 gives times of decoding that were never set.
+        order = ":bframes=0" if frames < SHORT else ""
+        options = {"crf": crf, "x265-params": f"log-level=none{order}"}
         # By this name Apple's players take it.
         tag = "hvc1" if container in ("mp4", "mov") else ""
         return Coding("libx265", muxer, pixels, bits, (2, 2), options, tag)
@@ -161,3 +167,10 @@ def crf_of(codec: CodecName, quality: int) -> int:
     worst, offset = (63, 1.0) if codec == "av1" else (51, 3.0 if codec == "h265" else 1.0)
     slope = 0.76 if codec == "av1" else 0.6
     return min(worst, round(offset + slope * (100 - quality)))
+
+
+def _check_known(codec: str) -> None:
+    if codec not in CONTAINERS:
+        raise FilmError(
+            f"there is no codec {codec!r} for films; use {', '.join(get_args(CodecName))}"
+        )

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, BinaryIO, get_args
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from stylize.errors import FilmError
 from stylize.video.index import packets_of, read_index, without_first
-from stylize.video.library import describe, load_av, open_input
+from stylize.video.library import chroma_place, load_av, open_input
 from stylize.video.pixels.convert import quantised, to_rgb
 from stylize.video.pixels.levels import Values
 from stylize.video.pixels.planes import planes_of
 from stylize.video.pixels.shape import Turn, resized, square_size, turn_of
-from stylize.video.pixels.tags import RGB, UNSPECIFIED, ColourTags, Range, Siting, check_known
+from stylize.video.pixels.tags import (
+    RGB,
+    SITING_BY_PLACE,
+    UNSPECIFIED,
+    ColourTags,
+    Range,
+    check_known,
+)
 from stylize.video.timing import Timing
 from stylize.video.views import SharedFile
 from stylize.video.whole import container_of, name_of
@@ -80,6 +86,7 @@ class Film:
         self.file = file
         self.format = container_of(file)
         self._container, self._stream = self._opened()
+        self._siting = SITING_BY_PLACE.get(chroma_place(self._stream) or (0, 0))
         self._frames: Iterator[VideoFrame] = iter(())
         self._next = 0
         """The frame that the decoder gives next."""
@@ -268,7 +275,9 @@ class Film:
                 self._next, self._kept = index + 1, frame
                 return frame
         except av.FFmpegError as error:
-            raise FilmError(f"is damaged: its frame {index} cannot be decoded ({error})") from None
+            raise FilmError(
+                f"is damaged: its frame {index} cannot be decoded: {error.strerror}"
+            ) from None
         raise _Missed(
             f"is damaged: its frame {index}, {float(wanted * self._tick):.3f} s in, cannot be "
             "decoded"
@@ -315,7 +324,7 @@ class Film:
             _said(frame.color_trc, context.color_trc),
             _RANGES.get(int(frame.color_range) or int(context.color_range))
             or ("full" if is_rgb or "yuvj" in frame.format.name else None),
-            _siting(self._container, self._stream),
+            self._siting,
         )
         return tags.meant(frame.width, frame.height)
 
@@ -407,15 +416,3 @@ def _turn(frame: VideoFrame) -> Turn:
         if data.type.name == "DISPLAYMATRIX":
             return turn_of(np.frombuffer(data, np.int32).tolist())
     return Turn()
-
-
-def _siting(container: InputContainer, stream: VideoStream) -> Siting | None:
-    """Return where chroma samples lie, which PyAV has only in FFmpeg's description."""
-    lines = describe(container).splitlines()
-    line = next((line for line in lines if f"Stream #0:{stream.index}" in line), "")
-    for group in re.findall(r"\(([^()]*)\)", line):
-        for word in get_args(Siting):
-            if word in group.split(", "):
-                found: Siting = word
-                return found
-    return None

@@ -6,7 +6,8 @@ is a playlist cannot have it open others.
 
 from __future__ import annotations
 
-from threading import Lock
+import io
+import re
 from typing import TYPE_CHECKING, Any
 
 from stylize.errors import FilmError
@@ -20,10 +21,6 @@ if TYPE_CHECKING:
 
 BUFFER_BYTES = 1 << 18
 """How much FFmpeg asks for at a time: its default of 32 KiB is many calls into Python."""
-
-_logging = Lock()
-_FFMPEG_LOGS = 32
-"""FFmpeg's own default, AV_LOG_INFO; PyAV has no way to ask for what is set."""
 
 
 def load_av() -> Any:
@@ -49,26 +46,32 @@ def open_input(file: Any, format_name: str) -> InputContainer:
     Raises:
         av.FFmpegError: It cannot be read.
     """
+    # Names and titles in another encoding than UTF-8 are no reason not to open a file.
     container: InputContainer = load_av().open(
-        file, "r", format=format_name, buffer_size=BUFFER_BYTES
+        file, "r", format=format_name, buffer_size=BUFFER_BYTES, metadata_errors="replace"
     )
     return container
 
 
-def describe(container: Any) -> str:
-    """Return FFmpeg's description of a container, with all that it only says when asked for more.
+def chroma_place(stream: Any) -> tuple[int, int] | None:
+    """Return where chroma samples of a stream lie, across and down: 1, at the first of luma; 2, between.
 
-    PyAV has no other way to the place of the chroma samples. FFmpeg's level of logging is one for the
-    process; it is put back at once.
+    PyAV 18.1 has no attribute for it. FFmpeg writes it into the header of a Matroska file (RFC 9559,
+    ChromaSitingHorz and ChromaSitingVert), so one is made of the stream's parameters. FFmpeg's description of
+    a file has it, too, but only with logging on, and then a thread that decodes and one that closes a film
+    can wait for each other for ever.
+
+    Returns:
+        None: the stream does not say, or Matroska does not take its codec.
     """
     av = load_av()
-    with _logging:
-        level = av.logging.get_level()
-        av.logging.set_level(av.logging.VERBOSE)
-        av.logging.set_libav_level(av.logging.VERBOSE)
-        try:
-            text: str = container.dumps_format()
-        finally:
-            av.logging.set_libav_level(_FFMPEG_LOGS)
-            av.logging.set_level(level)
-    return text
+    file = io.BytesIO()
+    try:
+        with av.open(file, "w", format="matroska") as output:
+            output.add_stream_from_template(stream, opaque=True)
+            output.start_encoding()
+    except (ValueError, av.FFmpegError):
+        return None
+    _, _, colour = file.getvalue().partition(b"\x55\xb0")
+    found = re.match(rb".{1,40}?\x55\xb7\x81(.)\x55\xb8\x81(.)", colour, re.DOTALL)
+    return None if found is None else (found.group(1)[0], found.group(2)[0])

@@ -76,7 +76,9 @@ class FilmWriter:
         self.size = size
         self.timing = timing
         self.container = container_for(codec, container, target)
-        self.coding = coding_of(codec, self.container, bits_for(codec, bits, 8), quality)
+        self.coding = coding_of(
+            codec, self.container, bits_for(codec, bits, 8), quality, len(timing)
+        )
         self.stored_size = _stored_size(size, self.coding)
         """Width and height in the file: where chroma is shared, an odd size is one more."""
         self.tags = written_tags(tags or ColourTags(), self.coding, self.stored_size)
@@ -262,7 +264,7 @@ def film_like(
         film.timing if is_whole else part,
         codec=codec,
         container=container,
-        bits=bits_for(codec, bits, film.facts.bits) if codec else bits,
+        bits=bits_for(codec, bits, film.facts.bits),
         tags=film.facts.tags,
         quality=quality,
         sound=heard,

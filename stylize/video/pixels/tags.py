@@ -35,18 +35,25 @@ HD_LINES, HD_COLUMNS = 720, 1280
 
 Range = Literal["limited", "full"]
 
-Siting = Literal["left", "center", "topleft", "top", "bottomleft", "bottom"]
-"""Where a chroma sample of 4:2:0 lies among its four of luma (H.273, figure 1)."""
+Siting = Literal["left", "center", "topleft", "top"]
+"""Where a chroma sample of 4:2:0 lies among its four of luma (H.273, figure 1). Nobody uses the other two, at
+the bottom."""
 
-SITINGS: dict[str, tuple[float, float]] = {
+SITINGS: dict[Siting, tuple[float, float]] = {
     "left": (0.0, 0.5),
     "center": (0.5, 0.5),
     "topleft": (0.0, 0.0),
     "top": (0.5, 0.0),
-    "bottomleft": (0.0, 1.0),
-    "bottom": (0.5, 1.0),
 }
 """How far right of and below the first of them, in samples of luma."""
+
+SITING_BY_PLACE: dict[tuple[int, int], Siting] = {
+    (1, 2): "left",
+    (2, 2): "center",
+    (1, 1): "topleft",
+    (2, 1): "top",
+}
+"""By what Matroska has across and down: 1, at the first sample of luma; 2, between it and the next."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from stylize.video.film import open_film
+from stylize.video.timing import steady
+from stylize.video.writer import FilmWriter, film_like
 from tests.support.rigs import missing
 
 Picture = npt.NDArray[np.float64]
@@ -159,3 +163,38 @@ def moving(path: Path, *arguments: object, seconds: float = 2, rate: str = "3000
 
 X264 = ("-c:v", "libx264", "-preset", "veryfast")
 LOSSLESS = ("-c:v", "libx264", "-preset", "ultrafast", "-qp", "0")
+
+
+def copied(
+    source: Path, target: Path, start: int = 0, stop: int | None = None, **options: Any
+) -> None:
+    """Read a film and write it."""
+    with (
+        open_film(source) as film,
+        film_like(film, target, start=start, stop=stop, **options) as writer,
+    ):
+        for frame in film.frames(start, stop):
+            writer.write(frame.rgb)
+
+
+def times(path: Path) -> list[tuple[int, int]]:
+    return [packet[:2] for packet in packets_of(path) if "D" not in packet[2]]
+
+
+def smooth(width: int = WIDTH, height: int = HEIGHT) -> np.ndarray:
+    """A picture without edges in its chroma, in [0, 1]."""
+    y, x = np.mgrid[0:height, 0:width]
+    red, green = x / (width - 1), y / (height - 1)
+    return np.stack([red, green, 0.5 + 0.45 * np.sin(x / 15) * np.cos(y / 12)], -1)
+
+
+def write(path: Path, picture: np.ndarray, frames: int = 3, **options: Any) -> FilmWriter:
+    """A film of one picture, given in as many bits as it is written with."""
+    bits = options.get("bits") or (10 if options.get("codec") == "prores" else 8)
+    white, kind = (255, np.uint8) if bits == 8 else (65535, np.uint16)
+    values = np.rint(picture * white).astype(kind)
+    height, width = values.shape[:2]
+    with FilmWriter(path, (width, height), steady(Fraction(25), frames), **options) as writer:
+        for _ in range(frames):
+            writer.write(values)
+    return writer
