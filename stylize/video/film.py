@@ -14,7 +14,7 @@ import numpy as np
 
 from stylize.errors import FilmError
 from stylize.video.index import packets_of, read_index, without_first
-from stylize.video.library import chroma_place, load_av, open_input
+from stylize.video.library import chroma_place, display_matrix, load_av, open_input
 from stylize.video.pixels.convert import quantised, to_rgb
 from stylize.video.pixels.levels import Values
 from stylize.video.pixels.planes import planes_of
@@ -298,7 +298,8 @@ class Film:
         aspect = Fraction(stream.sample_aspect_ratio or 1)
         if not Fraction(1, 16) <= aspect <= 16:
             aspect = Fraction(1)
-        turn = _turn(first)
+        matrix = display_matrix(first)
+        turn = turn_of(matrix) if matrix else Turn()
         size = square_size(width, height, aspect)
         if size[0] * size[1] > PIXEL_LIMIT:
             raise FilmError(
@@ -408,11 +409,3 @@ def _tag_of(context: Any) -> str:
 def _is_cover(stream: VideoStream) -> bool:
     """Whether a stream is a picture beside sound."""
     return bool(stream.disposition & load_av().stream.Disposition.attached_pic)
-
-
-def _turn(frame: VideoFrame) -> Turn:
-    side_data: Any = frame.side_data
-    for data in side_data:
-        if data.type.name == "DISPLAYMATRIX":
-            return turn_of(np.frombuffer(data, np.int32).tolist())
-    return Turn()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import re
+import struct
 from typing import TYPE_CHECKING, Any
 
 from stylize.errors import FilmError
@@ -46,11 +47,21 @@ def open_input(file: Any, format_name: str) -> InputContainer:
     Raises:
         av.FFmpegError: It cannot be read.
     """
-    # Names and titles in another encoding than UTF-8 are no reason not to open a file.
-    container: InputContainer = load_av().open(
-        file, "r", format=format_name, buffer_size=BUFFER_BYTES, metadata_errors="replace"
+    av = load_av()
+    # Titles in another encoding than UTF-8 are no reason not to open a file; from 19 on PyAV knows that.
+    lenient = {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
+    container: InputContainer = av.open(
+        file, "r", format=format_name, buffer_size=BUFFER_BYTES, **lenient
     )
     return container
+
+
+def display_matrix(frame: Any) -> list[int] | None:
+    """Return the nine numbers by which a frame is turned to be shown; None: it has none."""
+    from av.sidedata.sidedata import Type
+
+    data = frame.side_data.get(Type.DISPLAYMATRIX)
+    return None if data is None else list(struct.unpack("=9i", bytes(data)))
 
 
 def chroma_place(stream: Any) -> tuple[int, int] | None:

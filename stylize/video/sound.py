@@ -29,6 +29,9 @@ TAKEN: dict[ContainerName, tuple[str, ...]] = {
 
 LOSSLESS = ("pcm_", "flac", "alac", "truehd", "mlp", "wavpack", "tta", "dts")
 
+LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "quad", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
+"""Which loudspeakers encoders know, by their number: Opus takes no others."""
+
 LEAD = Fraction(1, 2)
 """How many seconds of sound are written ahead of the pictures."""
 
@@ -223,13 +226,16 @@ def _track(source: Any, output: OutputContainer, container: ContainerName) -> _T
     if container in ("mp4", "mkv") and name.startswith(LOSSLESS):
         encoder = "flac"
     rate = 48_000 if encoder == "libopus" else context.sample_rate
+    layout = LAYOUTS.get(context.layout.nb_channels, context.layout.name)
     try:
-        encoded: Any = output.add_stream(encoder, rate=rate, layout=context.layout.name)
-    except (ValueError, av.FFmpegError) as error:
+        encoded: Any = output.add_stream(encoder, rate=rate, layout=layout)
+        if encoder == "flac" and context.format is not None and context.format.bits > 16:
+            encoded.codec_context.format = "s32"
+        encoded.codec_context.open()
+    except (ValueError, av.FFmpegError):
         raise FilmError(
-            f"the film's sound ({name}) can neither be copied nor encoded: {error}"
+            f"the film's sound ({name}, {context.layout.name}) can neither be copied nor encoded; "
+            "write the film without it"
         ) from None
-    if encoder == "flac" and context.format is not None and context.format.bits > 16:
-        encoded.codec_context.format = "s32"
     encoded.metadata.update(source.metadata)
     return _Track(source, encoded, encodes=True)

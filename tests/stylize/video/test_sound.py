@@ -93,6 +93,16 @@ def test_sound_that_a_container_does_not_take_is_encoded(tmp_path):
     assert np.abs(samples(tmp_path / "film.mp4")[:90_000] - samples(source)[:90_000]).max() < 1e-4
 
 
+def test_loudspeakers_at_the_sides_are_encoded(tmp_path):
+    source = moving(
+        tmp_path / "source.mkv", *X264, "-c:a", "ac3", "-ac", 6, "-ar", 48000, seconds=0.5
+    )
+    assert stream_of(source, "a:0")["channel_layout"] == "5.1(side)"
+    path = tmp_path / "film.webm"
+    copied(source, path, codec="av1")
+    assert stream_of(path, "a:0")["channels"] == 6
+
+
 def test_every_track_of_sound_comes_along_with_its_language(tmp_path):
     source = tmp_path / "source.mkv"
     ffmpeg(
