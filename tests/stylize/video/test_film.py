@@ -20,6 +20,7 @@ from tests.stylize.video.support import (
     X264,
     chart,
     ffmpeg,
+    ffprobe,
     film_of_chart,
     moving,
     rgb_by_ffmpeg,
@@ -113,6 +114,28 @@ def test_frames_that_an_edit_list_hides_are_not_counted(tmp_path):
         after = pictures(whole)[-len(film) :]
         for index in (0, len(film) - 1, 3):
             assert np.array_equal(film.frame(index).rgb, after[index])
+
+
+@pytest.mark.parametrize("offset", ["0", "1"])
+@pytest.mark.parametrize("codec", ["264", "265"])
+def test_frames_whose_references_were_cut_away_are_not_counted(tmp_path, codec, offset):
+    """A film that begins with an open group: what comes before its key frame cannot be decoded."""
+    options = (
+        f"open-gop=1:keyint=12:bframes=4:{'log-level=none' if codec == '265' else 'b-adapt=0'}"
+    )
+    source = moving(
+        tmp_path / "source.mkv", "-an", "-c:v", f"libx{codec}", f"-x{codec}-params", options
+    )
+    cut = tmp_path / "cut.mkv"
+    ffmpeg("-ss", "1.0", "-i", source, "-c", "copy", "-output_ts_offset", offset, cut)
+    shown = shown_by_ffmpeg(cut)
+    count = ffprobe(cut, "-count_packets", "-show_entries", "stream=nb_read_packets")
+    assert int(count["streams"][0]["nb_read_packets"]) > len(shown)
+    with open_film(source) as whole, open_film(cut) as film:
+        assert film.timing.pts.tolist() == shown
+        after = pictures(whole)[-len(film) :]
+        for index in (0, len(film) - 1, 3, 20, 4):
+            assert np.array_equal(film.frame(index).rgb, after[index]), index
 
 
 def test_a_film_that_begins_late_does(tmp_path):
