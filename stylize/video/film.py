@@ -100,7 +100,10 @@ class Film:
         self._index = without_first(self._index, first)
         self._depth = self._stream.codec_context.reorder_depth
         self.facts = self._described(first)
-        self.timing = Timing(self._tick, self._index.pts, self._index.durations)
+        said = self._stream.average_rate
+        self.timing = Timing(
+            self._tick, self._index.pts, self._index.durations, Fraction(said) if said else None
+        )
         self._restart()
 
     def __len__(self) -> int:

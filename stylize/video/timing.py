@@ -31,6 +31,8 @@ class Timing:
     """(N,): the tick at which each frame appears; they grow."""
     durations: Ticks
     """(N,): for how many ticks each is shown."""
+    said: Fraction | None = None
+    """The rate that a file says, roughly: it decides between two that a few frames do not tell apart."""
 
     def __len__(self) -> int:
         return len(self.pts)
@@ -48,9 +50,12 @@ class Timing:
             steps = np.unique(np.diff(self.pts))
             if len(steps) == 1 and 1 / (int(steps[0]) * self.time_base) in RATES:
                 return 1 / (int(steps[0]) * self.time_base)
-            for rate in RATES:
-                if self._is_of(rate):
-                    return rate
+            said = self.said
+            fitting = [rate for rate in RATES if self._is_of(rate)]
+            if not fitting and said is not None and self._is_of(said):
+                return said
+            if fitting:
+                return fitting[0] if said is None else min(fitting, key=lambda r: abs(r - said))
             if len(steps) == 1:
                 return 1 / (int(steps[0]) * self.time_base)
         return Fraction(len(self)) / ((end - first) * self.time_base)
@@ -75,7 +80,7 @@ class Timing:
         if not 0 <= start < stop <= len(self):
             raise FilmError(f"has {len(self)} frames; there are none from {start} to before {stop}")
         pts = self.pts[start:stop]
-        return Timing(self.time_base, pts - pts[0], self.durations[start:stop])
+        return Timing(self.time_base, pts - pts[0], self.durations[start:stop], self.said)
 
     def seconds(self, index: int) -> Fraction:
         """Return when a frame appears; for the number of frames: when the last is over."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import resource
 
+import pytest
+
 from stylize.video.film import open_film
 from stylize.video.writer import film_like
 from tests.stylize.video.support import (
@@ -13,6 +15,7 @@ from tests.stylize.video.support import (
 )
 
 
+@pytest.mark.slow
 def test_memory_stays_where_it_is_over_ten_thousand_frames(tmp_path):
     path = tmp_path / "long.mp4"
     ffmpeg(
@@ -30,6 +33,7 @@ def test_memory_stays_where_it_is_over_ten_thousand_frames(tmp_path):
     assert after - before < 4 * 1024  # KiB
 
 
+@pytest.mark.slow
 def test_memory_stays_where_it_is_while_ten_thousand_frames_are_written(tmp_path):
     source = tmp_path / "source.mp4"
     ffmpeg(
