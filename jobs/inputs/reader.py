@@ -18,7 +18,14 @@ from pathlib import Path, PurePath
 
 from jobs.errors import InputError
 from jobs.inputs.addresses import display, is_web
-from jobs.inputs.archives.archive import MARK, check_archive, is_archive, member_of, names_archives
+from jobs.inputs.archives.archive import (
+    MARK,
+    check_archive,
+    is_archive,
+    is_film,
+    member_of,
+    names_archives,
+)
 from jobs.inputs.archives.archived import ArchivedPictures
 from jobs.inputs.buckets import Buckets, split
 from jobs.inputs.data import MAX_BYTES, InputData, InputStat, input_data
@@ -130,6 +137,18 @@ class Inputs:
             self._archived.check(uri, member)
         else:
             self._place(uri).check(uri)
+
+    def frame_count(self, uri: str) -> int:
+        """Return the number of frames of a film file, which is read for that.
+
+        Args:
+            uri: A path, ``file://`` or ``s3://`` address of a film file.
+
+        Raises:
+            InputError: The film is missing, forbidden, damaged, or of a kind that is not read.
+            StorageError: The disk or store does not answer; a retry may succeed.
+        """
+        return self._archived.frame_count(self.spelling(uri))
 
     def beside(self, uri: str, most: int) -> list[str]:
         """Return what is in the folder or S3 prefix that a picture is in, or would be in.
@@ -289,7 +308,7 @@ class Inputs:
             check_format(pattern)
             return [self.spelling(pattern)]
         names: list[str] = []
-        for uri in self.expand(written, is_archive):
+        for uri in self.expand(written, is_film if is_film(written) else is_archive):
             names += self._archived.matching(uri, inside or "**/*", self.unread.is_picture)
         return names
 

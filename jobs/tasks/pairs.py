@@ -43,6 +43,14 @@ class PictureFinder(Protocol):
             StorageError: The store cannot be listed.
         """
 
+    def frame_count(self, uri: str) -> int:
+        """Return the number of frames of a film file.
+
+        Raises:
+            InputError: The film cannot be read.
+            StorageError: The store does not answer.
+        """
+
     def spelling(self, uri: str) -> str:
         """Return an address in the spelling of ``expand``, without a check whether it exists.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,9 @@ from jobs.jobfile.load import load_job
 from jobs.records.commit import Records
 from stylize import Recipe, stylize_film
 from stylize.film.structure import KEY_DISTANCE
+from stylize.video.film import open_film
+from stylize.video.timing import steady
+from stylize.video.writer import FilmWriter
 from tests.stylize.film.clips import ball, pan
 from tests.support.farm import ROOT, TINY_RECIPE, stylefarm, write_job
 
@@ -54,6 +58,28 @@ def test_a_farm_paints_what_one_process_paints(tmp_path: Path, loop: bool):
     for frame in stylize_film(frames, style, made, loop=loop, device="cpu"):
         rgb = frame.picture.rgb[0].permute(1, 2, 0).numpy()
         assert np.array_equal((rgb * 255).round().astype(np.uint8), found[1001 + frame.index])
+
+
+def test_a_film_file_is_painted_as_its_frames_are(tmp_path: Path):
+    frames = ball(6, 32, 48, speed=0.8).frames
+    job = write_film(tmp_path, frames, film="clip.mp4", cuts="none", frames="2-5")
+    with FilmWriter(tmp_path / "clip.mp4", (48, 32), steady(Fraction(24), 6)) as writer:
+        for frame in frames:
+            writer.write(frame)
+    ran = stylefarm("run", job, "--pool", "inline")
+    assert ran.returncode == 0, ran.stderr
+    found = painted(job)
+
+    spec = load_job(job).spec
+    made = Recipe(**{**TINY_RECIPE, **spec.recipe, "weights": str(tmp_path / "tiny.safetensors")})
+    with open_film(tmp_path / "clip.mp4") as film:
+        shown = (frame.rgb for frame in film.frames(1, 5))
+        for frame in stylize_film(shown, tmp_path / "styles/s0.png", made, device="cpu"):
+            rgb = frame.picture.rgb[0].permute(1, 2, 0).numpy()
+            assert np.array_equal((rgb * 255).round().astype(np.uint8), found[2 + frame.index])
+    names = sorted(path.name for path in (tmp_path / "out/images").iterdir())
+    assert [name.partition("-")[0] for name in names] == ["clip"] * 4
+    assert [name.split(".")[1][:6] for name in names] == ["000002", "000003", "000004", "000005"]
 
 
 def test_a_cut_is_found_and_kept(tmp_path: Path):

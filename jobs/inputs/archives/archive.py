@@ -35,6 +35,9 @@ ENDINGS = (".tar", ".zip")
 TABLES = (".parquet",)
 """Extensions of tables with columns of pictures, ``data.parquet::image/7``."""
 
+FILMS = (".mp4", ".m4v", ".mov", ".mkv", ".webm")
+"""Extensions of film files, whose frames are pictures, ``shot.mp4::000001``."""
+
 PACKED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".7z", ".rar")
 """Extensions of archives that can be read only as a whole."""
 
@@ -69,7 +72,7 @@ class Member(NamedTuple):
 def member_of(uri: str) -> Member | None:
     """Return the archive and member that an address names; None if it names no member of an archive."""
     archive, mark, name = uri.partition(MARK)
-    return Member(archive, name) if mark and is_archive(archive) else None
+    return Member(archive, name) if mark and (is_archive(archive) or is_film(archive)) else None
 
 
 def stored_at(uri: str) -> str:
@@ -80,7 +83,8 @@ def stored_at(uri: str) -> str:
 
 def names_archives(pattern: str) -> bool:
     """Return whether a pattern means pictures in archives, readable or not."""
-    return pattern.partition(MARK)[0].lower().endswith((*ENDINGS, *TABLES, *PACKED))
+    archive, mark, _ = pattern.partition(MARK)
+    return archive.lower().endswith((*ENDINGS, *TABLES, *PACKED)) or bool(mark and is_film(archive))
 
 
 def is_archive(name: str) -> bool:
@@ -91,6 +95,11 @@ def is_archive(name: str) -> bool:
 def is_table(name: str) -> bool:
     """Return whether a name has the extension of a table."""
     return name.lower().endswith(TABLES)
+
+
+def is_film(name: str) -> bool:
+    """Return whether a name has the extension of a film file."""
+    return name.lower().endswith(FILMS)
 
 
 def check_archive(name: str) -> None:

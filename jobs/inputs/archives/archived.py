@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from jobs.errors import InputError, StorageError
 from jobs.inputs.addresses import display, is_web
-from jobs.inputs.archives.archive import MARK, Member, Members, is_table
+from jobs.inputs.archives.archive import MARK, Member, Members, is_film, is_table
+from jobs.inputs.archives.film import FilmFrames
 from jobs.inputs.archives.known import Archives
 from jobs.inputs.archives.source import Source, Stored
 from jobs.inputs.buckets import Buckets, named
@@ -83,11 +84,17 @@ class ArchivedPictures:
             for name in archive.names()
             if is_shown(name) and matches_glob(name.split("/"), parts)
         ]
-        if is_table(uri):  # what its columns hold is all pictures
+        if is_table(uri) or is_film(uri):  # what they hold is all pictures
             if not names and archive.names():
                 raise archive.no_member(pattern)
             return [f"{uri}{MARK}{name}" for name in names]
         return [address for name in names if wanted(address := f"{uri}{MARK}{name}")]
+
+    def frame_count(self, uri: str) -> int:
+        """Return the number of frames of a film file. Raises as ``Inputs.frame_count``."""
+        film = self._archive(uri)
+        assert isinstance(film, FilmFrames)
+        return len(film)
 
     def _archive(self, uri: str) -> Members:
         if is_web(uri):

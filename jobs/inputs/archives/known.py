@@ -6,7 +6,8 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 
-from jobs.inputs.archives.archive import Archive, Members, is_table
+from jobs.inputs.archives.archive import Archive, Members, is_film, is_table
+from jobs.inputs.archives.film import FilmFrames
 from jobs.inputs.archives.source import Source, Stored
 from jobs.inputs.archives.table import PictureTable
 
@@ -59,6 +60,8 @@ class Archives:
 
     def _open(self, uri: str) -> Members:
         source = self._find(uri)
+        if is_film(uri):
+            return FilmFrames(uri, source)
         return PictureTable(uri, source) if is_table(uri) else Archive(uri, source)
 
     def forget(self, uri: str) -> None:

@@ -176,6 +176,8 @@ def missing_text(numbers: Iterable[int]) -> str:
 
 def _film_name(numbered: Numbered) -> str:
     """Return what is left of a sequence's name without number: ``shots/a.####.png`` -> ``a``."""
+    if numbered.head.endswith("::"):  # a film file
+        return posixpath.splitext(posixpath.basename(numbered.head[:-2]))[0] or "film"
     folder, name = posixpath.split(numbered.head)
     bare = name.rstrip("._- ") or posixpath.splitext(f"-{numbered.tail}")[0].strip("._- ")
     return bare or posixpath.basename(folder.rpartition("::")[2] or folder) or "film"

@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import PurePosixPath
 
 from jobs.errors import InputError, JobFileError, Problem
+from jobs.inputs.archives.archive import MARK, is_film
+from jobs.inputs.archives.film import DIGITS
 from jobs.jobfile.job import Job
 from jobs.jobfile.recipes import sweep_combinations
 from jobs.jobfile.yaml_source import FieldPath
@@ -33,8 +35,10 @@ from stylize.errors import StylizeError
 from stylize.film.cv import opencv
 from stylize.recipe import resolve
 
-VIDEOS = frozenset((".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mxf", ".mpg", ".mpeg"))
-"""Endings of video files."""
+UNREAD = frozenset(
+    (".avi", ".mxf", ".mpg", ".mpeg", ".mts", ".m2ts", ".ts", ".wmv", ".flv", ".ogv")
+)
+"""Endings of film files that are not read."""
 
 _HERE = "\ue000"
 """Stands for the number while an address is spelled: a private character, which no name has."""
@@ -90,6 +94,8 @@ def _look_up_frames(
 ) -> Frames | None:
     """Return the frames of a film; None: what is wrong was added to the problems."""
     place: FieldPath = ("pairs", k, "film")
+    if is_film(written):
+        return _frames_of_file(job, k, pair, written, finder, problems)
     try:
         sequence = _sequence(finder, written)
     except InputError as error:
@@ -121,6 +127,19 @@ def _look_up_frames(
     return None if numbers is None else named_frames(sequence, numbers)
 
 
+def _frames_of_file(
+    job: Job, k: int, pair: PairSet, written: str, finder: PictureFinder, problems: list[Problem]
+) -> Frames | None:
+    """Return the frames of a film file, from 1; None: what is wrong was added to the problems."""
+    try:
+        there = range(1, finder.frame_count(written) + 1)
+        names = Numbered(f"{finder.spelling(written)}{MARK}", DIGITS, "")
+    except InputError as error:
+        problems.append(job.problem(("pairs", k, "film"), str(error)))
+        return None
+    return _chosen_of_list(job, k, pair, named_frames(names, there), problems)
+
+
 def _sequence(finder: PictureFinder, written: str) -> Numbered | None:
     """Return a sequence in the spelling that is hashed; None: it is a folder. Raises InputError."""
     parts = find_number(written)
@@ -133,10 +152,10 @@ def _sequence(finder: PictureFinder, written: str) -> Numbered | None:
 
 def _no_folder(written: str) -> str | None:
     """Return why a name without a number cannot be a folder of frames; None: it can."""
-    if PurePosixPath(written).suffix.lower() in VIDEOS:
+    if PurePosixPath(written).suffix.lower() in UNREAD:
         return (
-            "is a video file, and films are read frame by frame: ffmpeg -i FILM frames/%06d.png "
-            "writes its frames, and film: frames/ names them"
+            "is a film of a kind that is not read, as MP4, MOV, MKV and WebM are: ffmpeg -i FILM "
+            "frames/%06d.png writes its frames, and film: frames/ names them"
         )
     if glob.has_magic(posixpath.basename(written)):
         return "has wildcards: write #### or %04d for the number, or name the folder"
@@ -196,6 +215,8 @@ def _chosen_of_list(
         message = f"{pair.film} has the frames 1-{len(frames)}, by their order"
         problems.append(job.problem(("pairs", k, "frames"), message))
         return None
+    if frames.numbered is not None:
+        return named_frames(frames.numbered, wanted)
     uris = [frames.uris[number - 1] for number in wanted]
     return Frames(frames.name, wanted, uris, None)
 

@@ -162,9 +162,9 @@ def test_missing_frames_are_named(shots: Path) -> None:
             "film: shots/a#.##.png has no single place for the number: write it once, as #### or %04d",
         ),
         (
-            "clip.mp4",
-            "film: clip.mp4 is a video file, and films are read frame by frame: ffmpeg -i FILM "
-            "frames/%06d.png writes its frames, and film: frames/ names them",
+            "clip.avi",
+            "film: clip.avi is a film of a kind that is not read, as MP4, MOV, MKV and WebM are: ffmpeg -i "
+            "FILM frames/%06d.png writes its frames, and film: frames/ names them",
         ),
         (
             "gs://b/a.##.png",
