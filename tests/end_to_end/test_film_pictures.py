@@ -22,9 +22,9 @@ from tests.stylize.film.clips import ball, pan
 from tests.support.farm import ROOT, TINY_RECIPE, stylefarm, write_job
 
 
-def write_film(folder: Path, frames: list[np.ndarray], **entry: object) -> Path:
+def write_film(folder: Path, made: list[np.ndarray], **entry: object) -> Path:
     (folder / "shots").mkdir(parents=True)
-    for number, frame in enumerate(frames, 1001):
+    for number, frame in enumerate(made, 1001):
         Image.fromarray(frame).save(folder / f"shots/a.{number}.png")
     pairs = [{"film": "shots/a.####.png", "style": "styles/s0.png", **entry}]
     recipe = {"size": 48, "start_size": None, "steps": 3, "precision": "float32"}
