@@ -7,11 +7,12 @@ import torch
 
 from stylize.api import stylize
 from stylize.bands.band import Band
-from stylize.errors import PictureError
+from stylize.errors import CheckpointError, PictureError
 from stylize.losses.held import Held
 from stylize.losses.objective import Objective
 from stylize.pictures.picture import Reference
 from stylize.pictures.pixel_spaces import CAFFE, RGB, SPACES
+from stylize.render.checkpoint import Checkpoint
 from tests.stylize.support import noise, photo, recipe, tiny_network
 
 HEIGHT, WIDTH = 24, 32
@@ -108,3 +109,20 @@ def test_a_reference_of_another_shape_is_one_sentence():
     fine = Reference(photo(3, HEIGHT, WIDTH), left_half())
     with pytest.raises(PictureError, match="there are 1 contents but 2 references"):
         stylize(content, style, recipe(), network=tiny_network(), references=[fine, fine])
+
+
+def test_a_held_render_is_resumed_bit_for_bit():
+    content, style = photo(1, HEIGHT, WIDTH)[0], noise(2, HEIGHT, WIDTH)[0]
+    made = recipe(size=2 * WIDTH, start_size=WIDTH, steps=4, refine_steps=6, segment=3)
+    held = [Reference(photo(3, HEIGHT, WIDTH), left_half())]
+    cuts: list[Checkpoint] = []
+    whole = stylize(
+        content, style, made, network=tiny_network(), references=held, on_checkpoint=cuts.append
+    )
+    assert len(cuts) >= 2
+    for cut in cuts:
+        again = stylize(content, style, made, network=tiny_network(), references=held, resume=cut)
+        assert torch.equal(again.picture.rgb, whole.picture.rgb)
+    other = [Reference(photo(4, HEIGHT, WIDTH), left_half())]
+    with pytest.raises(CheckpointError):
+        stylize(content, style, made, network=tiny_network(), references=other, resume=cuts[0])

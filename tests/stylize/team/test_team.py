@@ -21,6 +21,7 @@ from torch import Tensor
 from stylize import Recipe, stylize
 from stylize.errors import DivergedError, InterruptedRender, MemberLostError
 from stylize.network.vgg19 import VGG19
+from stylize.pictures.picture import Reference
 from stylize.pictures.pixel_spaces import CAFFE
 from stylize.render.checkpoint import Checkpoint
 from stylize.team.team import Team
@@ -76,6 +77,17 @@ def test_a_team_paints_what_one_process_does(team: Team, knobs: dict[str, Any]) 
     assert together.losses[0].total == pytest.approx(alone.losses[0].total, rel=1e-3)
     assert [row.step for row in rows] == [0, 1, 2, 3, 3, 4, 5]
     assert together.picture.rgb.shape == (1, 3, SIZE, 130)
+
+
+def test_a_team_holds_to_what_one_process_holds_to(team: Team) -> None:
+    weight = torch.zeros(1, 1, SIZE, 130)
+    weight[:, :, 40:130, 20:90] = 1
+    references = [Reference(photo(3, SIZE, 130), weight)]
+    alone, together = (
+        paint(made(), references=references, **more) for more in ({}, {"team": team})
+    )
+    assert apart(alone.picture.rgb, together.picture.rgb) < 1e-3
+    assert apart(alone.picture.rgb, paint(made()).picture.rgb) > 0.1
 
 
 def test_a_render_goes_on_alone_or_together(team: Team) -> None:
