@@ -4,7 +4,8 @@ What a film costs the floor, and how much sooner it is done on more workers. Fra
 half of the time of those that do not. Nothing here is a figure of a GPU.
 
     simulated   makespan of one shot of 64 frames on 1 to 64 workers, in simulated time: driver, backlog and
-                what frames hold to are the real ones; renders of 60 s, fetching and storing of 0.5 s each
+                what frames hold to are the real ones; renders of 60 s, all alike or spread by a third,
+                fetching and storing of 0.5 s each
                 (target: on 8 at least 5 times shorter than on 1)
     shots       the same of 1,000 frames in shots of 64, on up to 256 workers
     makespan    one shot of 64 frames on 8 workers against 1, on real Ray actors that sleep, 8 s for a root
@@ -42,6 +43,7 @@ from tests.bench.floor import Floor, Sleeper, tell  # noqa: E402
 from tests.bench.floor_simulation import (  # noqa: E402
     RECIPE,
     STYLE,
+    Clock,
     SimulatedPool,
     World,
     simulate_run,
@@ -72,6 +74,14 @@ class FilmPool(SimulatedPool):
         return CHILD if task.part is not None and task.part.needs else 1.0
 
 
+class EvenPool(FilmPool):
+    """The same, with renders that all take as long."""
+
+    def __init__(self, world: World, clock: Clock) -> None:
+        super().__init__(world, clock)
+        self._random.uniform = lambda low, high: 1.0  # type: ignore[method-assign]
+
+
 def frames_of(shots: Shots) -> Iterator[Task]:
     frames = named_frames(Numbered("a.", 6, ".png"), range(shots[-1][1]))
     kind, numbers = Kind(RECIPE, "digest"), dict[int, int]()
@@ -83,17 +93,18 @@ def frames_of(shots: Shots) -> Iterator[Task]:
 
 
 def _simulated(shots: Shots, workers: Sequence[int]) -> None:
-    alone = 0.0
-    for count in workers:
-        world = World(shots[-1][1], count, 60.0, lost_an_hour=0.0)
-        result = simulate_run(world, frames_of(shots), FilmPool)
-        assert result.done == shots[-1][1]
-        alone = alone or result.makespan
-        what = f"{shots[-1][1]:,} frames, {len(shots)} shots, on {count} workers"
-        shorter = alone / result.makespan
-        target, met = (">= 5", shorter >= 5) if (count, len(shots)) == (8, 1) else ("", None)
-        tell("simulated", f"{what}: makespan", result.makespan, "s", "", None)
-        tell("simulated", "  times shorter than on one", shorter, "x", target, met)
+    for what, make_pool in (("alike", EvenPool), ("spread", FilmPool)):
+        alone = 0.0
+        for count in workers:
+            world = World(shots[-1][1], count, 60.0, lost_an_hour=0.0)
+            result = simulate_run(world, frames_of(shots), make_pool)
+            assert result.done == shots[-1][1]
+            alone = alone or result.makespan
+            shorter = alone / result.makespan
+            target, met = (">= 5", shorter >= 5) if (count, len(shots)) == (8, 1) else ("", None)
+            row = f"{shots[-1][1]:,} frames, {len(shots)} shots, {what}, {count} workers"
+            tell("simulated", row, result.makespan, "s", "", None)
+            tell("simulated", "  times shorter than on one", shorter, "x", target, met)
 
 
 def simulated() -> None:

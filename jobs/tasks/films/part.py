@@ -24,6 +24,9 @@ class FilmPart:
     needs: tuple[tuple[int, str], ...]
     """(index, task id) of each frame that it holds to, at most two, nearest first; none for the first of a
     shot. Their pictures are done, and in the same output, before the frame is painted."""
+    level: int
+    """0 for the first of a shot and for keys, for which the most others wait, 1 for what is in the middle of
+    two keys, 2 for the middles of the halves, and so on."""
     first: int
     """The index of the first of ``around``."""
     around: tuple[str, ...]
@@ -61,6 +64,8 @@ class Spot:
     """The indices of the frames that it holds to."""
     held: str
     """The digest of all that these frames, and those that they hold to, are made from."""
+    level: int
+    """As ``FilmPart.level``."""
     first: int
     """As ``FilmPart.first``."""
     around: tuple[str, ...]
@@ -74,6 +79,7 @@ class Spot:
             index=self.index,
             number=self.number,
             needs=pairs,
+            level=self.level,
             first=self.first,
             around=self.around,
         )

@@ -60,6 +60,7 @@ class _Shot:
         self._first, self._end = first, end
         self._keys: list[int] = []
         self._held: dict[int, str] = {}
+        self._levels: dict[int, int] = {}
         self._chain: list[bytes] = []
         """Digests of the addresses of the shot's frames: the first, the first two, and so on."""
         self._between: tuple[int, int] = (-1, -1)
@@ -78,6 +79,8 @@ class _Shot:
         parts = [self._up_to(reach), *offsets, *(self._held[need] for need in place.needs)]
         held = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
         self._held[index] = held
+        level = 0 if place.key else 1 + max(self._levels[need] for need in place.needs)
+        self._levels[index] = level
         return Spot(
             film=self._frames.id,
             name=self._frames.name,
@@ -85,6 +88,7 @@ class _Shot:
             number=self._frames.numbers[index],
             needs=place.needs,
             held=held,
+            level=level,
             first=low,
             around=self._around,
         )

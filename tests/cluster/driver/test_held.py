@@ -27,12 +27,13 @@ class Candidate:
     styles: OrderedDict[object, None] = field(default_factory=OrderedDict)
 
 
-def frame(index: int, *needs: int) -> Task:
+def frame(index: int, *needs: int, level: int = 0) -> Task:
     part = FilmPart(
         film="film",
         index=index,
         number=1001 + index,
         needs=tuple((n, f"{n:016x}") for n in needs),
+        level=level,
         first=index,
         around=(f"{index}.png",),
     )
@@ -87,6 +88,16 @@ def test_what_waited_comes_where_it_would_have_been() -> None:
     backlog.ended(done(root))
 
     assert [names(backlog) for _ in range(3)] == [["f16"], ["t50"], ["t51"]]
+
+
+def test_what_the_most_others_wait_for_comes_first() -> None:
+    leaf, key = frame(1, 0, level=4), frame(16, 0)
+    backlog = backlog_of(frame(0), leaf, frame(2, 0, level=3), picture(50), key)
+    assert names(backlog) == ["f0"]
+
+    backlog.ended(done(frame(0)))
+
+    assert [names(backlog) for _ in range(4)] == [["f16"], ["f2"], ["f1"], ["t50"]]
 
 
 def test_a_batch_has_no_frame_together_with_one_that_it_holds_to_or_with_another_kind() -> None:
