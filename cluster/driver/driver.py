@@ -247,7 +247,7 @@ class Driver:
         self._pool.want(self._outstanding())
         classes = self._pool.memory_classes()
         for worker in self._pool.open_workers():
-            if not backlog.waiting:
+            if not backlog.waiting or (worker.calls and self._leaves_for_free_workers()):
                 break
             # Near the end of a job tasks are shared out, not painted together by one worker; and so are
             # frames for which others wait.
@@ -267,6 +267,12 @@ class Driver:
             if not backlog.waiting:
                 backlog.fill(self._clock())
         self._recall()
+
+    def _leaves_for_free_workers(self) -> bool:
+        """Return whether busy workers get nothing in advance: where frames wait for others, they would paint
+        it before a frame that is set free meanwhile and for which many wait."""
+        backlog, workers = self._backlog, self._pool.workers
+        return backlog.held > 0 and workers > 1 and backlog.waiting < workers
 
     def _outstanding(self) -> int | None:
         """Return the number of tasks that are not done; None until it is known."""
