@@ -6,6 +6,7 @@ Each message is one sentence, written for the person who asked for the render.
 
     StylizeError
     ├── PictureError       a picture cannot be used; the caller must fix it, and a retry never helps
+    ├── FilmError          a film cannot be read or written; the caller must fix it, and a retry never helps
     ├── WeightsError       the VGG19 weights cannot be found, verified or loaded
     ├── CheckpointError    a checkpoint is damaged or belongs to another render; start without it
     ├── DivergedError      the loss did not recover after repeated restarts; has the best pictures
@@ -29,6 +30,10 @@ class StylizeError(Exception):
 class PictureError(StylizeError):
     """A picture, mask or style cannot be decoded, is too large, is too narrow for the network, or does
     not fit the others."""
+
+
+class FilmError(StylizeError):
+    """A film cannot be opened, decoded or written as asked, or PyAV is not installed."""
 
 
 class WeightsError(StylizeError):

@@ -41,6 +41,7 @@ def test_the_contracts_are_kept():
             "jobs.inputs.reader",
         ),
         ("stylize", "stylize.recipe", "stylize.network.weights"),
+        ("stylize.video.film", "stylize.video.writer", "stylize.video.numbered"),
         (
             "cluster.cli.app",
             "cluster.plan.plan",
@@ -61,7 +62,7 @@ def test_the_contracts_are_kept():
 def test_planning_needs_no_torch_and_no_ray(modules):
     heavy = {"torch", "torchvision", "ray", "boto3", "botocore", "PIL", "tifffile", "pyarrow"}
     # numpy, of the order book's tables of ids, takes a twentieth of a second.
-    heavy |= {"numpy"} if "stylize" in modules else set()
+    heavy |= {"numpy"} if "stylize" in modules else {"av", "cv2"}
     assert modules_after(f"import {', '.join(modules)}") & heavy == set()
 
 
@@ -115,6 +116,7 @@ def test_planning_needs_no_torch_and_no_ray(modules):
         ),
         ("pyarrow", {"jobs/arrow.py"}),
         ("cv2", {"stylize/film/cv.py"}),
+        ("av", {"stylize/video/library.py"}),
     ],
 )
 def test_each_outside_library_has_one_door(module, rooms):

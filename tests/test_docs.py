@@ -356,13 +356,13 @@ pathlib.Path("../failed.json").write_text(json.dumps(failed), "utf-8")
 
 
 def test_every_python_block_runs(tmp_path):
-    """All in one process, in a folder with two pictures, and with the examples where the root has them."""
+    """All in one process, in a folder with pictures, and with the examples where the root has them."""
     blocks = [parameter.values[0] for parameter in blocks_in("python")]
     assert blocks
     here = tmp_path / "here"
     (here / "jobs").mkdir(parents=True)
     (here / "jobs" / "examples").symlink_to(ROOT / "jobs" / "examples")
-    for name in ("harbour.jpg", "wave.jpg"):
+    for name in ("harbour.jpg", "wave.jpg", "shot.0001.png", "shot.0002.png"):
         (here / name).symlink_to(ROOT / "jobs" / "examples" / "first-light.jpg")
     (tmp_path / "run.py").write_text(RUN_BLOCKS, "utf-8")
     code = [(block.place, quick(block.code)) for block in blocks]

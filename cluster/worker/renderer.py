@@ -11,7 +11,7 @@ import logging
 import platform
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -23,6 +23,7 @@ from jobs.records.loss_log import LossRow
 from jobs.spec.output import ImageOptions
 from jobs.tasks.task import Task
 from stylize.errors import CheckpointError, MemberLostError
+from stylize.recipe import Recipe
 
 if TYPE_CHECKING:
     import torch
@@ -123,6 +124,20 @@ class Reference:
     """The finished frame's index in the film, from 0."""
     picture: Any
     """Its finished picture, decoded as contents are."""
+    place: int
+    """Its place among the frames between which motion is known, from 0."""
+    content: Any
+    """The frame that was painted, decoded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """What a frame is to keep of those that it holds to, and how it is painted then."""
+
+    kept: Any
+    """What it keeps, in the renderer's own type."""
+    recipe: Recipe
+    """The knobs with which it is painted: it begins painted, and needs fewer steps than the task says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,9 +152,16 @@ class Order:
     resumption: Resumption
     preview: Preview | None = None
     """Takes the picture as it is so far; None: nobody asks for it."""
+    hold: Hold | None = None
+    """What the picture is to keep; None: it holds to nothing."""
     references: tuple[Reference, ...] = ()
     """The finished frames that the picture is to agree with, in the order of ``task.part.needs``. Of pictures
     that are painted together all have references, or none."""
+
+    @property
+    def recipe(self) -> Recipe:
+        """The knobs with which it is painted."""
+        return self.task.recipe if self.hold is None else self.hold.recipe
 
 
 class Renderer(Protocol):
@@ -200,6 +222,40 @@ class Renderer(Protocol):
             InterruptedRender: ``should_stop`` returned True.
             DivergedError: The loss did not recover; has the best pictures, in the renderer's own type.
             StylizeError: Any other reason for which the pictures cannot be painted.
+        """
+
+    def find_motion(self, frames: Iterable[Any]) -> bytes:
+        """Find the motion between each two neighbours of several frames, on one core of the CPU.
+
+        Args:
+            frames: The decoded frames, in order; two are held at a time.
+
+        Returns:
+            The motion, as a file, for ``hold``.
+
+        Raises:
+            PictureError: The frames have several sizes.
+        """
+
+    def hold(
+        self,
+        content: Any,
+        place: int,
+        references: Sequence[Reference],
+        motion: bytes,
+        recipe: Recipe,
+    ) -> Hold:
+        """Return what a frame is to keep of those that it holds to, on one core of the CPU.
+
+        Args:
+            content: The decoded frame.
+            place: Its place among the frames between which the motion is.
+            references: The frames that it holds to.
+            motion: What ``find_motion`` returned for these frames.
+            recipe: The task's recipe.
+
+        Raises:
+            PictureError: The motion or a frame cannot be used.
         """
 
     def encode(self, picture: Any, image: ImageOptions, about: Mapping[str, str]) -> Encoded:
@@ -378,7 +434,8 @@ class Painter:
         result = stylize(
             [order.content for order in orders],
             [list(order.styles) for order in orders],
-            first.task.recipe,
+            first.recipe,
+            references=[order.hold.kept for order in orders if order.hold is not None],
             init=None if first.init is None else [cast("Any", order.init) for order in orders],
             network=None if team else self._network(first.task),
             device=None if team else self._device,
@@ -393,6 +450,36 @@ class Painter:
         return [
             Painted(picture, result.concessions, result.precision) for picture in result.pictures
         ]
+
+    def find_motion(self, frames: Iterable[Any]) -> bytes:
+        """Return the file of ``stylize.film.flow_file``; see ``Renderer.find_motion``."""
+        from stylize.film.flow_file import find_motions
+        from stylize.film.references import frame_of
+
+        keep_to_one_core()
+        return find_motions(frame_of(frame) for frame in frames)
+
+    def hold(
+        self,
+        content: Any,
+        place: int,
+        references: Sequence[Reference],
+        motion: bytes,
+        recipe: Recipe,
+    ) -> Hold:
+        """Return a ``stylize.pictures.picture.Reference``; see ``Renderer.hold``."""
+        from stylize.film.flow_file import read_motions
+        from stylize.film.motions import between
+        from stylize.film.references import Neighbour, frame_of, held_recipe, reference
+
+        keep_to_one_core()
+        motions = read_motions(motion)
+        neighbours = [
+            Neighbour(one.picture, *between(motions, place, one.place), frame_of(one.content))
+            for one in references
+        ]
+        kept = reference(frame_of(content), neighbours)
+        return Hold(kept, held_recipe(recipe, kept))
 
     def encode(self, picture: Any, image: ImageOptions, about: Mapping[str, str]) -> Encoded:
         """Return the file in the job's format; see ``Renderer.encode``."""

@@ -24,10 +24,11 @@ from typing import Any
 from cluster.messages import Assignment, Failure, Outcome, Progress, Report, WorkerSetup
 from cluster.worker.attempt import Attempt, Fetched, StoredResumption, explain_fetch
 from cluster.worker.device_queue import AttemptReturned, DeviceQueue
+from cluster.worker.films.holding import Holding
 from cluster.worker.films.needs import NeedPicture, fetch_needs
 from cluster.worker.heartbeat import Heartbeat, Phase
 from cluster.worker.isolated import paint_isolated
-from cluster.worker.renderer import Order, Painted, Reference, Renderer, make_renderer
+from cluster.worker.renderer import Hold, Order, Painted, Reference, Renderer, make_renderer
 from cluster.worker.small import PREVIEW_QUALITY, PREVIEW_SIZE, Small
 from jobs.errors import StorageError
 from jobs.inputs.addresses import display
@@ -106,6 +107,7 @@ class Worker:
             for k in range(devices)
         ]
         self._first_device = first_device
+        self._holding = Holding(self._storage, self._inputs, self._renderers[0], self._decode_frame)
         self._small = Small(self._storage, setup.image)
         self._devices: DeviceQueue[Renderer] = DeviceQueue(self._renderers)
         self._heartbeat = Heartbeat()
@@ -272,14 +274,15 @@ class Worker:
         pictures = [self._decode(attempt, "style", style) for style in fetched.styles]
         masks = {uri: self._decode_mask(attempt, mask) for uri, mask in fetched.masks.items()}
         init = self._decode(attempt, "init", fetched.init) if fetched.init else None
-        references = tuple(
-            Reference(need.index, self._decode_need(attempt, need)) for need in fetched.needs
-        )
+        references, hold = self._hold(attempt, content, fetched.needs)
+        recipe = task.recipe if hold is None else hold.recipe
         mix = [
             (picture, share, None if mask is None else masks[mask])
             for picture, (_, share, mask) in zip(pictures, task.styles, strict=True)
         ]
-        steps = task.recipe.total_steps
+        steps = recipe.total_steps
+        # A held frame makes fewer steps; done, it counts as any.
+        share = task.recipe.total_work / recipe.total_work
 
         def note(scale: int, step: int, total: float) -> None:
             self._heartbeat.sign(attempt.id)
@@ -290,7 +293,7 @@ class Worker:
                 scale=scale,
                 step=step,
                 steps=steps,
-                work=task.recipe.work_at(step),
+                work=round(share * recipe.work_at(step)),
                 total=total,
                 name=task.name,
                 preview=attempt.previews is not None and attempt.previews.exists,
@@ -309,6 +312,7 @@ class Worker:
             observe=observe,
             resumption=StoredResumption(checkpoint, attempt.checkpoints, attempt.stream),
             preview=attempt.previews,
+            hold=hold,
             references=references,
         )
         return _Ready(attempt, order, fetched, note)
@@ -355,6 +359,24 @@ class Worker:
         self._heartbeat.sign(attempt_id)
         self._on_decoding(name)
 
+    def _hold(
+        self, attempt: Attempt, content: Any, needs: Sequence[NeedPicture]
+    ) -> tuple[tuple[Reference, ...], Hold | None]:
+        """Return the frames that a frame holds to, and what it keeps; a picture by itself holds to none."""
+        task = attempt.task
+        if task.part is None or not needs:
+            return (), None
+
+        pictures = [(need, self._decode_need(attempt, need)) for need in needs]
+        with self._noting(attempt, f"the frames around {display(task.content)}"):
+            return self._holding.hold(task.part, content, pictures, task.recipe)
+
+    def _decode_frame(self, uri: str) -> Any:
+        """Return a frame of a film, to see how it moves."""
+        return self._renderers[0].decode(
+            self._read(uri).data, f"frame {display(uri)}", self._setup.image
+        )
+
     def _decode_need(self, attempt: Attempt, need: NeedPicture) -> Any:
         with self._noting(attempt, f"frame {need.key}") as name:
             return self._renderers[0].decode(need.data, name, self._setup.image)
@@ -393,7 +415,7 @@ class Worker:
         self._enter([ready.attempt for ready in group], "render")
         for ready in group:
             # Report progress at once, so that the attempt counts as painting before its first step.
-            ready.note(ready.attempt.task.recipe.schedule()[0][0], 0, math.nan)
+            ready.note(ready.order.recipe.schedule()[0][0], 0, math.nan)
         try:
             return list(zip(group, self._paint_timed(renderer, group), strict=True))
         except InterruptedRender as error:
@@ -484,7 +506,7 @@ class Worker:
             output=output.model_copy(update={"thumbnail": shown.thumbnail}),
             losses=losses,
             losses_key=attempt.stream.key,
-            steps=task.recipe.total_steps,
+            steps=ready.order.recipe.total_steps,
             precision=painted.precision,
             concessions=list(painted.concessions),
             seconds=attempt.timer.seconds,
@@ -555,7 +577,7 @@ def _groups(ready: Sequence[_Ready], renderer: Renderer) -> Iterator[list[_Ready
     for candidate in ready if len(ready) > 1 else ():
         task, content = candidate.order.task, candidate.order.content
         holds = bool(candidate.order.references)
-        recipe = task.recipe.model_dump_json()
+        recipe = candidate.order.recipe.model_dump_json()
         alike = (recipe, task.weights_digest, renderer.shape(content), holds)
         alone = candidate.order.resumption.checkpoint is not None
         together.setdefault(id(candidate) if alone else alike, []).append(candidate)

@@ -15,7 +15,7 @@
     inputs/<sha[:2]>/<sha[:32]>.webp what they were made from, small, named by the digests of the files
     cards/<id[:2]>/<id>.js           what the gallery shows about one picture
     films/<film>/cuts.json           where the shots of a film begin, as was looked for
-    films/<film>/flow/<a>-<b>.npz    the motion between its frames of these indices
+    films/<film>/flow/<a>-<b>-<stamp>.npz  the motion between its frames of these indices
     lease.json                       the driver that works on this output
     live.json                        the progress of its run, every few seconds
     cancel.json                      a request to end the run
@@ -187,15 +187,16 @@ def film_cuts(film: str) -> str:
     return f"{FILMS}{film}/cuts.json"
 
 
-def film_flow(film: str, first: int, last: int) -> str:
+def film_flow(film: str, first: int, last: int, stamp: str) -> str:
     """Return the key of the motion between each two neighbours among some frames of a film.
 
     Args:
         film: The film's id, 16 hex digits.
         first: The index of the first of the frames.
         last: The index of the last of them.
+        stamp: What is other when one of the frames is another.
     """
-    return f"{FILMS}{film}/flow/{first:06d}-{last:06d}.npz"
+    return f"{FILMS}{film}/flow/{first:06d}-{last:06d}-{stamp}.npz"
 
 
 def record_id(key: str) -> str | None:

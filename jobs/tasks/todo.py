@@ -292,8 +292,7 @@ class Agenda:
         try:
             starts = Survey(inputs, open_output(self.job)).starts(frames)
         except StylizeError as error:
-            message = f"auto cannot be used here ({error}): write cuts: none, or the frames at cuts"
-            raise JobFileError([self.job.problem(("pairs", k, "cuts"), message)]) from error
+            raise JobFileError([self.job.problem(("pairs", k, "cuts"), str(error))]) from error
         return shots_from(starts, len(frames))
 
     def _digest_of(self, recipe: Recipe) -> str:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from stylize.api import Result, stylize
 from stylize.errors import PictureError
 from stylize.film.cuts import is_cut, looked_at
 from stylize.film.flow import Frame
-from stylize.film.motions import Motions
-from stylize.film.references import Neighbour, held_recipe, reference
+from stylize.film.flow_file import find_motions, read_motions
+from stylize.film.motions import between, nearest
+from stylize.film.references import Neighbour, frame_of, held_recipe, reference
 from stylize.film.structure import KEY_DISTANCE, Place, places
 from stylize.network.vgg19 import VGG19
 from stylize.pictures.codec import read
@@ -24,8 +25,8 @@ from stylize.pictures.picture import Picture
 from stylize.recipe import Recipe
 from stylize.render.recorder import Observer
 
-FrameLike = PictureLike | np.ndarray
-"""A frame: an array (H, W, 3) of 8 bits, or anything that ``stylize`` takes."""
+FrameLike = PictureLike | NDArray[Any]
+"""A frame: an array (H, W, 3) of 8 or 16 bits, or anything that ``stylize`` takes."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def stylize_film(
     recipe = recipe or Recipe()
 
     def paint(content: Picture, neighbours: Sequence[Neighbour]) -> Result:
-        held = [reference(_frame_of(content), neighbours)] if neighbours else []
+        held = [reference(frame_of(content), neighbours)] if neighbours else []
         return stylize(
             content,
             style,
@@ -101,7 +102,7 @@ def stylize_film(
     shot = _Shot(0, paint)
     before: Frame | None = None
     for index, content in enumerate(pictures):
-        small = looked_at(_frame_of(content))
+        small = looked_at(frame_of(content))
         if before is not None and (is_cut(before, small) if cuts == "auto" else index in cuts):
             yield from shot.end()
             shot = _Shot(index, paint)
@@ -171,8 +172,10 @@ def _painted(
     loop: bool = False,
 ) -> dict[int, Result]:
     """Paint frames, each after those that it holds to."""
-    frames = [_frame_of(content) for content in contents]
-    motions = Motions(frames, loop=loop)
+    frames = [frame_of(content) for content in contents]
+    closing = frames[:1] if loop and len(frames) > 1 else []
+    # As a farm has them: kept in a file.
+    motions = read_motions(find_motions([*frames, *closing])) if len(frames) > 1 else []
     painted = dict(known)
     for place in order:
         if place.index in painted:
@@ -180,7 +183,11 @@ def _painted(
         neighbours = [
             Neighbour(
                 _as_stored(painted[need].picture),
-                *motions.between(place.index, need),
+                *between(
+                    motions,
+                    place.index,
+                    need if not loop else nearest(place.index, need, len(frames)),
+                ),
                 frames[need],
             )
             for need in place.needs
@@ -192,13 +199,7 @@ def _painted(
 def _pictures(frames: Iterable[FrameLike]) -> Iterator[Picture]:
     shape = None
     for index, frame in enumerate(frames):
-        if isinstance(frame, np.ndarray):
-            if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
-                raise PictureError(
-                    f"frame {index} is {frame.dtype} {frame.shape}: an array is uint8 (H, W, 3)"
-                )
-            frame = torch.from_numpy(frame).permute(2, 0, 1) / 255
-        picture = read(frame)
+        picture = read(_tensor(frame, index) if isinstance(frame, np.ndarray) else frame)
         shape = shape or picture.rgb.shape
         if picture.rgb.shape != shape:
             (h, w), (height, width) = picture.rgb.shape[2:], shape[2:]
@@ -213,7 +214,11 @@ def _as_stored(picture: Picture) -> Picture:
     return Picture((picture.rgb * 255).round() / 255)
 
 
-def _frame_of(picture: Picture) -> Frame:
-    rgb: Tensor = (picture.rgb[0].permute(1, 2, 0) * 255).round()
-    frame: Frame = rgb.to(torch.uint8).numpy()
-    return frame
+def _tensor(frame: NDArray[Any], index: int) -> torch.Tensor:
+    """Return an array as a tensor, (3, H, W), of 1."""
+    white = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}.get(frame.dtype)
+    if frame.ndim != 3 or frame.shape[2] != 3 or white is None:
+        raise PictureError(
+            f"frame {index} is {frame.dtype} {frame.shape}: an array is uint8 or uint16, (H, W, 3)"
+        )
+    return torch.from_numpy(frame.astype(np.float32)).permute(2, 0, 1) / white

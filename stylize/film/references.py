@@ -77,6 +77,13 @@ def reference(content: Frame, neighbours: Sequence[Neighbour]) -> Reference:
     return Reference(rgb, torch.from_numpy(weight)[None, None])
 
 
+def frame_of(picture: Picture) -> Frame:
+    """Return a decoded picture as a frame of 8 bits."""
+    rgb = (picture.rgb[0].permute(1, 2, 0) * 255).round().clamp(0, 255)
+    frame: Frame = np.ascontiguousarray(rgb.to(torch.uint8).numpy())
+    return frame
+
+
 def _fitted(frame: Frame, height: int, width: int) -> Frame:
     """Return a frame in the size of its painting."""
     if frame.shape[:2] == (height, width):

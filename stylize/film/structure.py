@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 KEY_DISTANCE = 16
-"""Frames from one key to the next. ``tests/bench/film.md`` records the measurements behind it."""
+"""Frames from one key to the next. ``stylize/film/README.md`` says how frames hold to each other."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,9 +51,9 @@ NEGLIGIBLE = 1e-6
 are then within a thousandth of their targets."""
 
 
-FIRMNESS = 20.0
+FIRMNESS = 3.0
 """The factor of the loss of what is held, in style losses of features that are all 0, which have the same
-size beside a recipe's other terms whatever its units. ``tests/bench/film.md`` has the measurements."""
+size beside a recipe's other terms whatever its units. ``stylize/film/README.md`` has the measurements."""
 
 
 class Losses(NamedTuple):

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import yaml
 from PIL import Image
 
 from cluster.messages import Assignment, DeviceInfo, Outcome, WorkerSetup
-from cluster.worker.renderer import Encoded, Order, Painted, ShouldStop
+from cluster.worker.renderer import Encoded, Hold, Order, Painted, Reference, ShouldStop
 from cluster.worker.worker import Worker
 from jobs.jobfile.job import Job
 from jobs.jobfile.load import load_job
@@ -30,6 +30,7 @@ from jobs.spec.output import ImageOptions
 from jobs.storage.open import open_storage
 from jobs.tasks.task import Task
 from stylize.errors import DivergedError, InterruptedRender, MemoryLimitError, PictureError
+from stylize.recipe import Recipe
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -224,6 +225,22 @@ class StandIn:
 
     def thumbnail(self, picture: Any, image: ImageOptions, longest: int, quality: int) -> bytes:
         return b"small"
+
+    def find_motion(self, frames: Iterable[Any]) -> bytes:
+        return json.dumps(list(frames), sort_keys=True).encode()
+
+    def hold(
+        self,
+        content: Any,
+        place: int,
+        references: Sequence[Reference],
+        motion: bytes,
+        recipe: Recipe,
+    ) -> Hold:
+        frames = json.loads(motion)
+        assert frames[place] == content
+        assert all(frames[one.place] == one.content for one in references)
+        return Hold(None, recipe)
 
     def encode(self, picture: Any, image: ImageOptions, about: Mapping[str, str]) -> Encoded:
         return Encoded(json.dumps(picture, sort_keys=True).encode(), "png", "image/png", 1, 1)

@@ -29,6 +29,8 @@ from jobs.tasks.films.frames import (
 )
 from jobs.tasks.films.spots import Shots
 from jobs.tasks.pairs import PictureFinder, found, look_up_styles
+from stylize.errors import StylizeError
+from stylize.film.cv import opencv
 from stylize.recipe import resolve
 
 VIDEOS = frozenset((".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mxf", ".mpg", ".mpeg"))
@@ -51,12 +53,16 @@ def look_up_film(
 
     Raises:
         JobFileError: There are no frames, or some of those that are named are missing; or a style or a mask
-            is.
+            is; or what finds motion is not installed.
         StorageError: A store cannot be listed.
     """
     pair = job.spec.pairs[k]
     assert pair.film is not None
     problems: list[Problem] = []
+    try:
+        opencv()
+    except StylizeError as error:  # now, and not when the first frame is painted
+        problems.append(job.problem(("pairs", k, "film"), str(error)))
     frames = _look_up_frames(job, k, pair, pair.film, finder, problems)
     mask_fields: dict[str, FieldPath] = {}
     styles = look_up_styles(job, finder, pair, k, mask_fields, problems)

@@ -20,6 +20,12 @@ STYLE = noise(2, 48, 64)[0]
 MADE = recipe(size=WIDTH, steps=12)
 
 
+@pytest.fixture(autouse=True)
+def firm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network of random numbers sees hardly a style, beside which what is held counts."""
+    monkeypatch.setattr("stylize.losses.objective.FIRMNESS", 30.0)
+
+
 def film(frames: object, made: Recipe = MADE, **more: object) -> list[FilmFrame]:
     return list(stylize_film(frames, STYLE, made, network=tiny_network(), **more))
 
@@ -93,6 +99,12 @@ def test_frames_of_several_shapes_are_one_sentence():
         film(frames)
     with pytest.raises(PictureError, match="frame 0 is float64"):
         film([np.zeros((4, 4, 3))])
+
+
+def test_frames_of_16_bits_are_those_of_8():
+    frame = photo("coffee", HEIGHT, WIDTH)
+    (one,), (other,) = film([frame]), film([frame.astype(np.uint16) * 257])
+    assert torch.allclose(one.picture.rgb, other.picture.rgb, atol=1e-4)
 
 
 def test_a_reference_is_the_neighbour_moved():

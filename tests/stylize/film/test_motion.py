@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from stylize.film.background import settled
-from stylize.film.motions import Motions, motion_between
+from stylize.film.motions import between, motion_between, nearest
 from stylize.film.warp import Motion, chained, followed, trusted
 from tests.stylize.film.clips import ball, pan
 
@@ -15,6 +17,10 @@ HEIGHT, WIDTH = 96, 144
 def even(height: int, width: int, right: float, down: float) -> np.ndarray:
     """A flow that is the same everywhere."""
     return np.broadcast_to(np.array([right, down], np.float32), (height, width, 2)).copy()
+
+
+def motion_of(frames: list[np.ndarray], one: int, other: int) -> tuple[Motion, int]:
+    return between([motion_between(a, b) for a, b in pairwise(frames)], one, other)
 
 
 def test_a_moving_camera_is_found():
@@ -34,10 +40,10 @@ def test_a_flash_of_light_is_no_motion():
 
 def test_motions_of_neighbours_make_longer_ones():
     clip = pan(9, HEIGHT, WIDTH, (2.0, 1.0))
-    motion, distance = Motions(clip.frames).between(8, 0)
+    motion, distance = motion_of(clip.frames, 8, 0)
     assert distance == 8
     assert np.median(np.abs(motion.there[12:-24, 12:-24] - (16.0, 8.0))) < 0.5
-    other, _ = Motions(clip.frames).between(0, 8)
+    other, _ = motion_of(clip.frames, 0, 8)
     assert np.array_equal(other.there, motion.back)
 
 
@@ -51,11 +57,8 @@ def test_chains_of_whole_pixels_are_exact():
 
 
 def test_a_loop_is_followed_the_short_way():
-    clip = pan(6, 48, 64, (0.0, 0.0))
-    _, distance = Motions(clip.frames, loop=True).between(0, 5)
-    assert distance == 1
-    _, distance = Motions(clip.frames, loop=False).between(0, 5)
-    assert distance == 5
+    assert [nearest(place, 0, 6) for place in (1, 3, 5)] == [0, 0, 6]
+    assert nearest(5, 4, 6) == 4
 
 
 def test_whole_pixels_are_looked_up_unchanged():
@@ -78,7 +81,7 @@ def test_what_leaves_the_frame_or_is_hidden_is_not_trusted():
 
 def test_still_ground_stays_to_the_bit_and_up_to_what_moves():
     clip = ball(9, HEIGHT, WIDTH)
-    motion, _ = Motions(clip.frames).between(8, 0)
+    motion, _ = motion_of(clip.frames, 8, 0)
     before = trusted(motion)
     after, trust = settled(motion, clip.frames[8], clip.frames[0], before)
     same = (clip.frames[8] == clip.frames[0]).all(-1)
@@ -96,7 +99,7 @@ def test_grain_does_not_unsettle_still_ground():
         np.clip(frame + random.normal(0, 2, frame.shape), 0, 255).astype(np.uint8)
         for frame in clip.frames
     ]
-    motion, _ = Motions(grainy).between(4, 0)
+    motion, _ = motion_of(grainy, 4, 0)
     after, trust = settled(motion, grainy[4], grainy[0], trusted(motion))
     same = (clip.frames[4] == clip.frames[0]).all(-1)
     still = same & (np.abs(after.there).sum(-1) == 0) & (trust > 0)
@@ -116,7 +119,7 @@ def test_a_moving_camera_is_shared_by_what_has_no_texture():
 def test_what_went_by_is_not_followed():
     """Flows over ground that a ball has crossed lead to the ball; what is seen there is something else."""
     clip = ball(17, HEIGHT, WIDTH, speed=4.0)
-    motion, _ = Motions(clip.frames).between(16, 0)
+    motion, _ = motion_of(clip.frames, 16, 0)
     after, trust = settled(motion, clip.frames[16], clip.frames[0], trusted(motion))
     moved = followed(clip.frames[0].astype(np.float32), after.there)
     ground = np.abs(clip.frames[16].astype(np.float32) - clip.frames[0]).max(-1) == 0
@@ -127,7 +130,7 @@ def test_what_went_by_is_not_followed():
 def test_a_flicker_of_light_unsettles_nothing():
     clip = ball(5, HEIGHT, WIDTH)
     lit = [*clip.frames[:4], np.clip(clip.frames[4] * 1.2 + 8.0, 0, 255).astype(np.uint8)]
-    motion, _ = Motions(lit).between(4, 0)
+    motion, _ = motion_of(lit, 4, 0)
     after, trust = settled(motion, lit[4], lit[0], trusted(motion))
     same = (clip.frames[4] == clip.frames[0]).all(-1)
     assert (trust[same] > 0).mean() > 0.9

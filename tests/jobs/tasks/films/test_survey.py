@@ -185,6 +185,5 @@ def test_without_opencv_it_is_told_what_to_write(
         list(agenda(film).tasks())
 
     assert str(caught.value) == (
-        "job.yaml:2: pairs[0].cuts: auto cannot be used here (films need OpenCV, which is not installed: pip "
-        "install 'stylefarm[film]'): write cuts: none, or the frames at cuts"
+        "job.yaml:2: pairs[0].film: films need OpenCV, which is not installed: pip install 'stylefarm[film]'"
     )

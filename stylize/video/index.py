@@ -1,0 +1,130 @@
+"""``Index``: which frames a film shows, when, and from which packet on each is decoded.
+
+It is read without decoding: one pass through the file. Only where packets do not say when they are shown is
+every frame decoded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stylize.errors import FilmError
+from stylize.video.timing import Ticks
+
+if TYPE_CHECKING:
+    from stylize.video.library import InputContainer, Packet, VideoFrame, VideoStream
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Index:
+    """The frames of a film."""
+
+    pts: Ticks
+    """(N,): when each is shown, in the order in which they are."""
+    durations: Ticks
+    """(N,)."""
+    packets: Ticks
+    """(M,): when each packet's frame is shown, in the order in which they are decoded, hidden ones included;
+    empty where packets do not say."""
+    keys: Ticks
+    """(K,): the places in ``packets`` at which decoding can begin."""
+
+    def start_for(self, index: int) -> int:
+        """Return the place in ``keys`` of the last packet from which on a frame can be decoded.
+
+        Frames that are shown before a key frame, but come after it, may need what came before it: an open
+        group of pictures. So the key frame has to be shown before the wanted one, too.
+        """
+        if len(self.packets) == 0:
+            return 0
+        wanted = int(self.pts[index])
+        place = self.place_of(wanted)
+        before = np.flatnonzero((self.keys <= place) & (self.packets[self.keys] <= wanted))
+        return int(before[-1]) if len(before) else 0
+
+    def place_of(self, pts: int) -> int:
+        """Return the place of the packet of a frame."""
+        return int(np.flatnonzero(self.packets == pts)[0])
+
+
+def read_index(container: InputContainer, stream: VideoStream) -> Index:
+    """Return the index of a stream, and leave the container at its end.
+
+    Raises:
+        FilmError: There is no frame, or a packet is damaged. The text has no name yet.
+    """
+    pts: list[int] = []
+    keys: list[int] = []
+    hidden: list[bool] = []
+    durations: list[int] = []
+    for packet in packets_of(container, stream):
+        if packet.is_corrupt:
+            raise FilmError(f"is damaged or cut off: its packet {len(pts)} is not whole")
+        if packet.pts is None:
+            return _decoded(container, stream)
+        if packet.is_keyframe:
+            keys.append(len(pts))
+        pts.append(packet.pts)
+        hidden.append(packet.is_discard)
+        durations.append(packet.duration or 0)
+    order = np.array(pts, np.int64)
+    shown = ~np.array(hidden, bool)
+    if not shown.any():
+        raise FilmError("has no frame")
+    by_time = np.argsort(order[shown], kind="stable")
+    times, lengths = order[shown][by_time], np.array(durations, np.int64)[shown][by_time]
+    if (np.diff(times) <= 0).any() or not keys:
+        # Two packets for one time: halves of a frame, or a stream that repeats itself.
+        return _decoded(container, stream)
+    return Index(times, _lengths(times, lengths), order, np.array(keys, np.int64))
+
+
+def packets_of(container: InputContainer, stream: VideoStream) -> Iterator[Packet[Any]]:
+    """Yield the packets of a stream from where the container is."""
+    for packet in container.demux(stream):
+        if packet.size:
+            yield packet
+
+
+def _decoded(container: InputContainer, stream: VideoStream) -> Index:
+    """Return the index of a stream whose packets do not tell, by decoding it from its beginning."""
+    container.seek(-(1 << 40), backward=False, any_frame=True, stream=stream)
+    times: list[int] = []
+    lengths: list[int] = []
+    for frame in container.decode(stream):
+        if frame.pts is None:
+            raise FilmError("does not say when its frames are shown")
+        times.append(frame.pts)
+        lengths.append(frame.duration or 0)
+    pts = np.array(times, np.int64)
+    if len(pts) == 0:
+        raise FilmError("has no frame")
+    if (np.diff(pts) <= 0).any():
+        at = int(np.flatnonzero(np.diff(pts) <= 0)[0]) + 1
+        raise FilmError(f"is damaged: its frame {at} is shown no later than the one before")
+    nothing = np.array([], np.int64)
+    return Index(pts, _lengths(pts, np.array(lengths, np.int64)), nothing, nothing)
+
+
+def _lengths(pts: Ticks, said: Ticks) -> Ticks:
+    """Return for how long frames are shown: to the next; the last, as it says, or as the one before."""
+    steps = np.diff(pts)
+    last = int(said[-1]) or (int(steps[-1]) if len(steps) else 1)
+    return np.append(steps, last)
+
+
+def without_first(index: Index, first: VideoFrame) -> Index:
+    """Return an index without the frames before the first that a decoder shows.
+
+    A film that begins with an open group of pictures has packets that need what was cut away.
+    """
+    if first.pts is None:
+        raise FilmError("does not say when its frames are shown")
+    kept = index.pts >= first.pts
+    if not kept.any():
+        raise FilmError("is damaged: its first frame is shown after its last")
+    return Index(index.pts[kept], index.durations[kept], index.packets, index.keys)

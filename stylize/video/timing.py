@@ -1,0 +1,117 @@
+"""``Timing``: when each frame of a film is shown, in whole ticks; and the frame rates that there are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+import numpy.typing as npt
+
+from stylize.errors import FilmError
+
+Ticks = npt.NDArray[np.int64]
+
+RATES = tuple(
+    rate
+    for whole in (24, 25, 30, 48, 50, 60, 100, 120, 200, 240, 12, 15, 10, 8, 6, 5)
+    for rate in (Fraction(whole), Fraction(whole * 1000, 1001))
+    if rate.denominator == 1 or whole % 6 == 0
+)
+"""Rates that are usual: those of cinema and television, the latter with their thousandths."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Timing:
+    """When frames are shown."""
+
+    time_base: Fraction
+    """Seconds of a tick."""
+    pts: Ticks
+    """(N,): the tick at which each frame appears; they grow."""
+    durations: Ticks
+    """(N,): for how many ticks each is shown."""
+    said: Fraction | None = None
+    """The rate that a file says, roughly: it decides between two that a few frames do not tell apart."""
+
+    def __len__(self) -> int:
+        return len(self.pts)
+
+    @property
+    def rate(self) -> Fraction:
+        """Frames per second, on average.
+
+        A film whose frames lie within half a tick of those of a usual rate has that rate: Matroska has
+        thousandths of a second, in which no rate of television is exact.
+        """
+        first = int(self.pts[0])
+        end = int(self.pts[-1] + self.durations[-1])
+        if len(self) > 1:
+            steps = np.unique(np.diff(self.pts))
+            if len(steps) == 1 and 1 / (int(steps[0]) * self.time_base) in RATES:
+                return 1 / (int(steps[0]) * self.time_base)
+            said = self.said
+            fitting = [rate for rate in RATES if self._is_of(rate)]
+            if not fitting and said is not None and self._is_of(said):
+                return said
+            if fitting:
+                return fitting[0] if said is None else min(fitting, key=lambda r: abs(r - said))
+            if len(steps) == 1:
+                return 1 / (int(steps[0]) * self.time_base)
+        return Fraction(len(self)) / ((end - first) * self.time_base)
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether every frame is shown as long as every other, as far as ticks can tell."""
+        steps = np.diff(self.pts)
+        return len(steps) == 0 or int(steps.max() - steps.min()) <= 1
+
+    @property
+    def step(self) -> int:
+        """The most ticks of which every time and length is a multiple."""
+        return max(1, int(np.gcd.reduce(np.concatenate([self.pts, self.durations]))))
+
+    def part(self, start: int, stop: int) -> Timing:
+        """Return the timing of some frames, which begin at 0.
+
+        Raises:
+            FilmError: There are no such frames.
+        """
+        if not 0 <= start < stop <= len(self):
+            raise FilmError(f"has {len(self)} frames; there are none from {start} to before {stop}")
+        pts = self.pts[start:stop]
+        return Timing(self.time_base, pts - pts[0], self.durations[start:stop], self.said)
+
+    def seconds(self, index: int) -> Fraction:
+        """Return when a frame appears; for the number of frames: when the last is over."""
+        if index == len(self):
+            return int(self.pts[-1] + self.durations[-1]) * self.time_base
+        return int(self.pts[index]) * self.time_base
+
+    def _is_of(self, rate: Fraction) -> bool:
+        step = float(1 / (rate * self.time_base))
+        if step < 2:
+            return False  # ticks too coarse to tell
+        late = (self.pts - self.pts[0]) - np.arange(len(self)) * step
+        # The first frame may be rounded, too, so all may be late, but by the same.
+        return float(late.max() - late.min()) <= 1.0
+
+
+def steady(rate: Fraction, count: int) -> Timing:
+    """Return the timing of numbered frames.
+
+    Args:
+        rate: Frames per second.
+        count: How many there are.
+
+    Raises:
+        FilmError: The rate is not above 0 and up to 1,000, or there is no frame.
+    """
+    if not 0 < rate <= 1000:
+        raise FilmError(
+            f"a film of {rate} frames per second cannot be made; use more than 0, up to 1000"
+        )
+    if count < 1:
+        raise FilmError("a film needs a frame at least")
+    pts = np.arange(count, dtype=np.int64) * rate.denominator
+    return Timing(Fraction(1, rate.numerator), pts, np.full(count, rate.denominator, np.int64))

@@ -1,0 +1,330 @@
+"""``FilmWriter``: frames into a film file, timed to the tick, in the colours that its tags say."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from stylize.errors import FilmError
+from stylize.video.codecs import (
+    CodecName,
+    Coding,
+    ContainerName,
+    bits_for,
+    coding_of,
+    container_for,
+)
+from stylize.video.film import Film
+from stylize.video.library import load_av
+from stylize.video.pixels.convert import from_rgb, to_floats
+from stylize.video.pixels.levels import Floats, Values
+from stylize.video.pixels.planes import frame_of
+from stylize.video.pixels.tags import BT709, LINEAR, RGB, SRGB_CURVE, UNSPECIFIED, ColourTags
+from stylize.video.sound import Sound, SoundCopy
+from stylize.video.timing import Timing
+from stylize.video.whole import name_of
+
+KEY_SECONDS = 2
+"""How far apart key frames are at most: soon reached when somebody looks for a frame."""
+
+
+class FilmWriter:
+    """A film that is being written. Used in a ``with``: left in an error, the file is worth nothing.
+
+    Whether the file appears at once or grows is the caller's matter: it is written where it is told to.
+
+    Args:
+        target: A path, or a file that is open for writing and can be sought in.
+        size: Width and height of the frames, in pixels.
+        timing: When each frame is shown. As many frames have to be written.
+        codec: ``h264``, ``h265``, ``av1``, ``prores``, or ``ffv1``, which is lossless.
+        container: ``mp4``, ``mov``, ``mkv`` or ``webm``; None: by the path's ending, else the codec's usual.
+        bits: Of a value: 8 or 10; None: the fewest that the codec has.
+        tags: What the film says of its colours. HDR becomes BT.709.
+        quality: 1 to 100; None: 75; ``ffv1`` takes none.
+        sound: What is heard; None: nothing.
+
+    Raises:
+        FilmError: The codec does not take the container, the bits, the quality or the size; the message says
+            what it takes.
+        OSError: The file cannot be written.
+    """
+
+    def __init__(
+        self,
+        target: str | Path | BinaryIO,
+        size: tuple[int, int],
+        timing: Timing,
+        *,
+        codec: CodecName = "h264",
+        container: ContainerName | None = None,
+        bits: int | None = None,
+        tags: ColourTags | None = None,
+        quality: int | None = None,
+        sound: Sound | None = None,
+    ) -> None:
+        av = load_av()
+        self.name = name_of(target)
+        self.size = size
+        self.timing = timing
+        self.container = container_for(codec, container, target)
+        self.coding = coding_of(
+            codec, self.container, bits_for(codec, bits, 8), quality, len(timing)
+        )
+        self.stored_size = _stored_size(size, self.coding)
+        """Width and height in the file: where chroma is shared, an odd size is one more."""
+        self.tags = written_tags(tags or ColourTags(), self.coding, self.stored_size)
+        self.written = 0
+        """How many frames were."""
+        self._lengths: dict[int, int] = {}
+        self._is_open = True
+        if self.coding.encoder == "libsvtav1":
+            # It writes to the standard error by itself, unless the environment tells it to say errors alone.
+            os.environ.setdefault("SVT_LOG", "1")
+        options = _muxer_options(self.container, timing.time_base, target)
+        file = f"file:{target}" if isinstance(target, str | Path) else target
+        with self._in_words():
+            self._output = av.open(file, "w", format=self.coding.muxer, container_options=options)
+            self._stream = self._add_stream()
+            self._sound = SoundCopy(sound, self._output, self.container) if sound else None
+            self._output.start_encoding()
+
+    def __enter__(self) -> FilmWriter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is None:
+            self.close()
+            return
+        with suppress(Exception):
+            self._end()
+
+    def write(self, rgb: Values) -> None:
+        """Write the next frame.
+
+        Args:
+            rgb: (H, W, 3) R'G'B' like sRGB's, uint8 or uint16.
+
+        Raises:
+            FilmError: It has another size or type, or there are more frames than times.
+            OSError: The file cannot be written.
+        """
+        index = self.written
+        width, height = self.size
+        if index >= len(self.timing):
+            raise FilmError(f"{self.name} is to have {len(self.timing)} frames; there is one more")
+        if rgb.shape != (height, width, 3) or rgb.dtype not in (np.uint8, np.uint16):
+            raise FilmError(
+                f"frame {index} for {self.name} is {rgb.dtype} of shape {rgb.shape}; "
+                f"it has to be uint8 or uint16 of shape {(height, width, 3)}"
+            )
+        pts, length = int(self.timing.pts[index]), int(self.timing.durations[index])
+        planes = from_rgb(
+            _padded(to_floats(rgb), self.stored_size),
+            self.tags,
+            self.coding.bits,
+            self.coding.steps,
+        )
+        frame = frame_of(planes, self.coding.pixels)
+        frame.pts, frame.time_base, frame.duration = pts, self.timing.time_base, length
+        _tag(frame, self.tags)
+        self._lengths[pts // self.timing.step] = length // self.timing.step
+        with self._in_words():
+            self._mux(self._stream.encode(frame))
+            if self._sound:
+                self._sound.write_until((pts + length) * self.timing.time_base)
+        self.written += 1
+
+    def close(self) -> None:
+        """Write what is left, and end the file.
+
+        Raises:
+            FilmError: Fewer frames were written than there are times.
+            OSError: The file cannot be written.
+        """
+        if not self._is_open:
+            return
+        if self.written < len(self.timing):
+            with suppress(Exception):
+                self._end()
+            raise FilmError(
+                f"{self.name} was given {self.written} of its {len(self.timing)} frames"
+            )
+        with self._in_words():
+            self._mux(self._stream.encode(None))
+            if self._sound:
+                self._sound.write_until(None)
+            self._end()
+
+    def _end(self) -> None:
+        if self._is_open:
+            self._is_open = False
+            if self._sound:
+                self._sound.close()
+            self._output.close()
+
+    def _add_stream(self) -> Any:
+        coding, timing = self.coding, self.timing
+        rate = timing.rate.limit_denominator(1_000_000)
+        stream: Any = self._output.add_stream(
+            coding.encoder, rate=rate, options=dict(coding.options)
+        )
+        context = stream.codec_context
+        context.width, context.height = self.stored_size
+        context.pix_fmt = coding.pixels
+        context.sample_aspect_ratio = 1
+        # An encoder that is told of finer ticks than frames need writes a rate of as many frames.
+        context.time_base = timing.time_base * timing.step
+        stream.time_base = timing.time_base
+        if coding.tag:
+            context.codec_tag = coding.tag
+        if coding.steps == (2, 2):
+            context.gop_size = max(1, min(600, round(rate * KEY_SECONDS)))
+        _tag(context, self.tags)
+        return stream
+
+    def _mux(self, packets: list[Any]) -> None:
+        for packet in packets:
+            # Encoders do not all pass on how long the last frame is shown.
+            packet.duration = self._lengths.pop(packet.pts, packet.duration)
+            self._output.mux(packet)
+
+    @contextmanager
+    def _in_words(self) -> Iterator[None]:
+        av = load_av()
+        try:
+            yield
+        except av.FFmpegError as error:
+            if isinstance(error, OSError):
+                raise OSError(error.errno, error.strerror, self.name) from None
+            width, height = self.stored_size
+            raise FilmError(
+                f"{self.name} cannot be written with {self.coding.encoder}, {width} x {height} px: "
+                f"{error.strerror}"
+            ) from None
+
+
+def film_like(
+    film: Film,
+    target: str | Path | BinaryIO,
+    *,
+    start: int = 0,
+    stop: int | None = None,
+    size: tuple[int, int] | None = None,
+    codec: CodecName = "h264",
+    container: ContainerName | None = None,
+    bits: int | None = None,
+    quality: int | None = None,
+    sound: bool = True,
+) -> FilmWriter:
+    """Return a writer of frames made from those of a film: timed, tagged and heard as that is.
+
+    Args:
+        film: The film. It stays open while frames are written.
+        target: A path, or a file that is open for writing and can be sought in.
+        start: The first of its frames, from 0. With others than all, the new film begins at 0.
+        stop: The frame before which to end; None: after the last.
+        size: Width and height of the frames; None: the film's.
+        codec: As of ``FilmWriter``.
+        container: The same.
+        bits: The same; None: the film's, or the next that the codec has.
+        quality: The same.
+        sound: Whether it has the film's sound, if that has any.
+
+    Raises:
+        FilmError: There are no such frames, or as of ``FilmWriter``.
+        OSError: The file cannot be written.
+    """
+    stop = len(film) if stop is None else stop
+    try:
+        part = film.timing.part(start, stop)
+    except FilmError as error:
+        raise FilmError(f"{film.name} {error}") from None
+    is_whole = (start, stop) == (0, len(film))
+    heard = None
+    if sound and film.facts.has_sound:
+        begin, end = film.timing.seconds(start), _end_of(film, stop)
+        heard = Sound(film.file, film.format, *((None, None) if is_whole else (begin, end)))
+    return FilmWriter(
+        target,
+        size or (film.facts.width, film.facts.height),
+        film.timing if is_whole else part,
+        codec=codec,
+        container=container,
+        bits=bits_for(codec, bits, film.facts.bits),
+        tags=film.facts.tags,
+        quality=quality,
+        sound=heard,
+    )
+
+
+def written_tags(tags: ColourTags, coding: Coding, size: tuple[int, int]) -> ColourTags:
+    """Return what a film says of its colours, so that it is what its values are.
+
+    Args:
+        tags: What the source means (``ColourTags.meant``).
+        coding: How it is encoded.
+        size: Width and height in the file.
+    """
+    if tags.is_hdr:
+        tags = ColourTags(BT709, BT709, BT709, "limited")
+    if tags.transfer == LINEAR:
+        tags = replace(tags, transfer=BT709)
+    if coding.steps is None:  # R'G'B' is stored as it is given, and that is sRGB
+        return ColourTags(RGB, BT709, SRGB_CURVE, "full", "left")
+    if tags.matrix == RGB:
+        tags = replace(tags, matrix=UNSPECIFIED, range="limited")
+    tags = tags.meant(*size)
+    if tags.matrix == BT709 and (tags.primaries, tags.transfer) == (UNSPECIFIED, UNSPECIFIED):
+        tags = replace(tags, primaries=BT709, transfer=BT709)
+    if not coding.has_full_range:
+        tags = replace(tags, range="limited")
+    return replace(tags, siting="left")
+
+
+def _end_of(film: Film, stop: int) -> Fraction:
+    """Return when the last frame before one is over."""
+    timing = film.timing
+    return int(timing.pts[stop - 1] + timing.durations[stop - 1]) * timing.time_base
+
+
+def _stored_size(size: tuple[int, int], coding: Coding) -> tuple[int, int]:
+    across, down = coding.steps or (1, 1)
+    return -(-size[0] // across) * across, -(-size[1] // down) * down
+
+
+def _padded(rgb: Floats, size: tuple[int, int]) -> Floats:
+    """Return a frame of at least a size, its last column and row repeated."""
+    more = (size[1] - rgb.shape[0], size[0] - rgb.shape[1])
+    return np.pad(rgb, ((0, more[0]), (0, more[1]), (0, 0)), mode="edge") if any(more) else rgb
+
+
+def _tag(thing: Any, tags: ColourTags) -> None:
+    """Write tags to a frame or a stream: an encoder takes them from the one or the other."""
+    thing.colorspace = tags.matrix
+    thing.color_primaries = tags.primaries
+    thing.color_trc = tags.transfer
+    thing.color_range = 2 if tags.range == "full" else 1
+
+
+def _muxer_options(container: ContainerName, time_base: Fraction, target: object) -> dict[str, str]:
+    if container not in ("mp4", "mov"):
+        return {}
+    options = {"video_track_timescale": str(time_base.denominator)}
+    if isinstance(target, str | Path):
+        # What is where, first, so that a browser can begin to play. FFmpeg opens the file twice for it.
+        options["movflags"] = "+faststart"
+    return options

@@ -1,0 +1,92 @@
+"""What a frame keeps of others: where they are among the frames around it, and the motion, found once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cluster.worker.films.holding import place_of
+from cluster.worker.films.motion import MotionFiles
+from jobs.errors import InputError
+from jobs.inputs.reader import Inputs
+from jobs.storage.folder import FolderStorage
+from jobs.tasks.films.frames import Numbered, named_frames
+from jobs.tasks.films.part import FilmPart
+from jobs.tasks.films.spots import spots
+from stylize.film.structure import KEY_DISTANCE
+
+
+def part_of(index: int, needs: tuple[int, ...], first: int, around: tuple[str, ...]) -> FilmPart:
+    return FilmPart("0" * 16, index, index, tuple((need, "") for need in needs), first, around)
+
+
+@pytest.mark.parametrize("loop", [False, True])
+@pytest.mark.parametrize("length", [2, 3, 16, 17, 18, 40, 65])
+def test_a_frame_finds_those_that_it_holds_to(length: int, loop: bool):
+    frames = named_frames(Numbered("shots/a.", 4, ".png"), range(1001, 1001 + length))
+    for spot in spots(frames, [(0, length)], loop=loop):
+        part = part_of(spot.index, spot.needs, spot.first, spot.around)
+        assert spot.around[spot.index - spot.first] == frames.uris[spot.index]
+        for need in spot.needs:
+            place = place_of(part, need)
+            assert spot.around[place] == frames.uris[need]
+            # The short way round.
+            assert abs(place - (spot.index - spot.first)) <= 1.5 * KEY_DISTANCE
+
+
+def test_a_loop_of_one_interval_is_held_from_its_nearer_end():
+    around = ("a", "b", "c", "d", "a")
+    assert place_of(part_of(3, (0,), 0, around), 0) == 4
+    assert place_of(part_of(1, (0,), 0, around), 0) == 0
+
+
+class House:
+    """Frames in a folder, and a worker's way to their motion."""
+
+    def __init__(self, folder: Path, names: Iterable[str] = "abcd") -> None:
+        self.folder = folder
+        for name in names:
+            (folder / name).write_text(name)
+        self.storage = FolderStorage(folder / "out")
+        self.made: list[list[str]] = []
+        self.part = part_of(1, (0,), 0, tuple(names))
+
+    def motions(self) -> MotionFiles:
+        return MotionFiles(self.storage, Inputs(self.folder), self.decode, self.find)
+
+    def decode(self, uri: str) -> str:
+        text = (self.folder / uri).read_text()
+        if text == "broken":
+            raise InputError("broken")
+        return text
+
+    def find(self, frames: Iterable[Any]) -> bytes:
+        self.made.append(list(frames))
+        return "".join(self.made[-1]).encode()
+
+
+def test_motion_is_found_once_for_all_workers(tmp_path: Path):
+    house = House(tmp_path)
+    one, other = house.motions(), house.motions()
+    assert one.around(house.part) == one.around(house.part) == other.around(house.part) == b"abcd"
+    assert house.made == [list("abcd")]
+
+
+def test_motion_is_found_again_when_a_frame_is_another(tmp_path: Path):
+    house = House(tmp_path)
+    house.motions().around(house.part)
+    (tmp_path / "c").write_text("C")
+    os.utime(tmp_path / "c", (1, 1))
+    assert house.motions().around(house.part) == b"abCd"
+    assert len(house.made) == 2
+
+
+@pytest.mark.parametrize(("broken", "found"), [("a", b"bbcd"), ("c", b"abbd"), ("d", b"abcc")])
+def test_a_frame_that_cannot_be_read_stops_no_other(tmp_path: Path, broken: str, found: bytes):
+    house = House(tmp_path)
+    (tmp_path / broken).write_text("broken")
+    assert house.motions().around(house.part) == found

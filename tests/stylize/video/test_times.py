@@ -1,0 +1,119 @@
+"""Written films have the times of their source, to the tick, as ffprobe reads them."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stylize.video.film import open_film
+from stylize.video.timing import steady
+from stylize.video.writer import FilmWriter
+from tests.stylize.video.support import (
+    HEIGHT,
+    WIDTH,
+    X264,
+    copied,
+    ffmpeg,
+    moving,
+    packets_of,
+    shown_by_ffmpeg,
+    stream_of,
+    times,
+)
+
+
+def variable(path: Path, *arguments: object) -> Path:
+    ffmpeg(
+        *("-f", "lavfi", "-i", f"testsrc2=s={WIDTH}x{HEIGHT}:r=30:d=1", "-vf"),
+        "settb=1/90000,setpts='if(lt(N,9),N*3003,if(lt(N,20),27027+(N-9)*6006,93093+(N-20)*1501))'",
+        *("-vsync", "vfr", "-enc_time_base", "1/90000", "-video_track_timescale", "90000"),
+        *(*X264, *arguments, path),
+    )
+    return path
+
+
+@pytest.mark.parametrize("codec", ["h264", "h265", "av1", "ffv1"])
+def test_a_variable_rate_is_kept_to_the_tick(tmp_path, codec):
+    source = variable(tmp_path / "source.mp4")
+    path = tmp_path / "film.mp4"
+    copied(source, path, codec=codec)
+    assert shown_by_ffmpeg(path) == shown_by_ffmpeg(source)
+    assert stream_of(path)["time_base"] == stream_of(source)["time_base"] == "1/90000"
+    with open_film(source) as before, open_film(path) as after:
+        assert after.timing.pts.tolist() == before.timing.pts.tolist()
+        # MP4 has the length of the frame that is decoded last, which here is not the one shown last.
+        shown = slice(None, -1 if codec == "h265" else None)
+        assert after.timing.durations[shown].tolist() == before.timing.durations[shown].tolist()
+
+
+def test_times_of_matroska_stay_in_matroska_and_in_mp4(tmp_path):
+    source = variable(tmp_path / "source.mkv")
+    for suffix in ("mkv", "mp4"):
+        path = tmp_path / f"film.{suffix}"
+        copied(source, path)
+        assert [pts for pts, _ in times(path)] == [pts for pts, _ in times(source)]
+        assert stream_of(path)["time_base"] == "1/1000"
+
+
+@pytest.mark.parametrize("rate", ["24000/1001", "30000/1001", "60", "12.5"])
+@pytest.mark.parametrize(("codec", "suffix"), [("h264", "mp4"), ("h264", "mkv"), ("prores", "mov")])
+def test_numbered_frames_get_their_rate(tmp_path, codec, suffix, rate):
+    path = tmp_path / f"film.{suffix}"
+    with FilmWriter(path, (64, 48), steady(Fraction(rate), 30), codec=codec) as writer:
+        for number in range(30):
+            writer.write(np.full((48, 64, 3), number * 8, np.uint8))
+    assert Fraction(stream_of(path)["avg_frame_rate"]) == pytest.approx(Fraction(rate), rel=1e-4)
+    with open_film(path) as film:
+        assert (len(film), film.rate) == (30, Fraction(rate))
+        assert film.timing.pts[0] == 0
+
+
+def test_a_film_is_30000_1001_after_a_write(tmp_path):
+    source = moving(tmp_path / "source.mp4", *X264, "-bf", "2", seconds=1)
+    path = tmp_path / "film.mp4"
+    copied(source, path)
+    assert times(path) == times(source)
+    for key in (
+        "time_base",
+        "avg_frame_rate",
+        "r_frame_rate",
+        "start_pts",
+        "duration_ts",
+        "nb_frames",
+    ):
+        assert stream_of(path)[key] == stream_of(source)[key], key
+
+
+def test_a_film_with_an_edit_list_is_as_long_as_it_is_shown(tmp_path):
+    source = moving(tmp_path / "source.mp4", *X264, "-g", "30", "-bf", "2")
+    cut, path = tmp_path / "cut.mp4", tmp_path / "film.mp4"
+    ffmpeg("-ss", "1.3", "-i", source, "-c", "copy", cut)
+    copied(cut, path)
+    assert shown_by_ffmpeg(path) == shown_by_ffmpeg(cut)
+    assert times(path)[0][0] == 0
+
+
+def test_a_film_that_begins_late_still_does(tmp_path):
+    source = moving(tmp_path / "source.mp4", *X264, seconds=1)
+    late, path = tmp_path / "late.mp4", tmp_path / "film.mp4"
+    ffmpeg(
+        "-itsoffset",
+        "0.5",
+        "-i",
+        source,
+        "-i",
+        source,
+        "-map",
+        "0:v",
+        "-map",
+        "1:a",
+        "-c",
+        "copy",
+        late,
+    )
+    copied(late, path)
+    assert shown_by_ffmpeg(path) == shown_by_ffmpeg(late)
+    assert packets_of(path, "a:0") == packets_of(late, "a:0")
