@@ -30,7 +30,7 @@ import tempfile
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +41,17 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 from cluster.messages import DeviceInfo  # noqa: E402
-from cluster.worker.renderer import Encoded, Order, Painted, ShouldStop  # noqa: E402
+from cluster.worker.renderer import (  # noqa: E402
+    Encoded,
+    Hold,
+    Order,
+    Painted,
+    Reference,
+    ShouldStop,
+)
 from jobs.records.loss_log import LossRow  # noqa: E402
 from jobs.spec.output import ImageOptions  # noqa: E402
+from stylize.recipe import Recipe  # noqa: E402
 
 
 class Sleeper:
@@ -76,6 +84,19 @@ class Sleeper:
 
     def thumbnail(self, picture: Any, image: ImageOptions, longest: int, quality: int) -> bytes:
         return b"small"
+
+    def find_motion(self, frames: Iterable[Any]) -> bytes:
+        return b"motion"
+
+    def hold(
+        self,
+        content: Any,
+        place: int,
+        references: Sequence[Reference],
+        motion: bytes,
+        recipe: Recipe,
+    ) -> Hold:
+        return Hold(None, recipe)
 
     def encode(self, picture: Any, image: ImageOptions, about: Mapping[str, str]) -> Encoded:
         time.sleep(picture.get("encode", 0.0))

@@ -24,15 +24,15 @@ class FilmPart:
     needs: tuple[tuple[int, str], ...]
     """(index, task id) of each frame that it holds to, at most two, nearest first; none for the first of a
     shot. Their pictures are done, and in the same output, before the frame is painted."""
-    level: int
-    """0 for the first of a shot and for keys, for which the most others wait, 1 for what is in the middle of
-    two keys, 2 for the middles of the halves, and so on."""
     first: int
     """The index of the first of ``around``."""
     around: tuple[str, ...]
     """The addresses of the frames from the key before to the key after, both included, of which this frame is
     one, and of which ``needs`` are others: those between which there is motion to know. The last of them is
     the film's first frame again where a loop closes."""
+    level: int = 0
+    """0 for the first of a shot and for keys, for which the most others wait, 1 for what is in the middle of
+    two keys, 2 for the middles of the halves, and so on."""
 
     def record(self, digests: Mapping[str, str] | None = None) -> FilmRecord:
         """Return the record of the place.
