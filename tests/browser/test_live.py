@@ -24,7 +24,7 @@ def test_a_run_is_followed(
         tmp_path,
         photos=3,
         styles=2,
-        recipe={"size": 64, "steps": 700},
+        recipe={"size": 64, "steps": 400},
         image={"previews": "every 5 s"},
         name="a night",
     )
@@ -52,7 +52,7 @@ def follow(page: Any, run: subprocess.Popen[bytes]) -> None:
     wait_for(lambda: state.count() and state.text_content() == "running")
     wait_for(lambda: page.locator("#live .floor tbody tr").count() == 1)
     row = page.locator("#live .floor tbody tr")
-    wait_for(lambda: "of 700" in row.text_content())
+    wait_for(lambda: "of 400" in row.text_content())
     done = page.locator(".tiles div", has_text="Done").locator("dd")
     wait_for(lambda: int(done.text_content()) >= 1)
     assert page.locator("[data-kind=live]").text_content() == "Live \u25cf"
