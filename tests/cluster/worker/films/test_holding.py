@@ -21,7 +21,7 @@ from stylize.film.structure import KEY_DISTANCE
 
 
 def part_of(index: int, needs: tuple[int, ...], first: int, around: tuple[str, ...]) -> FilmPart:
-    return FilmPart("0" * 16, index, index, tuple((need, "") for need in needs), 0, first, around)
+    return FilmPart("0" * 16, index, index, tuple((need, "") for need in needs), first, around)
 
 
 @pytest.mark.parametrize("loop", [False, True])
