@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from stylize.bands.band import Band
@@ -53,3 +54,32 @@ class Held:
             pull_B3HW *= (2 * factor_B / numbers).view(-1, 1, 1, 1)
             gradient_B3HW += gradient_before(pull_B3HW, space, RGB)
         return band.sum(loss_B)
+
+
+CELLS = 12
+"""Parts of the longest side over which colours are averaged to see whether they wander."""
+
+PASSES = 2
+"""Colours that are set right between cells are almost right in them; twice, they are."""
+
+
+def without_drift(rgb_B3HW: Tensor, held: Held) -> Tensor:
+    """Return pictures whose broad colours are those that they hold to, where they are held.
+
+    A small shift of everything costs a mean of squares almost nothing, so a style can pull each frame a
+    little further than the one before. Strokes are finer than what is set right here, and stay as they are.
+
+    Args:
+        rgb_B3HW: The pictures, (B, 3, H, W), RGB.
+        held: What they hold to, of their shape.
+    """
+    height, width = rgb_B3HW.shape[2:]
+    cell = max(1, max(height, width) // CELLS)
+    grid = (max(1, height // cell), max(1, width // cell))
+    share_B1hw = F.adaptive_avg_pool2d(held.weight_B1HW, grid).clamp(min=0.02)
+    for _ in range(PASSES):
+        away_B3HW = (held.rgb_B3HW - rgb_B3HW) * held.weight_B1HW
+        broad_B3hw = F.adaptive_avg_pool2d(away_B3HW, grid) / share_B1hw
+        broad_B3HW = F.interpolate(broad_B3hw, (height, width), mode="bilinear")
+        rgb_B3HW = rgb_B3HW + held.weight_B1HW * broad_B3HW
+    return rgb_B3HW

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from stylize.bands.band import Band
 from stylize.errors import DivergedError
-from stylize.losses.held import Held
+from stylize.losses.held import Held, without_drift
 from stylize.losses.masks import WeightedStyle
 from stylize.losses.objective import Objective
 from stylize.losses.target_cache import SHARED
@@ -216,18 +216,28 @@ class Render:
 
     def _held(self, size: int, band: Band) -> Held | None:
         """Return what the pictures hold to at a size, on a canvas with a margin; None: nothing."""
+        kept, margin = self._kept(size), self._setup.recipe.margin
+        if kept is None:
+            return None
+        rgb_B3HW, weight_B1HW = (
+            band.cut(add_margin(part, margin)) for part in (kept.rgb_B3HW, kept.weight_B1HW)
+        )
+        return Held(rgb_B3HW, weight_B1HW)
+
+    def _kept(self, size: int) -> Held | None:
+        """Return what the pictures hold to at a size, without a margin; None: nothing."""
         references = self._setup.inputs.references
         if not references:
             return None
-        shape, margin = self._setup.shape(size), self._setup.recipe.margin
+        shape = self._setup.shape(size)
 
-        def on_canvas(parts: list[Tensor]) -> Tensor:
-            at_size = torch.cat([resize(part, *shape).clamp(0, 1) for part in parts])
-            return band.cut(add_margin(at_size, margin)).to(self._setup.device)
+        def at_size(parts: list[Tensor]) -> Tensor:
+            fitted = torch.cat([resize(part, *shape).clamp(0, 1) for part in parts])
+            return fitted.to(self._setup.device)
 
         return Held(
-            on_canvas([reference.rgb for reference in references]),
-            on_canvas([reference.weight for reference in references]),
+            at_size([reference.rgb for reference in references]),
+            at_size([reference.weight for reference in references]),
         )
 
     def _paint(self, x_B3HW: Tensor, segment: Segment, objective: Objective) -> None:
@@ -404,7 +414,11 @@ class Render:
 
     def _finished(self, x_B3HW: Tensor, size: int) -> tuple[Picture, ...]:
         """Return the painted tensor as pictures on the CPU, with the contents' alpha channels."""
-        rgb_B3HW = SPACES[self._setup.recipe.space].to_rgb(x_B3HW.detach()).clamp(0, 1)
+        rgb_B3HW = SPACES[self._setup.recipe.space].to_rgb(x_B3HW.detach())
+        held = self._kept(size)
+        if held is not None:
+            rgb_B3HW = without_drift(rgb_B3HW, held)
+        rgb_B3HW = rgb_B3HW.clamp(0, 1)
         if (
             self._setup.recipe.colors == "content"
             and self._setup.recipe.color_method == "luminance"

@@ -8,7 +8,7 @@ import torch
 from stylize.api import stylize
 from stylize.bands.band import Band
 from stylize.errors import CheckpointError, PictureError
-from stylize.losses.held import Held
+from stylize.losses.held import Held, without_drift
 from stylize.losses.objective import Objective
 from stylize.pictures.picture import Reference
 from stylize.pictures.pixel_spaces import CAFFE, RGB, SPACES
@@ -80,6 +80,18 @@ def test_what_is_held_stays_and_the_rest_is_painted(monkeypatch: pytest.MonkeyPa
     away = (result.picture.rgb - kept).abs().mean(1)[0]
     assert away[:, : WIDTH // 2 - 1].mean() < 0.02
     assert away[:, WIDTH // 2 + 1 :].mean() > 3 * away[:, : WIDTH // 2 - 1].mean()
+
+
+def test_broad_colours_do_not_wander_and_strokes_stay():
+    kept = photo(3, 96, 120)
+    strokes = 0.1 * (noise(4, 96, 120) - 0.5)
+    weight = torch.zeros(1, 1, 96, 120)
+    weight[..., :80] = 1
+    wandered = kept + strokes - 0.03
+    right = without_drift(wandered, Held(kept, weight))
+    assert (right - kept - strokes)[..., :70].mean().abs() < 0.001
+    assert (right - wandered)[..., :70].std() < 0.01  # no stroke is undone
+    assert torch.equal(right[..., 80:], wandered[..., 80:])
 
 
 def test_nothing_held_is_the_picture_bit_for_bit():
