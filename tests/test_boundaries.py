@@ -41,7 +41,7 @@ def test_the_contracts_are_kept():
             "jobs.inputs.reader",
         ),
         ("stylize", "stylize.recipe", "stylize.network.weights"),
-        ("stylize.video.film", "stylize.video.writer", "stylize.video.numbered"),
+        ("stylize.video.film", "stylize.video.writer"),
         (
             "cluster.cli.app",
             "cluster.plan.plan",

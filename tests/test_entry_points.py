@@ -29,7 +29,6 @@ ENTRY_POINTS = [
     "stylize.video.film:open_film",
     "stylize.video.film:Film.frame",
     "stylize.video.film:Film.frames",
-    "stylize.video.numbered:parse_numbers",
     "stylize.video.writer:FilmWriter",
     "stylize.video.writer:FilmWriter.write",
     "stylize.video.writer:film_like",

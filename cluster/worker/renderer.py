@@ -153,10 +153,8 @@ class Order:
     preview: Preview | None = None
     """Takes the picture as it is so far; None: nobody asks for it."""
     hold: Hold | None = None
-    """What the picture is to keep; None: it holds to nothing."""
-    references: tuple[Reference, ...] = ()
-    """The finished frames that the picture is to agree with, in the order of ``task.part.needs``. Of pictures
-    that are painted together all have references, or none."""
+    """What the picture is to keep; None: it holds to nothing. Of pictures that are painted together all have
+    one, or none."""
 
     @property
     def recipe(self) -> Recipe:

@@ -28,7 +28,7 @@ from cluster.worker.films.holding import Holding
 from cluster.worker.films.needs import NeedPicture, fetch_needs
 from cluster.worker.heartbeat import Heartbeat, Phase
 from cluster.worker.isolated import paint_isolated
-from cluster.worker.renderer import Hold, Order, Painted, Reference, Renderer, make_renderer
+from cluster.worker.renderer import Hold, Order, Painted, Renderer, make_renderer
 from cluster.worker.small import PREVIEW_QUALITY, PREVIEW_SIZE, Small
 from jobs.errors import StorageError
 from jobs.inputs.addresses import display
@@ -274,7 +274,7 @@ class Worker:
         pictures = [self._decode(attempt, "style", style) for style in fetched.styles]
         masks = {uri: self._decode_mask(attempt, mask) for uri, mask in fetched.masks.items()}
         init = self._decode(attempt, "init", fetched.init) if fetched.init else None
-        references, hold = self._hold(attempt, content, fetched.needs)
+        hold = self._hold(attempt, content, fetched.needs)
         recipe = task.recipe if hold is None else hold.recipe
         mix = [
             (picture, share, None if mask is None else masks[mask])
@@ -313,7 +313,6 @@ class Worker:
             resumption=StoredResumption(checkpoint, attempt.checkpoints, attempt.stream),
             preview=attempt.previews,
             hold=hold,
-            references=references,
         )
         return _Ready(attempt, order, fetched, note)
 
@@ -359,13 +358,11 @@ class Worker:
         self._heartbeat.sign(attempt_id)
         self._on_decoding(name)
 
-    def _hold(
-        self, attempt: Attempt, content: Any, needs: Sequence[NeedPicture]
-    ) -> tuple[tuple[Reference, ...], Hold | None]:
-        """Return the frames that a frame holds to, and what it keeps; a picture by itself holds to none."""
+    def _hold(self, attempt: Attempt, content: Any, needs: Sequence[NeedPicture]) -> Hold | None:
+        """Return what a frame keeps of those that it holds to; None: it is a picture by itself, or a root."""
         task = attempt.task
         if task.part is None or not needs:
-            return (), None
+            return None
 
         pictures = [(need, self._decode_need(attempt, need)) for need in needs]
         with self._noting(attempt, f"the frames around {display(task.content)}"):
@@ -576,7 +573,7 @@ def _groups(ready: Sequence[_Ready], renderer: Renderer) -> Iterator[list[_Ready
     together: dict[object, list[_Ready]] = {}
     for candidate in ready if len(ready) > 1 else ():
         task, content = candidate.order.task, candidate.order.content
-        holds = bool(candidate.order.references)
+        holds = candidate.order.hold is not None
         recipe = candidate.order.recipe.model_dump_json()
         alike = (recipe, task.weights_digest, renderer.shape(content), holds)
         alone = candidate.order.resumption.checkpoint is not None

@@ -7,8 +7,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from stylize.film.cv import opencv
-from stylize.film.flow import Frame, dense_flow
+from stylize.film.flow import Frame, dense_flow, shrunk
 from stylize.film.warp import Motion, followed, trusted
 
 LOOKED_AT = 160
@@ -35,13 +34,7 @@ def cuts(frames: Iterable[Frame]) -> Iterator[int]:
 
 def looked_at(frame: Frame) -> Frame:
     """Return a frame as small as ``is_cut`` takes it."""
-    height, width = frame.shape[:2]
-    factor = LOOKED_AT / max(height, width)
-    if factor >= 1:
-        return frame
-    shape = (max(16, round(width * factor)), max(16, round(height * factor)))
-    small: Frame = opencv().resize(frame, shape, interpolation=opencv().INTER_AREA)
-    return small
+    return shrunk(frame, LOOKED_AT)
 
 
 def is_cut(before: Frame, after: Frame) -> bool:

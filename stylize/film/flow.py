@@ -51,3 +51,23 @@ def resized(flow: Flow, height: int, width: int) -> Flow:
         return flow
     larger: Flow = opencv().resize(flow, (width, height), interpolation=opencv().INTER_LINEAR)
     return larger * np.array([width / w, height / h], np.float32)
+
+
+LEAST = 16
+"""Pixels of a side, below which no flow is found."""
+
+
+def shrunk(frame: Frame, longest: int) -> Frame:
+    """Return a frame with a longest side of at most so many pixels.
+
+    Args:
+        frame: The frame; it is returned itself where it is not larger.
+        longest: The longest side, in pixels.
+    """
+    height, width = frame.shape[:2]
+    factor = longest / max(height, width)
+    if factor >= 1:
+        return frame
+    shape = (max(LEAST, round(width * factor)), max(LEAST, round(height * factor)))
+    small: Frame = opencv().resize(frame, shape, interpolation=opencv().INTER_AREA)
+    return small

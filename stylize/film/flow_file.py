@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from stylize.errors import PictureError
 from stylize.film.cv import opencv
-from stylize.film.flow import Flow, Frame
+from stylize.film.flow import Flow, Frame, shrunk
 from stylize.film.motions import motion_between
 from stylize.film.warp import Motion
 
@@ -29,17 +29,6 @@ SHRUNK = 2
 MOST = np.iinfo(np.int16).max
 
 
-def looked_at(frame: Frame) -> Frame:
-    """Return a frame in the size in which motion is looked for."""
-    height, width = frame.shape[:2]
-    factor = LOOKED_AT / max(height, width)
-    if factor >= 1:
-        return frame
-    shape = (max(16, round(width * factor)), max(16, round(height * factor)))
-    small: Frame = opencv().resize(frame, shape, interpolation=opencv().INTER_AREA)
-    return small
-
-
 def find_motions(frames: Iterable[Frame]) -> bytes:
     """Return the motion between each two neighbours of several frames, as a file.
 
@@ -51,7 +40,7 @@ def find_motions(frames: Iterable[Frame]) -> bytes:
     """
     kept = []
     shape: tuple[int, ...] = (0, 0)
-    for one, other in pairwise(map(looked_at, frames)):
+    for one, other in pairwise(shrunk(frame, LOOKED_AT) for frame in frames):
         if one.shape != other.shape:
             raise PictureError(
                 f"a frame is {other.shape[1]} x {other.shape[0]} px, and the one before {one.shape[1]} x "

@@ -59,7 +59,7 @@ class FilmSleeper(Sleeper):
     def paint(self, orders: Sequence[Order], should_stop: ShouldStop) -> list[Painted]:
         for order in orders:
             order.resumption.begin(0)
-            time.sleep(order.content.get("paint", 0.0) * (CHILD if order.references else 1.0))
+            time.sleep(order.content.get("paint", 0.0) * (CHILD if order.hold else 1.0))
         return [Painted(order.content) for order in orders]
 
     def encode(self, picture, image, about):  # type: ignore[no-untyped-def]

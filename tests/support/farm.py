@@ -187,7 +187,7 @@ class StandIn:
         try:
             contents = [order.content for order in orders]
             until = time.monotonic() + max(c.get("seconds", 0.0) for c in contents)
-            key = "steps" if orders[0].references else "root_steps"
+            key = "steps" if orders[0].hold else "root_steps"
             steps = max(c.get(key, c.get("steps", 1_000_000)) for c in contents)
             for content in contents:
                 self._misbehave(content)
@@ -240,7 +240,7 @@ class StandIn:
         frames = json.loads(motion)
         assert frames[place] == content
         assert all(frames[one.place] == one.content for one in references)
-        return Hold(None, recipe)
+        return Hold([(one.index, one.picture) for one in references], recipe)
 
     def encode(self, picture: Any, image: ImageOptions, about: Mapping[str, str]) -> Encoded:
         return Encoded(json.dumps(picture, sort_keys=True).encode(), "png", "image/png", 1, 1)
@@ -269,10 +269,9 @@ class StandIn:
 
 def held_by(order: Order) -> dict[str, str]:
     """What a frame's picture says of those that it holds to; empty: it holds to none."""
-    if not order.references:
+    if order.hold is None:
         return {}
-    pictures = [(one.index, one.picture) for one in order.references]
-    text = json.dumps(pictures, sort_keys=True)
+    text = json.dumps(order.hold.kept, sort_keys=True)
     return {"held": hashlib.sha256(text.encode()).hexdigest()}
 
 

@@ -37,8 +37,8 @@ class Holding:
         content: Any,
         pictures: Sequence[tuple[NeedPicture, Any]],
         recipe: Recipe,
-    ) -> tuple[tuple[Reference, ...], Hold]:
-        """Return the frames that a frame holds to, and what it is to keep of them.
+    ) -> Hold:
+        """Return what a frame is to keep of the frames that it holds to.
 
         Args:
             part: The frame's place in its film.
@@ -57,7 +57,7 @@ class Holding:
             before = self._decode(part.around[place])
             references.append(Reference(need.index, picture, place, before))
         motion = self._motion.around(part)
-        return tuple(references), self._renderer.hold(content, own, references, motion, recipe)
+        return self._renderer.hold(content, own, references, motion, recipe)
 
 
 def place_of(part: FilmPart, need: int) -> int:

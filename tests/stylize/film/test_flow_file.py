@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from stylize.errors import PictureError
-from stylize.film.flow_file import LOOKED_AT, find_motions, looked_at, read_motions
+from stylize.film.flow import shrunk
+from stylize.film.flow_file import LOOKED_AT, find_motions, read_motions
 from stylize.film.motions import motion_between
 from stylize.film.warp import trusted
 from tests.stylize.film.clips import ball, pan
@@ -29,7 +30,7 @@ def test_motions_come_back_almost_as_they_were():
 
 def test_large_frames_are_looked_at_smaller():
     frame = pan(1, 1200, 1800).frames[0]
-    assert max(looked_at(frame).shape) == LOOKED_AT
+    assert max(shrunk(frame, LOOKED_AT).shape) == LOOKED_AT
 
 
 def test_a_damaged_file_and_frames_of_several_sizes_are_one_sentence():
