@@ -123,7 +123,8 @@ class Render:
                 band = self._band(segment.size)
                 x_B3HW, self._x = band.cut(self._x).clone(), None
                 if objective is None:  # just resumed
-                    objective = self._objective(segment.size, band)
+                    held = self._held(segment.size, band)
+                    objective = self._objective(segment.size, band, held)
                     if self._average is not None and self._average.total is not None:
                         self._average.total = band.cut(self._average.total)
             self._paint(x_B3HW, segment, objective)
@@ -158,7 +159,7 @@ class Render:
         self._carried = resized(self._carried, partial(resize, height=height, width=width))
         decay = self._setup.recipe.average
         self._average = IterateAverage(decay) if decay is not None else None
-        return x_B3HW, self._objective(size, band)
+        return x_B3HW, self._objective(size, band, held)
 
     def _enlarged(self, x_B3HW: Tensor, size: int, band: Band) -> Tensor:
         """Return the band of whole pictures at a size, (B, 3, h, w), on a canvas with a margin.
@@ -199,7 +200,7 @@ class Render:
         ]
         return (parts[0] if len(parts) == 1 else torch.cat(parts)).to(self._setup.device)
 
-    def _objective(self, size: int, band: Band) -> Objective:
+    def _objective(self, size: int, band: Band, held: Held | None) -> Objective:
         """Return the loss at a size, on a canvas with a margin, which is cut off at the end of the size."""
         return Objective(
             self._setup.network,
@@ -211,7 +212,7 @@ class Render:
             # Members that find different targets in their caches would not meet when they measure others.
             targets=SHARED if self._group is None else None,
             band=band,
-            held=self._held(size, band),
+            held=held,
         )
 
     def _held(self, size: int, band: Band) -> Held | None:
