@@ -16,7 +16,7 @@ from stylize.film.flow import Flow, Frame
 from stylize.film.warp import Motion, Weight, followed, grid
 
 SAMPLES = 4096
-"""About as many pixels are asked for the shared motion."""
+"""About as many pixels are asked for the shared motion, and sixteen times as many for the light."""
 
 NEAR = 1.0
 """Pixels: as far may a flow be from the motion that it shares."""
@@ -43,6 +43,12 @@ GRAIN = 2.0
 
 LINE = 4.0
 """A single pixel may differ by as many times what its surroundings may."""
+
+FITS = 4
+"""Times that the light is found, each time in those pixels that fit best to what was found before."""
+
+MOST = 0.7
+"""The share of pixels that are taken to show the same."""
 
 AROUND = 5
 """The surroundings of a pixel that are compared: a square of as many pixels."""
@@ -102,11 +108,26 @@ def _lit_alike(
     lit = np.empty_like(away)
     for k in range(3):
         x, y = moved[..., k][seen], here[..., k][seen]
-        spread = float(x.var())
-        gain = float(((x - x.mean()) * (y - y.mean())).mean()) / spread if spread > 1e-5 else 1.0
-        gain = min(max(gain, 0.25), 4.0)
-        lit[..., k] = gain * (away[..., k] - x.mean()) + y.mean()
+        every = max(1, len(x) // (16 * SAMPLES))
+        gain, offset = _gain(x[::every], y[::every])
+        lit[..., k] = gain * away[..., k] + offset
     return lit
+
+
+def _gain(x: NDArray[np.float32], y: NDArray[np.float32]) -> tuple[float, float]:
+    """Return the gain and the offset that most of some values have; the others show something else."""
+    gain, offset = 1.0, float(np.median(y) - np.median(x))
+    for _ in range(FITS):
+        away = np.abs(gain * x + offset - y)
+        most = away <= np.quantile(away, MOST)
+        x_most, y_most = x[most], y[most]
+        middle, aim = float(x_most.mean()), float(y_most.mean())
+        spread = float(x_most.var())
+        if spread > 1e-5:
+            gain = float(((x_most - middle) * (y_most - aim)).mean()) / spread
+            gain = min(max(gain, 0.25), 4.0)
+        offset = aim - gain * middle
+    return gain, offset
 
 
 def _shared(flow: Flow, trusted_: NDArray[np.bool_]) -> Flow | None:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -234,10 +235,12 @@ class StandIn:
         content: Any,
         place: int,
         references: Sequence[Reference],
-        motion: bytes,
+        motions: Sequence[bytes],
         recipe: Recipe,
     ) -> Hold:
-        frames = json.loads(motion)
+        stretches = [json.loads(motion) for motion in motions]
+        frames = stretches[0] + [frame for more in stretches[1:] for frame in more[1:]]
+        assert all(one[-1] == other[0] for one, other in pairwise(stretches))
         assert frames[place] == content
         assert all(frames[one.place] == one.content for one in references)
         return Hold([(one.index, one.picture) for one in references], recipe)
