@@ -25,6 +25,7 @@ from cluster.events.progress import (
     plural,
     rows_text,
     saved_text,
+    searched_text,
     status_line,
     unread_text,
     wishes_text,
@@ -92,6 +93,8 @@ class ConsoleView:
                     f"[yellow]waiting[/] for {escape(event.job)}: {escape(event.what)}",
                     even_if_quiet=True,
                 )
+            case events.FilmSearched():
+                self.starting(searched_text(event))
             case events.Started():
                 self._started(event)
             case events.Counted():

@@ -39,6 +39,19 @@ class JobAwaited:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FilmSearched:
+    """Before the run starts, a film is looked through for cuts: every few seconds, and when that is done."""
+
+    event: ClassVar[str] = "film_searched"
+    film: str
+    """What the film is called."""
+    looked_at: int
+    """Frames that were looked at so far."""
+    frames: int
+    """Frames of the film."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Started:
     """The run starts."""
 
@@ -465,6 +478,7 @@ Event = (
     | LeftOut
     | OutputHeld
     | JobAwaited
+    | FilmSearched
     | Finished
 )
 

@@ -229,6 +229,7 @@ class LiveBoard:
                 | events.LeftOut()
                 | events.OutputHeld()
                 | events.JobAwaited()
+                | events.FilmSearched()
                 | events.ShareChanged()
                 | events.WishesChanged()
             ):

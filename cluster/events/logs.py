@@ -118,6 +118,7 @@ def log_event(event: events.Event) -> None:
             | events.LeftOut()
             | events.OutputHeld()
             | events.JobAwaited()
+            | events.FilmSearched()
             | events.ShareChanged()
             | events.WishesChanged()
             | events.Finished()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cluster.events.events import Live, WishesChanged
+from cluster.events.events import FilmSearched, Live, WishesChanged
 from cluster.messages import Wishes
 from cluster.sliding_rate import SlidingRate
 from cluster.time_text import duration_text
@@ -97,6 +97,11 @@ def status_line(live: Live) -> str:
 def plural(count: int, word: str) -> str:
     """Return ``1 task``, ``2 tasks``."""
     return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"
+
+
+def searched_text(event: FilmSearched) -> str:
+    """Return how far a film is looked through for cuts."""
+    return f"looking for cuts in {event.film}: {event.looked_at:,} of {event.frames:,} frames"
 
 
 def wishes_text(wishes: WishesChanged | Wishes) -> str:

@@ -114,6 +114,7 @@ class Metrics:
                 | events.LeftOut()
                 | events.OutputHeld()
                 | events.JobAwaited()
+                | events.FilmSearched()
                 | events.WishesChanged()
                 | events.Finished()
             ):

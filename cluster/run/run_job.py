@@ -16,6 +16,7 @@ from cluster.driver.driver import Counts, Driver, Limits
 from cluster.driver.held import as_told
 from cluster.events.events import Finished, Listener, SavedOtherwise
 from cluster.events.live import read_live
+from cluster.events.searching import Searching
 from cluster.events.webhook import notifying
 from cluster.messages import Asked, WorkerSetup
 from cluster.open_job import open_agenda
@@ -81,7 +82,7 @@ def run_job(
         UsageError: The options do not fit the job.
         StorageError: The output cannot be used, is full, or belongs to another run.
         ChainBrokenError: The job that had to end first has not ended well.
-        KeyboardInterrupt: The run was asked to end while it waited for another one.
+        KeyboardInterrupt: The run was asked to end while it waited for another one, or looked for cuts.
         ClusterError: Ray cannot be reached, or has no node for a worker.
     """
     waiting = Waiting(options.wait, asked, listen)
@@ -125,7 +126,8 @@ class Run:
     ) -> None:
         self._began = time.monotonic()
         self._options = options
-        agenda = open_agenda(job)
+        searching = Searching(listen, asked)
+        agenda = open_agenda(job, searching)
         stack.callback(agenda.close)
         self._looking = Looking(agenda)
         stack.callback(self._looking.close)
@@ -146,7 +148,8 @@ class Run:
             self._rendering.agenda, self._ledger, retry_failed=options.retry_failed
         ).start()
         stack.callback(self._reader.close)
-        self._counting = Counting(self._reader, self._listen)
+        stack.callback(searching.end)
+        self._counting = Counting(self._reader, self._listen, searching)
         self._reported = False
 
     def begin(self) -> bool:
