@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from stylize.film.cv import opencv
 from stylize.film.flow import Flow, Frame
-from stylize.film.warp import Motion, Weight, followed, grid
+from stylize.film.warp import Motion, Weight, followed, grid, inside, squared
 
 SAMPLES = 4096
 """About as many pixels are asked for the shared motion, and sixteen times as many for the light."""
@@ -78,10 +78,10 @@ def settled(motion: Motion, one: Frame, other: Frame, trust: Weight) -> tuple[Mo
     if np.median(standing[seen]) <= NO_WORSE * np.median(differs[seen]):
         there, differs = stands, standing
     alike = _alike(differs, seen)
-    near = ((motion.there - there) ** 2).sum(-1) <= NEAR**2
+    near = squared(motion.there - there) <= NEAR**2
     explains = differs <= alike
     better = np.where(near, differs <= of_flow, differs <= BETTER * of_flow)
-    taken = ((near & explains) | (~seen & explains) | better) & _inside(there)
+    taken = ((near & explains) | (~seen & explains) | better) & inside(there)
     flow = np.where(taken[..., None], there, motion.there)
     trust = np.maximum(trust, (taken & explains).astype(np.float32))
     kept = (np.where(taken, differs, of_flow) <= LOST * alike).astype(np.float32)
@@ -154,18 +154,9 @@ def _differs(
     one: NDArray[np.float32], other: NDArray[np.float32], flow: Flow
 ) -> NDArray[np.float32]:
     """Return how much the surroundings of each pixel differ from where a flow leads, (H, W), of 1."""
-    away = np.abs(followed(other, flow) - one).mean(-1)
+    red, green, blue = np.moveaxis(np.abs(followed(other, flow) - one), -1, 0)
+    away = (red + green + blue) / np.float32(3)
     around = opencv().blur(away, (AROUND, AROUND))
     # A thin line that is elsewhere is lost in its surroundings.
     most: NDArray[np.float32] = np.maximum(around, away / LINE)
     return most
-
-
-def _inside(flow: Flow) -> NDArray[np.bool_]:
-    height, width = flow.shape[:2]
-    at = flow + grid(height, width)
-    columns, rows = at[..., 0], at[..., 1]
-    inside: NDArray[np.bool_] = (
-        (columns >= 0) & (rows >= 0) & (columns <= width - 1) & (rows <= height - 1)
-    )
-    return inside

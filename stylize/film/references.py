@@ -10,8 +10,8 @@ import torch
 
 from stylize.film.background import settled
 from stylize.film.cv import opencv
-from stylize.film.flow import Frame, resized
-from stylize.film.warp import Motion, followed, trusted
+from stylize.film.flow import Flow, Frame, resized
+from stylize.film.warp import Motion, Weight, followed, trusted
 from stylize.pictures.picture import Picture, Reference
 from stylize.recipe import Recipe
 
@@ -66,9 +66,7 @@ def reference(content: Frame, neighbours: Sequence[Neighbour]) -> Reference:
     weight = np.zeros((height, width), np.float32)
     sides = {side: np.zeros((height, width), np.float32) for side in (False, True)}
     for picture, motion, distance, before in sorted(neighbours, key=lambda one: abs(one.distance)):
-        motion = Motion(*(resized(flow, height, width) for flow in motion))
-        here, other = (_fitted(frame, height, width) for frame in (content, before))
-        (there, _), trust = settled(motion, here, other, trusted(motion))
+        there, trust = _seen_from(content, before, motion, height, width)
         nearer = sides[distance > 0]
         trust = np.minimum(trust, 1 - nearer)
         nearer += trust
@@ -80,6 +78,22 @@ def reference(content: Frame, neighbours: Sequence[Neighbour]) -> Reference:
         weight = np.maximum(weight, trust)
     rgb = torch.from_numpy(colours / shares).clamp_(0, 1).permute(2, 0, 1)[None].contiguous()
     return Reference(rgb, torch.from_numpy(weight)[None, None])
+
+
+def _seen_from(
+    content: Frame, before: Frame, motion: Motion, height: int, width: int
+) -> tuple[Flow, Weight]:
+    """Return where the pixels of a painting are in a painted neighbour, and how far that can be trusted.
+
+    No more is looked at than what the motion was found in: it says nothing about finer things.
+    """
+    looked_at = min(motion.there.shape[:2], (height, width), key=max)
+    motion = Motion(*(resized(flow, *looked_at) for flow in motion))
+    here, other = (_fitted(frame, *looked_at) for frame in (content, before))
+    (there, _), trust = settled(motion, here, other, trusted(motion))
+    if looked_at != (height, width):
+        trust = opencv().resize(trust, (width, height), interpolation=opencv().INTER_LINEAR)
+    return resized(there, height, width), trust
 
 
 def frame_of(picture: Picture) -> Frame:

@@ -121,6 +121,20 @@ def test_a_reference_is_the_neighbour_moved():
     assert held.weight[..., :5].max() == 0
 
 
+def test_a_painting_may_be_larger_than_what_its_motion_was_found_in():
+    frame = photo("coffee", HEIGHT, WIDTH + 5)
+    here, there = frame[:, 5:], frame[:, :-5]
+    painting = noise(4, 2 * HEIGHT, 2 * WIDTH)
+    flow = np.zeros((HEIGHT, WIDTH, 2), np.float32)
+    flow[..., 0] = 5
+    near = Neighbour(Picture(painting), Motion(-flow, flow), 1, np.ascontiguousarray(here))
+    held = reference(np.ascontiguousarray(there), [near])
+    assert torch.allclose(held.rgb[..., 10:], painting[..., :-10], atol=1e-5)
+    assert held.weight.shape == (1, 1, 2 * HEIGHT, 2 * WIDTH)
+    assert held.weight[..., 12:].mean() > 0.98
+    assert held.weight[..., :9].max() == 0
+
+
 def test_of_two_neighbours_the_nearer_counts_more():
     frame = photo("coffee", HEIGHT, WIDTH)
     still = np.zeros((HEIGHT, WIDTH, 2), np.float32)
