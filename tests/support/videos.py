@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +19,7 @@ from cluster.run.options import RunOptions, RunResult
 from cluster.run.run_job import run_job
 from jobs.jobfile.job import Job, open_output
 from jobs.jobfile.load import load_job
+from jobs.storage.folder import FolderStorage
 from jobs.videos.record import VideoRecord
 from tests.support.farm import ECHO, TINY_RECIPE, write_weights
 
@@ -87,3 +92,43 @@ def levels(path: Path) -> list[int]:
             int(np.rint(frame.rgb.mean() / (1 if frame.rgb.dtype == np.uint8 else 257)))
             for frame in film.frames()
         ]
+
+
+def main(job: str, moment: str) -> int:
+    """Run a job, and die at a moment of its video; or ``slowly``, so that it can be interrupted."""
+    from cluster.run.videos import videos
+    from cluster.signals import Interrupts
+
+    def die() -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    progress, store = videos._Progress.told, FolderStorage.put_file
+
+    def told(self: Any, count: int) -> None:
+        progress(self, count)
+        if moment == "encoding" and count == 4:
+            die()
+        if moment == "slowly":
+            if count == 1:
+                print("encoding", flush=True)
+            time.sleep(1)
+
+    def put_file(self: FolderStorage, key: str, path: Path, **more: Any) -> str:
+        if moment == "before storing":
+            die()
+        etag = store(self, key, path, **more)
+        if moment == "between":
+            die()
+        return etag
+
+    videos._Progress.told = told  # type: ignore[method-assign]
+    FolderStorage.put_file = put_file  # type: ignore[method-assign]
+    with Interrupts() as interrupts:
+        try:
+            return VideoRun(load_job(job), interrupts.what).result.exit_status
+        except KeyboardInterrupt:
+            return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
