@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cluster.events.events import FilmSearched, Live, WishesChanged
+from cluster.events.events import FilmSearched, Live, VideoProgress, WishesChanged
 from cluster.messages import Wishes
 from cluster.sliding_rate import SlidingRate
 from cluster.time_text import duration_text
@@ -102,6 +102,11 @@ def plural(count: int, word: str) -> str:
 def searched_text(event: FilmSearched) -> str:
     """Return how far a film is looked through for cuts."""
     return f"looking for cuts in {event.film}: {event.looked_at:,} of {event.frames:,} frames"
+
+
+def video_text(event: VideoProgress) -> str:
+    """Return how far a video is: "makes videos/shot--wave-<id>.mp4, frame 120 of 2,000"."""
+    return f"makes {event.video}, frame {event.frame:,} of {event.frames:,}"
 
 
 def wishes_text(wishes: WishesChanged | Wishes) -> str:

@@ -174,6 +174,10 @@ class Agenda:
         """The entries of ``pairs`` that name a film, with its frames found."""
         return [entry for entry in self.entries if isinstance(entry, FilmSet)]
 
+    def frames_of(self, film: FilmSet) -> Iterator[Draft]:
+        """Yield the drafts of all frames of a film, whatever the view; raises as ``FilmSet.drafts``."""
+        return film.drafts(self._digest_of)
+
     @property
     def unused_columns(self) -> tuple[str, ...]:
         """Columns of the manifests that have no meaning, with a hint where one is named like a knob."""
