@@ -56,11 +56,9 @@ class Held:
         return band.sum(loss_B)
 
 
-CELLS = 12
-"""Parts of the longest side over which colours are averaged to see whether they wander."""
-
-PASSES = 2
-"""Colours that are set right between cells are almost right in them; twice, they are."""
+CELLS = (12, 12, 1)
+"""Parts of the longest side over which colours are averaged to see whether they wander, one time after the
+other: colours that are set right between cells are almost right in them, and then the whole is made right."""
 
 
 def without_drift(rgb_B3HW: Tensor, held: Held) -> Tensor:
@@ -74,10 +72,10 @@ def without_drift(rgb_B3HW: Tensor, held: Held) -> Tensor:
         held: What they hold to, of their shape.
     """
     height, width = rgb_B3HW.shape[2:]
-    cell = max(1, max(height, width) // CELLS)
-    grid = (max(1, height // cell), max(1, width // cell))
-    share_B1hw = F.adaptive_avg_pool2d(held.weight_B1HW, grid).clamp(min=0.02)
-    for _ in range(PASSES):
+    for cells in CELLS:
+        cell = max(1, max(height, width) // cells)
+        grid = (max(1, height // cell), max(1, width // cell))
+        share_B1hw = F.adaptive_avg_pool2d(held.weight_B1HW, grid).clamp(min=0.02)
         away_B3HW = (held.rgb_B3HW - rgb_B3HW) * held.weight_B1HW
         broad_B3hw = F.adaptive_avg_pool2d(away_B3HW, grid) / share_B1hw
         broad_B3HW = F.interpolate(broad_B3hw, (height, width), mode="bilinear")
