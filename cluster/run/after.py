@@ -20,6 +20,7 @@ from jobs.report.summary import summarise
 from jobs.storage import keys
 from jobs.storage.base import Storage
 from jobs.tasks.row_account import RowAccount
+from jobs.videos.record import video_keys
 
 log = logging.getLogger(__name__)
 
@@ -64,8 +65,10 @@ class Gallery:
 
 
 def write_summary(storage: Storage, records: Records) -> None:
-    """Write ``summary.json`` from all records of the output."""
-    write_json(storage, keys.SUMMARY, summarise(storage.url, records.entries()).to_json())
+    """Write ``summary.json`` from all records of the output, and its videos."""
+    summary = summarise(storage.url, records.entries())
+    summary.videos = video_keys(storage)
+    write_json(storage, keys.SUMMARY, summary.to_json())
 
 
 def write_skipped_rows(storage: Storage, rows: RowAccount) -> None:

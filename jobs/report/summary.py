@@ -47,6 +47,8 @@ class Summary:
     """Keys of pictures of done tasks that are not what was stored."""
     unreadable: list[str] = field(default_factory=list)
     """Keys of records that cannot be read; their tasks count as not rendered."""
+    videos: list[str] = field(default_factory=list)
+    """Keys of videos of films."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the totals as plain values, for summary.json and ``--json``."""
@@ -68,6 +70,11 @@ class Summary:
         if self.concessions:
             made = ", ".join(f"{what} ({count})" for what, count in self.concessions.items())
             lines.append(f"  for lack of memory: {made}")
+        lines += [f"  video: {key}" for key in self.videos[:SHOWN_FAILURES]]
+        if len(self.videos) > SHOWN_FAILURES:
+            lines.append(
+                f"  and {len(self.videos) - SHOWN_FAILURES} more videos; --json lists them all"
+            )
         for failure in self.failures[:SHOWN_FAILURES]:
             kept = f" (last good picture: {failure['kept']})" if "kept" in failure else ""
             lines.append(

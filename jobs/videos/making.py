@@ -112,6 +112,7 @@ def _writer(
 ) -> FilmWriter:
     """Return what writes a video; ``stack`` closes the film file. Raises as ``make_video``."""
     from stylize.video.codecs import bits_for
+    from stylize.video.pixels.tags import BT709, ColourTags
     from stylize.video.timing import steady
     from stylize.video.writer import FilmWriter, film_like
 
@@ -126,7 +127,9 @@ def _writer(
     if video.frames.file is None:
         timing = steady(Fraction(options.per_second), len(numbers), step)
         bits = bits_for(options.written_codec, asked, bits)
-        return FilmWriter(path, size, timing, bits=bits, **how)
+        # What is unsaid, players take for the primaries of old television where a film is small.
+        tags = ColourTags(BT709, BT709, BT709)
+        return FilmWriter(path, size, timing, bits=bits, tags=tags, **how)
     film = stack.enter_context(inputs.open_film(video.frames.file))
     if numbers[-1] > len(film):
         raise InputError(

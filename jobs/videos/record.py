@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from jobs.errors import InputError, ObjectNotFoundError
 from jobs.inputs.reader import Inputs
 from jobs.records.record import Line, StyleRecord
+from jobs.storage import keys
 from jobs.storage.base import Storage
 from jobs.videos.finished import FramePicture
 from jobs.videos.wanted import WantedVideo
@@ -141,6 +142,13 @@ def is_made(
         return was.source == _source(video, inputs)
     except InputError:
         return True
+
+
+def video_keys(storage: Storage) -> list[str]:
+    """Return the keys of an output's videos that are whole, which their records say. Raises StorageError."""
+    there = [stat.key for stat in storage.list(keys.VIDEOS)]
+    whole = {key.removesuffix(".json") for key in there if key.endswith(".json")}
+    return [key for key in there if not key.endswith(".json") and key.rpartition(".")[0] in whole]
 
 
 def _source(video: WantedVideo, inputs: Inputs) -> SourceRecord | None:

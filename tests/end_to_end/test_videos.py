@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from fractions import Fraction
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from jobs.errors import ExitStatus
 from jobs.jobfile.job import open_output
 from jobs.proofs.proofs import proofs_of
 from stylize.video.film import open_film
+from tests.stylize.video.support import stream_of
 from tests.support.videos import (
     VideoRun,
     levels,
@@ -45,6 +47,10 @@ def test_numbered_frames_become_a_video_once(tmp_path: Path) -> None:
     record = video_record(job, key)
     assert (record.frames, record.numbers, record.rate) == (6, "1001-1006", "25")
     assert (record.bits, record.has_sound, record.seconds) == (8, False, 0.24)
+    stream = stream_of(tmp_path / "out" / key)
+    assert {stream[f"color_{what}"] for what in ("space", "primaries", "transfer")} == {"bt709"}
+    summary = json.loads((tmp_path / "out/summary.json").read_text())
+    assert summary["videos"] == [key]
 
     again = VideoRun(job)
     assert (again.painted, again.made, again.unmade) == (0, [], [])

@@ -179,6 +179,7 @@ def report(
     from jobs.report.summary import Summary, summarise
     from jobs.report.tables import Written, write_tables
     from jobs.storage import keys
+    from jobs.videos.record import video_keys
 
     if to is not None and table_format is None:
         raise UsageError("--to needs --format")
@@ -191,6 +192,7 @@ def report(
         entries = records.entries(unreadable.append)
         summary = summarise(place.url, entries, find(place, records.entries()))
         summary.unreadable = sorted(unreadable)
+        summary.videos = video_keys(place)
         begun = summary.done or summary.failed or unreadable or place.stat(keys.JOB) is not None
         summaries.append(summary if begun else None)
     if not any(summaries):

@@ -15,6 +15,7 @@ from cluster.events.events import (
     Draining,
     Finished,
     Live,
+    NoVideo,
     Paused,
     Progress,
     Resumed,
@@ -22,6 +23,7 @@ from cluster.events.events import (
     Started,
     TaskDone,
     TaskFailed,
+    VideoProgress,
     WorkerState,
 )
 from cluster.events.json_lines import from_json, to_json
@@ -96,6 +98,22 @@ def test_a_run_is_seen_from_its_output_while_it_lasts_and_after(storage):
     # What it says of itself it also tells whoever listens, and last before the end.
     assert [type(event) for event in heard[-2:]] == [Live, Finished]
     assert sum(isinstance(event, Live) for event in heard) == 3
+
+
+def test_a_video_that_is_made_is_what_the_run_waits_for(storage):
+    heard = []
+    with board(storage, heard) as live_board:
+        live_board(STARTED)
+        live_board(beat(10))
+        time.sleep(0.06)
+        live_board(VideoProgress(video="videos/a.mp4", frame=3, frames=9))
+        wait_for(lambda: (seen := read_live(storage)) and seen.waits)
+        seen = read_live(storage)
+        assert (seen.state, seen.workers) == ("running", 0)
+        assert seen.waits == "makes videos/a.mp4, frame 3 of 9"
+        live_board(Finished(done=0, failed=0, left=0, seconds=1.0, reason="complete", videos=1))
+    assert read_live(storage).waits == ""
+    assert [event.waits for event in heard if isinstance(event, Live)][-2] != ""
 
 
 def test_a_long_job_has_no_number_of_tasks_until_it_is_read(storage):
@@ -267,6 +285,8 @@ def test_a_lease_and_the_run_it_is_for_have_one_name(storage):
         beat(3),
         RowsSkipped(rows=2, first=("a.csv:1: style: is empty",)),
         Draining(running=2),
+        VideoProgress(video="videos/a.mp4", frame=3, frames=9),
+        NoVideo(id="ab", name="a", reason="frame 3 has failed", failed=True),
         Finished(done=1, failed=0, left=None, seconds=1.0, reason="limit"),
     ],
     ids=lambda event: event.event,

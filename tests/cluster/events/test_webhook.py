@@ -187,3 +187,8 @@ def test_what_happened(reason, failed, what):
     assert (
         what_happened(Finished(done=1, failed=failed, left=0, seconds=1.0, reason=reason)) == what
     )
+
+
+def test_a_video_that_could_not_be_made_is_a_failure():
+    ended = Finished(done=1, failed=0, left=0, seconds=1.0, reason="complete", videos_failed=1)
+    assert what_happened(ended) == "failed"

@@ -37,3 +37,12 @@ def test_exit_statuses_are_those_that_scripts_know():
         "UNREACHABLE": 3,
         "INTERRUPTED": 130,
     }
+
+
+def test_a_video_that_could_not_be_made_is_a_failure(tmp_path):
+    made = RunResult(Counts(done=2), 0, 0, FolderStorage(tmp_path), videos=1)
+    lost = RunResult(Counts(done=2), 0, 0, FolderStorage(tmp_path), videos=1, videos_failed=1)
+    stopped = RunResult(Counts(reason="interrupted"), 0, 0, FolderStorage(tmp_path), 0, 1)
+    assert made.exit_status is ExitStatus.DONE
+    assert lost.exit_status is ExitStatus.FAILED
+    assert stopped.exit_status is ExitStatus.INTERRUPTED
