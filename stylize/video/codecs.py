@@ -44,6 +44,10 @@ DEFAULT_QUALITY = 75
 SHORT = 8
 """Below so many frames a film has no B-frames in H.265."""
 
+TINY = 64
+"""Below so many columns or rows x265 plans without looking at what later frames use of earlier ones
+(cutree), which may end the process there."""
+
 _PRORES = ((90, 4, "4444"), (70, 3, "HQ"), (50, 2, "422"), (25, 1, "LT"), (0, 0, "Proxy"))
 """From which quality on, and FFmpeg's number of the profile."""
 
@@ -131,7 +135,12 @@ def bits_for(codec: CodecName, asked: int | None, source: int) -> int:
 
 
 def coding_of(
-    codec: CodecName, container: ContainerName, bits: int, quality: int | None, frames: int
+    codec: CodecName,
+    container: ContainerName,
+    bits: int,
+    quality: int | None,
+    frames: int,
+    size: tuple[int, int] = (TINY, TINY),
 ) -> Coding:
     """Return what to tell the encoder.
 
@@ -141,6 +150,7 @@ def coding_of(
         bits: One of ``BITS[codec]``.
         quality: 1 to 100; None: 75. ``ffv1`` has none.
         frames: How many the film has.
+        size: Width and height of these, in pixels.
 
     Raises:
         FilmError: The quality is out of range, or the codec has none.
@@ -169,6 +179,7 @@ def coding_of(
     if codec == "h265":
         # With one or two frames and B-frames x265 gives times of decoding that were never set.
         order = ":bframes=0" if frames < SHORT else ""
+        order += ":cutree=0" if min(size) < TINY else ""
         options = {"crf": crf, "x265-params": f"log-level=none{order}"}
         # By this name Apple's players take it.
         tag = "hvc1" if container in ("mp4", "mov") else ""

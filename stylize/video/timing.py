@@ -49,9 +49,11 @@ class Timing:
         end = int(self.pts[-1] + self.durations[-1])
         if len(self) > 1:
             steps = np.unique(np.diff(self.pts))
-            if len(steps) == 1 and 1 / (int(steps[0]) * self.time_base) in RATES:
-                return 1 / (int(steps[0]) * self.time_base)
             said = self.said
+            if len(steps) == 1:
+                exact = 1 / (int(steps[0]) * self.time_base)
+                if exact in RATES or exact == said:
+                    return exact
             fitting = [rate for rate in RATES if self._is_of(rate)]
             if not fitting and said is not None and self._is_of(said):
                 return said
@@ -143,4 +145,5 @@ def steady(rate: Fraction, count: int, step: int = 1) -> Timing:
         raise FilmError("a film needs a frame at least")
     length = rate.denominator * step
     pts = np.arange(count, dtype=np.int64) * length
-    return Timing(Fraction(1, rate.numerator), pts, np.full(count, length, np.int64))
+    durations = np.full(count, length, np.int64)
+    return Timing(Fraction(1, rate.numerator), pts, durations, rate / step)

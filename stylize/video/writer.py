@@ -77,7 +77,7 @@ class FilmWriter:
         self.timing = timing
         self.container = container_for(codec, container, target)
         self.coding = coding_of(
-            codec, self.container, bits_for(codec, bits, 8), quality, len(timing)
+            codec, self.container, bits_for(codec, bits, 8), quality, len(timing), size
         )
         self.stored_size = _stored_size(size, self.coding)
         """Width and height in the file: where chroma is shared, an odd size is one more."""

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 from fractions import Fraction
 from pathlib import Path
+
+import numpy as np
+import pytest
 
 from cluster.events.events import Finished
 from jobs.errors import ExitStatus
@@ -12,6 +16,7 @@ from jobs.jobfile.job import open_output
 from jobs.proofs.proofs import proofs_of
 from stylize.video.film import open_film
 from tests.stylize.video.support import stream_of
+from tests.support.farm import ROOT, stylefarm
 from tests.support.videos import (
     VideoRun,
     levels,
@@ -162,6 +167,51 @@ def test_a_range_with_a_step_keeps_its_time(tmp_path: Path) -> None:
     with open_film(tmp_path / "out" / key) as film:
         assert film.timing.durations.tolist() == [2002] * 5
         assert film.timing.time_base == Fraction(1, 24000)
+
+
+@pytest.mark.parametrize(("rate", "exact"), [("12.5", "25/2"), ("23.976", "24000/1001"), (7, "7")])
+def test_a_rate_is_kept_exactly(tmp_path: Path, rate: object, exact: str) -> None:
+    job = write_video_job(tmp_path, {"rate": rate}, 3)
+    (key,) = VideoRun(job).made
+    assert video_record(job, key).rate == exact
+    assert stream_of(tmp_path / "out" / key)["avg_frame_rate"] in (exact, f"{exact}/1")
+
+
+def test_light_of_openexr_goes_all_the_way(tmp_path: Path) -> None:
+    """Frames of light, as from a renderer: 0.18 is sRGB's 118, and what is brighter than white is white."""
+    openexr = pytest.importorskip("OpenEXR")
+    (tmp_path / "shots").mkdir()
+    for number in range(1001, 1004):
+        light = np.full((24, 32, 3), 0.18, np.float16)
+        light[:, 20:] = number - 1000 + 0.5
+        header = {"compression": openexr.ZIP_COMPRESSION, "type": openexr.scanlineimage}
+        path = tmp_path / f"shots/shot.{number}.exr"
+        openexr.File(header, {"RGB": light}).write(str(path))
+    image = {"thumbnails": False, "bit_depth": 16}
+    job = write_video_job(
+        tmp_path, {"codec": "ffv1"}, film="shots/shot.####.exr", job={"image": image}
+    )
+    (key,) = VideoRun(job).made
+    assert key.startswith("videos/shot--wave-")
+    with open_film(tmp_path / "out" / key) as film:
+        assert (len(film), film.facts.bits) == (3, 16)
+        rgb = film.frame(2).rgb
+    assert abs(rgb[5, 5] / 257 - 117.7).max() < 0.5
+    assert rgb[5, 25].tolist() == [65535] * 3
+
+
+def test_without_pyav_that_is_said_before_anything_is_rendered(tmp_path: Path) -> None:
+    job = write_video_job(tmp_path, "mp4", 2)
+    (tmp_path / "absent/av").mkdir(parents=True)
+    (tmp_path / "absent/av/__init__.py").write_text("raise ImportError('not here')")
+    path = f"{tmp_path / 'absent'}{os.pathsep}{ROOT}"
+    for command in ("run", "plan"):
+        ran = stylefarm(command, job.file, PYTHONPATH=path)
+        assert ran.returncode == 2
+        last = ran.stderr.splitlines()[-1]
+        assert last.endswith("pairs[0].video: films need PyAV: pip install 'stylefarm[film]'")
+        assert "job.yaml:" in last
+    assert not (tmp_path / "out").exists()
 
 
 def test_frames_of_several_sizes_are_told(tmp_path: Path) -> None:

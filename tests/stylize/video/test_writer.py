@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from stylize.errors import FilmError
+from stylize.video.codecs import coding_of
 from stylize.video.film import open_film
 from stylize.video.timing import steady
 from stylize.video.writer import FilmWriter
@@ -149,3 +150,12 @@ def test_a_full_disk_is_an_oserror():
         FilmWriter(Full(), (64, 48), steady(Fraction(24), 40), container="mkv") as writer,
     ):
         write_all(writer, *noise)
+
+
+def test_small_films_are_planned_without_what_may_end_the_process():
+    def planned(*size: int) -> str:
+        return str(coding_of("h265", "mp4", 8, None, 24, size).options["x265-params"])
+
+    assert "cutree=0" in planned(32, 24)
+    assert "cutree=0" in planned(640, 24)
+    assert "cutree" not in planned(64, 64)
