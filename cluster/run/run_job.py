@@ -195,11 +195,13 @@ class Run:
         return counts
 
     def conclude(self, counts: Counts) -> RunResult:
-        """Make videos, write the report unless it is there, sweep, and announce the end."""
+        """Write the report unless it is there, make videos, sweep, and announce the end."""
         self._looking.tell_doubts()
-        videos = self._make_videos(counts)
         # Without a summary that agrees, the last run was killed before it wrote one.
-        if self._has_rendered or videos.made or not is_summed_up(self._storage, self._ledger):
+        if self._has_rendered or not is_summed_up(self._storage, self._ledger):
+            self._write_report()
+        videos = self._make_videos(counts)
+        if videos.made:  # an hour may have passed since, in which the pictures were to be seen
             self._write_report()
         census = self._reader.wait(LAST_READ_SECONDS)
         if census is not None:

@@ -57,6 +57,8 @@ def test_a_run_that_is_killed_makes_the_video_next_time(tmp_path: Path, moment: 
     killed = drive(job.file, moment)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert len(list((tmp_path / "out/images").iterdir())) == 8
+    assert (tmp_path / "out/index.html").exists()  # it does not wait for videos
+    assert (tmp_path / "out/summary.json").exists()
     there = videos_of(job)
     assert [key.rpartition(".")[2] for key in there] == (["mkv"] if moment == "between" else [])
 

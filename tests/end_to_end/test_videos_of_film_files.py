@@ -168,6 +168,22 @@ def test_a_lossless_video_shows_what_ffmpeg_shows_of_the_source(tmp_path: Path, 
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_a_video_of_whole_chroma_shows_what_ffmpeg_shows_of_the_source(
+    tmp_path: Path, kind: str
+) -> None:
+    """ProRes 4444, which has limited range only, and a sample of chroma for each pixel."""
+    how = {"codec": "prores", "quality": 95}
+    made = through(tmp_path, how, **chart_film(tmp_path, kind, smooth()))
+    assert stream_of(made)["pix_fmt"].startswith("yuv444p")
+    found = rgb_by_ffmpeg(
+        made,
+        f"zscale=matrixin={KINDS[kind][0]}:rangein=limited:matrix=gbr:range=full,"
+        "format=gbrp16le,format=rgb48le",
+    )
+    assert 255 * np.abs(found - shown(tmp_path / "shot.mp4", kind)).max() <= 2
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_video_of_10_bits_shows_what_ffmpeg_shows_of_the_source(
     tmp_path: Path, kind: str
 ) -> None:

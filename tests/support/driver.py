@@ -78,7 +78,7 @@ def _watch(last: int | None) -> None:
     global _points
     _points = 0
     for storage in (FolderStorage, S3Storage):
-        for method in ("put", "put_new", "delete"):
+        for method in ("put", "put_file", "put_new", "delete"):
             setattr(storage, method, _around(getattr(storage, method), last))
     # Of a file, also between its writing aside and its coming into place.
     jobs.storage.folder._write_through = _around(jobs.storage.folder._write_through, last)
