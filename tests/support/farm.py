@@ -240,7 +240,7 @@ class StandIn:
         frames = json.loads(motion)
         assert frames[place] == content
         assert all(frames[one.place] == one.content for one in references)
-        return Hold([(one.index, one.picture) for one in references], recipe)
+        return Hold([(one.index, one.picture) for one in references], recipe, 0.75, None)
 
     def encode(self, picture: Any, image: ImageOptions, about: Mapping[str, str]) -> Encoded:
         return Encoded(json.dumps(picture, sort_keys=True).encode(), "png", "image/png", 1, 1)
