@@ -119,6 +119,13 @@ def test_frames_can_be_seen_singly(film: Path, opened: Open, records: dict[int, 
     wait_for(lambda: page.locator("article").count() == 2 * len(records) + 2)
     assert page.locator("article.film").count() == 0
     assert "films=frames" in page.evaluate("location.hash")
+    page.go_back()
+    wait_for(lambda: page.locator("article.film").count() == 2)
+    open_film(page, "1003")
+    page.locator("#singly").click()
+    wait_for(lambda: page.locator("article").count() == len(records))
+    page.locator("#q").fill("")
+    wait_for(lambda: page.locator("article").count() == 2 * len(records) + 2)
     name = page.locator("article .name").nth(1).text_content()
     page.locator("article a.frame").nth(1).click()
     page.locator("#play-film").click()
@@ -276,3 +283,20 @@ def test_a_missing_frame_is_named_and_a_single_file_plays(
     facts = page.locator("dialog.player .facts").text_content()
     assert "Missing: 11003" in facts
     assert f"Frames{len(records) - 1} of 10" in facts
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_everybody_can_use_it(film: Path, opened: Open, scheme: str):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    page = opened(page_of(film), color_scheme=scheme, viewport={"width": 390, "height": 800})
+    wall = axe.run(page, options={"preload": False}).response["violations"]
+    open_film(page, "1002")
+    player = axe.run(page, options={"preload": False}).response["violations"]
+    faults = [
+        (found["id"], [node["html"][:150] for node in found["nodes"][:3]])
+        for found in (*wall, *player)
+        if found["impact"] in ("moderate", "serious", "critical")
+    ]
+    assert not faults
+    # On a phone nothing is wider than the screen.
+    assert page.evaluate("document.querySelector('dialog.player').scrollWidth") <= 390

@@ -40,8 +40,10 @@ function filmOf(store, ref) {
 /** All rows of a film that are loaded, failed ones among them. */
 function filmRows(store, film, proof) {
   const rows = [];
+  let there = true;
   for (let row = 0; row < store.total; row += 1) {
-    if (store.film[row] === film && (store.complete || store.has(row)) && store.is(row, FLAG.proof) === proof) rows.push(row);
+    if (row % store.index.chunk === 0 || row === store.base) there = store.has(row);
+    if (there && store.film[row] === film && store.is(row, FLAG.proof) === proof) rows.push(row);
   }
   return rows;
 }

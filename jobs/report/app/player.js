@@ -331,7 +331,7 @@ function fillFilmFacts(place, frames, some) {
     if (reasons) part.append(make("p", { class: "error", text: store.text("error", some_[0].row) }));
     place.append(part);
   }
-  place.append(make("p", {}, make("a", { href: linkTo({ id: "", view: "", frame: "", films: "frames", q: filmName(store, some), page: "1" }), text: "See its frames singly" })));
+  place.append(make("p", {}, button("See its frames singly", () => go({ id: "", view: "", frame: "", films: "frames", q: filmName(store, some), page: "1" }), { id: "singly" })));
 }
 
 const frameLink = (number_, text = String(number_)) => button(text, () => player.seek(number_), { class: "quiet", "aria-label": `Go to frame ${number_}` });

@@ -146,11 +146,13 @@ class Store {
     if (known && known.total === this.total && known.changes === this.changes && known.complete === this.complete) return known;
     const { total, changes, complete } = this;
     const [pictures, proofs, failed, failedProofs] = [0, 1, 2, 3].map(() => new Uint32Array(this.films.length + 1));
-    const { counts } = this.index;
+    const { chunk, counts } = this.index;
+    let there = true;
     for (let row = 0; row < total; row += 1) {
+      if (row % chunk === 0 || row === this.base) there = this.has(row);
       const film = this.film[row];
       if (!film) continue;
-      if (!complete && !this.has(row)) {   // what is not loaded yet is known by its place
+      if (!there) {   // what is not loaded yet is known by its place
         if (row < counts.pictures) pictures[film] += 1;
         else if (row < counts.pictures + counts.proofs) proofs[film] += 1;
       } else if (this.is(row, FLAG.failed)) (this.is(row, FLAG.proof) ? failedProofs : failed)[film] += 1;
