@@ -39,6 +39,8 @@ PICTURES_OF_STEP = {"adam": 4, "lbfgs": 6}
 BYTES_PER_REMEMBERED_PAIR = 24
 """Bytes per painted pixel and pair of L-BFGS's history: two float32 pictures of three channels; half in
 bfloat16. All pairs are allocated from the first step on."""
+BYTES_OF_REFERENCE = 16
+"""Bytes per painted pixel of what a frame of a film holds to: its colours, and how firmly each is held."""
 BYTES_OF_REGION = 10
 """Bytes per painted pixel and mask: the mask, and the guide at every block."""
 
@@ -65,6 +67,7 @@ def predict_bytes(
     process: bool = True,
     regions: int = 0,
     members: int = 1,
+    held: bool = False,
 ) -> int:
     """Return the predicted peak memory of a render, in bytes; where it is split, that of one member.
 
@@ -84,6 +87,7 @@ def predict_bytes(
         process: Whether to include the process itself, ``PROCESS_BYTES``.
         regions: The number of masks that the styles of one picture have; 0: no masks.
         members: The number of processes that share the rows of each picture.
+        held: Whether the pictures are frames that hold to others.
     """
     if recipe.precision == "auto":
         return max(
@@ -96,6 +100,7 @@ def predict_bytes(
                 process=process,
                 regions=regions,
                 members=members,
+                held=held,
             )
             for precision in ("float32", "bfloat16")
         )
@@ -103,21 +108,22 @@ def predict_bytes(
     rows, columns = height + 2 * recipe.margin, width + 2 * recipe.margin
     band = max(len(rows) for rows in deal(rows, members))
     canvas = band * columns
-    held = (PICTURES_HELD + PICTURES_OF_OPTIMISER + (recipe.average is not None)) * PICTURE * canvas
-    held += round(history_bytes(recipe, height, width) * band / rows)
-    held += regions * BYTES_OF_REGION * canvas
+    kept = (PICTURES_HELD + PICTURES_OF_OPTIMISER + (recipe.average is not None)) * PICTURE * canvas
+    kept += held * BYTES_OF_REFERENCE * canvas
+    kept += round(history_bytes(recipe, height, width) * band / rows)
+    kept += regions * BYTES_OF_REGION * canvas
     targets = sum(
         channels_of(name) / 4 ** (block_of(name) - 1) * element for name in recipe.content_layers
     )
-    held += round(targets * canvas)
+    kept += round(targets * canvas)
     entry = (
         BYTES_PER_COVARIANCE_ENTRY if recipe.style_loss == "wasserstein" else BYTES_PER_GRAM_ENTRY
     )
-    held += max(1, regions) * entry * sum(channels_of(name) ** 2 for name in recipe.style_layers)
+    kept += max(1, regions) * entry * sum(channels_of(name) ** 2 for name in recipe.style_layers)
     step = PICTURES_OF_STEP[recipe.optimizer] * PICTURE * canvas
     seen = band if band == rows else min(rows, band + ROWS_OF_HALO)
     looking = _pass_bytes(recipe, seen, columns, strips, element, backward=True)
-    painting = pictures * (held + max(step, looking + PICTURE * canvas))
+    painting = pictures * (kept + max(step, looking + PICTURE * canvas))
 
     # Styles are analysed one after the other, before L-BFGS allocates its memory.
     style_rows, style_columns = _style_shape(recipe, height, width)

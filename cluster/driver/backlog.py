@@ -212,9 +212,7 @@ class Backlog:
                 break
             task_run.passed_over += 1
         taken = [best]
-        most = (
-            min(share, self._needs.batch(best.task.recipe, candidate)) if batch is None else batch
-        )
+        most = min(share, self._needs.batch(best.task, candidate)) if batch is None else batch
         if most > 1 and not best.isolated:
             alike = (
                 e
@@ -244,13 +242,13 @@ class Backlog:
     ) -> _Rank | None:
         """Return the rank of a task for a worker, smaller is better; None: not for this worker."""
         preference = 0
-        memory, recipe = candidate.memory_bytes, task_run.task.recipe
-        if memory is not None and growing and not self._needs.fits(recipe, memory):
+        memory, task = candidate.memory_bytes, task_run.task
+        if memory is not None and growing and not self._needs.fits(task, memory):
             return None
         if memory is not None and len(classes) > 1:
             if memory <= task_run.above_bytes < classes[-1]:
                 return None
-            wanted = self._needs.preference(recipe, memory, classes)
+            wanted = self._needs.preference(task, memory, classes)
             if wanted is None:
                 return None
             preference = wanted
@@ -320,9 +318,11 @@ class _Needs:
 
     def __init__(self, members: int) -> None:
         self._members = members
-        self._cached: OrderedDict[tuple[int, int], tuple[Recipe, tuple[int, int]]] = OrderedDict()
+        self._cached: OrderedDict[tuple[int, int, bool], tuple[Recipe, tuple[int, int]]] = (
+            OrderedDict()
+        )
 
-    def preference(self, recipe: Recipe, memory: int, classes: Sequence[int]) -> int | None:
+    def preference(self, task: Task, memory: int, classes: Sequence[int]) -> int | None:
         """Return how much a device with ``memory`` bytes should prefer a render.
 
         Negative values come first, since smaller devices cannot take the render. 1 comes last, since the
@@ -333,29 +333,30 @@ class _Needs:
             memory: The device's memory, in bytes.
             classes: The memory sizes of the workers in the pool, in bytes, ascending and not empty.
         """
-        whole, strips = self._bytes(recipe)
+        whole, strips = self._bytes(task)
         fitting = [k for k, size in enumerate(classes) if whole <= MEMORY_SHARE * size]
         least = fitting[0] if fitting else len(classes) - 1
         if classes[least] <= memory:
             return -least
         return 1 if strips <= MEMORY_SHARE * memory else None
 
-    def fits(self, recipe: Recipe, memory: int) -> bool:
+    def fits(self, task: Task, memory: int) -> bool:
         """Return whether a device has room for a render, in strips if necessary."""
-        return min(self._bytes(recipe)) <= MEMORY_SHARE * memory
+        return min(self._bytes(task)) <= MEMORY_SHARE * memory
 
-    def batch(self, recipe: Recipe, candidate: Candidate) -> int:
+    def batch(self, task: Task, candidate: Candidate) -> int:
         """Return the number of pictures that speed a device up when painted together, and fit."""
         if candidate.memory_bytes is None or self._members > 1:
             return 1
-        most = min(MOST_BATCH, BATCH_PIXELS // recipe.size**2)
+        most = min(MOST_BATCH, BATCH_PIXELS // task.recipe.size**2)
         room = MEMORY_SHARE * candidate.memory_bytes
-        while most > 1 and self._bytes(recipe, most)[0] > room:
+        while most > 1 and self._bytes(task, most)[0] > room:
             most -= 1
         return max(1, most)
 
-    def _bytes(self, recipe: Recipe, pictures: int = 1) -> tuple[int, int]:
-        key = (id(recipe), pictures)
+    def _bytes(self, task: Task, pictures: int = 1) -> tuple[int, int]:
+        recipe = task.recipe
+        key = (id(recipe), pictures, task.is_held)
         entry = self._cached.get(key)
         if entry is None or entry[0] is not recipe:
             size = recipe.size
@@ -368,6 +369,7 @@ class _Needs:
                     process=False,
                     strips=way,
                     members=self._members,
+                    held=task.is_held,
                 )
                 for way in (0, ALL_BLOCKS)
             )

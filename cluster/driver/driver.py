@@ -106,6 +106,8 @@ class Driver:
         kept: The last good pictures of tasks that failed in earlier runs, by task id.
         probe: Raises StorageError while the output cannot be used.
         left: Returns the number of tasks left in the whole job; None until it is known.
+        useful: Returns the number of workers that the job can use at once, at most, because frames wait for
+            others; None: any number, or it is not known yet.
         wishes: Returns what is asked of the run meanwhile.
         failed_before: Returns, as ``cluster.driver.held.as_told`` does, why a task failed in an earlier run;
             None: it did not, or is rendered again.
@@ -125,6 +127,7 @@ class Driver:
         kept: Mapping[str, OutputRecord] | None = None,
         probe: Callable[[], None] = lambda: None,
         left: Callable[[], int | None] = lambda: None,
+        useful: Callable[[], int | None] = lambda: None,
         wishes: Callable[[], Wishes] = Wishes,
         failed_before: Callable[[str], str | None] = lambda task_id: None,
         committed: Callable[[TaskRecord], None] = lambda record: None,
@@ -138,6 +141,7 @@ class Driver:
         self._asked = asked
         self._kept = kept or {}
         self._left = left
+        self._useful = useful
         self._clock = clock
         self._wishes = wishes
         self._committed = committed
@@ -244,7 +248,7 @@ class Driver:
         backlog = self._backlog
         backlog.fill(self._clock())
         self._give_up_lost()
-        self._pool.want(self._outstanding())
+        self._pool.want(self._wanted())
         classes = self._pool.memory_classes()
         for worker in self._pool.open_workers():
             if not backlog.waiting or (worker.calls and self._leaves_for_free_workers()):
@@ -273,6 +277,13 @@ class Driver:
         it before a frame that is set free meanwhile and for which many wait."""
         backlog, workers = self._backlog, self._pool.workers
         return backlog.held > 0 and workers > 1 and backlog.waiting < workers
+
+    def _wanted(self) -> int | None:
+        """Return the number of workers beyond which none has anything to paint; None: it is not known."""
+        outstanding, useful = self._outstanding(), self._useful()
+        if outstanding is None or useful is None:
+            return useful if outstanding is None else outstanding
+        return min(outstanding, useful)
 
     def _outstanding(self) -> int | None:
         """Return the number of tasks that are not done; None until it is known."""
@@ -380,7 +391,7 @@ class Driver:
                     name=record.name,
                     image=record.output.key if record.output else "",
                     steps=record.steps,
-                    work=task_run.task.recipe.total_work,
+                    work=task_run.task.work,
                     seconds=record.seconds.get("render", 0.0),
                     total=record.losses.get("total"),
                     worker=record.attempts[-1].worker,
@@ -487,7 +498,7 @@ class Driver:
                     id=task.id,
                     name=task.name,
                     error=failure.message,
-                    work=task.recipe.total_work,
+                    work=task.work,
                     attempts=attempts,
                     kept=failure.kept.key if failure.kept else None,
                 )
@@ -508,7 +519,7 @@ class Driver:
                         id=task.id,
                         name=task.name,
                         error=reason,
-                        work=task.recipe.total_work,
+                        work=task.work,
                         attempts=0,
                         kept=None,
                     )

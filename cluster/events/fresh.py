@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from cluster.events.board import shown
 from jobs.data_script import CONTENT_TYPE, data_script
-from jobs.records.record import TaskRecord
+from jobs.records.record import TaskRecord, sequence_of
 from jobs.storage import keys
 from jobs.storage.base import Storage
 
@@ -63,6 +63,12 @@ class FreshRow:
     """The last good picture of a failed render; None: there is none."""
     proof: bool
     """Whether it is a proof, so that every key is one in ``proofs/``."""
+    film: str | None = None
+    """The painted film that a frame belongs to; None: the task is a picture by itself."""
+    frame: int = 0
+    """A frame's number as its source counts; 0 of other tasks."""
+    held: float | None = None
+    """How firmly a frame is held, 0 to 1; None: unknown, or it holds to none."""
 
 
 class FreshRows:
@@ -200,4 +206,7 @@ def fresh_row(record: TaskRecord, proof: bool = False) -> FreshRow:
         error=record.error,
         kept=None if record.kept is None else record.kept.key,
         proof=proof,
+        film=sequence_of(record),
+        frame=0 if record.film is None else record.film.number,
+        held=None if record.film is None else record.film.held,
     )

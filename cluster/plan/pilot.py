@@ -3,7 +3,7 @@
 A step's time depends on the picture's size, so each size of a recipe is measured separately: a render of one
 step, which includes all preparation, then one of ``FEW`` and one of ``MORE`` steps. The difference of the
 last two is the time of steps alone, without the start and end of a render, and needs no measurement within
-one.
+one. A frame that holds to others is measured with what it is to keep of a neighbour.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from cluster.messages import DeviceInfo
+from cluster.plan.motion_pilot import MotionSample, measure_motion
 from cluster.worker.renderer import Order, Painter
 from jobs.errors import InputError, StorageError, UsageError
 from jobs.inputs.addresses import display
@@ -39,6 +40,11 @@ class Sample:
     """Seconds of a whole render whose style is new to the worker."""
     pixels: int
     """Pixels of the content picture that was measured, height times width."""
+    motion_seconds: float | None = None
+    """Seconds that a core takes to find the motion of a frame and what it is to keep of others; None: it
+    holds to none."""
+    pair_bytes: int | None = None
+    """Bytes of the motion between two frames; None: it holds to none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +57,11 @@ class Pilot:
     """Seconds until a worker has loaded its network and made its first step."""
     samples: Mapping[object, Sample]
     """The samples, by the keys of the kinds."""
+
+    @property
+    def pair_bytes(self) -> int | None:
+        """Bytes of the motion between two frames, of the largest that was measured; None: of none."""
+        return max((s.pair_bytes for s in self.samples.values() if s.pair_bytes), default=None)
 
 
 class _NoResumption:
@@ -98,30 +109,30 @@ class Pilots:
         """
         for kind, tasks in kinds:
             if kind not in self._samples:
-                painter, order = self._ready(tasks)
-                self._samples[kind] = _measure(painter, order)
+                painter, order, motion = self._ready(tasks)
+                self._samples[kind] = _measure(painter, order, motion)
         assert self._painter is not None  # a plan without anything left to render asks for no pilot
         return Pilot(self._painter.device, self._startup, self._samples)
 
-    def _ready(self, tasks: Iterable[Task]) -> tuple[Painter, Order]:
+    def _ready(self, tasks: Iterable[Task]) -> tuple[Painter, Order, MotionSample | None]:
         """Return a painter, warm after its first step, and an order of the kind."""
         if self._painter is not None:
-            return self._painter, _first_order(self._job, self._painter, tasks)
+            return self._painter, *_first_order(self._job, self._painter, tasks)
         began = time.perf_counter()
         threads = self._job.spec.workers.threads
         painter = self._painter = Painter(
             str(self._job.base), None if threads == "auto" else threads
         )
         self._startup = time.perf_counter() - began
-        order = _first_order(self._job, painter, tasks)
+        order, motion = _first_order(self._job, painter, tasks)
         began = time.perf_counter()
-        _paint(painter, order, order.task.recipe.schedule()[0][0], 1)
+        _paint(painter, order, order.recipe.schedule()[0][0], 1)
         self._startup += time.perf_counter() - began
-        return painter, order
+        return painter, order, motion
 
 
-def _measure(painter: Painter, order: Order) -> Sample:
-    recipe = order.task.recipe
+def _measure(painter: Painter, order: Order, motion: MotionSample | None) -> Sample:
+    recipe = order.recipe
     step_seconds: list[tuple[int, float]] = []
     known = new = 0.0
     for size, steps in recipe.schedule():
@@ -138,20 +149,26 @@ def _measure(painter: Painter, order: Order) -> Sample:
         known_style=known,
         new_style=new,
         pixels=height * width,
+        motion_seconds=None if motion is None else motion.seconds,
+        pair_bytes=None if motion is None else motion.pair_bytes,
     )
 
 
 def _paint(painter: Painter, order: Order, size: int, steps: int) -> float:
     """Return the seconds of a render of ``steps`` steps at one size."""
-    recipe: Recipe = order.task.recipe.model_copy(
+    recipe: Recipe = order.recipe.model_copy(
         update={"size": size, "start_size": None, "steps": steps, "segment": None}
     )
+    hold = None if order.hold is None else replace(order.hold, recipe=recipe)
+    made = replace(order, task=replace(order.task, recipe=recipe), hold=hold)
     began = time.perf_counter()
-    painter.paint([replace(order, task=replace(order.task, recipe=recipe))], lambda: False)
+    painter.paint([made], lambda: False)
     return time.perf_counter() - began
 
 
-def _first_order(job: Job, painter: Painter, tasks: Iterable[Task]) -> Order:
+def _first_order(
+    job: Job, painter: Painter, tasks: Iterable[Task]
+) -> tuple[Order, MotionSample | None]:
     inputs = Inputs(job.base, job.spec.storage, allow_private=job.spec.inputs.allow_private)
 
     def picture(uri: str) -> Any:
@@ -167,14 +184,18 @@ def _first_order(job: Job, painter: Painter, tasks: Iterable[Task]) -> Order:
         try:
             styles = [(picture(part.uri), part.share, mask(part.mask)) for part in task.styles]
             init = None if task.init is None else picture(task.init)
-            return Order(
+            content = picture(task.content)
+            motion = measure_motion(painter, task, content, picture)
+            order = Order(
                 task=task,
-                content=picture(task.content),
+                content=content,
                 styles=styles,
                 init=init,
                 observe=lambda rows: None,
                 resumption=_NoResumption(),
+                hold=None if motion is None else motion.hold,
             )
+            return order, motion
         except (InputError, PictureError, StorageError) as error:
             problem = problem or error
     raise UsageError(f"the pilot has nothing to render: {problem}")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from cluster.plan.film_plan import FilmPlan, Trees, kept_pair_bytes, plan_film
 from jobs.id_sets import IdTable
 from jobs.jobfile.job import open_output
 from jobs.proofs.proofs import Proofs, have_other_size, proofs_of, wanted_size
@@ -19,6 +20,7 @@ from jobs.spec.styles import StyleMix
 from jobs.tasks.identity import Draft, Kind
 from jobs.tasks.row_account import RowAccount, RowCounts
 from jobs.tasks.todo import Agenda
+from stylize.film.structure import hastened
 from stylize.memory import MEMORY_SHARE, history_bytes, predict_bytes
 from stylize.network.strips import ALL_BLOCKS
 from stylize.recipe import Recipe
@@ -50,7 +52,9 @@ class Group:
     history_bytes: int
     """The part of either that L-BFGS's history takes, in bytes."""
     seconds_each: float | None
-    """Device seconds per render; None if there are neither earlier renders nor a pilot."""
+    """Device seconds per render; None if there are neither earlier renders nor a pilot. Of held frames, the
+    pilot's have ``motion_seconds``, too, on a CPU; other devices paint meanwhile, and wait where that is
+    longer."""
     told_by: Literal["records", "pilot"] | None = None
     """Where ``seconds_each`` is from."""
     step_seconds: tuple[tuple[int, float], ...] = ()
@@ -59,6 +63,11 @@ class Group:
     """How a render fits the device's memory; None if that is unknown."""
     members: int = 1
     """The devices that share each render. The memory is that of each."""
+    held: bool = False
+    """Whether these are frames that hold to others, which take fewer steps."""
+    motion_seconds: float | None = None
+    """Seconds that a core takes for what such a frame is to keep of others, the motion among it, as the pilot
+    measured; None without one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,24 +80,6 @@ class Price:
     """The price of a GPU hour, >= 0, in any currency; None: no cost is predicted."""
     card_bytes: int | None = None
     """The memory of each GPU, in bytes; None: that of the pilot's device."""
-
-
-@dataclass(frozen=True, slots=True)
-class FilmPlan:
-    """A film, in each of its styles and recipes."""
-
-    film: str
-    """The film as the job file names it."""
-    frames: int
-    """The number of its frames."""
-    first: int
-    """The number of the first frame."""
-    last: int
-    """The number of the last frame."""
-    shots: int
-    """The number of its shots."""
-    depth: int
-    """Frames that are painted one after the other, however many workers there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +125,16 @@ class Plan:
     """Seconds until a worker is ready, as the pilot measured; None without one."""
     device: str | None = None
     """The name of the device that the pilot measured; None without one."""
+    frames: int = 0
+    """Tasks that are frames of films."""
+    films_seconds: float | None = None
+    """Seconds that the film takes at least that takes longest, on ``gpus`` workers, because frames hold to
+    others; None without films, and where times are unknown."""
+
+    @property
+    def only_films(self) -> bool:
+        """Whether all tasks are frames of films."""
+        return bool(self.films) and self.tasks == self.frames
 
     @property
     def left(self) -> int:
@@ -150,12 +151,12 @@ class Plan:
 
     @property
     def wall_seconds(self) -> float | None:
-        """Seconds on ``gpus`` workers: equal shares, but at least the longest render, or the frames of a film
-        that hold to each other, plus the start-up."""
+        """Seconds on ``gpus`` workers: equal shares, but at least the longest render, or what the frames of a
+        film take that hold to each other, plus the start-up."""
         if self.device_seconds is None:
             return None
         longest = max((g.seconds_each or 0.0 for g in self.groups if g.left), default=0.0)
-        longest *= max((film.depth for film in self.films), default=1)
+        longest = max(longest, self.films_seconds or 0.0)
         return max(self.device_seconds / self.gpus, longest) + (self.startup_seconds or 0.0)
 
     @property
@@ -204,21 +205,26 @@ def make_plan(
     """
     price = price or Price()
     ledger, seconds_of = _read_records(records)
-    tallies: dict[object, _Tally] = {}
-    failed, rows = 0, RowAccount()
-    tally_of: dict[Kind, _Tally] = {}
+    tallies: dict[tuple[object, bool], _Tally] = {}
+    failed = frames = 0
+    rows, trees = RowAccount(), Trees()
+    tally_of: dict[tuple[Kind, bool], _Tally] = {}
     for draft, code in agenda.drafts(ledger, rows):
-        kind = draft.kind
+        kind = draft.kind, draft.is_held
         if kind not in tally_of:
             if len(tally_of) >= MOST_KINDS:
                 tally_of.clear()
-            recipe = kind.recipe
-            tally_of[kind] = tallies.setdefault(_kind(recipe), _Tally(recipe))
+            recipe = draft.kind.recipe
+            key = _kind(recipe), draft.is_held
+            tally_of[kind] = tallies.setdefault(key, _Tally(recipe, key))
         tally = tally_of[kind]
         tally.tasks += 1
+        frames += draft.spot is not None
         tally.masks = max(tally.masks, _masks(draft.styles))
         if code == ABSENT:
             tally.add_left(draft)
+            if draft.spot is not None:
+                trees.add(draft, tally.key[0])
         elif code == FAILED:
             failed += 1
         else:
@@ -232,36 +238,34 @@ def make_plan(
         measured = pilot(
             (key, map(agenda.make, tally.first)) for key, tally in tallies.items() if tally.left
         )
+    measured_pair_bytes = None if measured is None else measured.pair_bytes
     card = price.card_bytes or (measured.device.memory_bytes if measured is not None else None)
     tasks, left = (sum(getattr(t, what) for t in tallies.values()) for what in ("tasks", "left"))
     done, pictures = tasks - left - failed, open_output(agenda.job)
+    groups = {
+        key: _group(
+            tally,
+            seconds_of,
+            None if measured is None else measured.samples.get(key),
+            card,
+            agenda.job.spec.workers.members,
+            on_cpu=measured is not None and measured.device.name == "cpu",
+        )
+        for key, tally in tallies.items()
+    }
     return Plan(
         name=agenda.job.spec.name,
         output=output,
         tasks=tasks,
         done=done,
         failed=failed,
-        groups=tuple(
-            _group(
-                tally,
-                seconds_of,
-                None if measured is None else measured.samples.get(key),
-                card,
-                agenda.job.spec.workers.members,
-            )
-            for key, tally in tallies.items()
-        ),
+        groups=tuple(groups.values()),
         films=tuple(
-            FilmPlan(
-                film=film.written,
-                frames=len(film.frames),
-                first=film.frames.numbers[0],
-                last=film.frames.numbers[-1],
-                shots=len(film.shots),
-                depth=film.depth,
-            )
+            plan_film(film, kept_pair_bytes(pictures, film.frames.id) or measured_pair_bytes)
             for film in agenda.films
         ),
+        frames=frames,
+        films_seconds=trees.seconds(lambda kind, held: groups[kind, held].seconds_each, price.gpus),
         rows=rows.counts(),
         bad_rows=rows.bad,
         first_bad_rows=tuple(map(str, rows.problems)),
@@ -328,8 +332,10 @@ MOST_KINDS = 1024
 class _Tally:
     """The counts of a group, while the job is read."""
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: Recipe, key: tuple[object, bool]) -> None:
         self.recipe = recipe
+        self.key = key
+        """What is equal for recipes that cost the same, and whether these are frames that hold to others."""
         self.tasks = self.left = self.masks = 0
         self.done = array("Q")
         self.first: list[Draft] = []
@@ -372,9 +378,16 @@ def _masks(styles: StyleMix) -> int:
 
 
 def _group(
-    tally: _Tally, seconds_of: IdTable, sample: Sample | None, card: int | None, members: int
+    tally: _Tally,
+    seconds_of: IdTable,
+    sample: Sample | None,
+    card: int | None,
+    members: int,
+    *,
+    on_cpu: bool,
 ) -> Group:
-    recipe, size = tally.recipe, tally.recipe.size
+    (_, held), size = tally.key, tally.recipe.size
+    recipe = hastened(tally.recipe) if held else tally.recipe
     took = seconds_of.find(np.frombuffer(tally.done, np.uint64))
     took = took[took > 0]
     seconds: float | None = float(took.mean()) if len(took) else None
@@ -382,8 +395,12 @@ def _group(
     if sample is not None:
         share, told_by = tally.new_styles, "pilot"
         seconds = share * sample.new_style + (1 - share) * sample.known_style
+        motion = sample.motion_seconds or 0.0
+        seconds = seconds + motion if on_cpu else max(seconds, motion)
     whole, strips = (
-        predict_bytes(recipe, size, size, regions=tally.masks, strips=way, members=members)
+        predict_bytes(
+            recipe, size, size, regions=tally.masks, strips=way, members=members, held=held
+        )
         for way in (0, ALL_BLOCKS)
     )
     return Group(
@@ -399,6 +416,8 @@ def _group(
         seconds_each=seconds,
         told_by=told_by,
         step_seconds=() if sample is None else sample.step_seconds,
+        held=held,
+        motion_seconds=None if sample is None else sample.motion_seconds,
         fits=None if card is None else _fit(whole, strips, MEMORY_SHARE * card),
     )
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from cluster.events.progress import plural, rows_text, saved_text, unread_text
-from cluster.plan.plan import FilmPlan, Group, Plan
+from cluster.plan.film_plan import FilmPlan, useful_workers
+from cluster.plan.plan import Group, Plan
 from cluster.time_text import duration_text
 from jobs.inputs.formats import UNREAD_SHOWN
 from jobs.preflight.preflight import Findings
@@ -25,7 +26,7 @@ def to_text(plan: Plan, looked: Findings | None = None, proofs: Plan | None = No
         sizes = sorted({group.sizes[-1] for group in proofs.groups})
         few = "" if len(sizes) > 1 else f", {sizes[0]} px"
         lines += [f"proofs (run --proof{few}) -> {proofs.output}", *_work(proofs, "proof")]
-    lines += [_film(film) for film in plan.films]
+    lines += [line for film in plan.films for line in _film(film)]
     lines += _rows(plan)
     if plan.unused_columns:
         lines.append(f"  not used: the manifest's {', '.join(plan.unused_columns)}")
@@ -72,11 +73,20 @@ def _work(plan: Plan, what: str) -> list[str]:
     return lines + _time(plan)
 
 
-def _film(film: FilmPlan) -> str:
-    return (
+def _film(film: FilmPlan) -> list[str]:
+    lines = [
         f"  film {film.film}: {plural(film.frames, 'frame')} {film.first}-{film.last} in "
-        f"{plural(film.shots, 'shot')}; {film.depth} are painted one after the other"
-    )
+        f"{plural(film.shots, 'shot')}; {film.depth} are painted one after the other",
+        f"    its longest shot, {plural(film.longest, 'frame')}, keeps at most "
+        f"{plural(film.width, 'worker')} busy at once, all of it {film.workers:,}",
+    ]
+    if film.motion_bytes is not None:
+        lines.append(f"    the motion between its frames takes {_bytes(film.motion_bytes)}")
+    return lines
+
+
+def _bytes(count: int) -> str:
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"
 
 
 def _rows(plan: Plan) -> list[str]:
@@ -98,13 +108,18 @@ def _rows(plan: Plan) -> list[str]:
 def _group(group: Group) -> list[str]:
     sizes = " > ".join(str(size) for size in group.sizes)
     each = f", {group.seconds_each:.3g} s each" if group.seconds_each is not None else ""
+    held = ", held to other frames" if group.held else ""
     lines = [
-        f"  {group.tasks:,} x {group.preset} at {sizes} px, {group.steps:,} steps{each}, "
+        f"  {group.tasks:,} x {group.preset} at {sizes} px, {group.steps:,} steps{held}{each}, "
         f"up to {_memory(group)}"
     ]
     if group.step_seconds:
         steps = ", ".join(f"{seconds:.3g} s at {size} px" for size, seconds in group.step_seconds)
         lines.append(f"    a step takes {steps}")
+    if group.motion_seconds is not None:
+        lines.append(
+            f"    motion, and what is kept of other frames, takes {group.motion_seconds:.3g} s of a core each"
+        )
     if group.fits == "strips":
         lines.append("    fits the card only in strips, which takes longer")
     elif group.fits == "no":
@@ -135,6 +150,9 @@ def _time(plan: Plan) -> list[str]:
     if plan.cost is not None:
         text += f", {plan.cost:,.2f} at {plan.price_per_gpu_hour:,.2f} an hour each"
     lines = [text]
+    useful = useful_workers(plan.films)
+    if plan.only_films and plan.gpus > useful:
+        lines.append(f"    no more than {plural(useful, 'worker')} can be busy at once")
     if plan.device is not None:
         lines.append(f"    measured by a pilot on {plan.device}, with one worker at a time")
     return lines

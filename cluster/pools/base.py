@@ -144,7 +144,8 @@ class Pool(Protocol):
         """Return the ids of the nodes that can hold workers."""
 
     def want(self, tasks: int | None) -> None:
-        """Set the number of tasks that are not done; the pool needs no more workers than that.
+        """Set the number of tasks that are not done, or of those that can be painted at once where that is
+        less; the pool needs no more workers than that.
 
         Args:
             tasks: The number of tasks, >= 0; None where it is unknown.

@@ -43,6 +43,7 @@ from jobs.spec.sharing import points_of
 from jobs.storage import keys
 from jobs.storage.lease import who
 from jobs.tasks.background_reader import Reader
+from jobs.tasks.films.tell import tell_frames
 
 if TYPE_CHECKING:
     from cluster.pools.ray_placement import Needs
@@ -167,6 +168,7 @@ class Run:
         """Render what is left; return the tasks done and failed. Raises as ``run_job``."""
         resolved = _resolved(self._rendering, self._reader.digests)
         write_json(self._storage, keys.JOB, resolved)
+        tell_frames(self._storage, self._rendering.agenda.films)
         self._gallery.begin(self._storage)
         on_start()
         with self._open_pool() as pool:
@@ -181,6 +183,7 @@ class Run:
                 kept=self._ledger.kept,
                 probe=self._storage.check,
                 left=self._tasks_left,
+                useful=self._useful_workers,
                 wishes=self._wishes,
                 failed_before=self._failed_before,
                 committed=self._board.committed,
@@ -214,6 +217,7 @@ class Run:
             self._records.sweep_previews()
         if self._options.overwrite and counts.reason == "complete":
             self._records.sweep_pictures()
+        self._records.sweep_folders()
         self._listen(
             Finished(
                 done=counts.done,
@@ -279,6 +283,14 @@ class Run:
     def _tasks_left(self) -> int | None:
         census = self._reader.census
         return None if census is None else census.left
+
+    def _useful_workers(self) -> int | None:
+        """Return the workers that a job of films can use at once; None: any number, or not known yet."""
+        agenda = self._rendering.agenda
+        widths = [film.known_width for film in agenda.films]
+        if len(widths) < len(agenda.entries) or None in widths:
+            return None
+        return sum(width for width in widths if width is not None)
 
     def _failed_before(self, task_id: str) -> str | None:
         """Return why frames fail that hold to one that failed in an earlier run; None: it did not, or is

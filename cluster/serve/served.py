@@ -42,7 +42,7 @@ _PAGES = (
 _DATA = "|".join(map(re.escape, (keys.LIVE, keys.SUMMARY, keys.JOB, keys.SKIPPED)))
 _OF_TASKS = (
     rf"{keys.RECORDS}[0-9a-f]{{2}}/\w+\.json|{keys.LOSSES}[0-9a-f]{{2}}/\w+\.csv"
-    rf"|{keys.CARDS}[0-9a-f]{{2}}/\w+\.js"
+    rf"|{keys.CARDS}[0-9a-f]{{2}}/\w+\.js|{keys.FILMS}[0-9a-f]{{16}}/frames\.js"
 )
 _OF_PICTURES = (
     rf"(?:{keys.IMAGES}|{keys.KEPT})[^/]+\.(?:{'|'.join(PICTURES)})"

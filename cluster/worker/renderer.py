@@ -138,6 +138,10 @@ class Hold:
     """What it keeps, in the renderer's own type."""
     recipe: Recipe
     """The knobs with which it is painted: it begins painted, and needs fewer steps than the task says."""
+    share: float
+    """How firmly its pixels are held, 0 to 1, as their mean."""
+    confidence: Any
+    """How firmly each pixel is held, as a mask in the renderer's own type."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -470,6 +474,7 @@ class Painter:
         from stylize.film.flow_file import read_motions
         from stylize.film.motions import between
         from stylize.film.references import Neighbour, frame_of, held_recipe, reference
+        from stylize.pictures.mask import Mask
 
         keep_to_one_core()
         stretches = [read_motions(motion) for motion in motions]
@@ -478,7 +483,8 @@ class Painter:
             for one in references
         ]
         kept = reference(frame_of(content), neighbours)
-        return Hold(kept, held_recipe(recipe, kept))
+        mask = Mask(kept.weight[0, 0].numpy(), doubt=None)
+        return Hold(kept, held_recipe(recipe, kept), float(kept.weight.mean()), mask)
 
     def encode(self, picture: Any, image: ImageOptions, about: Mapping[str, str]) -> Encoded:
         """Return the file in the job's format; see ``Renderer.encode``."""

@@ -88,6 +88,28 @@ class Small:
             self._tell(order.task.id, error)
         return Shown(thumbnail, copies)
 
+    def confidence(self, renderer: Renderer, order: Order) -> str | None:
+        """Store how firmly the pixels of a film's frame are held.
+
+        Args:
+            renderer: Makes the picture.
+            order: The task.
+
+        Returns:
+            The picture's key; None: there is none.
+        """
+        if order.hold is None or not self._image.thumbnails:
+            return None
+        key = keys.confidence(order.task.id)
+        mask = order.hold.confidence
+        try:
+            data = renderer.thumbnail(mask, self._image, THUMBNAIL_SIZE, THUMBNAIL_QUALITY)
+            self._storage.put(key, data, content_type=WEBP)
+        except Exception as error:
+            self._tell(order.task.id, error)
+            return None
+        return key
+
     def card(self, record: TaskRecord, log_: bytes, copies: Copies) -> str | None:
         """Store a task's card.
 

@@ -37,9 +37,10 @@ from jobs.inputs.reader import Inputs
 from jobs.preflight.masks import about_mask
 from jobs.records.card import Copies
 from jobs.records.loss_log import LossRow
-from jobs.records.record import OutputRecord, TaskRecord
+from jobs.records.record import FilmRecord, OutputRecord, TaskRecord
 from jobs.storage import keys
 from jobs.storage.open import open_storage
+from jobs.tasks.films.part import FilmPart
 from jobs.tasks.task import Task
 from stylize.errors import DivergedError, InterruptedRender
 
@@ -281,8 +282,8 @@ class Worker:
             for picture, (_, share, mask) in zip(pictures, task.styles, strict=True)
         ]
         steps = recipe.total_steps
-        # A held frame makes fewer steps; done, it counts as any.
-        share = task.recipe.total_work / recipe.total_work
+        # A frame of which too little is held makes all steps; done, it counts as it was counted before.
+        share = task.work / recipe.total_work
 
         def note(scale: int, step: int, total: float) -> None:
             self._heartbeat.sign(attempt.id)
@@ -490,15 +491,15 @@ class Worker:
                 output = self._store(renderer, keys.image, task, painted.picture)
                 losses = attempt.stream.finish()
                 shown = self._small.pictures(renderer, ready.order, ready.fetched, painted.picture)
+                confidence = self._small.confidence(renderer, ready.order)
                 if self._setup.tensorboard:
                     attempt.stream.write_event_file(keys.event_file(task.name, task.id))
         except Exception as error:
             attempt.fail(error)
             return
-        digests = {need.task_id: need.sha256 for need in ready.fetched.needs}
         record = task.record(
             "done",
-            film=None if task.part is None else task.part.record(digests),
+            film=None if task.part is None else self._film_record(task.part, ready, confidence),
             inputs=ready.fetched.records([(part.share, part.mask) for part in task.styles]),
             output=output.model_copy(update={"thumbnail": shown.thumbnail}),
             losses=losses,
@@ -511,6 +512,15 @@ class Worker:
         )
         card = self._card(attempt, record, shown.copies)
         attempt.record = record.model_copy(update={"card": card})
+
+    def _film_record(self, part: FilmPart, ready: _Ready, confidence: str | None) -> FilmRecord:
+        hold = ready.order.hold
+        about = {
+            "held": None if hold is None else round(hold.share, 4),
+            "confidence": confidence,
+        }
+        digests = {need.task_id: need.sha256 for need in ready.fetched.needs}
+        return part.record(digests).model_copy(update=about)
 
     def _store(
         self, renderer: Renderer, key_of: Callable[[str, str, str], str], task: Task, picture: Any

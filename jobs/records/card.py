@@ -63,6 +63,8 @@ def card_of(record: TaskRecord, log: bytes, copies: Copies) -> bytes:
             "finished": record.finished,
             "output": picture and picture.model_dump(include={"key", "width", "height", "size"}),
             "losses": record.losses,
+            "film": record.film and record.film.model_dump(exclude={"needs"}),
+            "holds_to": [need.index for need in record.film.needs] if record.film else [],
             "columns": columns,
             "rows": rows,
         },

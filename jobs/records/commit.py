@@ -15,6 +15,7 @@ from array import array
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from itertools import chain, islice
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,7 @@ from jobs.records.segments import (
     BULK_ROWS,
     FEW,
     LEAN,
+    OF_FILMS,
     Entry,
     Packer,
     Row,
@@ -44,6 +46,7 @@ from jobs.records.segments import (
     row_of,
     stamp,
     table_of,
+    without_films,
 )
 from jobs.records.statuses import CODES, Ledger, Status
 from jobs.storage import keys
@@ -161,6 +164,16 @@ class Records:
         for stat in list(self._storage.list(keys.PREVIEWS)):
             self._guard()
             self._discard(stat.key)
+
+    def sweep_folders(self) -> None:
+        """Remove the folders of checkpoints, previews and last good pictures that are empty. Only for a time
+        in which nobody renders here."""
+        for prefix in (keys.CHECKPOINTS, keys.PREVIEWS, keys.KEPT):
+            try:
+                self._guard()
+                self._storage.remove_empty(prefix)
+            except StorageError as error:  # nobody misses anything
+                log.info("%s stays, though it is empty: %s", prefix, error)
 
     def sweep_checkpoints(self, ledger: Ledger, *, every: bool = False) -> None:
         """Delete checkpoints of tasks that have a record.
@@ -321,7 +334,8 @@ class Records:
         """Yield tables of many records each, and which of their rows count. For the gallery, which works
         column by column.
 
-        A segment of an earlier version, which lacks a column, is packed anew from the records themselves.
+        A segment of an earlier version, which lacks a column, is packed anew from the records themselves,
+        unless what it lacks is about films, and there are none.
 
         Args:
             columns: Columns to yield, names of fields of ``Row``; None: all.
@@ -337,7 +351,7 @@ class Records:
         wanted = list(ALL if columns is None else columns)
         listing = self._listing()
         for segment in self._segments.stored():
-            table = self._segments.read(segment.key, tuple({*wanted, "id", "stamp"}))
+            table = self._read_wanted(segment.key, {*wanted, "id", "stamp"})
             if table is not None:
                 some = joined([encoded(table.select(wanted), FEW)])
                 yield some, listing.take(*numbers(table))
@@ -349,6 +363,19 @@ class Records:
         rest = self._unpacked(listing, on_unreadable)
         while rows := [row_of(record, seen) for record, seen in islice(rest, BULK_ROWS)]:
             yield table_of(rows).select(wanted), np.ones(len(rows), bool)
+
+    def _read_wanted(self, key: str, columns: set[str]) -> Any:
+        """Return a segment with these columns; None where it lacks one, or is gone or damaged."""
+        table = self._segments.read(key, tuple(columns))
+        if table is None and columns & set(OF_FILMS) and not self._has_films:
+            # From before there were films: to read a million records again would tell nothing new.
+            older = self._segments.read(key, tuple(columns - set(OF_FILMS)))
+            return None if older is None else without_films(older)
+        return table
+
+    @cached_property
+    def _has_films(self) -> bool:
+        return next(iter(self._storage.list(keys.FILMS)), None) is not None
 
     def _packed_anew(
         self, key: str, table: Any, listing: _Listing, on_unreadable: Callable[[str], None]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -105,6 +107,10 @@ class FilmRecord(BaseModel):
     """The frame's number as its source counts."""
     needs: list[HeldRecord] = []
     """The frames that it holds to; none for the first of a shot."""
+    held: float | None = None
+    """How firmly its pixels are held, 0 to 1, as their mean; None: unknown, or it holds to none."""
+    confidence: str | None = None
+    """Key of a small grey picture of that: white is held firmly, black painted anew; None: there is none."""
 
 
 StyleRecord = tuple[Line, float] | tuple[Line, float, Line]
@@ -163,6 +169,25 @@ class TaskRecord(BaseModel):
     """All attempts of the run that ended the task, in order."""
     finished: float
     """Seconds since the epoch."""
+
+
+def sequence_of(record: TaskRecord) -> str | None:
+    """Return which painted film a frame belongs to: its film in its style by its recipe.
+
+    Args:
+        record: The frame's record.
+
+    Returns:
+        The film's id, a dash, and 8 hex digits of all that its frames have in common; None: it is a picture
+        by itself.
+    """
+    if record.film is None:
+        return None
+    # A mask may follow the frames, and is another for each of them.
+    styles = [style[:2] for style in record.styles]
+    what = [styles, record.init, record.recipe, record.weights_digest]
+    text = json.dumps(what, sort_keys=True).encode("utf-8", "surrogatepass")
+    return f"{record.film.film}-{hashlib.sha256(text).hexdigest()[:8]}"
 
 
 def style_records(styles: StyleMix) -> list[StyleRecord]:

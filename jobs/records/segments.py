@@ -25,7 +25,7 @@ import numpy as np
 from jobs.arrow import arrow, parquet
 from jobs.errors import ObjectNotFoundError, StorageError
 from jobs.records.columns import joined, kind_of_few, mapped, of_few, values_of
-from jobs.records.record import TaskRecord
+from jobs.records.record import TaskRecord, sequence_of
 from jobs.records.statuses import CODES, Status
 from jobs.storage import keys
 from jobs.storage.base import ObjectStat, Storage
@@ -108,6 +108,12 @@ class Row(Entry):
     """Whether the picture, or a failed render's last good one, is there small."""
     card: bool
     """Whether the task has a card."""
+    film: str | None = None
+    """The painted film that a frame belongs to (``sequence_of``); None: the task is a picture by itself."""
+    frame: int = 0
+    """A frame's number as its source counts; 0 for other tasks."""
+    held: float | None = None
+    """How firmly a frame is held, 0 to 1; None: unknown, or it holds to none."""
 
 
 LEAN = tuple(field.name for field in fields(Entry))
@@ -116,7 +122,13 @@ LEAN = tuple(field.name for field in fields(Entry))
 ALL = tuple(field.name for field in fields(Row))
 """The columns of a segment."""
 
-FEW = ("status", "error", "device", "concessions", "content", "style", "recipe")
+OF_FILMS = ("film", "frame", "held")
+"""Those that segments from before there were films lack."""
+
+BEFORE_FILMS = tuple(name for name in ALL if name not in OF_FILMS)
+"""The columns of a segment from before there were films."""
+
+FEW = ("status", "error", "device", "concessions", "content", "style", "recipe", "film")
 """The columns with few distinct texts."""
 
 
@@ -127,7 +139,7 @@ def entry_of(record: TaskRecord, seen: int) -> Entry:
 
 def row_of(record: TaskRecord, seen: int) -> Row:
     """Return a record as one row of a segment; ``seen`` is the stamp of its object."""
-    picture = record.output or record.kept
+    picture, film = record.output or record.kept, record.film
     return Row(
         **_lean(record, seen),
         # Many rows have the same text, and up to 100,000 are held until they are written.
@@ -138,6 +150,9 @@ def row_of(record: TaskRecord, seen: int) -> Row:
         finished=record.finished,
         thumbnail=picture is not None and picture.thumbnail is not None,
         card=record.card is not None,
+        film=sequence_of(record),
+        frame=0 if film is None else film.number,
+        held=None if film is None else film.held,
     )
 
 
@@ -229,8 +244,8 @@ class Segments:
 
     def merge_small(self) -> None:
         """Merge small segments. Each new one is written before its parts are deleted. Raises StorageError."""
-        # Those of an earlier version, which have fewer columns, are merged apart.
-        small: dict[tuple[str, ...], list[tuple[str, Any]]] = {ALL: [], LEAN: []}
+        # Those of earlier versions, which have fewer columns, are merged apart.
+        small: dict[tuple[str, ...], list[tuple[str, Any]]] = {ALL: [], BEFORE_FILMS: [], LEAN: []}
         candidates = self.stored()
         if len(candidates) <= MOST_SMALL:
             return
@@ -298,6 +313,15 @@ def entries_of(table: Any) -> Iterable[Entry]:
             yield Entry(f"{task_id:016x}", *rest)
 
 
+def without_films(table: Any) -> Any:
+    """Return a table with the columns ``OF_FILMS``, as they are where no row is a frame."""
+    pa = arrow()
+    count = table.num_rows
+    table = table.append_column("film", [pa.nulls(count, kind_of_few())])
+    table = table.append_column("frame", [pa.array(np.zeros(count, np.int64))])
+    return table.append_column("held", [pa.nulls(count, pa.float64())])
+
+
 def table_of(rows: Sequence[Row]) -> Any:
     """Return rows as a ``pyarrow.Table`` with the columns of a segment."""
     pa = arrow()
@@ -314,6 +338,8 @@ def table_of(rows: Sequence[Row]) -> Any:
         "finished": pa.float64(),
         "thumbnail": pa.bool_(),
         "card": pa.bool_(),
+        "frame": pa.int64(),
+        "held": pa.float64(),
         **dict.fromkeys(FEW, kind_of_few()),
     }
     columns: dict[str, Any] = {}

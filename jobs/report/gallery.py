@@ -158,12 +158,15 @@ def _data_files(
         "counts": rows.counts(),
         "endings": list(rows.endings),
         "texts": {name: {"total": len(rows.texts[name]), "page": TEXT_PAGE} for name in TEXTS},
+        "films": len(rows.films),
         "presets": _presets(),
         "live": list(live),
     }
     if len(rows):
         for number, chunk in enumerate(rows.chunks(CHUNK)):
             yield _script(f"{folder}rows-{number}.js", "rows", chunk)
+    if rows.films:
+        yield _script(f"{folder}films.js", "films", rows.film_rows())
     for name in TEXTS:
         for number, lines in enumerate(rows.text_pages(name, TEXT_PAGE)):
             yield _script(f"{folder}{name}-{number}.js", "texts", {"lines": lines})

@@ -16,6 +16,7 @@ import numpy as np
 
 from jobs.arrow import arrow, compute
 from jobs.errors import printable
+from jobs.records.segments import OF_FILMS
 from jobs.storage import keys
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ READ = (
         "finished",
         "thumbnail",
         "card",
+        *OF_FILMS,
     ),
 )
 """The columns of segments that are read."""
@@ -47,6 +49,10 @@ NUMBERS: dict[str, Any] = {
     **dict.fromkeys(("attempts", "ending", "flags"), np.uint8),
 }
 """The columns of numbers, and how the page reads them. Times are whole seconds since the epoch."""
+
+FRAMES: dict[str, Any] = {"film": np.uint32, "frame": np.uint32, "held": np.uint8}
+"""The same of frames of films, in outputs that have any: the number of the painted film from 1, and 0 of what
+is none; the frame's number; and how firmly it is held, from 1 to 255, and 0 where that is unknown."""
 
 FAILED, PROOF, THUMBNAIL, CARD, KEPT, PROMOTED = (1 << bit for bit in range(6))
 """Flags of a row; PROMOTED: a proof whose picture is there in full."""
@@ -63,13 +69,17 @@ class GalleryRows:
         """The texts of each shared column, with their numbers."""
         self.endings: dict[str, int] = {}
         """The endings of pictures' names, with their numbers."""
-        self._parts: dict[str, list[NDArray[Any]]] = {name: [] for name in NUMBERS}
+        self.films: dict[str, int] = {}
+        """The painted films, with their numbers from 1."""
+        self._parts: dict[str, list[NDArray[Any]]] = {name: [] for name in (*NUMBERS, *FRAMES)}
         self._names = bytearray()
         """All names, one after the other: a list of strings would take three times the memory."""
         self._ends = array("i", (0,))
         self._odd: dict[int, str] = {}
         """Keys of pictures that do not follow from name and id, by row as it was added."""
         self._count = 0
+        self._film_of = np.zeros(0, np.uint32)
+        """The number of each row's film, once rows are given out."""
 
     def add(self, table: Any, valid: NDArray[np.bool_], *, proofs: bool) -> None:
         """Take the rows of a table that count.
@@ -92,7 +102,7 @@ class GalleryRows:
             "steps": _plain(table, "steps"),
             "finished": np.clip(_plain(table, "finished"), 0, 2**32 - 1),
             "attempts": np.minimum(_plain(table, "attempts"), 255),
-            **{name: self._numbered(table, name) for name in TEXTS},
+            **{name: numbered(table.column(name), self.texts[name]) for name in TEXTS},
         }
         failed = np.asarray(compute().equal(table.column("status").cast("string"), "failed"))
         flags = failed * FAILED + _plain(table, "thumbnail") * THUMBNAIL
@@ -105,9 +115,19 @@ class GalleryRows:
                 shapes[0][row], shapes[1][row] = shape
             endings[row] = self.endings.setdefault(key.rpartition(".")[2], len(self.endings))
         numbers |= {"width": shapes[0], "height": shapes[1], "ending": endings, "flags": flags}
-        for name, kind in NUMBERS.items():
+        numbers |= self._frames(table)
+        for name, kind in (NUMBERS | FRAMES).items():
             self._parts[name].append(numbers[name].astype(kind))
         self._count += table.num_rows
+
+    def _frames(self, table: Any) -> dict[str, NDArray[Any]]:
+        """Return the columns of ``FRAMES``."""
+        held = np.nan_to_num(_plain(table, "held"), nan=-1.0)
+        return {
+            "film": numbered(table.column("film"), self.films, first=1),
+            "frame": np.clip(_plain(table, "frame"), 0, 2**32 - 1),
+            "held": np.where(held < 0, 0, 1 + np.rint(254 * np.clip(held, 0, 1))),
+        }
 
     def _add_names(self, names: Any) -> None:
         ends = np.cumsum(np.asarray(compute().binary_length(names).fill_null(0)), dtype=np.int64)
@@ -140,26 +160,6 @@ class GalleryRows:
                 yield row, key, shape
             at += len(batch)
 
-    def _numbered(self, table: Any, name: str) -> NDArray[Any]:
-        """Return the number of each row's text."""
-        known = self.texts[name]
-        parts = []
-        for chunk in table.column(name).chunks:
-            encoded = (
-                chunk if arrow().types.is_dictionary(chunk.type) else chunk.dictionary_encode()
-            )
-            used = np.zeros(len(encoded.dictionary) + 1, bool)
-            indices = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-            used[indices] = True
-            codes = np.zeros(len(used), np.uint32)
-            texts = [*encoded.dictionary.to_pylist(), None]
-            for at in np.flatnonzero(used).tolist():
-                # Rows without an error have no number of their own: nobody asks for it.
-                if texts[at] is not None:
-                    codes[at] = known.setdefault(printable(texts[at]), len(known))
-            parts.append(codes[indices])
-        return np.concatenate(parts) if parts else np.zeros(0, np.uint32)
-
     def __len__(self) -> int:
         return self._count
 
@@ -167,7 +167,8 @@ class GalleryRows:
         """Yield all rows in order, so many at a time, as JSON values; then the collection is empty.
 
         Each has ``names`` (a line each), ``odd`` (keys that do not follow from name and id, by row) and the
-        columns of ``NUMBERS`` in base64, little-endian; the id is halved into ``high`` and ``low``.
+        columns of ``NUMBERS`` in base64, little-endian; the id is halved into ``high`` and ``low``. Those of
+        ``FRAMES``, but for the film, come where there is a frame among the rows.
         """
         columns = {name: _joined(parts) for name, parts in self._parts.items()}
         flags = columns["flags"]
@@ -183,9 +184,13 @@ class GalleryRows:
         by_name = compute().array_sort_indices(names).to_numpy().astype(np.uint32)
         order = np.concatenate([by_name[kind[by_name] == k] for k in range(3)])
         del by_name
+        self._film_of = columns.pop("film")[order]
+        frames = {name: columns.pop(name) for name in FRAMES if name != "film"}
         for first in range(0, len(order), size):
             rows = order[first : first + size]
             values = {name: column[rows] for name, column in columns.items()}
+            if self._film_of[first : first + size].any():
+                values |= {name: column[rows] for name, column in frames.items()}
             ids = values.pop("id")
             values["high"], values["low"] = (
                 half.astype(np.uint32) for half in (ids >> 32, ids & 0xFFFFFFFF)
@@ -199,6 +204,19 @@ class GalleryRows:
                 **{name: _base64(column) for name, column in values.items()},
             }
 
+    def film_rows(self) -> dict[str, Any]:
+        """Return which painted film each row belongs to, in the order of ``chunks``, which are given out.
+
+        It is apart from them, because the wall shows a film once, wherever its frames are: ``films``, a list
+        of them, and ``rows``, a column in base64 with ``bytes`` each of the film's number, from 1.
+        """
+        size = next(n for n in (1, 2, 4) if len(self.films) < 256**n)
+        return {
+            "films": list(self.films),
+            "bytes": size,
+            "rows": _base64(self._film_of.astype(f"u{size}")),
+        }
+
     def counts(self) -> dict[str, int]:
         """Return how many pictures, proofs and failures there are."""
         flags = np.concatenate([np.zeros(0, np.uint8), *self._parts["flags"]])
@@ -211,6 +229,29 @@ class GalleryRows:
         texts = list(self.texts[name])
         for first in range(0, len(texts), size):
             yield "\n".join(texts[first : first + size])
+
+
+def numbered(column: Any, known: dict[str, int], first: int = 0) -> NDArray[Any]:
+    """Return the number of each text of a column; 0 for none, whose number nobody asks for.
+
+    Args:
+        column: The texts, as a chunked column.
+        known: Texts with their numbers; new ones are added.
+        first: The number of the first text.
+    """
+    parts = [np.zeros(0, np.uint32)]
+    for chunk in column.chunks:
+        encoded = chunk if arrow().types.is_dictionary(chunk.type) else chunk.dictionary_encode()
+        used = np.zeros(len(encoded.dictionary) + 1, bool)
+        indices = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+        used[indices] = True
+        codes = np.zeros(len(used), np.uint32)
+        texts = [*encoded.dictionary.to_pylist(), None]
+        for at in np.flatnonzero(used).tolist():
+            if texts[at] is not None:
+                codes[at] = known.setdefault(printable(texts[at]), len(known) + first)
+        parts.append(codes[indices])
+    return np.concatenate(parts)
 
 
 def _plain(table: Any, name: str) -> NDArray[Any]:

@@ -90,6 +90,10 @@ def _shown(place: Storage, record: TaskRecord, shrink: Shrink) -> Iterator[tuple
                 yield key, small, "image/webp"
         if picture.thumbnail is not None:
             yield from _file(place, picture.thumbnail, "image/webp")
+    if record.film is not None:
+        yield from _file(place, keys.film_frames(record.film.film), CONTENT_TYPE)
+        if record.film.confidence is not None:
+            yield from _file(place, record.film.confidence, "image/webp")
     if record.card is not None:
         for key, data, kind in _file(place, record.card, CONTENT_TYPE):
             yield key, data, kind

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from jinja2 import Environment, Template
 
 PARTS = (
-    *("core", "store", "find", "state", "wall", "proofs", "compare", "stage"),
-    *("curves", "viewer", "facts", "sheet", "live", "main"),
+    *("core", "store", "films", "find", "state", "wall", "proofs", "compare", "stage"),
+    *("curves", "viewer", "facts", "timeline", "player", "sheet", "live", "main"),
 )
 """The parts of the page's script, in ``app/``, in order."""
 

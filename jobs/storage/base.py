@@ -176,6 +176,17 @@ class Storage(Protocol):
             StorageError: The object cannot be removed.
         """
 
+    def remove_empty(self, prefix: str) -> None:
+        """Remove the folder of a prefix if it is empty; where keys make no folders, do nothing. Only for a
+        time in which nobody writes there.
+
+        Args:
+            prefix: One part and a ``/``.
+
+        Raises:
+            StorageError: The folder cannot be removed.
+        """
+
 
 def local_path(url: str, base: Path | None = None, *, users: bool = True) -> Path:
     """Return the absolute path that a path or a ``file://`` URL means. Symbolic links are not resolved.

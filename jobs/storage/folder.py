@@ -27,6 +27,7 @@ PIECE = 1 << 20
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 _ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR}
+_NOT_EMPTY = {errno.ENOTEMPTY, errno.EEXIST}
 _NO_LINKS_HERE = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS}
 _NO_FSYNC_HERE = {errno.EINVAL, errno.ENOTSUP, errno.EBADF}
 
@@ -35,7 +36,8 @@ class FolderStorage:
     """Stores objects as files below ``root``, written aside and moved into place.
 
     Safe between threads, between processes and, as far as the file system's rename is atomic, between
-    machines. Folders that deletions leave empty stay, because removing them would race with writers.
+    machines. Folders that deletions leave empty stay until ``remove_empty``, because removing them would race
+    with writers.
     """
 
     def __init__(self, root: Path) -> None:
@@ -116,6 +118,14 @@ class FolderStorage:
             if error.errno in _ABSENT:
                 return
             _fail(error, "delete", path)
+
+    def remove_empty(self, prefix: str) -> None:
+        path = self._path(prefix.rstrip("/"))
+        try:
+            path.rmdir()
+        except OSError as error:
+            if error.errno not in _ABSENT | _NOT_EMPTY:
+                _fail(error, "remove", path)
 
     def _write(self, key: str, data: BinaryIO, *, replace: bool) -> str:
         """Write aside, move into place and return the ETag. Raises _ExistsError where nothing is replaced."""

@@ -12,8 +12,10 @@
     checkpoints/<id>.safetensors     the state of a long render, while its task runs
     previews/<id>.webp               a picture as it is so far, while its task runs
     thumbs/<id[:2]>/<id>.webp        the pictures, small
+    thumbs/<id[:2]>/<id>-held.webp   how firmly the pixels of a film's frame are held, small
     inputs/<sha[:2]>/<sha[:32]>.webp what they were made from, small, named by the digests of the files
     cards/<id[:2]>/<id>.js           what the gallery shows about one picture
+    films/<film>/frames.js           which frames a film has, for the gallery
     films/<film>/cuts.json           where the shots of a film begin, as was looked for
     films/<film>/flow/<a>-<b>-<stamp>.npz  the motion between its frames of these indices
     videos/<film>--<style>-<id>.<ext>  the finished frames of a film as a video
@@ -166,6 +168,11 @@ def thumb(task_id: str) -> str:
     return f"{THUMBS}{task_id[:2]}/{task_id}.webp"
 
 
+def confidence(task_id: str) -> str:
+    """Return the key of how firmly the pixels of a film's frame are held, as a small grey picture."""
+    return f"{THUMBS}{task_id[:2]}/{task_id}-held.webp"
+
+
 def input_copy(sha256: str, *, mask: bool = False) -> str:
     """Return the key of a small copy of a content, style, mask or first picture.
 
@@ -179,6 +186,15 @@ def input_copy(sha256: str, *, mask: bool = False) -> str:
 def card(task_id: str) -> str:
     """Return the key of what the gallery shows about one picture."""
     return f"{CARDS}{task_id[:2]}/{task_id}.js"
+
+
+def film_frames(film: str) -> str:
+    """Return the key of which frames a film has.
+
+    Args:
+        film: The film's id, 16 hex digits.
+    """
+    return f"{FILMS}{film}/frames.js"
 
 
 def film_cuts(film: str) -> str:
@@ -211,6 +227,17 @@ def video(name: str, video_id: str, extension: str) -> str:
         extension: The file's ending, without a dot.
     """
     return f"{VIDEOS}{name}-{video_id}.{extension}"
+
+
+def film_flows(film: str) -> str:
+    """Return the prefix of the keys of the motion between a film's frames."""
+    return f"{FILMS}{film}/flow/"
+
+
+def flow_ends(key: str) -> tuple[int, int]:
+    """Return the indices of the first and the last of the frames of ``film_flow``'s key."""
+    first, last, _ = key.rpartition("/")[2].split("-")
+    return int(first), int(last)
 
 
 def record_id(key: str) -> str | None:

@@ -285,6 +285,9 @@ class S3Storage:
         with self._translated("delete", key):
             self._call("delete_object", Bucket=self.bucket, Key=self.prefix + key)
 
+    def remove_empty(self, prefix: str) -> None:
+        pass  # there are no folders
+
     def _put_in_parts(self, key: str, pieces: _Pieces, content_type: str) -> str:
         """Upload in parts. The object appears whole when the upload is completed, or not at all."""
         where = {"Bucket": self.bucket, "Key": self.prefix + key}

@@ -44,7 +44,7 @@ class Counter:
         elif code == FAILED:
             self._failed += 1
         else:
-            self._work_left += draft.kind.work
+            self._work_left += draft.work
 
     def census(self, rows: RowAccount) -> Census:
         """Return the counts so far."""

@@ -14,6 +14,7 @@ from functools import lru_cache
 
 from jobs.spec.styles import StyleMix
 from jobs.tasks.films.part import Spot
+from stylize.film.structure import hastened
 from stylize.recipe import Recipe
 
 # One encoder: json.dumps would make a new one for each of a million contents.
@@ -28,7 +29,7 @@ class Kind:
         digest: The digest of its weights.
     """
 
-    __slots__ = ("digest", "effect", "json", "recipe", "work")
+    __slots__ = ("_held_work", "digest", "effect", "json", "recipe", "work")
 
     def __init__(self, recipe: Recipe, digest: str) -> None:
         self.recipe = recipe
@@ -41,6 +42,14 @@ class Kind:
         """The same with the preset's values of knobs without effect; None: they have these."""
         self.work = recipe.total_work
         """Work of one render, in units of ``Recipe.work_at``."""
+        self._held_work: int | None = None
+
+    @property
+    def held_work(self) -> int:
+        """The same of a frame that holds to others, which begins painted."""
+        if self._held_work is None:
+            self._held_work = hastened(self.recipe).total_work
+        return self._held_work
 
 
 class Draft:
@@ -85,6 +94,16 @@ class Draft:
     def id(self) -> str:
         """The task's id, 16 hex digits."""
         return f"{self.number:016x}"
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it is a frame that holds to others."""
+        return self.spot is not None and bool(self.spot.needs)
+
+    @property
+    def work(self) -> int:
+        """Work of the render, in units of ``Recipe.work_at``, as far as it is known before."""
+        return self.kind.held_work if self.is_held else self.kind.work
 
     @property
     def effect(self) -> int:

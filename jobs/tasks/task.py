@@ -22,6 +22,7 @@ from jobs.spec.styles import StyleMix
 from jobs.storage.keys import safe_name
 from jobs.tasks.films.part import FILM_NAME, FilmPart, Spot
 from jobs.tasks.identity import Draft
+from stylize.film.structure import hastened
 from stylize.presets import AUTO
 from stylize.recipe import Recipe
 
@@ -46,6 +47,16 @@ class Task:
     """Digest of the network's weights."""
     part: FilmPart | None = None
     """The frame's place in its film; None: it is a picture by itself."""
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it is a frame that holds to others."""
+        return self.part is not None and bool(self.part.needs)
+
+    @property
+    def work(self) -> int:
+        """Work of the render, in units of ``Recipe.work_at``, as far as it is known before."""
+        return (hastened(self.recipe) if self.is_held else self.recipe).total_work
 
     def about(self) -> dict[str, str]:
         """Return what the picture's file says about itself: the id and, as JSON, the recipe."""

@@ -11,6 +11,7 @@ import torch
 from stylize.film.background import settled
 from stylize.film.cv import opencv
 from stylize.film.flow import Flow, Frame, resized
+from stylize.film.structure import hastened
 from stylize.film.warp import Motion, Weight, followed, trusted
 from stylize.pictures.picture import Picture, Reference
 from stylize.recipe import Recipe
@@ -32,21 +33,15 @@ class Neighbour(NamedTuple):
 ENOUGH = 0.5
 """A frame of which less than this share is held needs as many steps as a picture."""
 
-HASTE = 0.4
-"""The steps at each size that a held frame needs, as a share of a picture's."""
-
 
 def held_recipe(recipe: Recipe, held: Reference) -> Recipe:
-    """Return the recipe of a frame that holds to others: it begins painted, and needs fewer steps.
+    """Return the recipe of a frame that holds to others: with fewer steps, where enough of it is held.
 
     Args:
         recipe: The film's recipe.
         held: What the frame holds to.
     """
-    if float(held.weight.mean()) < ENOUGH:
-        return recipe
-    counts = [max(1, round(HASTE * count)) for _, count in recipe.schedule()]
-    return recipe.model_copy(update={"steps": counts[0], "refine_steps": counts[-1]})
+    return recipe if float(held.weight.mean()) < ENOUGH else hastened(recipe)
 
 
 def reference(content: Frame, neighbours: Sequence[Neighbour]) -> Reference:

@@ -16,11 +16,17 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from stylize.recipe import Recipe
+
 KEY_DISTANCE = 16
 """Frames from one key to the next. ``stylize/film/README.md`` says how frames hold to each other."""
 
 KEYS_BACK = (1, 2, 4)
 """The keys that a key holds to: the one before, the one before that, and so on."""
+
+
+HASTE = 0.4
+"""The steps at each size that a held frame needs, as a share of a picture's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +61,16 @@ def places(shots: Sequence[tuple[int, int]], *, loop: bool = False) -> Iterator[
         if end <= first:
             raise ValueError(f"a shot from {first} to {end} has no frame")
         yield from _shot(first, end, loop)
+
+
+def hastened(recipe: Recipe) -> Recipe:
+    """Return the recipe of a frame that is held: it begins painted, and needs fewer steps.
+
+    Args:
+        recipe: The film's recipe.
+    """
+    counts = [max(1, round(HASTE * count)) for _, count in recipe.schedule()]
+    return recipe.model_copy(update={"steps": counts[0], "refine_steps": counts[-1]})
 
 
 def place_of(index: int, shots: Sequence[tuple[int, int]], *, loop: bool = False) -> Place:

@@ -163,6 +163,7 @@ class MemoryLadder:
                 process=False,
                 regions=self._setup.inputs.mask_count,
                 members=self._members,
+                held=bool(self._setup.inputs.references),
             )
             if self._setup.device.type == "cpu":
                 needed *= self._members
@@ -180,6 +181,7 @@ class MemoryLadder:
             process=False,
             regions=self._setup.inputs.mask_count,
             members=self._members,
+            held=bool(self._setup.inputs.references),
         )
         available = available_bytes(self._setup.device)
         free = "" if available is None else f", and {gigabytes(available)} are free"

@@ -96,7 +96,7 @@ class Sleeper:
         motions: Sequence[bytes],
         recipe: Recipe,
     ) -> Hold:
-        return Hold(None, recipe)
+        return Hold(None, recipe, 1.0, None)
 
     def encode(self, picture: Any, image: ImageOptions, about: Mapping[str, str]) -> Encoded:
         time.sleep(picture.get("encode", 0.0))

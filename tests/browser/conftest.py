@@ -86,7 +86,7 @@ def opened(chromium: Any) -> Iterator[Callable[..., Any]]:
 
     def open_(url: str, may_be_gone: str = "", **settings: Any) -> Any:
         context = chromium.new_context(
-            viewport={"width": 1280, "height": 900}, accept_downloads=True, **settings
+            accept_downloads=True, **{"viewport": {"width": 1280, "height": 900}, **settings}
         )
         contexts.append(context)
         context.set_default_timeout(20_000)

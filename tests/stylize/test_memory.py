@@ -20,6 +20,7 @@ from stylize.losses.target_cache import SHARED
 from stylize.memory import BYTES_PER_REMEMBERED_PAIR, predict_bytes
 from stylize.network.layers import Kernel
 from stylize.network.strips import ALL_BLOCKS
+from stylize.pictures.picture import Reference
 from stylize.pictures.pixel_spaces import CAFFE
 from tests.stylize.support import imported_by, noise, recipe, tiny_network
 
@@ -109,21 +110,38 @@ def live_bytes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[...,
     monkeypatch.setattr("stylize.network.features.conv_backward", conv_backward)
     network = tiny_network(CAFFE, widths=(64, 128, 256, 512, 512))
 
-    def measure(strips: int, masks: int, batch: int, knobs: dict[str, Any]) -> int:
-        pixels = SIDE**2 // strips if strips else SIDE**2
+    def measure(
+        strips: int,
+        masks: int,
+        batch: int,
+        knobs: dict[str, Any],
+        side: int = SIDE,
+        *,
+        held: bool = False,
+    ) -> int:
+        pixels = side**2 // strips if strips else side**2
         monkeypatch.setattr("stylize.render.render.STRIP_PIXELS", pixels)
         monkeypatch.setattr("stylize.memory.STRIP_PIXELS", pixels)
-        made = recipe(**{**knobs, "size": SIDE, "steps": 2, "strips": "on" if strips else "off"})
-        style: Any = noise(2, SIDE, SIDE)
+        made = recipe(**{**knobs, "size": side, "steps": 2, "strips": "on" if strips else "off"})
+        style: Any = noise(2, side, side)
         if masks:
-            parts = [noise(3 + k, SIDE, SIDE) for k in range(masks)]
+            parts = [noise(3 + k, side, side) for k in range(masks)]
             style = [(style, 1.0, part) for part in parts]
-        contents = [noise(1, SIDE, SIDE)] * batch
+        contents = [noise(1, side, side)] * batch
+        kept = Reference(torch.rand(1, 3, side, side), torch.rand(1, 1, side, side))
+        kept_of_each = [kept] * (batch if held else 0)
         SHARED.clear()
         # The network in the precision it is asked for is none of the render's memory.
         stylize(noise(1, 32, 32), noise(2, 32, 32), recipe(**knobs), network=network, device="cpu")
         with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
-            stylize(contents, [style] * batch, made, network=network, device="cpu")
+            stylize(
+                contents,
+                [style] * batch,
+                made,
+                references=kept_of_each,
+                network=network,
+                device="cpu",
+            )
         trace = tmp_path / "trace.json"
         profiled.export_chrome_trace(str(trace))
         events = json.loads(trace.read_text())["traceEvents"]
@@ -170,6 +188,19 @@ def test_predicted_memory_is_what_tensors_take(
         regions=masks,
     )
     assert 0.95 * found <= predicted <= (1.15 if not strips else 1.45) * found
+
+
+@pytest.mark.parametrize("side", [96, 160])
+def test_a_held_frame_takes_as_much_more_as_is_predicted(
+    live_bytes: Callable[..., int], side: int
+) -> None:
+    found = predicted = 0
+    for held, sign in ((True, 1), (False, -1)):
+        knobs = {"optimizer": "adam"}
+        found += sign * live_bytes(4, 0, 1, knobs, side, held=held)
+        made = recipe(**knobs, size=side)
+        predicted += sign * predict_bytes(made, side, side, process=False, held=held)
+    assert found == pytest.approx(predicted, rel=0.1)
 
 
 def test_strips_take_less_where_it_counts_and_never_much_more() -> None:

@@ -243,7 +243,7 @@ class StandIn:
         assert all(one[-1] == other[0] for one, other in pairwise(stretches))
         assert frames[place] == content
         assert all(frames[one.place] == one.content for one in references)
-        return Hold([(one.index, one.picture) for one in references], recipe)
+        return Hold([(one.index, one.picture) for one in references], recipe, 0.75, None)
 
     def encode(self, picture: Any, image: ImageOptions, about: Mapping[str, str]) -> Encoded:
         return Encoded(json.dumps(picture, sort_keys=True).encode(), "png", "image/png", 1, 1)

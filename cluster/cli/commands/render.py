@@ -260,12 +260,16 @@ def _render(loaded: Job, options: RunOptions, display: _Display) -> None:
 
 
 def _pictures(job: Job, options: RunOptions, choice: Choice) -> Source | None:
-    """Return where the small pictures of a run come from; None where the terminal shows none."""
+    """Return where the small pictures of a run come from; None: the job makes or the terminal shows none."""
     from cluster.display.pictures.newest import Source
     from cluster.display.pictures.terminals import protocol_of
     from jobs.jobfile.job import open_output
     from jobs.proofs.proofs import proofs_of
 
+    if not job.spec.image.thumbnails:
+        if choice not in ("auto", "off"):
+            tell("--pictures shows thumbnails, and image: {thumbnails: false} leaves them out")
+        return None
     protocol = protocol_of(choice)
     if protocol is None:
         return None

@@ -104,12 +104,14 @@ window.stylefarm = Object.freeze({
   card: bring("card"),
   fresh: bring("fresh"),
   live: bring("live"),
+  film: bring("film"),
+  films: bring("films"),
 });
 
 /**
  * Load a data file.
  * @param {string} key its key in the output
- * @param {string} name what it brings: index, rows, texts, card, fresh, live
+ * @param {string} name what it brings: index, rows, texts, card, fresh, live, film, films
  * @param {string} stamp differs where the file may have changed since it was read last
  */
 function loadData(key, name, stamp = "") {

@@ -25,6 +25,11 @@ function fillFacts(place, row, card) {
     place.append(section("Loss", curves));
     drawCurves(curves, card).catch(error => curves.replaceChildren(make("p", { class: "error", text: error.message })));
   }
+  if (store.film[row]) {
+    const share = heldShare(store, row);
+    place.append(section("Film", table([["Frame", String(store.frame[row])], ["Held", share === null ? "by no other: it is painted anew" : `${share.toFixed(2)} (1: all of it is kept)`]]),
+      make("p", {}, make("a", { id: "play-film", href: linkTo({ id: filmRef(store, row), view: "", frame: String(store.frame[row]) }), text: "Play the film" }))));
+  }
   const recipe = card.recipe ?? store.knobs(row);
   if (Object.keys(recipe).length) place.append(section("Recipe", recipeTable(recipe)));
   const facts = [

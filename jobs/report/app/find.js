@@ -21,7 +21,8 @@ const reasonOf = error => error
 
 /**
  * Find rows.
- * @returns {Promise<{rows: Uint32Array, groups: ?Array<{label: string, code: number, first: number, count: number}>}>}
+ * @returns {Promise<{rows: Uint32Array, groups: ?Array<{label: string, code: number, first: number, count: number}>, all: number, films: ?Uint32Array}>}
+ * all: how many there are, before the frames of films were folded into one row each; films: how many of each film
  */
 async function findRows(store, wanted, kind) {
   const slices = new Slices();
@@ -49,9 +50,15 @@ async function findRows(store, wanted, kind) {
   else for (let at = 0; at < known; at += 1) take(at);
   for (let at = known; at < order.length; at += 1) take(at);   // without a value: last, either way
   await slices.pause();
-  const sorted = rows.slice(0, found);
-  return wanted.group ? grouped(store, sorted, wanted.group, slices) : { rows: sorted, groups: null };
+  let sorted = rows.slice(0, found);
+  let films = null;
+  if (foldsFilms(store, wanted, kind)) ({ rows: sorted, found: films } = folded(store, sorted));
+  const shown = wanted.group ? await grouped(store, sorted, wanted.group, slices) : { rows: sorted, groups: null };
+  return { ...shown, all: found, films };
 }
+
+/** Whether the frames of a film are shown as one. What failed is shown frame by frame, and contact sheets are of pictures. */
+const foldsFilms = (store, wanted, kind) => Boolean(store.films.length && kind !== "failed" && !wanted.films && !wanted.rows && !wanted.columns);
 
 /** The rows of a kind by name. Data files have them in this order; what was rendered since is sorted in. */
 function byName(store, kind) {

@@ -3,6 +3,7 @@
 let store = null;
 let wall = null;
 let viewer = null;
+let player = null;   // made when a film is opened
 let live = null;
 let shownWall = "";
 let asking = 0;
@@ -56,7 +57,10 @@ function buildHead() {
       field("columns", "Across", make("select", { id: "columns", onchange: picked("columns") })),
       button("Back to the wall", () => go({ rows: "", columns: "" }))));
   sheet.addEventListener("toggle", () => { if (sheet.open) fillSheetAxes(); });
-  byId("tools").append(search, field("sort", "Sort", sort), field("group", "Group", group), more, sheet);
+  const films = make("select", { id: "films", onchange: picked("films") }, make("option", { value: "", text: "As one" }), make("option", { value: "frames", text: "Frame by frame" }));
+  const ofFilms = field("films", "Films", films);
+  ofFilms.id = "of-films";
+  byId("tools").append(search, field("sort", "Sort", sort), field("group", "Group", group), ofFilms, more, sheet);
   byId("bars").append(makeCompareBar(), makeChoice());
 }
 
@@ -101,6 +105,9 @@ async function showWall(anew = false) {
   asking += 1;
   const mine = asking;
   const kind = shownKind();
+  await store.needFilms().catch(() => {});   // without it, frames are shown singly
+  byId("of-films").hidden = !store.films.length;
+  if (mine !== asking) return;
   const note = byId("note");
   const asks = asksAll(state);
   if (asks && !store.complete) {
@@ -116,15 +123,16 @@ async function showWall(anew = false) {
   byId("sheet").hidden = !sheet;
   const pages = Math.ceil(found.rows.length / PAGE);
   const all = totals()[kind];
-  note.hidden = found.rows.length > 0 && found.rows.length === all;
-  note.textContent = found.rows.length === all && !all ? (live?.going ? "Nothing is rendered yet." : "Nothing has been rendered yet.")
-    : found.rows.length ? `${counted.format(found.rows.length)} of ${counted.format(all)}` : "Nothing matches.";
+  note.hidden = found.all > 0 && found.all === all;
+  note.textContent = found.all === all && !all ? (live?.going ? "Nothing is rendered yet." : "Nothing has been rendered yet.")
+    : found.all ? `${counted.format(found.all)} of ${counted.format(all)}` : "Nothing matches.";
   announce(note.hidden ? "" : note.textContent);
-  if (!anew && !viewer.dialog.open && scrollY > wall.place.offsetTop) scrollTo(0, 0);
+  if (!anew && !isOpen() && scrollY > wall.place.offsetTop) scrollTo(0, 0);
   wall.show(store, found, Number(state.page) || 1, `${kind[0].toUpperCase()}${kind.slice(1)}`);
   if (sheet) drawSheet(byId("sheet"), found.rows, [state.rows, state.columns]);
   showPages(sheet ? 0 : pages);
   showReasons(kind);
+  if (anew) await player?.refresh();
   Object.assign(document.documentElement.dataset, { shown: String(asking), shownFor: location.hash });
 }
 
@@ -163,7 +171,7 @@ function showReasons(kind) {
 }
 
 function showFields() {
-  for (const key of ["q", "style", "content", "from", "to", "sort", "group", "rows", "columns"]) {
+  for (const key of ["q", "style", "content", "from", "to", "sort", "group", "rows", "columns", "films"]) {
     const field = byId(key);
     if (field && document.activeElement !== field) field.value = state[key];
   }
@@ -185,8 +193,14 @@ function showState() {
   live.showLine();
   document.title = store.index.job;
   if (onLive) live.draw(); else showWall().catch(showError);
-  if (state.id) viewer.open(state.id).catch(showError); else viewer.close();
+  const plays = isFilmRef(state.id);
+  if (!plays) player?.close();
+  if (state.id && !plays) viewer.open(state.id).catch(showError); else viewer.close();
+  if (plays) (player ??= new Player()).open(state.id).catch(showError);
 }
+
+/** Whether something covers the wall. */
+const isOpen = () => viewer.dialog.open || Boolean(player?.dialog.open);
 
 function showError(error) {
   showNote(error);
@@ -229,7 +243,7 @@ async function begin() {
   if (store.index.rows) store.need(0).catch(() => {});
   addEventListener("hashchange", showState);
   addEventListener("keydown", event => {
-    if (event.key !== "/" || viewer.dialog.open || state.kind === "live" || event.ctrlKey || event.metaKey || event.altKey
+    if (event.key !== "/" || isOpen() || state.kind === "live" || event.ctrlKey || event.metaKey || event.altKey
       || ["INPUT", "SELECT", "TEXTAREA"].includes(event.target.tagName)) return;
     event.preventDefault();
     byId("q").focus();

@@ -19,6 +19,27 @@ function choose(id, on) {
   showChoice();
 }
 
+/** Choose all proofs of a film, or none. */
+async function chooseFilm(film, on) {
+  await store.all();
+  loadChoice();
+  for (const row of filmRows(store, film, true)) {
+    if (!on) chosen.delete(store.id(row));
+    else if (!store.is(row, FLAG.failed)) chosen.add(store.id(row));
+  }
+  keepChoice();
+  showChoice();
+}
+
+/** Tick a film's box: all of its proofs are chosen, some, or none. */
+function showFilmChoice(box) {
+  const rows = chosen.size ? filmRows(store, Number(box.dataset.film), true).filter(row => !store.is(row, FLAG.failed)) : [];
+  const many = rows.filter(row => chosen.has(store.id(row))).length;
+  box.checked = many > 0 && many === rows.length;
+  box.indeterminate = many > 0 && many < rows.length;
+  box.closest("article").classList.toggle("chosen", many > 0);
+}
+
 function showChoice() {
   const bar = byId("choice");
   bar.hidden = !chosen.size;
@@ -27,6 +48,7 @@ function showChoice() {
     box.checked = chosen.has(box.dataset.choose);
     box.closest("article")?.classList.toggle("chosen", box.checked);
   }
+  for (const box of document.querySelectorAll("input[data-film]")) showFilmChoice(box);
 }
 
 function makeChoice() {

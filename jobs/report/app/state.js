@@ -3,6 +3,7 @@
 const UNSET = {
   kind: "", q: "", style: "", content: "", reason: "", from: "", to: "",
   sort: "name", group: "", page: "1", id: "", view: "", compare: "", rows: "", columns: "",
+  films: "", frame: "",   // films: frames, to have them shown singly; frame: the number that a film is opened at
 };
 
 let state = { ...UNSET, knobs: {} };
@@ -16,6 +17,7 @@ function parseHash(hash) {
   // Links that somebody wrote by hand.
   if (!(parsed.sort.replace(/^-/, "") in SORTS)) parsed.sort = UNSET.sort;
   if (!(parsed.group in GROUPS)) parsed.group = UNSET.group;
+  if (parsed.films !== "frames") parsed.films = UNSET.films;
   return parsed;
 }
 
@@ -46,6 +48,6 @@ function go(changes, silently = false) {
 }
 
 /** What concerns the wall alone: when none of these changes, the wall stays as it is. */
-const WALL = ["kind", "q", "style", "content", "reason", "from", "to", "sort", "group", "page", "rows", "columns"];
+const WALL = ["kind", "q", "style", "content", "reason", "from", "to", "sort", "group", "page", "rows", "columns", "films"];
 
 const wallOf = wanted => JSON.stringify([WALL.map(key => wanted[key]), wanted.knobs]);

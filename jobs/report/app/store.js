@@ -11,6 +11,7 @@ const COLUMNS = {
   content: Uint32Array, style: Uint32Array, recipe: Uint32Array, error: Uint32Array,   // numbers of texts
   width: Uint32Array, height: Uint32Array,
   attempts: Uint8Array, ending: Uint8Array, flags: Uint8Array,
+  film: Uint32Array, frame: Uint32Array, held: Uint8Array,   // of frames; the film has a file of its own
 };
 
 /** Texts by number, in pages of `size` lines that are loaded as they are needed; later ones are added singly. */
@@ -94,6 +95,7 @@ class Store {
     this.late = new Map();  // rows that were added, by their names in addresses
     this.odd = new Map();   // keys that do not follow from name and id
     this.loading = new Map();
+    this.films = [];   // film and style and recipe, each as one text; rows have their numbers, from 1
     this.reserve(index.rows);
     this.orders = new Map();
   }
@@ -115,13 +117,50 @@ class Store {
     return this.once(`rows-${chunk}`, async () => {
       const rows = await loadData(`${this.index.folder}rows-${chunk}.js`, "rows");
       const first = chunk * this.index.chunk;
-      for (const [name, Kind] of Object.entries(COLUMNS)) this[name].set(column(rows[name], Kind), first);
+      for (const [name, Kind] of Object.entries(COLUMNS)) if (rows[name]) this[name].set(column(rows[name], Kind), first);
       this.names.put(chunk, rows.names);
       for (const [line, key] of Object.entries(rows.odd)) this.odd.set(first + Number(line), key);
     });
   }
 
   has(row) { return row >= this.base || this.loading.get(`rows-${Math.floor(row / this.index.chunk)}`) === true; }
+
+  /** Load which film each row is a frame of, before anything else: the wall shows a film once. */
+  needFilms() {
+    if (!this.index.films) return Promise.resolve();
+    return this.once("films", async () => {
+      const films = await loadData(`${this.index.folder}films.js`, "films");
+      const late = this.films;   // a run may have said something before
+      this.films = [...films.films, ...late.filter(name => !films.films.includes(name))];
+      for (let row = this.base; row < this.total; row += 1) {
+        if (this.film[row]) this.film[row] = this.films.indexOf(late[this.film[row] - 1]) + 1;
+      }
+      this.film.set(column(films.rows, { 1: Uint8Array, 2: Uint16Array, 4: Uint32Array }[films.bytes]));
+      this.counts = null;
+    });
+  }
+
+  /** How many pictures, proofs and failures of both each film has, by its number. */
+  filmCounts() {
+    const known = this.counts;
+    if (known && known.total === this.total && known.changes === this.changes && known.complete === this.complete) return known;
+    const { total, changes, complete } = this;
+    const [pictures, proofs, failed, failedProofs] = [0, 1, 2, 3].map(() => new Uint32Array(this.films.length + 1));
+    const { chunk, counts } = this.index;
+    let there = true;
+    for (let row = 0; row < total; row += 1) {
+      if (row % chunk === 0 || row === this.base) there = this.has(row);
+      const film = this.film[row];
+      if (!film) continue;
+      if (!there) {   // what is not loaded yet is known by its place
+        if (row < counts.pictures) pictures[film] += 1;
+        else if (row < counts.pictures + counts.proofs) proofs[film] += 1;
+      } else if (this.is(row, FLAG.failed)) (this.is(row, FLAG.proof) ? failedProofs : failed)[film] += 1;
+      else (this.is(row, FLAG.proof) ? proofs : pictures)[film] += 1;
+    }
+    this.counts = { total, changes, complete, pictures, proofs, failed, failedProofs };
+    return this.counts;
+  }
 
   /** Load all texts of a column: content, style, recipe, error. */
   async needTexts(name) {
@@ -148,6 +187,7 @@ class Store {
   /** Load everything; what finds, sorts and groups needs it. */
   async all(progress = () => {}) {
     if (this.complete) return;
+    await this.needFilms().catch(() => {});
     const slices = new Slices();
     for (const name of Object.keys(this.texts)) await this.needTexts(name);
     for (let chunk = 0; chunk < this.chunks; chunk += 1) {
@@ -180,6 +220,10 @@ class Store {
     const key = failed ? fresh.kept : fresh.key;
     this.flags[row] = (failed && FLAG.failed) | (fresh.proof && FLAG.proof) | (fresh.thumb && FLAG.thumbnail)
       | (fresh.thumb && !failed && FLAG.card) | (failed && key && FLAG.kept);
+    this.film[row] = fresh.film ? this.films.indexOf(fresh.film) + 1 || this.films.push(fresh.film) : 0;
+    this.frame[row] = fresh.frame ?? 0;
+    this.held[row] = typeof fresh.held === "number" ? 1 + Math.round(254 * fresh.held) : 0;
+    this.changes = (this.changes ?? 0) + 1;
     this.odd.set(row, key ?? "");
     this.late.set(ref, row);
     this.orders.clear();

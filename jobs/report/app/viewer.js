@@ -1,6 +1,6 @@
 // One result, opened: its pictures, curves and recipe, at an address of its own.
 
-const VIEWS = { side: "Side by side", slider: "Before and after", result: "Result" };
+const VIEWS = { side: "Side by side", slider: "Before and after", result: "Result", held: "Held" };
 const COMPARE_VIEWS = { flicker: "Flicker", difference: "Difference", slider: "Slider", side: "Side by side" };
 
 class Viewer {
@@ -58,12 +58,13 @@ class Viewer {
       this.facts.replaceChildren();
       return;
     }
-    const place = wall.placeOf(row);
+    const { items, first, all } = this.beside(row);
+    const place = items.indexOf(row);
     this.name.textContent = store.name(row);
-    this.where.textContent = place < 0 ? "" : `${counted.format(wall.first + place + 1)} of ${counted.format(wall.found.rows.length)}`;
+    this.where.textContent = place < 0 ? "" : `${counted.format(first + place + 1)} of ${counted.format(all)}`;
     this.previous.hidden = this.next.hidden = false;
     this.previous.disabled = place <= 0;
-    this.next.disabled = place < 0 || place + 1 >= wall.items.length;
+    this.next.disabled = place < 0 || place + 1 >= items.length;
     document.title = `${store.name(row)} \u2013 ${store.index.job}`;
     if (this.card === null) {
       this.show(row, {});
@@ -94,11 +95,13 @@ class Viewer {
     const label = store.is(row, FLAG.failed) ? "Last good picture" : !isShown(store.picture(row)) ? "Result (its thumbnail)" : "Result";
     const result = shown && { label, src: shown, main: true };
     const before = parts.find(part => part.role === "content");
-    const views = Object.entries(VIEWS).filter(([view]) => view !== "slider" || (before && result));
+    const held = heldPicture(store, row);
+    const views = Object.entries(VIEWS).filter(([view]) => (view === "held" ? held : view !== "slider" || (before && result)));
     let view = state.view || "side";
     if (!views.some(([name]) => name === view)) view = "side";
     this.views.replaceChildren(...views.map(([name, text]) => viewButton(name, text, view)));
     if (view === "slider") this.stage.show([before, result], "slider");
+    else if (view === "held") this.stage.show([{ label: `Held ${heldShare(store, row).toFixed(2)}: bright is kept, dark is painted anew`, src: address(held) }], "single");
     else if (view === "result") this.stage.show(result ? [result] : [], "single");
     else if (!parts.length && !result) this.stage.say(store.picture(row) ? `a ${store.picture(row).split(".").pop().toUpperCase()}, which browsers do not show` : "There is no picture.");
     else this.stage.show([...parts, ...(result ? [result] : [])], "side");
@@ -126,9 +129,17 @@ class Viewer {
     }
   }
 
+  /** Among which results one is: those on the wall or, where its film is folded, the frames of that. */
+  beside(row) {
+    if (!wall.folds(row)) return { items: wall.items, first: wall.first, all: wall.found.rows.length };
+    const frames = filmFrames(store, store.film[row], store.is(row, FLAG.proof), null).map(frame => frame.row).filter(other => other >= 0);
+    return { items: frames, first: 0, all: frames.length };
+  }
+
   step(by) {
-    const place = wall.placeOf(this.row);
-    const row = place < 0 ? undefined : wall.items[place + by];
+    const { items } = this.beside(this.row);
+    const place = items.indexOf(this.row);
+    const row = place < 0 ? undefined : items[place + by];
     if (row === undefined) return;
     store.need(row).then(() => go({ id: store.ref(row) }, true), () => {});
   }

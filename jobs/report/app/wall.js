@@ -1,6 +1,7 @@
 // The wall: cards in lines, of which only those near the screen exist.
 
 const PAGE = 10000;   // cards on one page: taller elements than browsers allow would begin at a few hundred thousand
+const STACK = 6;      // pixels by which the frames behind the first of a film look out
 const SPARE = 3;      // lines beyond the screen that exist
 
 class Wall {
@@ -31,7 +32,7 @@ class Wall {
     this.first = (this.page - 1) * PAGE;
     this.items = found.rows.subarray(this.first, this.first + PAGE);
     this.list.setAttribute("aria-label", label);
-    this.active = Math.max(0, row === undefined ? 0 : this.items.indexOf(row));
+    this.active = Math.max(0, row === undefined ? 0 : this.placeOf(row));
     this.fit(true);
     if (held) this.card(this.active)?.querySelector("a.frame")?.focus({ preventScroll: true });
   }
@@ -128,12 +129,20 @@ class Wall {
       role: "listitem", "data-at": at, "aria-setsize": this.found.rows.length, "aria-posinset": this.first + at + 1,
     });
     card.style.height = `${this.cardHeight}px`;
+    const films = this.found.films;
+    const fill = () => {
+      if (films && this.store.film[row]) {
+        fillFilmCard(card, this.store, row, at === this.active, films);
+        card.style.height = `${this.cardHeight - STACK}px`;
+      }
+      else fillCard(card, this.store, row, at === this.active);
+    };
     if (this.store.has(row)) {
-      fillCard(card, this.store, row, at === this.active);
+      fill();
     } else {
       card.append(make("div", { class: "frame" }));
       this.store.need(row).then(() => {
-        if (card.isConnected) { card.replaceChildren(); fillCard(card, this.store, row, at === this.active); }
+        if (card.isConnected) { card.replaceChildren(); fill(); }
       }, error => {
         card.replaceChildren(make("p", { class: "error", text: error.message }));
         reloadData();   // perhaps the gallery was written anew since this page was opened
@@ -167,8 +176,14 @@ class Wall {
     this.card(at)?.querySelector("a.frame")?.focus({ preventScroll: true });
   }
 
-  /** The place of a row on this page; -1: it is not here. */
-  placeOf(row) { return this.items ? this.items.indexOf(row) : -1; }
+  /** The place of a row, or of the film that it is a frame of, on this page; -1: it is not here. */
+  placeOf(row) {
+    const place = this.items ? this.items.indexOf(row) : -1;
+    return place < 0 && this.folds(row) ? this.items.findIndex(other => this.store.film[other] === this.store.film[row]) : place;
+  }
+
+  /** Whether a row is shown as a part of its film. */
+  folds(row) { return Boolean(this.items && this.found.films && this.store.film[row]); }
 
   onKey(event) {
     const card = event.target.closest("article");
@@ -183,11 +198,11 @@ class Wall {
     if (to !== undefined) {
       this.focus(Math.max(0, Math.min(this.items.length - 1, to)));
       event.preventDefault();
-    } else if (event.key === "c" && this.store.picture(row)) {
+    } else if (event.key === "c" && this.store.picture(row) && !this.folds(row)) {
       toggleCompared(this.store.ref(row));
       event.preventDefault();
     } else if (event.key === "x" && this.store.is(row, FLAG.proof)) {
-      card.querySelector("input[data-choose]")?.click();
+      card.querySelector("input[data-choose], input[data-film]")?.click();
       event.preventDefault();
     }
   }

@@ -5,14 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from jobs.jobfile.yaml_source import FieldPath
 from jobs.spec.films.video import VideoOptions
 from jobs.spec.styles import StyleMix
 from jobs.tasks.films.frames import Frames, Numbered, find_number
 from jobs.tasks.films.part import Spot
-from jobs.tasks.films.spots import Shots, depth_of, spots
+from jobs.tasks.films.spots import Shots, generations, spots
 from jobs.tasks.identity import Draft, Kind
 from jobs.tasks.pairs import for_content
 from stylize.recipe import Recipe
@@ -68,7 +68,23 @@ class FilmSet:
     def depth(self) -> int:
         """The frames that are painted one after the other, however many workers there are. Raises as
         ``shots``."""
-        return depth_of(self.shots, loop=self.loop)
+        return max(map(len, self._generations))
+
+    @property
+    def widths(self) -> Sequence[int]:
+        """The workers that each shot can use at once, at most. Raises as ``shots``."""
+        return [max(counts) for counts in self._generations]
+
+    @cached_property
+    def _generations(self) -> Sequence[Sequence[int]]:
+        return generations(self.shots, loop=self.loop)
+
+    @property
+    def known_width(self) -> int | None:
+        """The workers that the film can use at once, at most; None: its shots are not found yet."""
+        if not self._shots:
+            return None
+        return sum(self.widths) * len(self.styles) * len(self.recipes)
 
     def drafts(self, digest_of: Callable[[Recipe], str]) -> Iterator[Draft]:
         """Yield a draft for every frame in every style with every recipe, each after those that it holds to.

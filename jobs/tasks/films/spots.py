@@ -36,20 +36,26 @@ def spots(frames: Frames, shots: Shots, *, loop: bool = False) -> Iterator[Spot]
         yield shot.spot(place)
 
 
-def depth_of(shots: Shots, *, loop: bool = False) -> int:
-    """Return the number of frames that are painted one after the other, however many workers there are.
+def generations(shots: Shots, *, loop: bool = False) -> list[list[int]]:
+    """Return, for each shot, how many frames there are of each generation: those of one may be painted at the
+    same time, after those of the one before. A shot takes as many turns as it has generations, however many
+    workers there are, and uses no more workers than its largest generation has frames.
 
     Args:
         shots: As for ``spots``.
         loop: As for ``spots``.
     """
-    deepest, depths = 0, dict[int, int]()
+    of_shots: list[list[int]] = []
+    depths: dict[int, int] = {}
     for place in places(shots, loop=loop):
         if not place.needs:
             depths = {}
-        depths[place.index] = 1 + max((depths[need] for need in place.needs), default=0)
-        deepest = max(deepest, depths[place.index])
-    return deepest
+            of_shots.append([])
+        depth = depths[place.index] = 1 + max((depths[need] for need in place.needs), default=-1)
+        counts = of_shots[-1]
+        counts += [0] * (depth + 1 - len(counts))
+        counts[depth] += 1
+    return of_shots
 
 
 class _Shot:

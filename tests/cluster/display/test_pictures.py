@@ -438,3 +438,12 @@ def test_a_run_shows_none_where_none_are_wanted(tmp_path):
     assert process.wait() == 0
     assert "1 done" in process.text
     assert not any(word in process.text for word in (*WORDS.values(), "\x1b[c"))
+
+
+def test_a_job_without_thumbnails_says_why_none_are_shown(tmp_path):
+    job = write_job(tmp_path, photos=1, styles=1, image={"thumbnails": False})
+    process = AtTerminal(command(job, "--pictures", "kitty"), tmp_path)
+    assert process.wait() == 0
+    assert "1 done" in process.text
+    assert "--pictures shows thumbnails" in process.text
+    assert not any(word in process.text for word in (*WORDS.values(), "\x1b[c"))

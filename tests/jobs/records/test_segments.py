@@ -15,7 +15,7 @@ from jobs.errors import StorageError
 from jobs.id_sets import as_numbers
 from jobs.records import segments
 from jobs.records.commit import Records
-from jobs.records.record import OutputRecord, TaskRecord
+from jobs.records.record import FilmRecord, OutputRecord, TaskRecord, sequence_of
 from jobs.records.segments import Segments, entry_of, hashed, row_of, stamp
 from jobs.records.statuses import ABSENT, DONE, FAILED
 from jobs.storage import keys
@@ -364,6 +364,70 @@ def test_segments_of_an_earlier_version_are_read_as_before_and_packed_anew_once(
     counting = Counting(storage)
     assert len(rows_of(counting)) == 59  # type: ignore[arg-type]
     assert [key for key in counting.gets if key.startswith(keys.RECORDS)] == []
+
+
+def frame(number: int, **changes: Any) -> TaskRecord:
+    """A frame of a film, which holds to the one before."""
+    held = None if number == 1001 else 0.5
+    part = FilmRecord(film="f" * 16, index=number - 1001, number=number, held=held)
+    return a_record(number, film=part, **changes)
+
+
+def before_films(storage: Storage) -> None:
+    """Rewrite every segment as it was before there were films."""
+    for segment in Segments(storage).stored():
+        table = Segments(storage).read(segment.key).drop_columns(list(segments.OF_FILMS))
+        storage.delete(segment.key)
+        Segments(storage).put(table)
+
+
+def test_frames_of_one_film_style_and_recipe_have_one_name_in_common() -> None:
+    first, other = frame(1001), frame(1002)
+    name = sequence_of(first)
+    assert name is not None
+    assert name.startswith(f"{'f' * 16}-")
+    assert sequence_of(other) == name
+    masked = [(style[0], style[1], f"masks/{k}.png") for k, style in enumerate(first.styles)]
+    assert sequence_of(frame(1002, styles=masked)) == name  # a mask follows the frames
+    assert sequence_of(frame(1001, recipe={"size": 1})) != name
+    assert sequence_of(frame(1001, styles=[("other.jpg", 1.0)])) != name
+    assert sequence_of(a_record(1001)) is None
+
+
+def test_rows_say_which_film_they_are_of(tmp_path: Path) -> None:
+    storage = FolderStorage(tmp_path)
+    committed(storage, [frame(1001), frame(1002), MANY[1]])
+    rows = rows_of(storage)
+    assert rows[1002]["film"] == rows[1001]["film"] == sequence_of(frame(1001))
+    assert [rows[k]["frame"] for k in (1001, 1002)] == [1001, 1002]
+    assert [rows[k]["held"] for k in (1001, 1002)] == [None, 0.5]
+    plain = rows[int(MANY[1].id, 16)]
+    assert (plain["film"], plain["frame"], plain["held"]) == (None, 0, None)
+
+
+@pytest.mark.parametrize("films", [False, True])
+def test_segments_from_before_films_are_read_again_only_where_there_are_films(
+    tmp_path: Path, films: bool
+) -> None:
+    storage = FolderStorage(tmp_path)
+    committed(storage, [frame(1001), frame(1002)] if films else MANY[1:3])
+    shown = ["id", "content", "card", *segments.OF_FILMS]
+    rows = rows_of(storage, shown)
+    before_films(storage)
+    if films:
+        storage.put(keys.film_frames("f" * 16), b"")
+    counting = Counting(storage)
+    assert rows_of(counting, shown) == rows  # type: ignore[arg-type]
+    read = [key for key in counting.gets if key.startswith(keys.RECORDS)]
+    assert len(read) == (2 if films else 0)
+
+
+def test_a_record_from_before_films_told_how_firmly_they_are_held_is_read() -> None:
+    old = frame(1002).model_dump(mode="json")
+    del old["film"]["held"], old["film"]["confidence"]
+    part = TaskRecord.model_validate(old).film
+    assert part is not None
+    assert (part.number, part.held, part.confidence) == (1002, None, None)
 
 
 def test_small_segments_of_two_versions_are_merged_and_none_is_read_again(

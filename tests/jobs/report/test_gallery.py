@@ -15,7 +15,7 @@ import pytest
 
 from jobs.data_script import parse_data_script
 from jobs.records.commit import Records, write_json
-from jobs.records.record import TaskRecord
+from jobs.records.record import FilmRecord, TaskRecord, sequence_of
 from jobs.report import gallery
 from jobs.report.gallery import begin_gallery, gallery_files, write_gallery
 from jobs.report.gallery_rows import CARD, FAILED, KEPT, PROMOTED, PROOF, THUMBNAIL
@@ -27,6 +27,7 @@ from tests.jobs.support import a_record
 from tests.support.rigs import Rig
 
 TYPES = {"loss": "<f4", "seconds": "<f4", "attempts": "u1", "ending": "u1", "flags": "u1"}
+TYPES["held"] = "u1"
 
 
 def done(number: int, name: str = "", extension: str = "png", **fields: Any) -> TaskRecord:
@@ -265,3 +266,30 @@ def test_pages_ask_nobody_for_anything(storage: Storage, proofs: Storage) -> Non
     assert not re.findall(
         r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(", gallery_script().decode()
     )
+
+
+def test_frames_say_which_film_they_are_of(storage: Storage, proofs: Storage) -> None:
+    def frame(number: int, film: str = "a", held: float | None = None) -> TaskRecord:
+        part = FilmRecord(film=film * 16, index=number, number=number, held=held)
+        return done(ord(film) * 1000 + number, f"{film}.{number}", film=part)
+
+    frames = [frame(1), frame(2, held=0.5), frame(3, held=1.0), frame(1, "b"), done(1, "c")]
+    found = Gallery(commit(storage, *frames), proofs)
+
+    films = found.read("films", f"{found.folder}films.js")
+    kind = {1: "u1", 2: "<u2", 4: "<u4"}[films["bytes"]]
+    numbers = np.frombuffer(base64.b64decode(films["rows"]), kind).tolist()
+    names = [films["films"][number - 1] if number else None for number in numbers]
+    assert [row["name"] for row in found.rows] == ["a.1", "a.2", "a.3", "b.1", "c"]
+    assert names == [*(sequence_of(frame) for frame in frames[:4]), None]
+    assert found.index["films"] == 2
+    assert [row["frame"] for row in found.rows] == [1, 2, 3, 1, 0]
+    assert [row["held"] for row in found.rows] == [0, 128, 255, 0, 0]
+
+
+def test_an_output_without_films_says_nothing_of_them(storage: Storage, proofs: Storage) -> None:
+    found = Gallery(commit(storage, done(1)), proofs)
+
+    assert found.index["films"] == 0
+    assert f"{found.folder}films.js" not in found.files
+    assert not {"film", "frame", "held"} & set(found.rows[0])

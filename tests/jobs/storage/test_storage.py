@@ -102,6 +102,21 @@ def test_delete(rig: Rig) -> None:
     assert keys(storage) == []
 
 
+def test_an_empty_folder_goes_and_no_other(rig: Rig) -> None:
+    storage = rig.open()
+    storage.remove_empty("previews/")
+    storage.put("previews/a", b"x")
+    storage.put("kept/a", b"x")
+    storage.delete("previews/a")
+    for prefix in ("previews/", "kept/"):
+        storage.remove_empty(prefix)
+    assert keys(storage) == ["kept/a"]
+    if isinstance(storage, FolderStorage):
+        assert not (storage.root / "previews").exists()
+    storage.put("previews/b", b"x")
+    assert keys(storage) == ["kept/a", "previews/b"]
+
+
 def test_list_takes_plain_prefixes_and_keeps_the_order_of_bytes(rig: Rig) -> None:
     storage = rig.open()
     stored = [

@@ -1,0 +1,302 @@
+"""A film in the gallery: one card on the wall, and a player."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cluster.events.fresh import FreshRows
+from jobs.data_script import data_script
+from jobs.records.commit import Records
+from jobs.records.record import TaskRecord
+from jobs.report.gallery import write_gallery
+from jobs.storage import keys
+from jobs.storage.folder import FolderStorage
+from tests.browser.conftest import DRAWN, served
+from tests.stylize.film.clips import pan
+from tests.support.farm import picture, stylefarm, wait_for, write_job
+
+Open = Callable[..., Any]
+
+BROKEN = 1008
+"""A frame that is no picture."""
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The output of a film of ten frames in two styles, one of which is broken, with proofs, and a photo."""
+    folder = tmp_path_factory.mktemp("film")
+    (folder / "shots").mkdir()
+    for number, frame in enumerate(pan(10, 32, 48, (1.0, 0.5)).frames, 1001):
+        Image.fromarray(frame).save(folder / f"shots/a.{number}.png")
+    (folder / f"shots/a.{BROKEN}.png").write_bytes(b"no picture")
+    job = write_job(
+        folder,
+        photos=1,
+        styles=2,
+        recipe={"size": 48, "steps": 2},
+        pairs=[
+            {"film": "shots/a.####.png", "style": "styles/", "cuts": "none"},
+            {"content": "photos/", "style": "styles/s0.png"},
+        ],
+    )
+    picture(3).save(folder / "photos/a still.png")
+    for more in (["--proof", "--proof-size", "32"], []):
+        ran = stylefarm("run", job, "--pool", "inline", *more)
+        assert ran.returncode == 1, ran.stderr  # the broken frame, and what holds to it
+    return folder / "out"
+
+
+@pytest.fixture
+def records(film: Path) -> dict[int, TaskRecord]:
+    """The frames in the first style that are done, by number."""
+    every = Records(FolderStorage(film)).all()
+    return {
+        r.film.number: r
+        for r in every
+        if r.film is not None and r.status == "done" and "s0" in r.styles[0][0]
+    }
+
+
+def page_of(output: Path) -> str:
+    return (output / "index.html").as_uri()
+
+
+def drawn(page: Any, what: str) -> None:
+    """Wait until a frame is on the screen."""
+    wait_for(lambda: page.locator("dialog.player").get_attribute("data-drawn") == what)
+
+
+def where(page: Any) -> str:
+    return page.locator("dialog.player .top .more").text_content()
+
+
+def shown_number(page: Any) -> int:
+    return int(where(page).removeprefix("frame ").split(",")[0] or 0)
+
+
+def open_film(page: Any, at: str = "") -> str:
+    """Open the film in the first style, at a frame, and return its address."""
+    card = page.locator("article.film").first
+    ref = card.get_attribute("data-ref")
+    if at:
+        page.evaluate("hash => { location.hash = hash; }", f"#id={ref}&frame={at}")
+        drawn(page, f"{at} result")
+    else:
+        card.locator("a.frame").click()
+    return ref
+
+
+def test_a_film_is_one_card(film: Path, opened: Open, records: dict[int, TaskRecord]):
+    page = opened(page_of(film))
+    names = page.locator("article .name").all_text_contents()
+    assert names == ["a still--s0", "a--s0", "a--s1", "p0--s0"]
+    card = page.locator("article.film").first
+    wait_for(lambda: f"{len(records)} of 10 frames" in card.text_content())
+    wait_for(lambda: f"{10 - len(records)} failed" in card.text_content())
+    every = 2 * len(records) + 2
+    assert f"Pictures {every}" in page.locator("#tabs").text_content()
+
+    # A filter finds frames, and the card says how many; it opens at the first of them.
+    page.locator("#q").fill("1003")
+    wait_for(lambda: page.locator("article").count() == 2)
+    assert "1 found" in page.locator("article").first.text_content()
+    assert page.locator("#note").text_content() == f"2 of {every}"
+    page.locator("article a.frame").first.click()
+    drawn(page, "1003 result")
+
+
+def test_frames_can_be_seen_singly(film: Path, opened: Open, records: dict[int, TaskRecord]):
+    page = opened(page_of(film))
+    page.locator("#films").select_option("frames")
+    wait_for(lambda: page.locator("article").count() == 2 * len(records) + 2)
+    assert page.locator("article.film").count() == 0
+    assert "films=frames" in page.evaluate("location.hash")
+    page.go_back()
+    wait_for(lambda: page.locator("article.film").count() == 2)
+    open_film(page, "1003")
+    page.locator("#singly").click()
+    wait_for(lambda: page.locator("article").count() == len(records))
+    page.locator("#q").fill("")
+    wait_for(lambda: page.locator("article").count() == 2 * len(records) + 2)
+    name = page.locator("article .name").nth(1).text_content()
+    page.locator("article a.frame").nth(1).click()
+    page.locator("#play-film").click()
+    drawn(page, f"{int(name.rpartition('.')[2])} result")
+
+
+@pytest.mark.parametrize("origin", ["file", "serve"])
+def test_a_film_plays(
+    origin: str, film: Path, opened: Open, records: dict[int, TaskRecord]
+) -> None:
+    if origin == "serve":
+        with served(film) as address:
+            play(opened(f"{address}out/"), records)
+    else:
+        play(opened(page_of(film)), records)
+
+
+def play(page: Any, records: dict[int, TaskRecord]) -> None:
+    open_film(page)
+    seen = set()
+
+    def goes_round() -> bool:
+        seen.add(shown_number(page))
+        return len(seen) >= 6
+
+    wait_for(goes_round)
+    page.keyboard.press("Space")
+    assert page.locator("#play").text_content() == "Play"
+    stopped = where(page)
+    time.sleep(0.2)
+    assert where(page) == stopped
+
+    page.keyboard.press("Home")
+    drawn(page, "1001 result")
+    page.keyboard.press("ArrowRight")
+    drawn(page, "1002 result")
+    share = records[1002].film.held
+    assert where(page) == f"frame 1002, held {share:.2f}, 2 of 10"
+    # The picture is shown in full once somebody looks at it.
+    wait_for(lambda: page.locator(".screen canvas").get_attribute("width") == "48")
+    page.keyboard.press("3")
+    drawn(page, "1002 held")
+    page.keyboard.press("2")
+    drawn(page, "1002 content")
+    page.keyboard.press("1")
+    drawn(page, "1002 result")
+
+    page.keyboard.press("3")
+    page.keyboard.press("Home")
+    wait_for(lambda: "holds to no other" in page.locator(".placard").text_content())
+    page.keyboard.press("1")
+    page.locator("#scrub").fill("7")
+    wait_for(lambda: f"Frame {BROKEN} has failed" in page.locator(".placard").text_content())
+    page.locator("#frame").fill("1002")
+    page.keyboard.press("Enter")
+    drawn(page, "1002 result")
+    page.locator("#open-frame").click()
+    page.locator("dialog .curves canvas").wait_for()
+    assert f"Held{share:.2f}" in page.locator("dialog[open] .facts").text_content()
+    page.locator("dialog[open] [data-view=held]").click()
+    wait_for(lambda: page.locator(".pane img").evaluate("image => image.naturalWidth") == 48)
+    page.go_back()
+    drawn(page, "1002 result")
+    assert page.locator("#play").text_content() == "Play"  # a link to a frame shows that frame
+
+
+def test_what_is_held_is_bright(film: Path, records: dict[int, TaskRecord]):
+    for record in records.values():
+        part = record.film
+        assert (part.confidence is None) == (part.held is None) == (not part.needs)
+        if part.confidence is None:
+            continue
+        assert part.confidence == keys.confidence(record.id)
+        with Image.open(film / part.confidence) as picture:
+            mean = np.asarray(picture.convert("L")).mean() / 255
+        assert abs(mean - part.held) < 0.03
+
+
+def test_the_keyboard_is_enough(film: Path, opened: Open):
+    page = opened(page_of(film), reduced_motion="reduce")
+    page.locator("article a.frame").first.focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    drawn(page, "1001 result")
+    time.sleep(0.3)
+    assert shown_number(page) == 1001  # who wants no motion starts it
+    page.keyboard.press("Space")
+    wait_for(lambda: shown_number(page) > 1001)
+    page.keyboard.press("Escape")
+    focused = "document.activeElement.getAttribute('aria-label')"
+    wait_for(lambda: page.evaluate(focused) == "Play a--s0")
+
+
+def test_choosing_a_film_chooses_its_proofs(film: Path, opened: Open):
+    proofs = {
+        r.id
+        for r in Records(FolderStorage(film / "proofs")).all()
+        if r.status == "done" and r.film is not None and "s0" in r.styles[0][0]
+    }
+    page = opened(f"{page_of(film)}#kind=proofs")
+    page.locator("article.film input").first.check()
+    wait_for(lambda: page.locator("#chosen").text_content() == str(len(proofs)))
+    with page.expect_download() as saving:
+        page.locator("#save").click()
+    assert set(Path(saving.value.path()).read_text().split()) == proofs
+    # One of them is taken back where frames are shown singly.
+    page.locator("#films").select_option("frames")
+    wait_for(lambda: page.locator("article.film").count() == 0 and page.evaluate(DRAWN))
+    page.locator("article:has(input:checked) input").first.uncheck()
+    page.locator("#films").select_option("")
+    box = page.locator("article.film input").first
+    wait_for(lambda: box.count() and box.evaluate("box => box.indeterminate"))
+
+
+def test_frames_that_come_while_a_run_goes_on_join_their_film(
+    film: Path, opened: Open, records: dict[int, TaskRecord], tmp_path: Path
+):
+    output = tmp_path / "out"
+    shutil.copytree(film, output)
+    storage = FolderStorage(output)
+    late = [records[number] for number in sorted(records)[-3:]]
+    Records(storage).forget(record.id for record in late)
+    write_gallery(storage, FolderStorage(output / "proofs"), live=("",))
+    fresh = FreshRows(storage, "run")
+    for record in late:
+        fresh.add(record)
+    fresh.write(last=True)
+    board = {"state": "running", "fresh": fresh.keys, "updated": time.time(), "done": 3}
+    board |= {"failed": 0, "left": 0, "run": "run", "newest": [], "fleet": []}
+    board |= {"tasks": 24, "workers": 1, "eta": None, "busy": None}
+    (output / "gallery" / "live.js").write_bytes(data_script("live", board))
+
+    page = opened(page_of(output))
+    card = page.locator("article.film").first
+    wait_for(lambda: f"{len(records)} of 10 frames" in card.text_content())
+    assert page.locator("article").count() == 4
+    open_film(page, str(late[-1].film.number))
+    assert f"held {late[-1].film.held:.2f}" in where(page)
+
+
+def test_a_missing_frame_is_named_and_a_single_file_plays(
+    film: Path, opened: Open, records: dict[int, TaskRecord], tmp_path: Path
+):
+    output = tmp_path / "out"
+    shutil.copytree(film, output)
+    Records(FolderStorage(output)).forget([records[1003].id])
+    ran = stylefarm("report", output, "--html-single", tmp_path / "one.html")
+    assert ran.returncode in (0, 1), ran.stderr
+    page = opened((tmp_path / "one.html").as_uri())
+    open_film(page, "1002")
+    page.keyboard.press("3")
+    drawn(page, "1002 held")
+    page.keyboard.press("ArrowRight")
+    wait_for(lambda: page.locator(".placard").text_content() == "Frame 1003 is missing.")
+    facts = page.locator("dialog.player .facts").text_content()
+    assert "Missing: 11003" in facts
+    assert f"Frames{len(records) - 1} of 10" in facts
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_everybody_can_use_it(film: Path, opened: Open, scheme: str):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    page = opened(page_of(film), color_scheme=scheme, viewport={"width": 390, "height": 800})
+    wall = axe.run(page, options={"preload": False}).response["violations"]
+    open_film(page, "1002")
+    player = axe.run(page, options={"preload": False}).response["violations"]
+    faults = [
+        (found["id"], [node["html"][:150] for node in found["nodes"][:3]])
+        for found in (*wall, *player)
+        if found["impact"] in ("moderate", "serious", "critical")
+    ]
+    assert not faults
+    # On a phone nothing is wider than the screen.
+    assert page.evaluate("document.querySelector('dialog.player').scrollWidth") <= 390
