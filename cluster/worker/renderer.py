@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from cluster.messages import DeviceInfo
 from cluster.worker.paint_thread import PaintThread, keep_to_one_core, wait_awake_briefly
 from jobs.records.loss_log import LossRow
+from jobs.records.record import InputRecord
 from jobs.spec.output import ImageOptions
 from jobs.tasks.task import Task
 from stylize.errors import CheckpointError, MemberLostError
@@ -41,6 +42,9 @@ Observe = Callable[[Sequence[LossRow]], None]
 
 ShouldStop = Callable[[], bool]
 """Returns whether the render must be interrupted."""
+
+GivenFile = tuple[str, bytes]
+"""A file with the motion between two frames: its name, for errors, and its bytes."""
 
 DecodedStyle = Sequence[tuple[Any, float, Any | None]]
 """The decoded parts of a style: (picture, share, mask or None)."""
@@ -138,6 +142,8 @@ class Hold:
     """What it keeps, in the renderer's own type."""
     recipe: Recipe
     """The knobs with which it is painted: it begins painted, and needs fewer steps than the task says."""
+    flow: tuple[InputRecord, ...] = ()
+    """The files that the motion between it and them was read from, if it was; the worker sets them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +239,18 @@ class Renderer(Protocol):
 
         Raises:
             PictureError: The frames have several sizes.
+        """
+
+    def pack_motion(self, frame: Any, files: Iterable[tuple[GivenFile, GivenFile]]) -> bytes:
+        """Bring motion that is known into the form of ``find_motion``, on one core of the CPU.
+
+        Args:
+            frame: One of the decoded frames.
+            files: The files with the motion from each frame to the next one, and from that one back; two are
+                held at a time.
+
+        Raises:
+            PictureError: A file cannot be used, or has other proportions than the frame.
         """
 
     def hold(
@@ -456,6 +474,16 @@ class Painter:
 
         keep_to_one_core()
         return find_motions(frame_of(frame) for frame in frames)
+
+    def pack_motion(self, frame: Any, files: Iterable[tuple[GivenFile, GivenFile]]) -> bytes:
+        """Return the file of ``stylize.film.flow_file``; see ``Renderer.pack_motion``."""
+        from stylize.film.flow_file import pack_motions
+        from stylize.film.references import frame_of
+        from stylize.film.sources.given import given_motions
+
+        keep_to_one_core()
+        small = frame_of(frame)
+        return pack_motions(small, given_motions(small, files))
 
     def hold(
         self,

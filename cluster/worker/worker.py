@@ -496,9 +496,11 @@ class Worker:
             attempt.fail(error)
             return
         digests = {need.task_id: need.sha256 for need in ready.fetched.needs}
+        hold = ready.order.hold
+        flow = () if hold is None else hold.flow
         record = task.record(
             "done",
-            film=None if task.part is None else task.part.record(digests),
+            film=None if task.part is None else task.part.record(digests, flow),
             inputs=ready.fetched.records([(part.share, part.mask) for part in task.styles]),
             output=output.model_copy(update={"thumbnail": shown.thumbnail}),
             losses=losses,

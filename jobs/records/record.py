@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from jobs.errors import printable
 from jobs.inputs.addresses import display
+from jobs.inputs.data import InputData
 from jobs.spec.styles import StyleMix
 
 Line = Annotated[str, AfterValidator(printable)]
@@ -105,6 +106,8 @@ class FilmRecord(BaseModel):
     """The frame's number as its source counts."""
     needs: list[HeldRecord] = []
     """The frames that it holds to; none for the first of a shot."""
+    flow: list[InputRecord] = []
+    """The files with the motion between it and them; empty where it is found, and for a failed task."""
 
 
 StyleRecord = tuple[Line, float] | tuple[Line, float, Line]
@@ -163,6 +166,25 @@ class TaskRecord(BaseModel):
     """All attempts of the run that ended the task, in order."""
     finished: float
     """Seconds since the epoch."""
+
+
+def input_record(data: InputData, share: float = 1.0, mask: str | None = None) -> InputRecord:
+    """Return the record of an input that was read.
+
+    Args:
+        data: What was read.
+        share: The share of a style's picture in its blend.
+        mask: The address of its mask.
+    """
+    return InputRecord(
+        uri=display(data.uri),
+        sha256=data.sha256,
+        size=data.size,
+        etag=data.etag,
+        modified=data.modified,
+        share=share,
+        mask=None if mask is None else display(mask),
+    )
 
 
 def style_records(styles: StyleMix) -> list[StyleRecord]:

@@ -16,6 +16,7 @@ from pydantic_core import PydanticCustomError
 from jobs.spec.films.film import (
     CUTS_SCHEMA,
     ENTRY_SCHEMA,
+    FILM_KEYS,
     FILM_SCHEMA,
     FRAMES_SCHEMA,
     Cuts,
@@ -23,6 +24,7 @@ from jobs.spec.films.film import (
     Frames,
     Loop,
 )
+from jobs.spec.films.flow import FLOW_SCHEMA, Flow
 from jobs.spec.styles import STYLE_SCHEMA, Patterns, Styles, address
 from jobs.spec.values import (
     Section,
@@ -96,10 +98,7 @@ class PairSet(Section):
                 {
                     "allOf": [has_value("content"), has_value("style")],
                     "not": {
-                        "anyOf": [
-                            has_value(key)
-                            for key in ("manifest", "on_bad_row", "film", "frames", "cuts", "loop")
-                        ]
+                        "anyOf": [has_value(key) for key in ("manifest", "on_bad_row", *FILM_KEYS)]
                     },
                 },
                 ENTRY_SCHEMA,
@@ -110,7 +109,7 @@ class PairSet(Section):
                             has_value(key)
                             for key in (
                                 *("content", "style", "combine", "init"),
-                                *("film", "frames", "cuts", "loop"),
+                                *FILM_KEYS,
                             )
                         ]
                     },
@@ -156,6 +155,12 @@ class PairSet(Section):
     loop: Loop = Field(
         False,
         description="Whether the film's first frame follows its last again. It is then one shot.",
+    )
+    flow: Flow = Field(
+        "dis",
+        description="Where the motion between the film's frames comes from. dis: it is found by OpenCV on "
+        "the CPU; or files that have it, as renderers write them.",
+        json_schema_extra=lambda s: replace_schema(s, FLOW_SCHEMA),
     )
     content: Annotated[Patterns | None, AfterValidator(_either)] = Field(
         None,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from stylize.errors import PictureError
 from stylize.film.cv import opencv
-from stylize.film.flow import Flow, Frame, shrunk
+from stylize.film.flow import Flow, Frame, resized, shrunk
 from stylize.film.motions import motion_between
 from stylize.film.warp import Motion
 
@@ -47,10 +47,50 @@ def find_motions(frames: Iterable[Frame]) -> bytes:
                 f"{one.shape[0]} px: a film has frames of one size, or a cut between them"
             )
         shape = one.shape
-        kept.append([_packed(flow) for flow in motion_between(one, other)])
+        kept.append([_packed(flow, SHRUNK) for flow in motion_between(one, other)])
+    return _file(kept, shape)
+
+
+def pack_motions(frame: Frame, motions: Iterable[tuple[Flow, Flow]]) -> bytes:
+    """Return motions that are known as a file, like that of ``find_motions``.
+
+    They are kept at the size at which motion is looked for, since known motion has edges.
+
+    Args:
+        frame: One of the frames.
+        motions: Both flows between each two neighbours, at any size; not a number where they are not known,
+            which is trusted nowhere.
+    """
+    height, width = shrunk(frame, LOOKED_AT).shape[:2]
+    kept = [
+        [_packed(_known(_fitted(flow, height, width)), 1) for flow in motion] for motion in motions
+    ]
+    return _file(kept, (height, width))
+
+
+def _file(kept: list[list[NDArray[np.int16]]], shape: tuple[int, ...]) -> bytes:
     file = io.BytesIO()
     np.savez_compressed(file, flows=np.array(kept), shape=np.array(shape[:2]))
     return file.getvalue()
+
+
+def _fitted(flow: Flow, height: int, width: int) -> Flow:
+    h, w = flow.shape[:2]
+    if height >= h or width >= w:
+        return resized(flow, height, width)
+    small: Flow = opencv().resize(flow, (width, height), interpolation=opencv().INTER_AREA)
+    return small * np.array([width / w, height / h], np.float32)
+
+
+def _known(flow: Flow) -> Flow:
+    """Return a flow that leads out of the frame, which nobody trusts, where it is not known."""
+    unknown = np.isnan(flow[..., 0]) | np.isnan(flow[..., 1])
+    if not unknown.any():
+        return flow
+    columns = np.arange(flow.shape[1])
+    out = np.where(columns < flow.shape[1] / 2, -MOST, MOST).astype(np.float32) / STEPS
+    away: Flow = np.stack(np.broadcast_arrays(out, np.float32(0)), -1)
+    return np.where(unknown[..., None], away[None], flow)
 
 
 def read_motions(data: bytes) -> Sequence[Motion]:
@@ -72,9 +112,11 @@ def read_motions(data: bytes) -> Sequence[Motion]:
         raise PictureError(f"the file of a film's motion is damaged ({error})") from error
 
 
-def _packed(flow: Flow) -> NDArray[np.int16]:
-    height, width = (max(1, side // SHRUNK) for side in flow.shape[:2])
-    small = opencv().resize(flow, (width, height), interpolation=opencv().INTER_AREA)
+def _packed(flow: Flow, by: int) -> NDArray[np.int16]:
+    height, width = (max(1, side // by) for side in flow.shape[:2])
+    small = flow
+    if by > 1:
+        small = opencv().resize(flow, (width, height), interpolation=opencv().INTER_AREA)
     packed: NDArray[np.int16] = np.clip(np.rint(small * STEPS), -MOST, MOST).astype(np.int16)
     return packed
 

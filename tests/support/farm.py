@@ -229,6 +229,12 @@ class StandIn:
     def find_motion(self, frames: Iterable[Any]) -> bytes:
         return json.dumps(list(frames), sort_keys=True).encode()
 
+    def pack_motion(
+        self, frame: Any, files: Iterable[tuple[tuple[str, bytes], tuple[str, bytes]]]
+    ) -> bytes:
+        names = [[forward[0], backward[0]] for forward, backward in files]
+        return json.dumps({"frame": frame, "files": names}).encode()
+
     def hold(
         self,
         content: Any,
@@ -238,8 +244,9 @@ class StandIn:
         recipe: Recipe,
     ) -> Hold:
         frames = json.loads(motion)
-        assert frames[place] == content
-        assert all(frames[one.place] == one.content for one in references)
+        if isinstance(frames, list):
+            assert frames[place] == content
+            assert all(frames[one.place] == one.content for one in references)
         return Hold([(one.index, one.picture) for one in references], recipe)
 
     def encode(self, picture: Any, image: ImageOptions, about: Mapping[str, str]) -> Encoded:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
-from jobs.records.record import FilmRecord, HeldRecord
+from jobs.records.record import FilmRecord, HeldRecord, InputRecord
 
 FILM_NAME = "{film}--{style}.{number}"
 """The name of a frame's picture where ``image.name`` is not given: names sort by film, style and number."""
+
+
+Way = Literal["dis", "given"]
+"""How the motion between frames is known: found, or given in files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,19 +38,29 @@ class FilmPart:
     level: int = 0
     """0 for the first of a shot and for keys, for which the most others wait, 1 for what is in the middle of
     two keys, 2 for the middles of the halves, and so on."""
+    way: Way = "dis"
+    """How the motion is known."""
+    given: tuple[tuple[str, str], ...] = ()
+    """The addresses of the files with the motion from each of ``around`` to the next one and back; empty
+    unless it is given."""
 
-    def record(self, digests: Mapping[str, str] | None = None) -> FilmRecord:
+    def record(
+        self, digests: Mapping[str, str] | None = None, flow: Sequence[InputRecord] = ()
+    ) -> FilmRecord:
         """Return the record of the place.
 
         Args:
             digests: The hex digests of the pictures of ``needs`` that were read, by task id.
+            flow: The files of ``given_between`` as they were read.
         """
         digests = digests or {}
         held = [
             HeldRecord(index=index, id=task_id, sha256=digests.get(task_id))
             for index, task_id in self.needs
         ]
-        return FilmRecord(film=self.film, index=self.index, number=self.number, needs=held)
+        return FilmRecord(
+            film=self.film, index=self.index, number=self.number, needs=held, flow=list(flow)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +85,10 @@ class Spot:
     """As ``FilmPart.first``."""
     around: tuple[str, ...]
     """As ``FilmPart.around``."""
+    way: Way = "dis"
+    """As ``FilmPart.way``."""
+    given: tuple[tuple[str, str], ...] = ()
+    """As ``FilmPart.given``."""
 
     def part(self, needs: Sequence[str]) -> FilmPart:
         """Return the place as a task has it; ``needs``: ids of tasks, in the order of ``self.needs``."""
@@ -82,4 +101,38 @@ class Spot:
             level=self.level,
             first=self.first,
             around=self.around,
+            way=self.way,
+            given=self.given,
         )
+
+
+def place_of(part: FilmPart | Spot, need: int) -> int:
+    """Return the place of a frame that another holds to among the frames around that one.
+
+    Args:
+        part: The place in its film of the frame that holds.
+        need: The index of the other.
+    """
+    last = len(part.around) - 1
+    place = need - part.first
+    if not 0 <= place <= last:
+        return last  # where a loop closes, the first frame comes last
+    closes = place == 0 and last > 0 and part.around[last] == part.around[0]
+    own = part.index - part.first
+    return last if closes and last - own < own else place
+
+
+def given_between(part: FilmPart | Spot) -> list[str]:
+    """Return the addresses of the files with the motion between a frame and those that it holds to.
+
+    Each comes once; there are none unless it is given.
+
+    Args:
+        part: The frame's place in its film.
+    """
+    if not part.given:
+        return []
+    needs = [need if isinstance(need, int) else need[0] for need in part.needs]
+    places = [part.index - part.first, *(place_of(part, need) for need in needs)]
+    between = part.given[min(places) : max(places)]
+    return list(dict.fromkeys(uri for both in between for uri in both))
