@@ -171,7 +171,8 @@ class Order:
 class Renderer(Protocol):
     """Paints pictures on one device; a worker has one renderer per device.
 
-    ``paint`` is called by one thread at a time; the other methods may be called meanwhile.
+    ``paint`` is called by one thread at a time; the other methods may be called meanwhile. Those that decode
+    frames and find motion are static: they are called in processes without a device, too.
     """
 
     device: DeviceInfo
@@ -179,7 +180,8 @@ class Renderer(Protocol):
     versions: dict[str, str]
     """The versions of the software that paints, by name, for the records."""
 
-    def decode(self, data: bytes, name: str, image: ImageOptions) -> Any:
+    @staticmethod
+    def decode(data: bytes, name: str, image: ImageOptions) -> Any:
         """Decode a picture's file.
 
         Args:
@@ -228,7 +230,8 @@ class Renderer(Protocol):
             StylizeError: Any other reason for which the pictures cannot be painted.
         """
 
-    def find_motion(self, frames: Iterable[Any]) -> bytes:
+    @staticmethod
+    def find_motion(frames: Iterable[Any]) -> bytes:
         """Find the motion between each two neighbours of several frames, on one core of the CPU.
 
         Args:
@@ -241,7 +244,8 @@ class Renderer(Protocol):
             PictureError: The frames have several sizes.
         """
 
-    def pack_motion(self, frame: Any, files: Iterable[tuple[GivenFile, GivenFile]]) -> bytes:
+    @staticmethod
+    def pack_motion(frame: Any, files: Iterable[tuple[GivenFile, GivenFile]]) -> bytes:
         """Bring motion that is known into the form of ``find_motion``, on one core of the CPU.
 
         Args:
@@ -384,7 +388,8 @@ class Painter:
             "python": platform.python_version(),
         }
 
-    def decode(self, data: bytes, name: str, image: ImageOptions) -> Any:
+    @staticmethod
+    def decode(data: bytes, name: str, image: ImageOptions) -> Any:
         """Return a ``stylize.pictures.picture.Picture``; see ``Renderer.decode``."""
         from stylize.pictures.codec import decode
 
@@ -467,7 +472,8 @@ class Painter:
             Painted(picture, result.concessions, result.precision) for picture in result.pictures
         ]
 
-    def find_motion(self, frames: Iterable[Any]) -> bytes:
+    @staticmethod
+    def find_motion(frames: Iterable[Any]) -> bytes:
         """Return the file of ``stylize.film.flow_file``; see ``Renderer.find_motion``."""
         from stylize.film.flow_file import find_motions
         from stylize.film.references import frame_of
@@ -475,7 +481,8 @@ class Painter:
         keep_to_one_core()
         return find_motions(frame_of(frame) for frame in frames)
 
-    def pack_motion(self, frame: Any, files: Iterable[tuple[GivenFile, GivenFile]]) -> bytes:
+    @staticmethod
+    def pack_motion(frame: Any, files: Iterable[tuple[GivenFile, GivenFile]]) -> bytes:
         """Return the file of ``stylize.film.flow_file``; see ``Renderer.pack_motion``."""
         from stylize.film.flow_file import pack_motions
         from stylize.film.references import frame_of

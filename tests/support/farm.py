@@ -154,7 +154,8 @@ class StandIn:
         self.batches: list[int] = []
         """How many were painted together, each time."""
 
-    def decode(self, data: bytes, name: str, image: ImageOptions | None = None) -> Any:
+    @staticmethod
+    def decode(data: bytes, name: str, image: ImageOptions | None = None) -> Any:
         try:
             found = json.loads(data)
         except ValueError:
@@ -226,11 +227,13 @@ class StandIn:
     def thumbnail(self, picture: Any, image: ImageOptions, longest: int, quality: int) -> bytes:
         return b"small"
 
-    def find_motion(self, frames: Iterable[Any]) -> bytes:
+    @staticmethod
+    def find_motion(frames: Iterable[Any]) -> bytes:
         return json.dumps(list(frames), sort_keys=True).encode()
 
+    @staticmethod
     def pack_motion(
-        self, frame: Any, files: Iterable[tuple[tuple[str, bytes], tuple[str, bytes]]]
+        frame: Any, files: Iterable[tuple[tuple[str, bytes], tuple[str, bytes]]]
     ) -> bytes:
         names = [[forward[0], backward[0]] for forward, backward in files]
         return json.dumps({"frame": frame, "files": names}).encode()

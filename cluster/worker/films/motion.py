@@ -84,6 +84,14 @@ class MotionFiles:
             self._held.move_to_end(key)
             return self._held[key]
 
+    def ensure(self, part: FilmPart) -> bool:
+        """Have the motion kept in the output; return whether it was not there yet. Raises as ``around``."""
+        key = self._key(part)
+        if self._storage.stat(key) is not None:
+            return False
+        self._make(key, part)
+        return True
+
     def _key(self, part: FilmPart) -> str:
         last = part.first + len(part.around) - 1
         stamp = self._stamp(part)
