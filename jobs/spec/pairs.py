@@ -16,7 +16,6 @@ from pydantic_core import PydanticCustomError
 from jobs.spec.films.film import (
     CUTS_SCHEMA,
     ENTRY_SCHEMA,
-    FILM_KEYS,
     FILM_SCHEMA,
     FRAMES_SCHEMA,
     Cuts,
@@ -25,6 +24,7 @@ from jobs.spec.films.film import (
     Loop,
 )
 from jobs.spec.films.flow import FLOW_SCHEMA, Flow
+from jobs.spec.films.video import Video, video_schema
 from jobs.spec.styles import STYLE_SCHEMA, Patterns, Styles, address
 from jobs.spec.values import (
     Section,
@@ -83,6 +83,9 @@ def given_sweep(sweep: Any) -> Any:
     }
 
 
+FILM_KEYS = ("frames", "cuts", "loop", "flow", "video")
+"""Keys that only an entry with a film has."""
+
 Knobs = Annotated[dict[str, Any], BeforeValidator(given_knobs)]
 """A partial recipe, as it is written. ``jobs.jobfile.recipes`` checks its values."""
 
@@ -98,7 +101,9 @@ class PairSet(Section):
                 {
                     "allOf": [has_value("content"), has_value("style")],
                     "not": {
-                        "anyOf": [has_value(key) for key in ("manifest", "on_bad_row", *FILM_KEYS)]
+                        "anyOf": [
+                            has_value(key) for key in ("manifest", "on_bad_row", "film", *FILM_KEYS)
+                        ]
                     },
                 },
                 ENTRY_SCHEMA,
@@ -109,7 +114,7 @@ class PairSet(Section):
                             has_value(key)
                             for key in (
                                 *("content", "style", "combine", "init"),
-                                *FILM_KEYS,
+                                *("film", *FILM_KEYS),
                             )
                         ]
                     },
@@ -161,6 +166,12 @@ class PairSet(Section):
         description="Where the motion between the film's frames comes from. dis: it is found by OpenCV on "
         "the CPU; or files that have it, as renderers write them.",
         json_schema_extra=lambda s: replace_schema(s, FLOW_SCHEMA),
+    )
+    video: Video = Field(
+        None,
+        description="Make a video of the film's finished frames, when all are there: mp4, mov, mkv, webm, or "
+        "its options.",
+        json_schema_extra=video_schema,
     )
     content: Annotated[Patterns | None, AfterValidator(_either)] = Field(
         None,

@@ -29,7 +29,7 @@ from jobs.parallel import parallel_map
 from jobs.records.commit import READERS, Records
 from jobs.records.record import InputRecord, TaskRecord
 from jobs.records.statuses import ABSENT, Ledger
-from jobs.tasks.films.part import given_between
+from jobs.tasks.films.stretch import given_between
 from jobs.tasks.identity import Draft
 from jobs.tasks.row_account import RowAccount
 from jobs.tasks.todo import Agenda

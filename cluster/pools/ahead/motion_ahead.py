@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from cluster.events import events
 from cluster.pools.ahead.intervals import Intervals
-from jobs.tasks.films.part import FilmPart
+from jobs.tasks.films.stretch import Stretch
 from jobs.tasks.task import Task
 
 log = logging.getLogger(__name__)
@@ -31,8 +31,8 @@ class Helpers(Protocol):
     def room(self) -> Mapping[str, int]:
         """Return the number of free cores of each node that has some."""
 
-    def start(self, node: str, part: FilmPart) -> Any:
-        """Start to find the motion around a frame on a node; return what stands for it."""
+    def start(self, node: str, stretch: Stretch) -> Any:
+        """Start to find the motion of a stretch on a node; return what stands for it."""
 
     def ended(self, running: Collection[Any]) -> Mapping[Any, str | None]:
         """Return those that have ended, each with the reason for which it failed; None: it did not."""
@@ -56,7 +56,7 @@ class MotionAhead:
         self._helpers = helpers
         self._listen = listen
         self._intervals = Intervals()
-        self._running: dict[Any, tuple[str, FilmPart]] = {}
+        self._running: dict[Any, tuple[str, Stretch]] = {}
         """What runs, and on which node. Only the thread changes it."""
         self._workers = 0
         self._failures = 0
@@ -110,15 +110,15 @@ class MotionAhead:
 
     def _step(self) -> None:
         for handle, error in self._helpers.ended(self._running).items():
-            _, part = self._running.pop(handle)
+            _, stretch = self._running.pop(handle)
             self._failures = 0 if error is None else self._failures + 1
             if error is not None:
-                log.info("the motion around %s is left to workers: %s", part.around[0], error)
+                log.info("the motion from %s on is left to workers: %s", stretch.uris[0], error)
         if self._failures >= GIVE_UP:
             raise RuntimeError(f"{GIVE_UP} in a row failed")
         if self._paused:
-            for _, part in reversed(self._running.values()):
-                self._intervals.put_back(part)
+            for _, stretch in reversed(self._running.values()):
+                self._intervals.put_back(stretch)
             self._end()
             return
         most = max(AT_FIRST, self._workers) - len(self._running)

@@ -14,17 +14,17 @@ from cluster.pools.ahead.room import room
 from cluster.pools.ray_cluster import first_line, read_view
 from cluster.pools.ray_placement import Needs
 from jobs.spec.workers import Workers
-from jobs.tasks.films.part import FilmPart
+from jobs.tasks.films.stretch import Stretch
 
 RETRIES = 2
 """How often a task is tried again whose process died."""
 
 
-def find_motion(setup: WorkerSetup, part: FilmPart) -> bool:
-    """Find the motion around a frame; return whether it was not there yet. The name shows in ``ps``."""
+def find_motion(setup: WorkerSetup, stretch: Stretch) -> bool:
+    """Find the motion of a stretch; return whether it was not there yet. The name shows in ``ps``."""
     from cluster.worker.films.find_ahead import find_ahead
 
-    return find_ahead(setup, part)
+    return find_ahead(setup, stretch)
 
 
 class RayHelpers:
@@ -48,9 +48,9 @@ class RayHelpers:
     def room(self) -> Mapping[str, int]:
         return room(read_view(), _available(), self._wanted, self._needs)
 
-    def start(self, node: str, part: FilmPart) -> Any:
+    def start(self, node: str, stretch: Stretch) -> Any:
         where = NodeAffinitySchedulingStrategy(node_id=node, soft=False)
-        return self._remote.options(scheduling_strategy=where).remote(self._setup, part)
+        return self._remote.options(scheduling_strategy=where).remote(self._setup, stretch)
 
     def ended(self, running: Collection[Any]) -> Mapping[Any, str | None]:
         if not running:

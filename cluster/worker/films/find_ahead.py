@@ -1,4 +1,4 @@
-"""``find_ahead``: find the motion around a frame in a process that paints nothing."""
+"""``find_ahead``: find the motion of a stretch in a process that paints nothing."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from cluster.worker.films.motion import MotionFiles
 from jobs.inputs.addresses import display
 from jobs.inputs.reader import Inputs
 from jobs.storage.open import open_storage
-from jobs.tasks.films.part import FilmPart
+from jobs.tasks.films.stretch import Stretch
 
 NICENESS = 10
 """How far such a process stands back behind those that paint and encode."""
 
 
-def find_ahead(setup: WorkerSetup, part: FilmPart) -> bool:
-    """Find the motion between the frames around one, as a worker does that needs it, and keep it.
+def find_ahead(setup: WorkerSetup, stretch: Stretch) -> bool:
+    """Find the motion between the frames of a stretch, as a worker does that needs it, and keep it.
 
     Args:
         setup: The settings of the job's workers.
-        part: A frame's place in its film.
+        stretch: The frames.
 
     Returns:
         Whether it was not there yet.
@@ -37,7 +37,7 @@ def find_ahead(setup: WorkerSetup, part: FilmPart) -> bool:
         os.nice(NICENESS)
     if _last is None or _last[0] != setup:
         _last = setup, _motion_files(setup)
-    return _last[1].ensure(part)
+    return _last[1].ensure(stretch)
 
 
 _last: tuple[WorkerSetup, MotionFiles] | None = None

@@ -12,7 +12,8 @@ from cluster.worker.renderer import Hold, Reference, Renderer
 from jobs.inputs.addresses import display
 from jobs.inputs.reader import Inputs
 from jobs.storage.base import Storage
-from jobs.tasks.films.part import FilmPart, given_between, place_of
+from jobs.tasks.films.part import FilmPart
+from jobs.tasks.films.stretch import given_between, place_of
 from stylize.recipe import Recipe
 
 
@@ -58,7 +59,7 @@ class Holding:
             place = place_of(part, need.index)
             before = self._decode(part.around[place])
             references.append(Reference(need.index, picture, place, before))
-        motion, read = self._motion.around(part)
+        motions, read = self._motion.around(part)
         between = frozenset(map(display, given_between(part)))
-        hold = self._renderer.hold(content, own, references, motion, recipe)
+        hold = self._renderer.hold(content, own, references, motions, recipe)
         return replace(hold, flow=tuple(one for one in read if one.uri in between))

@@ -21,11 +21,12 @@ from jobs.records.record import InputRecord, input_record
 from jobs.storage import keys
 from jobs.storage.base import Storage
 from jobs.tasks.films.part import FilmPart
+from jobs.tasks.films.stretch import Stretch, stretches_of
 from stylize.errors import PictureError
 
 log = logging.getLogger(__name__)
 
-FILES = 4
+FILES = 8
 """Files that a worker holds: its frames come from few places of a film at a time."""
 
 
@@ -63,9 +64,9 @@ class MotionFiles:
         self._held: OrderedDict[str, tuple[bytes, Sequence[InputRecord]]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def around(self, part: FilmPart) -> tuple[bytes, Sequence[InputRecord]]:
-        """Return the motion between each two neighbours of ``part.around``, as a file, and what it was read
-        from; nothing where it was found.
+    def around(self, part: FilmPart) -> tuple[list[bytes], list[InputRecord]]:
+        """Return the motion between neighbours of ``part.around``, a file for each two of its joints; and
+        what was read for it, which is nothing where it was found.
 
         Args:
             part: A frame's place in its film.
@@ -75,46 +76,54 @@ class MotionFiles:
             PictureError: The frames have several sizes, or a file with motion cannot be used.
             StorageError: A store does not answer.
         """
-        key = self._key(part)
+        files: list[bytes] = []
+        read: list[InputRecord] = []
+        for stretch in stretches_of(part):
+            file, about = self._between(stretch)
+            files.append(file)
+            read += about
+        return files, read
+
+    def ensure(self, stretch: Stretch) -> bool:
+        """Have the motion of a stretch kept in the output; return whether it was not there yet. Raises as
+        ``around``."""
+        key = self._key(stretch)
+        if self._storage.stat(key) is not None:
+            return False
+        self._make(key, stretch)
+        return True
+
+    def _between(self, stretch: Stretch) -> tuple[bytes, Sequence[InputRecord]]:
+        key = self._key(stretch)
         with self._lock:  # held while the file is made, so that a worker makes it once
             if key not in self._held:
-                self._held[key] = self._read_or_make(key, part)
+                self._held[key] = self._read_or_make(key, stretch)
                 if len(self._held) > FILES:
                     self._held.popitem(last=False)
             self._held.move_to_end(key)
             return self._held[key]
 
-    def ensure(self, part: FilmPart) -> bool:
-        """Have the motion kept in the output; return whether it was not there yet. Raises as ``around``."""
-        key = self._key(part)
-        if self._storage.stat(key) is not None:
-            return False
-        self._make(key, part)
-        return True
+    def _key(self, stretch: Stretch) -> str:
+        return keys.film_flow(stretch.film, stretch.first, stretch.last, self._stamp(stretch))
 
-    def _key(self, part: FilmPart) -> str:
-        last = part.first + len(part.around) - 1
-        stamp = self._stamp(part)
-        return keys.film_flow(part.film, part.first, last, stamp)
-
-    def _read_or_make(self, key: str, part: FilmPart) -> tuple[bytes, Sequence[InputRecord]]:
+    def _read_or_make(self, key: str, stretch: Stretch) -> tuple[bytes, Sequence[InputRecord]]:
         try:
             data = self._storage.get(key)
-            about = self._storage.get(keys.about_flow(key)) if part.given else b"[]"
+            about = self._storage.get(keys.about_flow(key)) if stretch.given else b"[]"
             return data, READ.validate_json(about)
         except (ObjectNotFoundError, ValidationError):
-            return self._make(key, part)
+            return self._make(key, stretch)
 
-    def _make(self, key: str, part: FilmPart) -> tuple[bytes, Sequence[InputRecord]]:
+    def _make(self, key: str, stretch: Stretch) -> tuple[bytes, Sequence[InputRecord]]:
         read: list[InputRecord] = []
-        if part.given:
-            first = next(self._frames(part.around), None)
-            data = self._maker.pack_motion(first, self._files(part.given, read))
+        if stretch.given:
+            first = next(self._frames(stretch.uris), None)
+            data = self._maker.pack_motion(first, self._files(stretch.given, read))
             # First, so that where there is motion there is this.
             about = READ.dump_json(read)
             self._storage.put(keys.about_flow(key), about, content_type="application/json")
         else:
-            data = self._maker.find_motion(self._frames(part.around))
+            data = self._maker.find_motion(self._frames(stretch.uris))
         self._storage.put(key, data, content_type="application/octet-stream")
         return data, read
 
@@ -150,16 +159,16 @@ class MotionFiles:
             before = frame
             yield frame
 
-    def _stamp(self, part: FilmPart) -> str:
+    def _stamp(self, stretch: Stretch) -> str:
         """Return a digest that changes when a frame is another, or the motion comes from elsewhere."""
         digest = hashlib.sha256()
-        for uri in (*part.around, *itertools.chain.from_iterable(part.given)):
+        for uri in (*stretch.uris, *itertools.chain.from_iterable(stretch.given)):
             try:
                 there = self._inputs.stat(uri)
             except InputError:
                 there = None
             about = None if there is None else (there.size, there.etag or there.modified)
             digest.update(json.dumps([uri, about]).encode("utf-8", "surrogatepass"))
-        if part.way != "dis":
-            digest.update(part.way.encode())
+        if stretch.way != "dis":
+            digest.update(stretch.way.encode())
         return digest.hexdigest()[:8]

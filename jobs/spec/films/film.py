@@ -12,9 +12,6 @@ from jobs.spec.films.frame_numbers import NUMBERS, numbers_of
 from jobs.spec.values import has_value, shown
 from jobs.storage.addresses import fault_of
 
-FILM_KEYS = ("film", "frames", "cuts", "loop", "flow")
-"""Keys that only an entry with a film can have."""
-
 NOT_FOR_FILMS = ("content", "combine", "init", "manifest", "on_bad_row")
 """Keys that an entry with a film cannot have."""
 
@@ -38,7 +35,7 @@ def _film(film: str | None, others: ValidationInfo) -> str | None:
 
 
 def with_film(given: Any, others: ValidationInfo) -> Any:
-    """Refuse a key beside which there is no ``film``."""
+    """Validate a key that only an entry with a film has."""
     if given is not None and others.data.get("film", ()) is None:
         raise PydanticCustomError("no_film", "needs film:, which is not given")
     return given

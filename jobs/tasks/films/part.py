@@ -27,14 +27,17 @@ class FilmPart:
     number: int
     """The frame's number as its source counts."""
     needs: tuple[tuple[int, str], ...]
-    """(index, task id) of each frame that it holds to, at most two, nearest first; none for the first of a
-    shot. Their pictures are done, and in the same output, before the frame is painted."""
+    """(index, task id) of each frame that it holds to, nearest first; none for the first of a shot.
+    Their pictures are done, and in the same output, before the frame is painted."""
     first: int
     """The index of the first of ``around``."""
     around: tuple[str, ...]
-    """The addresses of the frames from the key before to the key after, both included, of which this frame is
-    one, and of which ``needs`` are others: those between which there is motion to know. The last of them is
-    the film's first frame again where a loop closes."""
+    """The addresses of the frames from the key before to the key after, both included, or, of a key, from
+    the farthest that it holds to: those between which there is motion to know. This frame is one of them,
+    and ``needs`` are others. The last is the film's first frame again where a loop closes."""
+    joints: tuple[int, ...]
+    """The places in ``around`` of its first, of its last, and of the keys between, in order: the motion from
+    each of them to the next is a file."""
     level: int = 0
     """0 for the first of a shot and for keys, for which the most others wait, 1 for what is in the middle of
     two keys, 2 for the middles of the halves, and so on."""
@@ -85,6 +88,8 @@ class Spot:
     """As ``FilmPart.first``."""
     around: tuple[str, ...]
     """As ``FilmPart.around``."""
+    joints: tuple[int, ...]
+    """As ``FilmPart.joints``."""
     way: Way = "dis"
     """As ``FilmPart.way``."""
     given: tuple[tuple[str, str], ...] = ()
@@ -101,38 +106,7 @@ class Spot:
             level=self.level,
             first=self.first,
             around=self.around,
+            joints=self.joints,
             way=self.way,
             given=self.given,
         )
-
-
-def place_of(part: FilmPart | Spot, need: int) -> int:
-    """Return the place of a frame that another holds to among the frames around that one.
-
-    Args:
-        part: The place in its film of the frame that holds.
-        need: The index of the other.
-    """
-    last = len(part.around) - 1
-    place = need - part.first
-    if not 0 <= place <= last:
-        return last  # where a loop closes, the first frame comes last
-    closes = place == 0 and last > 0 and part.around[last] == part.around[0]
-    own = part.index - part.first
-    return last if closes and last - own < own else place
-
-
-def given_between(part: FilmPart | Spot) -> list[str]:
-    """Return the addresses of the files with the motion between a frame and those that it holds to.
-
-    Each comes once; there are none unless it is given.
-
-    Args:
-        part: The frame's place in its film.
-    """
-    if not part.given:
-        return []
-    needs = [need if isinstance(need, int) else need[0] for need in part.needs]
-    places = [part.index - part.first, *(place_of(part, need) for need in needs)]
-    between = part.given[min(places) : max(places)]
-    return list(dict.fromkeys(uri for both in between for uri in both))

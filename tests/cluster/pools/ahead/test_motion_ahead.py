@@ -18,7 +18,7 @@ from cluster.pools.ahead.motion_ahead import MotionAhead
 from cluster.pools.ahead.room import room
 from cluster.pools.ray_placement import Node, View, needs_of
 from jobs.spec.workers import Workers
-from jobs.tasks.films.part import FilmPart
+from jobs.tasks.films.stretch import Stretch
 from jobs.tasks.task import Task
 from tests.support.farm import wait_for, write_film_job
 
@@ -36,8 +36,8 @@ def test_each_interval_comes_once_when_its_end_is_read(tasks: list[Task]) -> Non
     for task in tasks:
         intervals.note(task)
     found = []
-    while (part := intervals.take()) is not None:
-        found.append((part.first, part.first + len(part.around) - 1))
+    while (stretch := intervals.take()) is not None:
+        found.append((stretch.first, stretch.last))
     # As the tree needs them, and for both recipes together.
     assert found == [(0, 16), (16, 32), (32, 48), (48, 59)]
 
@@ -96,7 +96,7 @@ class Hands:
 
     def __init__(self, **free: int) -> None:
         self.free = free
-        self.started: list[tuple[str, FilmPart]] = []
+        self.started: list[tuple[str, Stretch]] = []
         self.done: dict[Any, str | None] = {}
         self.cancelled: list[Any] = []
 
@@ -105,8 +105,8 @@ class Hands:
         found = {node: count - taken.count(node) for node, count in self.free.items()}
         return {node: count for node, count in found.items() if count > 0}
 
-    def start(self, node: str, part: FilmPart) -> Any:
-        self.started.append((node, part))
+    def start(self, node: str, stretch: Stretch) -> Any:
+        self.started.append((node, stretch))
         return len(self.started) - 1
 
     def ended(self, running: Collection[Any]) -> Mapping[Any, str | None]:
@@ -117,7 +117,7 @@ class Hands:
 
     @property
     def firsts(self) -> list[int]:
-        return [part.first for _, part in self.started]
+        return [stretch.first for _, stretch in self.started]
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from jobs.errors import JobFileError
-from jobs.tasks.films.part import given_between
+from jobs.tasks.films.stretch import given_between
 from jobs.tasks.task import Task
 from jobs.tasks.todo import Agenda
 from tests.jobs.support import read, touch
