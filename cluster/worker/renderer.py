@@ -22,6 +22,7 @@ from cluster.worker.paint_thread import PaintThread, keep_to_one_core, wait_awak
 from jobs.records.loss_log import LossRow
 from jobs.records.record import InputRecord
 from jobs.spec.output import ImageOptions
+from jobs.tasks.films.part import Way
 from jobs.tasks.task import Task
 from stylize.errors import CheckpointError, MemberLostError
 from stylize.recipe import Recipe
@@ -231,17 +232,19 @@ class Renderer(Protocol):
         """
 
     @staticmethod
-    def find_motion(frames: Iterable[Any]) -> bytes:
+    def find_motion(frames: Iterable[Any], way: Way = "dis") -> bytes:
         """Find the motion between each two neighbours of several frames, on one core of the CPU.
 
         Args:
             frames: The decoded frames, in order; two are held at a time.
+            way: How it is found: ``dis`` or ``raft``.
 
         Returns:
             The motion, as a file, for ``hold``.
 
         Raises:
             PictureError: The frames have several sizes.
+            WeightsError: The weights of what finds it cannot be had.
         """
 
     @staticmethod
@@ -474,13 +477,14 @@ class Painter:
         ]
 
     @staticmethod
-    def find_motion(frames: Iterable[Any]) -> bytes:
+    def find_motion(frames: Iterable[Any], way: Way = "dis") -> bytes:
         """Return the file of ``stylize.film.flow_file``; see ``Renderer.find_motion``."""
         from stylize.film.flow_file import find_motions
         from stylize.film.references import frame_of
 
         keep_to_one_core()
-        return find_motions(frame_of(frame) for frame in frames)
+        assert way != "given"
+        return find_motions((frame_of(frame) for frame in frames), way)
 
     @staticmethod
     def pack_motion(frame: Any, files: Iterable[tuple[GivenFile, GivenFile]]) -> bytes:

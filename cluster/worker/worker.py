@@ -370,6 +370,9 @@ class Worker:
 
     def _decode_frame(self, uri: str) -> Any:
         """Return a frame of a film, to see how it moves."""
+        # Motion may take minutes to be found, frame by frame, while others wait for it.
+        for attempt_id in self._heartbeat.in_phase("fetch"):
+            self._heartbeat.sign(attempt_id)
         return self._renderers[0].decode(
             self._read(uri).data, f"frame {display(uri)}", self._setup.image
         )

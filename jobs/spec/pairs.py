@@ -164,7 +164,7 @@ class PairSet(Section):
     flow: Flow = Field(
         "dis",
         description="Where the motion between the film's frames comes from. dis: it is found by OpenCV on "
-        "the CPU; or files that have it, as renderers write them.",
+        "the CPU; raft: by a network; or files that have it, as renderers write them.",
         json_schema_extra=lambda s: replace_schema(s, FLOW_SCHEMA),
     )
     video: Video = Field(

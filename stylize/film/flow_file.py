@@ -6,7 +6,7 @@ import io
 import zipfile
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
-from typing import overload
+from typing import Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,30 +25,37 @@ STEPS = 64
 """Steps of a pixel in which flows are kept: the error of what finds them is ten times as large."""
 
 SHRUNK = 2
-"""Flows are kept at half of the size at which they are found: what finds them works at that."""
+"""Flows of OpenCV are kept at half of the size at which they are found: what finds them works at that."""
 
 MOST = np.iinfo(np.int16).max
 
 
-def find_motions(frames: Iterable[Frame]) -> bytes:
+def find_motions(frames: Iterable[Frame], way: Literal["dis", "raft"] = "dis") -> bytes:
     """Return the motion between each two neighbours of several frames, as a file.
 
     Args:
         frames: Two or more frames in order, of one shape; two of them are held at a time.
+        way: How it is found: by OpenCV, or by the network RAFT.
 
     Raises:
         PictureError: Frames have several shapes.
+        WeightsError: The weights of RAFT cannot be had.
     """
+    find, longest, by = motion_between, LOOKED_AT, SHRUNK
+    if way == "raft":
+        from stylize.film.sources import raft
+
+        find, longest, by = raft.motion_between, raft.LOOKED_AT, 1
     kept = []
     shape: tuple[int, ...] = (0, 0)
-    for one, other in pairwise(shrunk(frame, LOOKED_AT) for frame in frames):
+    for one, other in pairwise(shrunk(frame, longest) for frame in frames):
         if one.shape != other.shape:
             raise PictureError(
                 f"a frame is {other.shape[1]} x {other.shape[0]} px, and the one before {one.shape[1]} x "
                 f"{one.shape[0]} px: a film has frames of one size, or a cut between them"
             )
         shape = one.shape
-        kept.append([_packed(flow, SHRUNK) for flow in motion_between(one, other)])
+        kept.append([_packed(flow, by) for flow in find(one, other)])
     return _file(kept, shape)
 
 

@@ -87,7 +87,7 @@ class Sleeper:
         return b"small"
 
     @staticmethod
-    def find_motion(frames: Iterable[Any]) -> bytes:
+    def find_motion(frames: Iterable[Any], way: str = "dis") -> bytes:
         return b"motion"
 
     def hold(

@@ -229,7 +229,7 @@ class StandIn:
         return b"small"
 
     @staticmethod
-    def find_motion(frames: Iterable[Any]) -> bytes:
+    def find_motion(frames: Iterable[Any], way: str = "dis") -> bytes:
         return json.dumps(list(frames), sort_keys=True).encode()
 
     @staticmethod
@@ -303,7 +303,7 @@ class Echo(StandIn):
             order.observe([LossRow(32, 0, 9.0, 1.0, 5.0, layers, 3.0, 0.0)])
         return [Painted(order.content, ()) for order in orders]
 
-    def find_motion(self, frames: Iterable[Any]) -> bytes:
+    def find_motion(self, frames: Iterable[Any], way: str = "dis") -> bytes:
         return b"none"
 
     def hold(

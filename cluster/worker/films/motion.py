@@ -20,7 +20,7 @@ from jobs.inputs.reader import Inputs
 from jobs.records.record import InputRecord, input_record
 from jobs.storage import keys
 from jobs.storage.base import Storage
-from jobs.tasks.films.part import FilmPart
+from jobs.tasks.films.part import FilmPart, Way
 from jobs.tasks.films.stretch import Stretch, stretches_of
 from stylize.errors import PictureError
 
@@ -36,7 +36,7 @@ READ = TypeAdapter(list[InputRecord])
 class MotionMaker(Protocol):
     """What makes files of motion: ``cluster.worker.renderer.Renderer`` says how."""
 
-    def find_motion(self, frames: Iterable[Any]) -> bytes: ...
+    def find_motion(self, frames: Iterable[Any], way: Way = "dis") -> bytes: ...
 
     def pack_motion(self, frame: Any, files: Iterable[tuple[GivenFile, GivenFile]]) -> bytes: ...
 
@@ -123,7 +123,7 @@ class MotionFiles:
             about = READ.dump_json(read)
             self._storage.put(keys.about_flow(key), about, content_type="application/json")
         else:
-            data = self._maker.find_motion(self._frames(stretch.uris))
+            data = self._maker.find_motion(self._frames(stretch.uris), stretch.way)
         self._storage.put(key, data, content_type="application/octet-stream")
         return data, read
 

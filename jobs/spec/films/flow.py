@@ -16,7 +16,7 @@ from jobs.storage.addresses import fault_of
 ENDINGS = (".flo", ".png", ".exr")
 """Endings of files of motion that are read."""
 
-WAYS = ("dis",)
+WAYS = ("dis", "raft")
 """How motion is found."""
 
 
@@ -68,13 +68,15 @@ def _flow(flow: object) -> object:
         return GivenFlow.model_validate(flow)
     raise PydanticCustomError(
         "flow",
-        "{given} is neither dis nor the files forward: and backward:",
+        "{given} is neither dis, raft nor the files forward: and backward:",
         {"given": shown(flow)},
     )
 
 
-Flow = Annotated[Literal["dis"] | GivenFlow, BeforeValidator(_flow), AfterValidator(with_film)]
-"""``dis``: OpenCV finds it; or files that have it."""
+Flow = Annotated[
+    Literal["dis", "raft"] | GivenFlow, BeforeValidator(_flow), AfterValidator(with_film)
+]
+"""``dis`` and ``raft``: it is found so; or files that have it."""
 
 _NUMBER = r"(#+|%(0\d+)?d)"
 

@@ -12,8 +12,8 @@ FILM_NAME = "{film}--{style}.{number}"
 """The name of a frame's picture where ``image.name`` is not given: names sort by film, style and number."""
 
 
-Way = Literal["dis", "given"]
-"""How the motion between frames is known: found, or given in files."""
+Way = Literal["dis", "raft", "given"]
+"""How the motion between frames is known: found in one of two ways, or given in files."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,7 +96,7 @@ class House:
             raise InputError("broken")
         return text
 
-    def find_motion(self, frames: Iterable[Any]) -> bytes:
+    def find_motion(self, frames: Iterable[Any], way: str = "dis") -> bytes:
         self.made.append(list(frames))
         return "".join(self.made[-1]).encode()
 

@@ -34,7 +34,7 @@ def accepts(text: str) -> bool:
         "film: shots/, style: b.jpg, frames: ~, cuts: ~, loop: ~, content: ~, init: ~, combine: ~",
         "film: ~, content: a.jpg, style: b.jpg, frames: ~, cuts: ~, loop: ~",
         "film: shots/, style: b.jpg, frames: '1-10, 20-30 x 5'",
-        "film: shots/, style: b.jpg, flow: dis, loop: true",
+        "film: shots/, style: b.jpg, flow: raft, loop: true",
         "film: shots/, style: b.jpg, flow: ~",
         "film: shots/, style: b.jpg, flow: {forward: f/a.####.flo, backward: 's3://b/a_%04d_%04d.EXR'}",
         "film: shots/, style: b.jpg, flow: {forward: 'f#/a#.png', backward: 'f%/a_%d.png'}",
@@ -99,11 +99,11 @@ def test_right_for_loader_and_schema(pair: str) -> None:
         ("content: a.jpg, style: b.jpg, flow: dis", "flow: needs film:, which is not given"),
         (
             "film: s/, style: b.jpg, flow: farneback",
-            "flow: 'farneback' is neither dis nor the files forward: and backward:",
+            "flow: 'farneback' is neither dis, raft nor the files forward: and backward:",
         ),
         (
             "film: s/, style: b.jpg, flow: a.#.flo",
-            "flow: 'a.#.flo' is neither dis nor the files forward: and backward:",
+            "flow: 'a.#.flo' is neither dis, raft nor the files forward: and backward:",
         ),
         ("film: s/, style: b.jpg, flow: {forward: a.#.flo}", "flow.backward: is required"),
         (

@@ -78,8 +78,9 @@ def test_the_way_is_part_of_the_id_unless_it_is_the_usual_one(shots: Path) -> No
     assert {n: task.id for n, task in tasks(shots, "flow: dis").items()} == {
         n: task.id for n, task in usual.items()
     }
-    ways = [usual, *(tasks(shots, keys) for keys in (FILES, TWO))]
+    ways = [usual, *(tasks(shots, keys) for keys in ("flow: raft", FILES, TWO))]
     assert len({way[1005].id for way in ways}) == len(ways)
+    assert part(ways[1][1005]).way == "raft"
     # Golden: ids of films that are rendered already stay.
     assert usual[1005].id == GOLDEN
 

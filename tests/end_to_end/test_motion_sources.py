@@ -1,7 +1,8 @@
-"""Whole runs of films whose motion other programs have written: what is read, kept, recorded and seen."""
+"""Whole runs of films whose motion is not found in the usual way: what is read, kept, recorded and seen."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -10,8 +11,10 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import torch
 import yaml
 from PIL import Image
+from torchvision.models.optical_flow import raft_large
 
 from cluster.events.events import Event, InputChanged, TaskDone, TaskFailed
 from cluster.run.options import RunOptions
@@ -21,6 +24,7 @@ from jobs.jobfile.load import load_job
 from jobs.records.commit import Records
 from jobs.records.record import TaskRecord
 from stylize.film.flow_file import read_motions
+from stylize.film.sources import raft
 from stylize.film.structure import place_of
 from tests.stylize.film.clips import pan
 from tests.support.farm import STAND_IN, TINY_RECIPE, write_film_job, write_weights
@@ -131,6 +135,34 @@ def write_pictures(folder: Path, frames: list[np.ndarray], **changes: Any) -> Pa
     }
     (folder / "job.yaml").write_text(yaml.safe_dump(spec))
     return folder / "job.yaml"
+
+
+def test_raft_finds_motion_with_weights_from_the_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames = pan(3, 48, 64).frames
+    hub = tmp_path / "torch/hub/checkpoints"
+    hub.mkdir(parents=True)
+    name = raft.URL.rsplit("/", 1)[1]
+    torch.save(raft_large(weights=None).state_dict(), hub / name)
+    digest = hashlib.sha256((hub / name).read_bytes()).hexdigest()
+    monkeypatch.setattr(raft, "SHA256_PREFIX", digest[:8])
+    monkeypatch.setattr(raft, "UPDATES", 2)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    raft._network.cache_clear()
+    usual = load_job(write_pictures(tmp_path, frames))
+    run(usual, PAINTER)
+    spec = yaml.safe_load(Path(usual.file).read_text())
+    spec["pairs"][0]["flow"] = "raft"
+    Path(usual.file).write_text(yaml.safe_dump(spec))
+
+    found = painted(run(load_job(usual.file), PAINTER))
+
+    raft._network.cache_clear()
+    assert len(found) == 3
+    # Beside what was found in the usual way.
+    assert len(list((tmp_path / "out/films").rglob("*.npz"))) == 2
+    assert len(list(Records(open_output(usual)).all())) == 6
 
 
 def test_given_motion_is_kept_as_it_was_given(tmp_path: Path) -> None:
