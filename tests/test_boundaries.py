@@ -77,6 +77,7 @@ def test_planning_needs_no_torch_and_no_ray(modules):
                 "cluster/pools/ray_pool.py",
                 "cluster/pools/ray_actor.py",
                 "cluster/pools/ray_metrics.py",
+                "cluster/pools/ahead/ray_helpers.py",
                 "cluster/floor/link.py",
                 "cluster/floor/ray_manager.py",
                 "cluster/submit/jobs_api.py",

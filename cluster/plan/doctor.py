@@ -65,6 +65,8 @@ def _examine_job(job: Job) -> Iterator[Check]:
             recipes = {r.weights: r for pictures in agenda.sets for r in pictures.recipes}
             for recipe in recipes.values():
                 yield _checked_weights(recipe, job)
+            if any(film.flow.way == "raft" for film in agenda.films):
+                yield _checked("weights raft", _raft)
             yield from _pictures(agenda)
     yield _checked("output", lambda: _storage(job))
 
@@ -113,6 +115,13 @@ def _weights(recipe: Recipe, job: Job | None) -> str:
     weights = identify(recipe, job.base if job else None)
     load(weights)
     return f"sixteen layers, {weights.digest[:23]}"
+
+
+def _raft() -> str:
+    from stylize.film.sources.raft import SHA256_PREFIX, network
+
+    network()
+    return f"what finds the motion of films, sha256:{SHA256_PREFIX}"
 
 
 def _storage(job: Job) -> str:

@@ -171,6 +171,11 @@ class RayPool:
     def open_workers(self) -> Iterator[WorkerHandle]:
         return (member.handle for member in self._roster.open_members())
 
+    @property
+    def setup(self) -> WorkerSetup:
+        """The settings of the job's workers, as they get them."""
+        return self._setup
+
     def memory_classes(self) -> Sequence[int]:
         return self._roster.memory_classes
 

@@ -44,6 +44,7 @@ from jobs.storage import keys
 from jobs.storage.lease import who
 from jobs.tasks.background_reader import Reader
 from jobs.tasks.films.tell import tell_frames
+from jobs.tasks.task import Task
 
 if TYPE_CHECKING:
     from cluster.pools.ray_placement import Needs
@@ -171,13 +172,13 @@ class Run:
         tell_frames(self._storage, self._rendering.agenda.films)
         self._gallery.begin(self._storage)
         on_start()
-        with self._open_pool() as pool:
+        with self._open_pool() as pool, self._motion_ahead(pool) as (tasks, listen):
             on_connected()
             driver = Driver(
-                self._reader,
+                tasks,
                 pool,
                 self._records,
-                self._measured(self._looking),
+                self._measured(listen),
                 limits=self._limits(),
                 asked=self._asked,
                 kept=self._ledger.kept,
@@ -373,6 +374,24 @@ class Run:
                 yield pool
         finally:
             ray_cluster.disconnect()
+
+    @contextlib.contextmanager
+    def _motion_ahead(self, pool: Pool) -> Iterator[tuple[Iterator[Task | None], Listener]]:
+        """Return the tasks and the listener, watched by what has the motion of films found ahead on Ray."""
+        if self._options.pool == "inline" or not self._rendering.agenda.films:
+            yield self._reader, self._looking
+            return
+        from cluster.pools.ahead.motion_ahead import MotionAhead
+        from cluster.pools.ahead.ray_helpers import RayHelpers
+        from cluster.pools.ray_pool import RayPool
+
+        assert isinstance(pool, RayPool)
+        helpers = RayHelpers(pool.setup, self._job.spec.workers, pool.needs)
+        ahead = MotionAhead(helpers, self._looking).start()
+        try:
+            yield ahead.watch(self._reader), ahead
+        finally:
+            ahead.close()
 
     def _share_floor(self, needs: Needs, stack: contextlib.ExitStack, *, make: bool) -> Sharing:
         """Return the link to the other runs of the cluster.

@@ -28,6 +28,8 @@ from jobs.jobfile.job import Job
 from jobs.jobfile.own_pictures import OwnPictures
 from jobs.jobfile.yaml_source import FieldPath
 from jobs.manifests.folders import find_files
+from jobs.spec.films.flow import ENDINGS, GivenFlow
+from jobs.spec.films.flow_names import flow_names
 from jobs.spec.pairs import PairSet
 from jobs.spec.styles import MASK_FIELD
 from jobs.storage.base import local_path
@@ -53,7 +55,7 @@ _SEND_BELOW = (
     "folder)"
 )
 
-ReferenceKind = Literal["picture", "mask", "film", "manifest", "file"]
+ReferenceKind = Literal["picture", "mask", "film", "flow", "manifest", "file"]
 
 
 def pack(
@@ -130,6 +132,10 @@ def _references(job: Job) -> Iterator[_Reference]:
 def _pictures(k: int, pair: PairSet) -> Iterator[_Reference]:
     if pair.film is not None:
         yield _Reference(("pairs", k, "film"), "film", pair.film)
+    if isinstance(pair.flow, GivenFlow):
+        for direction in GivenFlow.model_fields:
+            written = getattr(pair.flow, direction)
+            yield _Reference(("pairs", k, "flow", direction), "flow", written)
     for n, content in enumerate(pair.content or ()):
         yield _Reference(("pairs", k, "content", n), "picture", content)
     for n, style in enumerate(pair.style or ()):
@@ -256,6 +262,8 @@ def _files_of(reference: _Reference, inputs: Inputs) -> list[str]:
         return [name for name, _ in find_files(inputs, reference.written, inputs.unread.note)]
     if reference.kind == "film" and (parts := find_number(reference.written)) is not None:
         return inputs.expand(Numbered(*parts).pattern)
+    if reference.kind == "flow" and (names := flow_names(reference.written)) is not None:
+        return inputs.expand(names.pattern, lambda name: name.lower().endswith(ENDINGS))
     if reference.kind == "mask" and MASK_FIELD in reference.written:
         # Contents that give masks their names may be on S3, so every mask that matches is sent.
         return inputs.expand("*".join(map(glob.escape, reference.written.split(MASK_FIELD))))

@@ -29,10 +29,9 @@ from jobs.errors import (
     StorageUnreachableError,
     printable,
 )
-from jobs.inputs.addresses import display
 from jobs.inputs.data import InputData
 from jobs.records.loss_log import LossLog
-from jobs.records.record import AttemptRecord, InputRecord, TaskRecord
+from jobs.records.record import AttemptRecord, InputRecord, TaskRecord, input_record
 from jobs.storage.base import Storage
 from stylize.errors import (
     DivergedError,
@@ -180,13 +179,13 @@ class Fetched:
             shares: The share and the mask's address of each style, in order.
         """
         return [
-            _input_record(self.content),
+            input_record(self.content),
             *(
-                _input_record(style, share, mask)
+                input_record(style, share, mask)
                 for style, (share, mask) in zip(self.styles, shares, strict=True)
             ),
-            *(_input_record(mask) for mask in self.masks.values()),
-            *([_input_record(self.init)] if self.init else []),
+            *(input_record(mask) for mask in self.masks.values()),
+            *([input_record(self.init)] if self.init else []),
         ]
 
 
@@ -251,15 +250,3 @@ def explain_fetch(uri: str, error: StorageError) -> Exception:
     """
     ours = uri.startswith("s3://") and isinstance(error, StorageUnreachableError)
     return error if ours else FetchError(str(error))
-
-
-def _input_record(data: InputData, share: float = 1.0, mask: str | None = None) -> InputRecord:
-    return InputRecord(
-        uri=display(data.uri),
-        sha256=data.sha256,
-        size=data.size,
-        etag=data.etag,
-        modified=data.modified,
-        share=share,
-        mask=None if mask is None else display(mask),
-    )

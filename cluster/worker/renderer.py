@@ -20,7 +20,9 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from cluster.messages import DeviceInfo
 from cluster.worker.paint_thread import PaintThread, keep_to_one_core, wait_awake_briefly
 from jobs.records.loss_log import LossRow
+from jobs.records.record import InputRecord
 from jobs.spec.output import ImageOptions
+from jobs.tasks.films.part import Way
 from jobs.tasks.task import Task
 from stylize.errors import CheckpointError, MemberLostError
 from stylize.recipe import Recipe
@@ -41,6 +43,9 @@ Observe = Callable[[Sequence[LossRow]], None]
 
 ShouldStop = Callable[[], bool]
 """Returns whether the render must be interrupted."""
+
+GivenFile = tuple[str, bytes]
+"""A file with the motion between two frames: its name, for errors, and its bytes."""
 
 DecodedStyle = Sequence[tuple[Any, float, Any | None]]
 """The decoded parts of a style: (picture, share, mask or None)."""
@@ -142,6 +147,8 @@ class Hold:
     """How firmly its pixels are held, 0 to 1, as their mean."""
     confidence: Any
     """How firmly each pixel is held, as a mask in the renderer's own type."""
+    flow: tuple[InputRecord, ...] = ()
+    """The files that the motion between it and them was read from, if it was; the worker sets them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +176,8 @@ class Order:
 class Renderer(Protocol):
     """Paints pictures on one device; a worker has one renderer per device.
 
-    ``paint`` is called by one thread at a time; the other methods may be called meanwhile.
+    ``paint`` is called by one thread at a time; the other methods may be called meanwhile. Those that decode
+    frames and find motion are static: they are called in processes without a device, too.
     """
 
     device: DeviceInfo
@@ -177,7 +185,8 @@ class Renderer(Protocol):
     versions: dict[str, str]
     """The versions of the software that paints, by name, for the records."""
 
-    def decode(self, data: bytes, name: str, image: ImageOptions) -> Any:
+    @staticmethod
+    def decode(data: bytes, name: str, image: ImageOptions) -> Any:
         """Decode a picture's file.
 
         Args:
@@ -226,17 +235,33 @@ class Renderer(Protocol):
             StylizeError: Any other reason for which the pictures cannot be painted.
         """
 
-    def find_motion(self, frames: Iterable[Any]) -> bytes:
+    @staticmethod
+    def find_motion(frames: Iterable[Any], way: Way = "dis") -> bytes:
         """Find the motion between each two neighbours of several frames, on one core of the CPU.
 
         Args:
             frames: The decoded frames, in order; two are held at a time.
+            way: How it is found: ``dis`` or ``raft``.
 
         Returns:
             The motion, as a file, for ``hold``.
 
         Raises:
             PictureError: The frames have several sizes.
+            WeightsError: The weights of what finds it cannot be had.
+        """
+
+    @staticmethod
+    def pack_motion(frame: Any, files: Iterable[tuple[GivenFile, GivenFile]]) -> bytes:
+        """Bring motion that is known into the form of ``find_motion``, on one core of the CPU.
+
+        Args:
+            frame: One of the decoded frames.
+            files: The files with the motion from each frame to the next one, and from that one back; two are
+                held at a time.
+
+        Raises:
+            PictureError: A file cannot be used, or has other proportions than the frame.
         """
 
     def hold(
@@ -371,7 +396,8 @@ class Painter:
             "python": platform.python_version(),
         }
 
-    def decode(self, data: bytes, name: str, image: ImageOptions) -> Any:
+    @staticmethod
+    def decode(data: bytes, name: str, image: ImageOptions) -> Any:
         """Return a ``stylize.pictures.picture.Picture``; see ``Renderer.decode``."""
         from stylize.pictures.codec import decode
 
@@ -454,13 +480,26 @@ class Painter:
             Painted(picture, result.concessions, result.precision) for picture in result.pictures
         ]
 
-    def find_motion(self, frames: Iterable[Any]) -> bytes:
+    @staticmethod
+    def find_motion(frames: Iterable[Any], way: Way = "dis") -> bytes:
         """Return the file of ``stylize.film.flow_file``; see ``Renderer.find_motion``."""
         from stylize.film.flow_file import find_motions
         from stylize.film.references import frame_of
 
         keep_to_one_core()
-        return find_motions(frame_of(frame) for frame in frames)
+        assert way != "given"
+        return find_motions((frame_of(frame) for frame in frames), way)
+
+    @staticmethod
+    def pack_motion(frame: Any, files: Iterable[tuple[GivenFile, GivenFile]]) -> bytes:
+        """Return the file of ``stylize.film.flow_file``; see ``Renderer.pack_motion``."""
+        from stylize.film.flow_file import pack_motions
+        from stylize.film.references import frame_of
+        from stylize.film.sources.given import given_motions
+
+        keep_to_one_core()
+        small = frame_of(frame)
+        return pack_motions(small, given_motions(small, files))
 
     def hold(
         self,

@@ -371,6 +371,9 @@ class Worker:
 
     def _decode_frame(self, uri: str) -> Any:
         """Return a frame of a film, to see how it moves."""
+        # Motion may take minutes to be found, frame by frame, while others wait for it.
+        for attempt_id in self._heartbeat.in_phase("fetch"):
+            self._heartbeat.sign(attempt_id)
         return self._renderers[0].decode(
             self._read(uri).data, f"frame {display(uri)}", self._setup.image
         )
@@ -520,7 +523,8 @@ class Worker:
             "confidence": confidence,
         }
         digests = {need.task_id: need.sha256 for need in ready.fetched.needs}
-        return part.record(digests).model_copy(update=about)
+        flow = () if hold is None else hold.flow
+        return part.record(digests, flow).model_copy(update=about)
 
     def _store(
         self, renderer: Renderer, key_of: Callable[[str, str, str], str], task: Task, picture: Any

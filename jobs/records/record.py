@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from jobs.errors import printable
 from jobs.inputs.addresses import display
+from jobs.inputs.data import InputData
 from jobs.spec.styles import StyleMix
 
 Line = Annotated[str, AfterValidator(printable)]
@@ -111,6 +112,8 @@ class FilmRecord(BaseModel):
     """How firmly its pixels are held, 0 to 1, as their mean; None: unknown, or it holds to none."""
     confidence: str | None = None
     """Key of a small grey picture of that: white is held firmly, black painted anew; None: there is none."""
+    flow: list[InputRecord] = []
+    """The files with the motion between it and them; empty where it is found, and for a failed task."""
 
 
 StyleRecord = tuple[Line, float] | tuple[Line, float, Line]
@@ -188,6 +191,25 @@ def sequence_of(record: TaskRecord) -> str | None:
     what = [styles, record.init, record.recipe, record.weights_digest]
     text = json.dumps(what, sort_keys=True).encode("utf-8", "surrogatepass")
     return f"{record.film.film}-{hashlib.sha256(text).hexdigest()[:8]}"
+
+
+def input_record(data: InputData, share: float = 1.0, mask: str | None = None) -> InputRecord:
+    """Return the record of an input that was read.
+
+    Args:
+        data: What was read.
+        share: The share of a style's picture in its blend.
+        mask: The address of its mask.
+    """
+    return InputRecord(
+        uri=display(data.uri),
+        sha256=data.sha256,
+        size=data.size,
+        etag=data.etag,
+        modified=data.modified,
+        share=share,
+        mask=None if mask is None else display(mask),
+    )
 
 
 def style_records(styles: StyleMix) -> list[StyleRecord]:

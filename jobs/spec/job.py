@@ -19,6 +19,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from jobs.spec.films.flow import GivenFlow
 from jobs.spec.films.video import VideoOptions
 from jobs.spec.notify import Notify
 from jobs.spec.output import (
@@ -157,5 +158,7 @@ SECTIONS: Mapping[str, type[BaseModel]] = {
 def section_of(field: str) -> type[BaseModel] | None:
     """Return the model of a field such as ``pairs[3].recipe``; None where the field is no section."""
     field = re.sub(r"\[\d+\]", "[]", field)
+    if field == "pairs[].flow":  # or a word
+        return GivenFlow
     # Below a blend, the field's last part is a picture that the user names.
     return BlendPart if field.startswith("pairs[].style[].blend.") else SECTIONS.get(field)

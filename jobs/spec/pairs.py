@@ -23,6 +23,7 @@ from jobs.spec.films.film import (
     Frames,
     Loop,
 )
+from jobs.spec.films.flow import FLOW_SCHEMA, Flow
 from jobs.spec.films.video import Video, video_schema
 from jobs.spec.styles import STYLE_SCHEMA, Patterns, Styles, address
 from jobs.spec.values import (
@@ -82,7 +83,7 @@ def given_sweep(sweep: Any) -> Any:
     }
 
 
-FILM_KEYS = ("frames", "cuts", "loop", "video")
+FILM_KEYS = ("frames", "cuts", "loop", "flow", "video")
 """Keys that only an entry with a film has."""
 
 Knobs = Annotated[dict[str, Any], BeforeValidator(given_knobs)]
@@ -159,6 +160,12 @@ class PairSet(Section):
     loop: Loop = Field(
         False,
         description="Whether the film's first frame follows its last again. It is then one shot.",
+    )
+    flow: Flow = Field(
+        "dis",
+        description="Where the motion between the film's frames comes from. dis: it is found by OpenCV on "
+        "the CPU; raft: by a network; or files that have it, as renderers write them.",
+        json_schema_extra=lambda s: replace_schema(s, FLOW_SCHEMA),
     )
     video: Video = Field(
         None,

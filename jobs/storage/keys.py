@@ -218,6 +218,15 @@ def film_flow(film: str, first: int, last: int, stamp: str) -> str:
     return f"{FILMS}{film}/flow/{first:06d}-{last:06d}-{stamp}.npz"
 
 
+def about_flow(flow: str) -> str:
+    """Return the key of what is known of the files that a motion was read from.
+
+    Args:
+        flow: The key of the motion.
+    """
+    return f"{flow.removesuffix('.npz')}.json"
+
+
 def video(name: str, video_id: str, extension: str) -> str:
     """Return the key of a video, or with ``json`` of what it was made from.
 

@@ -29,6 +29,7 @@ from jobs.parallel import parallel_map
 from jobs.records.commit import READERS, Records
 from jobs.records.record import InputRecord, TaskRecord
 from jobs.records.statuses import ABSENT, Ledger
+from jobs.tasks.films.stretch import given_between
 from jobs.tasks.identity import Draft
 from jobs.tasks.row_account import RowAccount
 from jobs.tasks.todo import Agenda
@@ -82,15 +83,20 @@ def find_changes(records: Records, ledger: Ledger, agenda: Agenda) -> Iterator[C
 
 
 def _uris(draft: Draft) -> list[str]:
-    """Return every picture of a task that can be inspected (all but those on the web), masks included."""
+    """Return every picture of a task that can be inspected (all but those on the web), masks and files of
+    motion included."""
     masks = (part.mask for part in draft.styles if part.mask is not None)
     init = () if draft.init is None else (draft.init,)
-    every = itertools.chain((draft.content,), (part.uri for part in draft.styles), masks, init)
+    flow = () if draft.spot is None else given_between(draft.spot)
+    every = itertools.chain(
+        (draft.content,), (part.uri for part in draft.styles), masks, init, flow
+    )
     return [uri for uri in dict.fromkeys(every) if not is_web(uri)]
 
 
 def _change(record: TaskRecord, uris: Sequence[str], pictures: _Pictures) -> Change | None:
-    recorded = {read.uri: read for read in record.inputs}
+    flow = () if record.film is None else record.film.flow
+    recorded = {read.uri: read for read in (*record.inputs, *flow)}
     gone: str | None = None
     for uri in uris:
         there = pictures.stat(uri)

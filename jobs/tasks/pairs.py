@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from jobs.errors import InputError, JobFileError, Problem
 from jobs.inputs.addresses import is_web
+from jobs.inputs.data import InputData
 from jobs.inputs.formats import Unread, check_format
 from jobs.inputs.near import why_no_match
 from jobs.jobfile.job import Job
@@ -35,12 +36,24 @@ class PictureFinder(Protocol):
     unread: Unread
     """Pictures of formats that are not read, which ``expand`` has left out so far."""
 
-    def expand(self, pattern: str) -> list[str]:
+    def expand(self, pattern: str, wanted: Callable[[str], bool] | None = None) -> list[str]:
         """Return the pictures that a path, glob, folder or prefix names, in order; none: no match.
+
+        Args:
+            pattern: What names them.
+            wanted: Returns whether a name is among those looked for; None: those of pictures are.
 
         Raises:
             InputError: The pattern cannot be expanded.
             StorageError: The store cannot be listed.
+        """
+
+    def read(self, uri: str) -> InputData:
+        """Read one file.
+
+        Raises:
+            InputError: It is missing or forbidden.
+            StorageError: The disk or store does not answer.
         """
 
     def frame_count(self, uri: str) -> int:

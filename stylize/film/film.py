@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -53,6 +54,7 @@ def stylize_film(
     *,
     cuts: Collection[int] | Literal["auto"] = "auto",
     loop: bool = False,
+    flow: Literal["dis", "raft"] = "dis",
     network: VGG19 | None = None,
     device: torch.device | str | None = None,
     observer: Observer | None = None,
@@ -70,6 +72,7 @@ def stylize_film(
         cuts: The indices of frames that begin a new shot, which holds to nothing before it; auto: where one
             is found.
         loop: Whether the first frame follows the last again. All frames are in memory at once then.
+        flow: How motion is found: by OpenCV, or by the network RAFT, whose weights are downloaded once.
         network: A loaded VGG19, as for ``stylize``.
         device: As for ``stylize``.
         observer: As for ``stylize``, for every frame in the order in which they are painted.
@@ -80,7 +83,8 @@ def stylize_film(
 
     Raises:
         PictureError: A frame cannot be used or has another shape than the first, or a loop has cuts.
-        StylizeError: OpenCV, which finds the motion, is not installed; or as ``stylize`` raises.
+        StylizeError: What finds the motion is not installed, or its weights cannot be had; or as ``stylize``
+            raises.
     """
     recipe = recipe or Recipe()
 
@@ -97,23 +101,27 @@ def stylize_film(
             should_stop=should_stop,
         )
 
+    find = partial(find_motions, way=flow)
     pictures = _pictures(frames)
     if loop:
-        yield from _looped(list(pictures), cuts, paint)
+        yield from _looped(list(pictures), cuts, paint, find)
         return
-    shot = _Shot(0, paint)
+    shot = _Shot(0, paint, find)
     before: Frame | None = None
     for index, content in enumerate(pictures):
         small = looked_at(frame_of(content))
         if before is not None and (is_cut(before, small) if cuts == "auto" else index in cuts):
             yield from shot.end()
-            shot = _Shot(index, paint)
+            shot = _Shot(index, paint, find)
         before = small
         yield from shot.add(content)
     yield from shot.end()
 
 
 Paint = Callable[[Picture, Sequence[Neighbour]], Result]
+
+Find = Callable[[Iterable[Frame]], bytes]
+"""Finds the motion between frames, as ``find_motions`` does."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +139,7 @@ class _Shot:
     first: int
     """The index of its first frame."""
     paint: Paint
+    find: Find
     contents: list[Picture] = field(default_factory=list)
     """The frames from the last key on."""
     keys: list[int] = field(default_factory=list)
@@ -163,7 +172,7 @@ class _Shot:
             return
         self.keys.append(last)
         # As a farm has it: kept in a file.
-        self.motions.append(read_motions(find_motions(map(frame_of, self.contents))))
+        self.motions.append(read_motions(self.find(map(frame_of, self.contents))))
         self._paint(interval(self.keys), low)
         for k in range(low, last):
             yield FilmFrame(self.first + k, self.painted[k].result)
@@ -185,7 +194,10 @@ class _Shot:
 
 
 def _looped(
-    contents: list[Picture], cuts: Collection[int] | Literal["auto"], paint: Paint
+    contents: list[Picture],
+    cuts: Collection[int] | Literal["auto"],
+    paint: Paint,
+    find: Find,
 ) -> Iterator[FilmFrame]:
     if cuts != "auto" and cuts:
         raise PictureError("a loop has no cuts")
@@ -196,9 +208,7 @@ def _looped(
     ends = [*keys_of(0, count, loop=True), count]
     round_ = [*frames, frames[0]]
     motions = [
-        read_motions(find_motions(round_[low : high + 1]))
-        for low, high in pairwise(ends)
-        if count > 1
+        read_motions(find(round_[low : high + 1])) for low, high in pairwise(ends) if count > 1
     ]
     painted: dict[int, _Painted] = {}
     for place in places([(0, count)], loop=True):

@@ -111,12 +111,7 @@ def load(weights: WeightSet) -> list[tuple[Tensor, Tensor]]:
             downloaded.
     """
     path = weights.path or _find_torchvision()
-    digest = _digest_of(path, f"the weights {path} are not there any more")
-    if not f"sha256:{digest}".startswith(weights.digest):
-        raise WeightsError(
-            f"{path} is damaged or not what it should be: its SHA-256 does not begin with "
-            f"{weights.digest.removeprefix('sha256:')}; delete it and install or download it again"
-        )
+    _verify(path, weights.digest.removeprefix("sha256:"))
     try:
         return _pairs(path)
     except WeightsError:
@@ -149,9 +144,27 @@ def _find_caffe() -> Path:
 
 
 def _find_torchvision() -> Path:
+    instead = "or use weights: caffe, which need no download"
+    return from_hub(
+        TORCHVISION_URL, TORCHVISION_SHA256_PREFIX, "torchvision's VGG19 weights", instead
+    )
+
+
+def from_hub(url: str, sha256_prefix: str, what: str, instead: str) -> Path:
+    """Return the file of published weights in the place where torch's hub keeps it, downloaded once.
+
+    Args:
+        url: Where they are published; the end of it is the name of the file.
+        sha256_prefix: The beginning of the file's SHA-256, which a download is checked for.
+        what: What they are, in words: "torchvision's VGG19 weights".
+        instead: The end of the error's sentence: what else to do.
+
+    Raises:
+        WeightsError: They cannot be downloaded.
+    """
     import torch
 
-    name = TORCHVISION_URL.rsplit("/", 1)[1]
+    name = url.rsplit("/", 1)[1]
     try:
         # torch returns the ~ as it is where there is no home folder.
         path = expand_home(torch.hub.get_dir()) / "checkpoints" / name
@@ -163,15 +176,38 @@ def _find_torchvision() -> Path:
         if not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)
             torch.hub.download_url_to_file(
-                TORCHVISION_URL, str(path), hash_prefix=TORCHVISION_SHA256_PREFIX, progress=False
+                url, str(path), hash_prefix=sha256_prefix, progress=False
             )
     except (OSError, RuntimeError, http.client.HTTPException) as error:
         raise WeightsError(
-            f"cannot download torchvision's VGG19 weights ({_reason(error)}); put {name} into "
-            f"{path.parent} by hand, set TORCH_HOME to another folder, or use weights: caffe, which need "
-            "no download"
+            f"cannot download {what} ({_reason(error)}); put {name} into {path.parent} by hand, set "
+            f"TORCH_HOME to another folder, {instead}"
         ) from error
     return path
+
+
+def read_state_dict(path: Path, sha256_prefix: str) -> dict[str, Tensor]:
+    """Return the tensors of a file that ``from_hub`` returned, by name, after verifying its digest.
+
+    Args:
+        path: The file.
+        sha256_prefix: The beginning of its SHA-256.
+
+    Raises:
+        WeightsError: The file is missing, damaged, or another.
+    """
+    _verify(path, sha256_prefix)
+    return _read(path)
+
+
+def _verify(path: Path, sha256_prefix: str) -> None:
+    """Raise WeightsError for a file whose SHA-256 does not begin so."""
+    digest = _digest_of(path, f"the weights {path} are not there any more")
+    if not digest.startswith(sha256_prefix):
+        raise WeightsError(
+            f"{path} is damaged or not what it should be: its SHA-256 does not begin with "
+            f"{sha256_prefix}; delete it and install or download it again"
+        )
 
 
 def _download(url: str) -> Path:

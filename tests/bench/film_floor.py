@@ -10,6 +10,8 @@ half of the time of those that do not. Nothing here is a figure of a GPU.
     shots       the same of 1,000 frames in shots of 64, on up to 256 workers
     makespan    one shot of 64 frames on 8 workers against 1, on real Ray actors that sleep, 8 s for a root
                 (target: at least 5 times shorter)
+    ahead       one shot of 33 frames of 640 x 360 on one worker that sleeps, 2 s for a root, beside a free
+                core: with motion found ahead, and by the worker, in turn
     memory      the driver's at 1,000 and at 10,000 frames of one shot (target: flat within 50 MB)
 """
 
@@ -17,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import atexit
+import contextlib
 import itertools
 import json
 import os
@@ -29,11 +32,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from cluster.worker.renderer import Order, Painted, ShouldStop  # noqa: E402
+from cluster.worker.renderer import Order, Painted, Painter, ShouldStop  # noqa: E402
+from jobs.records.loss_log import LossRow  # noqa: E402
 from jobs.tasks.films.frames import Numbered, named_frames  # noqa: E402
 from jobs.tasks.films.spots import Shots, spots  # noqa: E402
 from jobs.tasks.identity import Draft, Kind  # noqa: E402
@@ -154,6 +161,74 @@ def makespan() -> None:
     tell("makespan", "  times shorter", shorter, "x", ">= 5", shorter >= 5)
 
 
+class Seer(Painter):
+    """The painter, but for painting: it sleeps, half as long for frames that hold to others."""
+
+    def paint(self, orders: Sequence[Order], should_stop: ShouldStop) -> list[Painted]:
+        for order in orders:
+            order.resumption.begin(0)
+            layers = (1.0,) * len(order.task.recipe.style_layers)
+            time.sleep(SEEN * (CHILD if order.hold else 1.0))
+            order.observe([LossRow(32, 1, 9.0, 1.0, 5.0, layers, 3.0, 0.0)])
+        return [Painted(order.content) for order in orders]
+
+
+SEEN = 2.0
+"""Seconds that the render of a root takes in ``ahead``."""
+
+
+def make_pictures(frames: int) -> Path:
+    """A job of one film of one shot, in real pictures."""
+    import cv2
+
+    job = make_film(frames, 1, 0.0)
+    ground = np.random.default_rng(0).integers(0, 255, (45, 98, 3), np.uint8)
+    wide = cv2.resize(ground, (784, 360), interpolation=cv2.INTER_CUBIC)
+    for number in range(frames):
+        picture = np.ascontiguousarray(wide[:, 4 * number : 4 * number + 640])
+        assert cv2.imwrite(str(job.parent / f"shots/a.{number:06}.png"), picture)
+    assert cv2.imwrite(str(job.parent / "style.png"), wide[:64, :64])
+    return job
+
+
+TURNS = 3
+
+
+def ahead() -> None:
+    found: dict[str, list[tuple[float, float]]] = {"ahead": [], "by the worker": []}
+    for _ in range(TURNS):
+        for how, spans in found.items():
+            done = subprocess.run(
+                [sys.executable, __file__, "one-ahead", "--job", how],
+                check=True,
+                capture_output=True,
+                text=True,
+            )
+            first, last = re.findall(r"([\d.]+) ([\d.]+)$", done.stdout.strip())[-1]
+            spans.append((float(first), float(last)))
+    for at, what in enumerate(("to the first frame that is held", "to the last")):
+        medians = {
+            how: sorted(span[at] for span in spans)[TURNS // 2] for how, spans in found.items()
+        }
+        for how, median in medians.items():
+            tell("ahead", f"from the root {what}, {how}", median, "s", "", None)
+        tell("ahead", "  ratio", medians["ahead"] / medians["by the worker"], "", "", None)
+
+
+def one_ahead(how: str) -> None:
+    from cluster.run.run_job import Run
+
+    if how != "ahead":
+
+        @contextlib.contextmanager
+        def nothing(self: Run, pool: object) -> Iterator[Any]:
+            yield self._reader, self._looking
+
+        Run._motion_ahead = nothing  # type: ignore[method-assign]
+    made = Floor(1, make_pictures(33)).run(renderer="tests.bench.film_floor:Seer")
+    print(f"{made.ended[1] - made.ended[0]:.2f} {made.ended[-1] - made.ended[0]:.2f}")
+
+
 def memory() -> None:
     found = {}
     for frames in (1_000, 10_000):
@@ -191,6 +266,7 @@ ROWS: dict[str, Callable[[], None]] = {
     "simulated": simulated,
     "shots": shots,
     "makespan": makespan,
+    "ahead": ahead,
     "memory": memory,
 }
 
@@ -201,7 +277,9 @@ def main() -> None:
     parser.add_argument("--job", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     floor.SCRATCH = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: PTH112
-    if options.rows == ["one-memory"]:
+    if options.rows == ["one-ahead"]:
+        one_ahead(str(options.job))
+    elif options.rows == ["one-memory"]:
         one_memory(options.job)
     elif len(options.rows) == 1:
         ROWS[options.rows[0]]()

@@ -62,7 +62,8 @@ class Sleeper:
     def __init__(self, base: str, threads: int | None, index: int = 0) -> None:
         self.device = DeviceInfo("sleeper")
 
-    def decode(self, data: bytes, name: str, image: ImageOptions | None = None) -> Any:
+    @staticmethod
+    def decode(data: bytes, name: str, image: ImageOptions | None = None) -> Any:
         picture = json.loads(data)
         # The style costs nothing: it is the same each time.
         time.sleep(picture.get("decode", 0.0))
@@ -85,7 +86,8 @@ class Sleeper:
     def thumbnail(self, picture: Any, image: ImageOptions, longest: int, quality: int) -> bytes:
         return b"small"
 
-    def find_motion(self, frames: Iterable[Any]) -> bytes:
+    @staticmethod
+    def find_motion(frames: Iterable[Any], way: str = "dis") -> bytes:
         return b"motion"
 
     def hold(

@@ -155,7 +155,8 @@ class StandIn:
         self.batches: list[int] = []
         """How many were painted together, each time."""
 
-    def decode(self, data: bytes, name: str, image: ImageOptions | None = None) -> Any:
+    @staticmethod
+    def decode(data: bytes, name: str, image: ImageOptions | None = None) -> Any:
         try:
             found = json.loads(data)
         except ValueError:
@@ -227,8 +228,16 @@ class StandIn:
     def thumbnail(self, picture: Any, image: ImageOptions, longest: int, quality: int) -> bytes:
         return b"small"
 
-    def find_motion(self, frames: Iterable[Any]) -> bytes:
+    @staticmethod
+    def find_motion(frames: Iterable[Any], way: str = "dis") -> bytes:
         return json.dumps(list(frames), sort_keys=True).encode()
+
+    @staticmethod
+    def pack_motion(
+        frame: Any, files: Iterable[tuple[tuple[str, bytes], tuple[str, bytes]]]
+    ) -> bytes:
+        names = [[forward[0], backward[0]] for forward, backward in files]
+        return json.dumps({"frame": frame, "files": names}).encode()
 
     def hold(
         self,
@@ -239,10 +248,11 @@ class StandIn:
         recipe: Recipe,
     ) -> Hold:
         stretches = [json.loads(motion) for motion in motions]
-        frames = stretches[0] + [frame for more in stretches[1:] for frame in more[1:]]
-        assert all(one[-1] == other[0] for one, other in pairwise(stretches))
-        assert frames[place] == content
-        assert all(frames[one.place] == one.content for one in references)
+        if isinstance(stretches[0], list):
+            frames = stretches[0] + [frame for more in stretches[1:] for frame in more[1:]]
+            assert all(one[-1] == other[0] for one, other in pairwise(stretches))
+            assert frames[place] == content
+            assert all(frames[one.place] == one.content for one in references)
         return Hold([(one.index, one.picture) for one in references], recipe, 0.75, None)
 
     def encode(self, picture: Any, image: ImageOptions, about: Mapping[str, str]) -> Encoded:
@@ -293,7 +303,7 @@ class Echo(StandIn):
             order.observe([LossRow(32, 0, 9.0, 1.0, 5.0, layers, 3.0, 0.0)])
         return [Painted(order.content, ()) for order in orders]
 
-    def find_motion(self, frames: Iterable[Any]) -> bytes:
+    def find_motion(self, frames: Iterable[Any], way: str = "dis") -> bytes:
         return b"none"
 
     def hold(

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from cluster.worker.films.motion import MotionFiles
 from cluster.worker.films.needs import NeedPicture
 from cluster.worker.renderer import Hold, Reference, Renderer
+from jobs.inputs.addresses import display
 from jobs.inputs.reader import Inputs
 from jobs.storage.base import Storage
 from jobs.tasks.films.part import FilmPart
+from jobs.tasks.films.stretch import given_between, place_of
 from stylize.recipe import Recipe
 
 
@@ -29,7 +32,7 @@ class Holding:
     ) -> None:
         self._renderer = renderer
         self._decode = decode
-        self._motion = MotionFiles(storage, inputs, decode, renderer.find_motion)
+        self._motion = MotionFiles(storage, inputs, decode, renderer)
 
     def hold(
         self,
@@ -56,21 +59,7 @@ class Holding:
             place = place_of(part, need.index)
             before = self._decode(part.around[place])
             references.append(Reference(need.index, picture, place, before))
-        motions = self._motion.around(part)
-        return self._renderer.hold(content, own, references, motions, recipe)
-
-
-def place_of(part: FilmPart, need: int) -> int:
-    """Return the place of a frame that another holds to among the frames around that one.
-
-    Args:
-        part: The place in its film of the frame that holds.
-        need: The index of the other.
-    """
-    last = len(part.around) - 1
-    place = need - part.first
-    if not 0 <= place <= last:
-        return last  # where a loop closes, the first frame comes last
-    closes = place == 0 and last > 0 and part.around[last] == part.around[0]
-    own = part.index - part.first
-    return last if closes and last - own < own else place
+        motions, read = self._motion.around(part)
+        between = frozenset(map(display, given_between(part)))
+        hold = self._renderer.hold(content, own, references, motions, recipe)
+        return replace(hold, flow=tuple(one for one in read if one.uri in between))

@@ -3,25 +3,42 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import pairwise
-from typing import Any
+from typing import Any, Protocol
 
+from pydantic import TypeAdapter, ValidationError
+
+from cluster.worker.renderer import GivenFile
 from jobs.errors import InputError, ObjectNotFoundError
+from jobs.inputs.addresses import display
 from jobs.inputs.reader import Inputs
+from jobs.records.record import InputRecord, input_record
 from jobs.storage import keys
 from jobs.storage.base import Storage
-from jobs.tasks.films.part import FilmPart
+from jobs.tasks.films.part import FilmPart, Way
+from jobs.tasks.films.stretch import Stretch, stretches_of
 from stylize.errors import PictureError
 
 log = logging.getLogger(__name__)
 
 FILES = 8
 """Files that a worker holds: its frames come from few places of a film at a time."""
+
+
+READ = TypeAdapter(list[InputRecord])
+
+
+class MotionMaker(Protocol):
+    """What makes files of motion: ``cluster.worker.renderer.Renderer`` says how."""
+
+    def find_motion(self, frames: Iterable[Any], way: Way = "dis") -> bytes: ...
+
+    def pack_motion(self, frame: Any, files: Iterable[tuple[GivenFile, GivenFile]]) -> bytes: ...
 
 
 class MotionFiles:
@@ -32,55 +49,95 @@ class MotionFiles:
 
     Args:
         storage: The output.
-        inputs: Tells whether frames have changed.
+        inputs: Tells whether frames have changed, and reads files with motion.
         decode: Reads and decodes the frame at an address.
-        find: Makes a file of frames, as ``Renderer.find_motion`` does.
+        maker: Makes a file of frames, or of files with their motion.
     """
 
     def __init__(
-        self,
-        storage: Storage,
-        inputs: Inputs,
-        decode: Callable[[str], Any],
-        find: Callable[[Iterable[Any]], bytes],
+        self, storage: Storage, inputs: Inputs, decode: Callable[[str], Any], maker: MotionMaker
     ) -> None:
         self._storage = storage
         self._inputs = inputs
         self._decode = decode
-        self._find = find
-        self._held: OrderedDict[str, bytes] = OrderedDict()
+        self._maker = maker
+        self._held: OrderedDict[str, tuple[bytes, Sequence[InputRecord]]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def around(self, part: FilmPart) -> Sequence[bytes]:
-        """Return the motion between neighbours of ``part.around``, a file for each two of its joints.
+    def around(self, part: FilmPart) -> tuple[list[bytes], list[InputRecord]]:
+        """Return the motion between neighbours of ``part.around``, a file for each two of its joints; and
+        what was read for it, which is nothing where it was found.
 
         Args:
             part: A frame's place in its film.
 
         Raises:
-            PictureError: The frames have several sizes.
+            InputError: A file with motion is missing.
+            PictureError: The frames have several sizes, or a file with motion cannot be used.
             StorageError: A store does not answer.
         """
-        return [self._between(part, low, high) for low, high in pairwise(part.joints)]
+        files: list[bytes] = []
+        read: list[InputRecord] = []
+        for stretch in stretches_of(part):
+            file, about = self._between(stretch)
+            files.append(file)
+            read += about
+        return files, read
 
-    def _between(self, part: FilmPart, low: int, high: int) -> bytes:
-        uris = part.around[low : high + 1]
-        key = keys.film_flow(part.film, part.first + low, part.first + high, self._stamp(uris))
+    def ensure(self, stretch: Stretch) -> bool:
+        """Have the motion of a stretch kept in the output; return whether it was not there yet. Raises as
+        ``around``."""
+        key = self._key(stretch)
+        if self._storage.stat(key) is not None:
+            return False
+        self._make(key, stretch)
+        return True
+
+    def _between(self, stretch: Stretch) -> tuple[bytes, Sequence[InputRecord]]:
+        key = self._key(stretch)
         with self._lock:  # held while the file is made, so that a worker makes it once
             if key not in self._held:
-                self._held[key] = self._read_or_find(key, uris)
+                self._held[key] = self._read_or_make(key, stretch)
                 if len(self._held) > FILES:
                     self._held.popitem(last=False)
             self._held.move_to_end(key)
             return self._held[key]
 
-    def _read_or_find(self, key: str, uris: Sequence[str]) -> bytes:
+    def _key(self, stretch: Stretch) -> str:
+        return keys.film_flow(stretch.film, stretch.first, stretch.last, self._stamp(stretch))
+
+    def _read_or_make(self, key: str, stretch: Stretch) -> tuple[bytes, Sequence[InputRecord]]:
         try:
-            return self._storage.get(key)
-        except ObjectNotFoundError:
-            data = self._find(self._frames(uris))
-            self._storage.put(key, data, content_type="application/octet-stream")
-            return data
+            data = self._storage.get(key)
+            about = self._storage.get(keys.about_flow(key)) if stretch.given else b"[]"
+            return data, READ.validate_json(about)
+        except (ObjectNotFoundError, ValidationError):
+            return self._make(key, stretch)
+
+    def _make(self, key: str, stretch: Stretch) -> tuple[bytes, Sequence[InputRecord]]:
+        read: list[InputRecord] = []
+        if stretch.given:
+            first = next(self._frames(stretch.uris), None)
+            data = self._maker.pack_motion(first, self._files(stretch.given, read))
+            # First, so that where there is motion there is this.
+            about = READ.dump_json(read)
+            self._storage.put(keys.about_flow(key), about, content_type="application/json")
+        else:
+            data = self._maker.find_motion(self._frames(stretch.uris), stretch.way)
+        self._storage.put(key, data, content_type="application/octet-stream")
+        return data, read
+
+    def _files(
+        self, given: Sequence[tuple[str, str]], read: list[InputRecord]
+    ) -> Iterator[tuple[GivenFile, GivenFile]]:
+        """Yield the files with motion; note them in ``read``."""
+        for both in given:
+            forward, backward = (self._inputs.read(uri) for uri in both)
+            read += [input_record(forward), input_record(backward)]
+            yield (
+                (f"motion {display(forward.uri)}", forward.data),
+                (f"motion {display(backward.uri)}", backward.data),
+            )
 
     def _frames(self, uris: Sequence[str]) -> Iterator[Any]:
         """Yield the frames. One that cannot be used is as the one before it: its own task says what is wrong
@@ -102,14 +159,16 @@ class MotionFiles:
             before = frame
             yield frame
 
-    def _stamp(self, uris: Sequence[str]) -> str:
-        """Return a digest that changes when a frame is another."""
+    def _stamp(self, stretch: Stretch) -> str:
+        """Return a digest that changes when a frame is another, or the motion comes from elsewhere."""
         digest = hashlib.sha256()
-        for uri in uris:
+        for uri in (*stretch.uris, *itertools.chain.from_iterable(stretch.given)):
             try:
                 there = self._inputs.stat(uri)
             except InputError:
                 there = None
             about = None if there is None else (there.size, there.etag or there.modified)
             digest.update(json.dumps([uri, about]).encode("utf-8", "surrogatepass"))
+        if stretch.way != "dis":
+            digest.update(stretch.way.encode())
         return digest.hexdigest()[:8]

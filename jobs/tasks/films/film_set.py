@@ -10,6 +10,7 @@ from functools import cached_property, lru_cache
 from jobs.jobfile.yaml_source import FieldPath
 from jobs.spec.films.video import VideoOptions
 from jobs.spec.styles import StyleMix
+from jobs.tasks.films.flow_source import FOUND, FlowSource
 from jobs.tasks.films.frames import Frames, Numbered, find_number
 from jobs.tasks.films.part import Spot
 from jobs.tasks.films.spots import Shots, generations, spots
@@ -33,6 +34,8 @@ class FilmSet:
     """Returns the film's shots; it may read all frames."""
     loop: bool = False
     """Whether the first frame follows the last again."""
+    flow: FlowSource = FOUND
+    """Where the motion comes from."""
     video: VideoOptions | None = None
     """The video that is made of the finished frames; None: none."""
     step: int = 1
@@ -98,7 +101,7 @@ class FilmSet:
         kinds = [Kind(recipe, digest_of(recipe)) for recipe in self.recipes]
         for style in self.styles:
             numbers: list[dict[int, int]] = [{} for _ in kinds]
-            for spot in spots(self.frames, self.shots, loop=self.loop):
+            for spot in spots(self.frames, self.shots, loop=self.loop, flow=self.flow):
                 content = self.frames.uris[spot.index]
                 mix = for_frame(style, content, spot)
                 for kind, known in zip(kinds, numbers, strict=True):

@@ -14,10 +14,8 @@ from functools import cached_property
 from typing import overload
 
 from jobs.inputs.archives.archive import MARK, is_film
+from jobs.spec.films.flow_names import PLACEHOLDER
 from jobs.spec.films.frame_numbers import as_text
-
-_PLACEHOLDER = re.compile(r"%(?:0(\d+))?d|(#+)")
-"""Where the number is in a name: %04d, %d or ####."""
 
 _DIGITS = re.compile(r"(.*?)(\d+)(\D*)", re.DOTALL)
 """The last number in a name."""
@@ -61,7 +59,7 @@ def find_number(written: str) -> tuple[str, int, str] | None:
     """Return (what comes before the number, its digits, what comes after it) in an address such as
     ``shots/a.%04d.png``; None: its last part has no place for a number, or has several."""
     name = posixpath.basename(written)
-    found = list(_PLACEHOLDER.finditer(name))
+    found = list(PLACEHOLDER.finditer(name))
     if len(found) != 1:
         return None
     width = len(found[0][2] or "") or int(found[0][1] or 1)

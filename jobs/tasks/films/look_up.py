@@ -18,6 +18,7 @@ from jobs.jobfile.yaml_source import FieldPath
 from jobs.spec.films.frame_numbers import as_text, numbers_of
 from jobs.spec.pairs import PairSet
 from jobs.tasks.films.film_set import FilmSet, mask_sequence
+from jobs.tasks.films.flow_source import FOUND, look_up_flow
 from jobs.tasks.films.frames import (
     MISSING_SHOWN,
     Frames,
@@ -73,9 +74,12 @@ def look_up_film(
     mask_fields: dict[str, FieldPath] = {}
     styles = look_up_styles(job, finder, pair, k, mask_fields, problems)
     shots: Shots | None = None
+    flow = FOUND
     if frames is not None:
         _check_masks(job, finder, frames, mask_fields, problems)
         shots = _shots_of(job, k, pair, frames, problems)
+        starts = None if shots is None else [first for first, _ in shots]
+        flow = look_up_flow(job, k, frames, starts, finder, problems)
     if problems or frames is None:
         raise JobFileError(problems)
     base = {**job.spec.recipe, **pair.recipe}
@@ -90,6 +94,7 @@ def look_up_film(
         video=pair.video,
         step=1 if pair.frames is None else _step(frames.numbers),
         mask_fields=mask_fields,
+        flow=flow,
     )
 
 

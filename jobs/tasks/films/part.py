@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
-from jobs.records.record import FilmRecord, HeldRecord
+from jobs.records.record import FilmRecord, HeldRecord, InputRecord
 
 FILM_NAME = "{film}--{style}.{number}"
 """The name of a frame's picture where ``image.name`` is not given: names sort by film, style and number."""
+
+
+Way = Literal["dis", "raft", "given"]
+"""How the motion between frames is known: found in one of two ways, or given in files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,19 +41,29 @@ class FilmPart:
     level: int = 0
     """0 for the first of a shot and for keys, for which the most others wait, 1 for what is in the middle of
     two keys, 2 for the middles of the halves, and so on."""
+    way: Way = "dis"
+    """How the motion is known."""
+    given: tuple[tuple[str, str], ...] = ()
+    """The addresses of the files with the motion from each of ``around`` to the next one and back; empty
+    unless it is given."""
 
-    def record(self, digests: Mapping[str, str] | None = None) -> FilmRecord:
+    def record(
+        self, digests: Mapping[str, str] | None = None, flow: Sequence[InputRecord] = ()
+    ) -> FilmRecord:
         """Return the record of the place.
 
         Args:
             digests: The hex digests of the pictures of ``needs`` that were read, by task id.
+            flow: The files of ``given_between`` as they were read.
         """
         digests = digests or {}
         held = [
             HeldRecord(index=index, id=task_id, sha256=digests.get(task_id))
             for index, task_id in self.needs
         ]
-        return FilmRecord(film=self.film, index=self.index, number=self.number, needs=held)
+        return FilmRecord(
+            film=self.film, index=self.index, number=self.number, needs=held, flow=list(flow)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +90,10 @@ class Spot:
     """As ``FilmPart.around``."""
     joints: tuple[int, ...]
     """As ``FilmPart.joints``."""
+    way: Way = "dis"
+    """As ``FilmPart.way``."""
+    given: tuple[tuple[str, str], ...] = ()
+    """As ``FilmPart.given``."""
 
     def part(self, needs: Sequence[str]) -> FilmPart:
         """Return the place as a task has it; ``needs``: ids of tasks, in the order of ``self.needs``."""
@@ -88,4 +107,6 @@ class Spot:
             first=self.first,
             around=self.around,
             joints=self.joints,
+            way=self.way,
+            given=self.given,
         )

@@ -7,6 +7,7 @@ import json
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 
+from jobs.tasks.films.flow_source import FOUND, FlowSource
 from jobs.tasks.films.frames import Frames
 from jobs.tasks.films.part import Spot
 from stylize.film.structure import Place, places
@@ -15,24 +16,28 @@ Shots = Sequence[tuple[int, int]]
 """The index of the first frame of each shot, and the one after its last."""
 
 
-def spots(frames: Frames, shots: Shots, *, loop: bool = False) -> Iterator[Spot]:
+def spots(
+    frames: Frames, shots: Shots, *, loop: bool = False, flow: FlowSource = FOUND
+) -> Iterator[Spot]:
     """Yield each frame once, after those that it holds to.
 
     A frame's ``held`` is the digest of the addresses of all frames of its shot up to it, or up to those that
     it holds to, of where these are in the shot, and of what they hold to themselves. So it says all that
     the frame's picture depends on besides style and recipe, and does not change when the film goes on, when
-    another shot is cut otherwise, or when another job names the same frames otherwise.
+    another shot is cut otherwise, or when another job names the same frames otherwise. Where motion is not
+    found in the usual way, it has the way, and the addresses of the files that have it.
 
     Args:
         frames: The film.
         shots: Its shots.
         loop: Whether the first frame follows the last again; the film is then one shot.
+        flow: Where the motion comes from.
     """
     ends = dict(shots)
-    shot = _Shot(frames, 0, 0)
+    shot = _Shot(frames, flow, 0, 0)
     for place in places(shots, loop=loop):
         if not place.needs:
-            shot = _Shot(frames, place.index, ends[place.index])
+            shot = _Shot(frames, flow, place.index, ends[place.index])
         yield shot.spot(place)
 
 
@@ -61,8 +66,9 @@ def generations(shots: Shots, *, loop: bool = False) -> list[list[int]]:
 class _Shot:
     """What is known of a shot while its places come."""
 
-    def __init__(self, frames: Frames, first: int, end: int) -> None:
+    def __init__(self, frames: Frames, flow: FlowSource, first: int, end: int) -> None:
         self._frames = frames
+        self._flow = flow
         self._first, self._end = first, end
         self._keys: list[int] = []
         self._held: dict[int, str] = {}
@@ -71,6 +77,7 @@ class _Shot:
         """Digests of the addresses of the shot's frames: the first, the first two, and so on."""
         self._between: tuple[int, int] = (-1, -1)
         self._around: tuple[str, ...] = ()
+        self._given: tuple[tuple[str, str], ...] = ()
 
     def spot(self, place: Place) -> Spot:
         index = place.index
@@ -79,10 +86,15 @@ class _Shot:
         low, high = self._ends(place)
         if (low, high) != self._between:
             self._between, self._around = (low, high), tuple(self._uris(low, high))
+            self._given = tuple(self._motion(at) for at in range(low, high) if self._flow.files)
         # The root again, at the end of a loop, stands for the whole shot.
         reach = self._end - 1 if high == self._end else max((index, *place.needs))
         offsets = [index - self._first, *(need - self._first for need in place.needs)]
         parts = [self._up_to(reach), *offsets, *(self._held[need] for need in place.needs)]
+        if self._flow.way != "dis":
+            parts.append(self._flow.way)
+        if self._flow.files and high == self._end:
+            parts += self._motion(self._end - 1)
         held = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
         self._held[index] = held
         level = 0 if place.key else 1 + max(self._levels[need] for need in place.needs)
@@ -97,6 +109,8 @@ class _Shot:
             level=level,
             first=low,
             around=self._around,
+            way=self._flow.way,
+            given=self._given,
             joints=tuple(key - low for key in (*self._keys_within(low, high), high)),
         )
 
@@ -116,9 +130,18 @@ class _Shot:
         for index in range(low, high + 1):
             yield self._frames.uris[self._first if index == self._end else index]
 
+    def _motion(self, index: int) -> tuple[str, str]:
+        """Return the addresses of the motion from a frame to the next one and back."""
+        after = self._first if index + 1 == self._end else index + 1
+        numbers = self._frames.numbers
+        return self._flow.names(numbers[index], numbers[after])
+
     def _up_to(self, index: int) -> str:
         for at in range(self._first + len(self._chain), index + 1):
             before = self._chain[-1] if self._chain else b""
-            uri = self._frames.uris[at].encode("utf-8", "surrogatepass")
+            names = [self._frames.uris[at]]
+            if self._flow.files and at > self._first:
+                names += self._motion(at - 1)
+            uri = "\0".join(names).encode("utf-8", "surrogatepass")
             self._chain.append(hashlib.sha256(before + uri).digest())
         return self._chain[index - self._first].hex()

@@ -10,6 +10,8 @@ import subprocess
 import sys
 import zipfile
 
+import cv2
+import numpy as np
 import pytest
 import yaml
 from rich.console import Console
@@ -313,9 +315,10 @@ def test_inputs_are_sent_as_they_lie_and_make_the_same_tasks(tmp_path):
     assert [t.id for t in open_agenda(moved).tasks()] == [t.id for t in open_agenda(job).tasks()]
 
 
-def test_films_are_sent_with_their_masks(tmp_path):
+def test_films_are_sent_with_their_masks_and_motion(tmp_path):
     style = {"picture": "styles/s0.png", "mask": "masks/m.####.png"}
     entry = {"film": "shots/a.%04d.png", "style": style, "frames": "1-2", "cuts": "none"}
+    entry["flow"] = {"forward": "flow/f_#_#.flo", "backward": "flow/b.#.flo"}
     pairs = [entry, {"film": "odd/", "style": "styles/s0.png", "cuts": "none"}]
     file = write_job(tmp_path / "here", output="s3://renders/h", pairs=pairs)
     for name in ("shots/a.0001", "shots/a.0002", "masks/m.0001", "masks/m.0002", "odd/x", "odd/y"):
@@ -323,15 +326,20 @@ def test_films_are_sent_with_their_masks(tmp_path):
         path.parent.mkdir(exist_ok=True)
         picture(7).save(path)
     picture(8).save(tmp_path / "here/shots/other.png")
+    (tmp_path / "here/flow").mkdir()
+    for name in ("flow/f_1_2.flo", "flow/b.2.flo"):
+        flow = np.zeros((4, 6, 2), np.float32)
+        assert cv2.writeOpticalFlow(str(tmp_path / "here" / name), flow)
 
     job = load_job(file)
     assert [line.split(": ")[1] for line in problems_of(file)] == [
-        *("recipe.weights", "pairs[0].film", "pairs[0].style"),
+        *("recipe.weights", "pairs[0].film", "pairs[0].style", "pairs[0].flow.forward"),
         *("pairs[1].film", "pairs[1].style"),
     ]
     parcel = pack(job, inputs=True)
 
-    assert {name for name in names(parcel) if name.endswith(".png")} == {
+    assert {name for name in names(parcel) if name.endswith((".png", ".flo"))} == {
+        *("flow/f_1_2.flo", "flow/b.2.flo"),
         *("shots/a.0001.png", "shots/a.0002.png", "masks/m.0001.png", "masks/m.0002.png"),
         *("odd/x.png", "odd/y.png", "styles/s0.png"),
     }

@@ -52,6 +52,7 @@ EVERYTHING: dict[str, Any] = {
             "frames": "1001-1100x2",
             "cuts": [1040],
             "loop": False,
+            "flow": {"forward": "flow/f.####.flo", "backward": "flow/b_####_####.exr"},
             "video": {
                 "container": "mkv",
                 "codec": "h265",

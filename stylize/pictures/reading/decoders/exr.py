@@ -34,30 +34,8 @@ def read_exr(data: bytes, limit: int) -> Raster:
         PictureError: It needs the extra, has too many pixels, or no colours. The text has no name yet.
         RuntimeError: The file is damaged.
     """
-    try:
-        import OpenEXR
-    except ImportError:
-        raise PictureError(
-            "is an OpenEXR picture, which needs: pip install 'stylefarm[exr]'"
-        ) from None
-    with tempfile.TemporaryDirectory(prefix="stylefarm-exr-") as folder:
-        path = Path(folder) / "picture.exr"  # the library opens files only
-        path.write_bytes(data)
-        with OpenEXR.File(str(path), header_only=True) as file:
-            windows = [file.header()[f"{kind}Window"] for kind in ("data", "display")]
-        for window in windows:
-            width, height = _size(window)
-            if width * height > limit:
-                raise PictureError(
-                    f"has {width} x {height} px; the limit is {limit // 1_000_000} million pixels"
-                )
-        with OpenEXR.File(str(path), separate_channels=True) as file:
-            # All of it as copies: the file's memory ends with the block.
-            primaries = _primaries(file.header())
-            channels = {
-                name: _shown(np.array(channel.pixels, np.float32), *windows)
-                for name, channel in file.channels().items()
-            }
+    channels, header = read_channels(data, limit)
+    primaries = _primaries(header)
     names = _RGB if set(_RGB) <= channels.keys() else _GREY
     if names is _GREY and {"RY", "BY"} & channels.keys():
         raise PictureError(
@@ -78,6 +56,54 @@ def read_exr(data: bytes, limit: int) -> Raster:
         )
     encoding = Encoding("linear", primaries=primaries)
     return Raster(values, "grey" if names is _GREY else "rgb", 1.0, opacity, encoding=encoding)
+
+
+def read_channels(
+    data: bytes, limit: int, *, every_part: bool = False
+) -> tuple[dict[str, Floats], Mapping[str, Any]]:
+    """Return the channels of an OpenEXR file within its display window, (H, W), as they are, and its header.
+
+    Args:
+        data: The file.
+        limit: The most pixels.
+        every_part: Whether the channels of all parts are returned, those without a layer in their names with
+            the name of their part; else those of the first.
+
+    Raises:
+        PictureError: It needs the extra, or has too many pixels. The text has no name yet.
+        RuntimeError: The file is damaged.
+    """
+    try:
+        import OpenEXR
+    except ImportError:
+        raise PictureError(
+            "is an OpenEXR picture, which needs: pip install 'stylefarm[exr]'"
+        ) from None
+    with tempfile.TemporaryDirectory(prefix="stylefarm-exr-") as folder:
+        path = Path(folder) / "picture.exr"  # the library opens files only
+        path.write_bytes(data)
+        with OpenEXR.File(str(path), header_only=True) as file:
+            count = len(file.parts) if every_part else 1
+            windows = [
+                [file.header(part)[f"{kind}Window"] for kind in ("data", "display")]
+                for part in range(count)
+            ]
+        for window in (window for both in windows for window in both):
+            width, height = _size(window)
+            if width * height > limit:
+                raise PictureError(
+                    f"has {width} x {height} px; the limit is {limit // 1_000_000} million pixels"
+                )
+        channels: dict[str, Floats] = {}
+        with OpenEXR.File(str(path), separate_channels=True) as file:
+            # All of it as copies: the file's memory ends with the block.
+            header = dict(file.header())
+            for part in range(count):
+                for name, channel in file.channels(part).items():
+                    if part and "." not in name:
+                        name = f"{file.header(part).get('name', part)}.{name}"
+                    channels[name] = _shown(np.array(channel.pixels, np.float32), *windows[part])
+    return channels, header
 
 
 def _size(window: Any) -> tuple[int, int]:

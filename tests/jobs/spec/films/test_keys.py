@@ -34,6 +34,10 @@ def accepts(text: str) -> bool:
         "film: shots/, style: b.jpg, frames: ~, cuts: ~, loop: ~, content: ~, init: ~, combine: ~",
         "film: ~, content: a.jpg, style: b.jpg, frames: ~, cuts: ~, loop: ~",
         "film: shots/, style: b.jpg, frames: '1-10, 20-30 x 5'",
+        "film: shots/, style: b.jpg, flow: raft, loop: true",
+        "film: shots/, style: b.jpg, flow: ~",
+        "film: shots/, style: b.jpg, flow: {forward: f/a.####.flo, backward: 's3://b/a_%04d_%04d.EXR'}",
+        "film: shots/, style: b.jpg, flow: {forward: 'f#/a#.png', backward: 'f%/a_%d.png'}",
     ],
 )
 def test_right_for_loader_and_schema(pair: str) -> None:
@@ -91,6 +95,37 @@ def test_right_for_loader_and_schema(pair: str) -> None:
         (
             "film: s/, style: b.jpg, cuts: [4], loop: true",
             "loop: makes the film one shot, which has no cuts: leave cuts out",
+        ),
+        ("content: a.jpg, style: b.jpg, flow: dis", "flow: needs film:, which is not given"),
+        (
+            "film: s/, style: b.jpg, flow: farneback",
+            "flow: 'farneback' is neither dis, raft nor the files forward: and backward:",
+        ),
+        (
+            "film: s/, style: b.jpg, flow: a.#.flo",
+            "flow: 'a.#.flo' is neither dis, raft nor the files forward: and backward:",
+        ),
+        ("film: s/, style: b.jpg, flow: {forward: a.#.flo}", "flow.backward: is required"),
+        (
+            "film: s/, style: b.jpg, flow: {forward: a.#.flo, backward: 3}",
+            "flow.backward: 3 is not text: write it in quotes, '3'",
+        ),
+        (
+            "film: s/, style: b.jpg, flow: {forward: a.#.flo, backward: a.#.flo, both: a.#.flo}",
+            "flow.both: is not a key; known here: forward, backward",
+        ),
+        (
+            "film: s/, style: b.jpg, flow: {forward: a.flo, backward: a.#.flo}",
+            "flow.forward: a.flo has no place for the number of a frame: write #### or %04d in its name, "
+            "once, or twice where the number of the frame to which it leads follows",
+        ),
+        (
+            "film: s/, style: b.jpg, flow: {forward: a.#.tif, backward: a.#.flo}",
+            "flow.forward: a.#.tif is no motion that is read: .flo, .png as KITTI has it, and .exr are",
+        ),
+        (
+            "film: s/, style: b.jpg, flow: {forward: 'https://e.org/a.#.flo', backward: a.#.flo}",
+            "flow.forward: https://e.org/a.#.flo is on the web: copy the files to a folder or to s3://",
         ),
         ("film: s/, style: b.jpg, loop: 1", "loop: 1 is not true or false"),
         ("film: '', style: b.jpg", "film: is empty"),

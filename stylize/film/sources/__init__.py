@@ -1,0 +1,1 @@
+"""Where the motion of a film comes from, beside what is found here."""
