@@ -10,6 +10,8 @@ half of the time of those that do not. Nothing here is a figure of a GPU.
     shots       the same of 1,000 frames in shots of 64, on up to 256 workers
     makespan    one shot of 64 frames on 8 workers against 1, on real Ray actors that sleep, 8 s for a root
                 (target: at least 5 times shorter)
+    finding     makespan of one shot of 257 frames in simulated time, with motion found by the workers that
+                need it, and ahead on two cores
     ahead       one shot of 33 frames of 640 x 360 on one worker that sleeps, 2 s for a root, beside a free
                 core: with motion found ahead, and by the worker, in turn
     memory      the driver's at 1,000 and at 10,000 frames of one shot (target: flat within 50 MB)
@@ -22,6 +24,7 @@ import atexit
 import contextlib
 import itertools
 import json
+import math
 import os
 import re
 import shutil
@@ -43,6 +46,7 @@ from cluster.worker.renderer import Order, Painted, Painter, ShouldStop  # noqa:
 from jobs.records.loss_log import LossRow  # noqa: E402
 from jobs.tasks.films.frames import Numbered, named_frames  # noqa: E402
 from jobs.tasks.films.spots import Shots, spots  # noqa: E402
+from jobs.tasks.films.stretch import Stretch, stretches_of  # noqa: E402
 from jobs.tasks.identity import Draft, Kind  # noqa: E402
 from jobs.tasks.task import Task, make_task  # noqa: E402
 from tests.bench import floor  # noqa: E402
@@ -98,6 +102,53 @@ def frames_of(shots: Shots) -> Iterator[Task]:
         draft = Draft(frames.uris[spot.index], STYLE, None, kind, spot=spot, needs=needs)
         numbers[spot.index] = draft.number
         yield make_task(draft, "{film}.{number}")
+
+
+FOUND_IN = 6.0
+"""Seconds in which a core reads 17 frames of 1080p and finds the motion between them."""
+
+
+class FindingPool(EvenPool):
+    """The same, where motion is found by whoever needs it and finds none, or ahead by so many cores, in the
+    order in which it will be needed."""
+
+    cores = 0
+
+    def __init__(self, world: World, clock: Clock) -> None:
+        super().__init__(world, clock)
+        self._found: dict[Stretch, float] = {}
+        for number, stretch in enumerate(self.order if self.cores else ()):
+            self._found[stretch] = FOUND_IN * (number // self.cores + 1)
+
+    order: Sequence[Stretch] = ()
+
+    def fetch_of(self, task: Task) -> float:
+        seconds, now = super().fetch_of(task), self._clock.now
+        for stretch in () if task.part is None or not task.part.needs else stretches_of(task.part):
+            if self._found.get(stretch, math.inf) > now + seconds:
+                seconds += FOUND_IN
+                self._found[stretch] = min(self._found.get(stretch, math.inf), now + seconds)
+        return seconds
+
+
+def finding() -> None:
+    shots: Shots = [(0, 257)]
+    order = dict.fromkeys(
+        stretch
+        for task in frames_of(shots)
+        if task.part is not None
+        for stretch in stretches_of(task.part)
+    )
+    for root in (60.0, 10.0, 3.0):
+        for workers in (1, 8, 16):
+            spans = {}
+            for cores in (0, 2):
+                pool = type("Pool", (FindingPool,), {"cores": cores, "order": tuple(order)})
+                world = World(257, workers, root, lost_an_hour=0.0)
+                spans[cores] = simulate_run(world, frames_of(shots), pool).makespan
+            row = f"a root in {root:g} s, {workers} workers"
+            tell("finding", f"{row}, by workers", spans[0], "s", "", None)
+            tell("finding", "  ahead on 2 cores, of that", spans[2] / spans[0], "", "", None)
 
 
 def _simulated(shots: Shots, workers: Sequence[int]) -> None:
@@ -225,7 +276,7 @@ def one_ahead(how: str) -> None:
             yield self._reader, self._looking
 
         Run._motion_ahead = nothing  # type: ignore[method-assign]
-    made = Floor(1, make_pictures(33)).run(renderer="tests.bench.film_floor:Seer")
+    made = Floor(1, make_pictures(33)).run(renderer="tests.bench.film_floor:Seer", cpus=3)
     print(f"{made.ended[1] - made.ended[0]:.2f} {made.ended[-1] - made.ended[0]:.2f}")
 
 
@@ -266,6 +317,7 @@ ROWS: dict[str, Callable[[], None]] = {
     "simulated": simulated,
     "shots": shots,
     "makespan": makespan,
+    "finding": finding,
     "ahead": ahead,
     "memory": memory,
 }

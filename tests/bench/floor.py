@@ -148,7 +148,12 @@ class Floor:
         """The same of its whole process, Ray's threads and those that commit included."""
         self.ended: list[float] = []
 
-    def run(self, gpus: int | None = None, renderer: str = "tests.bench.floor:Sleeper") -> Floor:
+    def run(
+        self,
+        gpus: int | None = None,
+        renderer: str = "tests.bench.floor:Sleeper",
+        cpus: int = 2,
+    ) -> Floor:
         import ray
 
         from cluster.events.events import Event, TaskDone
@@ -163,7 +168,7 @@ class Floor:
             ray.init(
                 address="local",
                 num_gpus=count,
-                num_cpus=2,
+                num_cpus=cpus,
                 include_dashboard=False,
                 log_to_driver=False,
                 logging_level="ERROR",

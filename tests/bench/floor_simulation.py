@@ -170,7 +170,7 @@ class SimulatedPool:
             call = _Call(
                 assignment.attempt_id,
                 self._world.render_seconds * spread * self.part_of(assignment.task),
-                self._clock.now + self._world.fetch_seconds,
+                self._clock.now + self.fetch_of(assignment.task),
                 worker,
                 assignment.task,
             )
@@ -178,6 +178,10 @@ class SimulatedPool:
             worker.queue.append(call)
             self._at(call.ready, "paint", worker)
         self._update(worker)
+
+    def fetch_of(self, task: Task) -> float:
+        """How long it takes to fetch a task's pictures, in seconds, when it is handed out now."""
+        return self._world.fetch_seconds
 
     def part_of(self, task: Task) -> float:
         """How long a task takes, of what others take."""

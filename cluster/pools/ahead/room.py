@@ -11,6 +11,10 @@ from jobs.spec.workers import Workers
 CPUS_PER_GPU_WORKER = 1.0
 """Cores of a node that are left to each worker with a GPU: it holds none of Ray's, and yet needs one."""
 
+SPARE = 1.0
+"""Cores of each node that are left to Ray, the driver and the system: on two busy cores, one of them a
+worker's, the first frame that is held came four seconds later with motion found on the other."""
+
 
 def room(
     view: View, available: Mapping[str, float], wanted: Workers, needs: Needs
@@ -34,6 +38,7 @@ def room(
             continue
         workers = min(needs.fit(node.resources), most)
         left = node.resources.get("CPU", 0) - workers * (needs.cpus or CPUS_PER_GPU_WORKER)
+        left -= SPARE
         cores = int(min(left, available.get(node.id, 0.0)))
         if cores > 0:
             found[node.id] = cores

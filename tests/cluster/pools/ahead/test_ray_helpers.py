@@ -32,7 +32,7 @@ WANTED = Workers.model_validate({"gpus": 1})
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster_of_one() -> Iterator[None]:
-    """Ray with a card and four cores, of which the card's worker is left one."""
+    """Ray with a card and four cores, of which the card's worker is left one, and the machine another."""
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     with open_to_all():
         ray.init(
