@@ -27,7 +27,9 @@ class Unmade:
     reason: str
     """The rest of a sentence: ``frame 1012 has failed``."""
     has_failed: bool
-    """Whether a frame has failed; else some are only not painted yet."""
+    """Whether something has failed; else some frames are only not painted yet."""
+    is_complete: bool = False
+    """Whether all frames are there all the same."""
 
 
 class FinishedFrames:
@@ -82,5 +84,6 @@ def _of_one_size(
                 f"its frames have several sizes: frame {numbers[0]} has {first.width} x {first.height} px, "
                 f"frame {number} {picture.width} x {picture.height} px",
                 has_failed=True,
+                is_complete=True,
             )
     return pictures

@@ -218,6 +218,7 @@ def test_frames_of_several_sizes_are_told(tmp_path: Path) -> None:
     job = write_video_job(tmp_path, "mp4", 3)
     write_frame(tmp_path, 1002, (24, 32))
     run = VideoRun(job)
+    assert run.result.exit_status == ExitStatus.FAILED
     assert run.unmade == [
         (
             "a--wave",

@@ -107,6 +107,7 @@ class Videos:
         for video in wanted:
             pictures = frames.of(video)
             if isinstance(pictures, Unmade):
+                self._result.failed += pictures.is_complete
                 self._tell(video, pictures)
                 continue
             try:
