@@ -6,17 +6,19 @@ from jobs.errors import JobFileError, StorageError
 from jobs.jobfile.job import Job
 from jobs.storage.authorities import check_ca_bundle
 from jobs.storage.base import resolve_options
+from jobs.tasks.films.survey import Watch, unwatched
 from jobs.tasks.todo import Agenda
 from stylize.errors import WeightsError
 from stylize.network.weights import identify
 from stylize.recipe import Recipe
 
 
-def open_agenda(job: Job) -> Agenda:
+def open_agenda(job: Job, watch: Watch = unwatched) -> Agenda:
     """Return the agenda of a job, with its pictures found, its manifests opened and its weights identified.
 
     Args:
         job: The job, as ``load_job`` returns it.
+        watch: Is told how far films are looked at for cuts; what it raises goes on from here.
 
     Raises:
         JobFileError: A pattern matches nothing, a manifest or ``storage.ca_bundle`` cannot be read, or
@@ -37,4 +39,4 @@ def open_agenda(job: Job) -> Agenda:
         except StorageError as error:
             what = str(error).removeprefix("storage.ca_bundle: ")
             raise JobFileError([job.problem(("storage", "ca_bundle"), what)]) from error
-    return Agenda(job, digest_of)
+    return Agenda(job, digest_of, watch)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from rich.console import Console
+from rich.filesize import decimal
 from rich.markup import escape
 from rich.progress import (
     BarColumn,
@@ -25,8 +26,10 @@ from cluster.events.progress import (
     plural,
     rows_text,
     saved_text,
+    searched_text,
     status_line,
     unread_text,
+    video_text,
     wishes_text,
 )
 from cluster.time_text import duration_text
@@ -92,6 +95,8 @@ class ConsoleView:
                     f"[yellow]waiting[/] for {escape(event.job)}: {escape(event.what)}",
                     even_if_quiet=True,
                 )
+            case events.FilmSearched():
+                self.starting(searched_text(event))
             case events.Started():
                 self._started(event)
             case events.Counted():
@@ -155,6 +160,16 @@ class ConsoleView:
                 self._say(f"[yellow]asked[/] by {escape(event.by)}: {wishes_text(event)}")
             case events.ShareChanged():
                 self._share_changed(event)
+            case events.VideoProgress():
+                self._video_progress(event)
+            case events.VideoMade():
+                self._video_made(event)
+            case events.NoVideo():
+                colour = "red" if event.failed else "yellow"
+                self._say(
+                    f"[{colour}]no video[/] of {escape(event.name)}: {escape(event.reason)}",
+                    even_if_quiet=event.failed,
+                )
             case events.Draining():
                 self._draining(event)
             case events.LeftOut():
@@ -280,6 +295,21 @@ class ConsoleView:
         kept = f" [dim](last good picture: {escape(event.kept)})[/]" if event.kept else ""
         self._say(failed + kept, even_if_quiet=True)
 
+    def _video_progress(self, event: events.VideoProgress) -> None:
+        if self._bar is None:
+            self._bar = self._progress.add_task("videos", total=event.frames, state="")
+            self._progress.start()
+        self._progress.update(self._bar, description="videos", total=event.frames)
+        self._show(event.frame, video_text(event), time.monotonic())
+
+    def _video_made(self, event: events.VideoMade) -> None:
+        frames = plural(event.frames, "frame")
+        self._say(
+            f"[green]video[/] {escape(event.video)} "
+            f"[dim]({frames}, {event.length:.1f} s, {decimal(event.size)}; made in "
+            f"{duration_text(event.seconds)})[/]"
+        )
+
     def _paused(self, event: events.Paused) -> None:
         patience = duration_text(event.patience)
         self._say(
@@ -343,10 +373,10 @@ class ConsoleView:
             rest = (
                 "nothing is left to render" if self._failed_before else "everything is already done"
             )
-            self._say(f"[green]{rest}[/] [dim]({took})[/]")
+            self._say(f"[green]{rest}[/]{_videos(event)} [dim]({took})[/]")
             return
         left = "more" if event.left is None else f"{event.left}"
-        text = f"{event.done} done, {event.failed} failed, {left} left in {took}"
+        text = f"{event.done} done, {event.failed} failed, {left} left{_videos(event)} in {took}"
         if event.reason in ("interrupted", "preempted"):
             again = "submit it again" if self._remote else "run the same command again"
             text += f"; {again} to resume" + (", without --overwrite" if self._overwrite else "")
@@ -366,6 +396,13 @@ class ConsoleView:
     def _say(self, text: str, even_if_quiet: bool = False) -> None:
         if even_if_quiet or not self._quiet:
             self._console.print(text, highlight=False, soft_wrap=True)
+
+
+def _videos(event: events.Finished) -> str:
+    """Return what became of videos: ", 2 videos made, 1 failed"; empty: none was made."""
+    made = f", {plural(event.videos, 'video')} made" if event.videos else ""
+    failed = f", {plural(event.videos_failed, 'video')} failed" if event.videos_failed else ""
+    return made + failed
 
 
 def _busy(event: events.Beat) -> str:

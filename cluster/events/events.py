@@ -39,6 +39,19 @@ class JobAwaited:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FilmSearched:
+    """Before the run starts, a film is looked through for cuts: every few seconds, and when that is done."""
+
+    event: ClassVar[str] = "film_searched"
+    film: str
+    """What the film is called."""
+    looked_at: int
+    """Frames that were looked at so far."""
+    frames: int
+    """Frames of the film."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Started:
     """The run starts."""
 
@@ -391,6 +404,54 @@ class Live:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class VideoProgress:
+    """A video is being made of the finished frames of a film; told every few seconds."""
+
+    event: ClassVar[str] = "video_progress"
+    video: str
+    """The video's key."""
+    frame: int
+    """Frames that are written."""
+    frames: int
+    """Frames that it has."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoMade:
+    """A video is stored."""
+
+    event: ClassVar[str] = "video"
+    id: str
+    """The video's id."""
+    name: str
+    """The video's name before ``-<id>``."""
+    video: str
+    """Its key."""
+    frames: int
+    length: float
+    """How long it is, in seconds."""
+    size: int
+    """Bytes."""
+    seconds: float
+    """How long it took to make."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoVideo:
+    """There is no video of a film."""
+
+    event: ClassVar[str] = "no_video"
+    id: str
+    """The id that the video would have."""
+    name: str
+    """The name that it would have before ``-<id>``."""
+    reason: str
+    """The rest of a sentence: ``frame 1012 has failed``."""
+    failed: bool
+    """Whether something has failed; else frames are only not painted yet."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Draining:
     """The run was asked to end; attempts in flight finish."""
 
@@ -433,6 +494,10 @@ class Finished:
     seconds: float
     reason: str
     """``complete``, ``interrupted``, ``preempted``, ``limit``, ``max_failures`` or ``max_gpu_hours``."""
+    videos: int = 0
+    """Videos made in this run."""
+    videos_failed: int = 0
+    """Videos that could not be made though all their frames are there."""
 
 
 Event = (
@@ -463,8 +528,12 @@ Event = (
     | Live
     | Draining
     | LeftOut
+    | VideoProgress
+    | VideoMade
+    | NoVideo
     | OutputHeld
     | JobAwaited
+    | FilmSearched
     | Finished
 )
 

@@ -24,7 +24,7 @@ from cluster.events import events
 from cluster.events.board import Board, EndedRow, Fleet, with_newest
 from cluster.events.fresh import FreshRows
 from cluster.events.json_lines import build
-from cluster.events.progress import Meter
+from cluster.events.progress import Meter, video_text
 from cluster.messages import Asked, Wishes
 from jobs.data_script import CONTENT_TYPE, data_script, data_text
 from jobs.errors import ObjectNotFoundError, StorageError, StylefarmError
@@ -208,6 +208,8 @@ class LiveBoard:
                 self._enter("stopping")
             case events.Beat():
                 self._beat(event)
+            case events.VideoProgress():
+                self._video(event)
             case (
                 events.Finished()
                 | events.Live()
@@ -223,12 +225,15 @@ class LiveBoard:
                 | events.PictureLost()
                 | events.InputChanged()
                 | events.WebhookFailed()
+                | events.VideoMade()
+                | events.NoVideo()
                 | events.TaskRetried()
                 | events.WorkerLost()
                 | events.NodeAvoided()
                 | events.LeftOut()
                 | events.OutputHeld()
                 | events.JobAwaited()
+                | events.FilmSearched()
                 | events.ShareChanged()
                 | events.WishesChanged()
             ):
@@ -277,6 +282,23 @@ class LiveBoard:
             busy=round(sum(shares) / len(shares), 3) if shares else None,
             gpu_hours=event.gpu_hours,
             waits=event.waits,
+        )
+        self._listen(self._live)
+
+    def _video(self, event: events.VideoProgress) -> None:
+        now = time.monotonic()
+        if now - self._emitted_at < LIVE_SECONDS:
+            return
+        self._emitted_at = now
+        self._last_beat = None  # no worker is left
+        self._change(
+            state="running",
+            waits=video_text(event),
+            steps_per_second=0.0,
+            eta=None,
+            workers=0,
+            pending=0,
+            busy=None,
         )
         self._listen(self._live)
 

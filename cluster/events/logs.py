@@ -82,11 +82,12 @@ def set_up(format_: LogFormat, level: int, always: Mapping[str, str] | None = No
 
 
 def log_event(event: events.Event) -> None:
-    """Log an event as one line, except ``Beat`` and ``Live``, which come every few seconds or more often."""
+    """Log an event as one line, except ``Beat``, ``Live`` and ``VideoProgress``, which come every few
+    seconds or more often."""
     about: dict[str, object] = {}
     level = logging.INFO
     match event:
-        case events.Beat() | events.Live():
+        case events.Beat() | events.Live() | events.VideoProgress():
             return
         case events.TaskDone():
             about = {"task": event.id, "worker": event.worker}
@@ -96,6 +97,8 @@ def log_event(event: events.Event) -> None:
             level, about = logging.WARNING, {"task": event.id, "attempt": event.attempt_number}
         case events.WorkerLost():
             about = {"worker": event.worker}
+        case events.NoVideo():
+            level = logging.WARNING if event.failed else logging.INFO
         case (
             events.Started()
             | events.Counted()
@@ -114,10 +117,12 @@ def log_event(event: events.Event) -> None:
             | events.NodeAvoided()
             | events.Paused()
             | events.Resumed()
+            | events.VideoMade()
             | events.Draining()
             | events.LeftOut()
             | events.OutputHeld()
             | events.JobAwaited()
+            | events.FilmSearched()
             | events.ShareChanged()
             | events.WishesChanged()
             | events.Finished()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cluster.events.events import Live, WishesChanged
+from cluster.events.events import FilmSearched, Live, VideoProgress, WishesChanged
 from cluster.messages import Wishes
 from cluster.sliding_rate import SlidingRate
 from cluster.time_text import duration_text
@@ -97,6 +97,16 @@ def status_line(live: Live) -> str:
 def plural(count: int, word: str) -> str:
     """Return ``1 task``, ``2 tasks``."""
     return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"
+
+
+def searched_text(event: FilmSearched) -> str:
+    """Return how far a film is looked through for cuts."""
+    return f"looking for cuts in {event.film}: {event.looked_at:,} of {event.frames:,} frames"
+
+
+def video_text(event: VideoProgress) -> str:
+    """Return how far a video is: "makes videos/shot--wave-<id>.mp4, frame 120 of 2,000"."""
+    return f"makes {event.video}, frame {event.frame:,} of {event.frames:,}"
 
 
 def wishes_text(wishes: WishesChanged | Wishes) -> str:

@@ -75,7 +75,7 @@ def notifying(job: Job, output: str, listen: Listener) -> Iterator[Listener]:
     for event in finished:
         what = what_happened(event)
         # A nightly run without anything to render is not worth a message.
-        if event.done or event.failed or what != "done":
+        if event.done or event.failed or event.videos or what != "done":
             webhook.report(what, _body(job, output, what, event, None))
 
 
@@ -87,7 +87,7 @@ def what_happened(event: Finished) -> What:
     """
     if event.reason != "complete":
         return "stopped"
-    return "failed" if event.failed else "done"
+    return "failed" if event.failed or event.videos_failed else "done"
 
 
 def _resolve(job: Job, notify: Notify) -> str:
@@ -109,9 +109,11 @@ def _body(
         text = f"stylefarm {name}: {what}: {error}"
     else:
         left = "more" if event.left is None else f"{event.left:,}"
+        videos = f", {event.videos:,} videos made" if event.videos else ""
+        videos += f", {event.videos_failed:,} videos failed" if event.videos_failed else ""
         text = (
             f"stylefarm {name}: {what} ({event.reason}): {event.done:,} done, {event.failed:,} failed, "
-            f"{left} left in {event.seconds:,.0f} s; {output}"
+            f"{left} left{videos} in {event.seconds:,.0f} s; {output}"
         )
     return {
         "event": what,
@@ -121,6 +123,8 @@ def _body(
         "done": None if event is None else event.done,
         "failed": None if event is None else event.failed,
         "left": None if event is None else event.left,
+        "videos": None if event is None else event.videos,
+        "videos_failed": None if event is None else event.videos_failed,
         "seconds": None if event is None else event.seconds,
         "error": error,
         "text": text,  # the field that chat programs show

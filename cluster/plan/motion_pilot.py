@@ -50,7 +50,7 @@ def measure_motion(
     began = time.perf_counter()
     motion = painter.find_motion([beside, content])
     references = [Reference(part.index - 1, painted, 0, beside)]
-    hold = painter.hold(content, 1, references, motion, task.recipe)
+    hold = painter.hold(content, 1, references, [motion], task.recipe)
     seconds = time.perf_counter() - began
     return MotionSample(replace(hold, recipe=hastened(task.recipe)), seconds, len(motion))
 

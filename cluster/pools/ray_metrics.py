@@ -107,6 +107,9 @@ class Metrics:
                 | events.InputChanged()
                 | events.WebhookFailed()
                 | events.NodeAvoided()
+                | events.VideoProgress()
+                | events.VideoMade()
+                | events.NoVideo()
                 | events.Paused()
                 | events.Resumed()
                 | events.Live()
@@ -114,6 +117,7 @@ class Metrics:
                 | events.LeftOut()
                 | events.OutputHeld()
                 | events.JobAwaited()
+                | events.FilmSearched()
                 | events.WishesChanged()
                 | events.Finished()
             ):

@@ -14,6 +14,7 @@ from cluster.events.events import (
     RowsSkipped,
     Started,
 )
+from cluster.events.searching import Searching
 from jobs.inputs.formats import UNREAD_SHOWN
 from jobs.tasks.background_reader import Reader
 from jobs.tasks.census import Census
@@ -31,11 +32,13 @@ class Counting:
     Args:
         reader: Reads the job.
         listen: Hears every event.
+        searching: Says how far films are looked through.
     """
 
-    def __init__(self, reader: Reader, listen: Listener) -> None:
+    def __init__(self, reader: Reader, listen: Listener, searching: Searching) -> None:
         self._reader = reader
         self._listen = listen
+        self._searching = searching
         self._told_columns: set[str] = set()
         self._counted = False
         """Whether the listener has heard the counts."""
@@ -50,6 +53,10 @@ class Counting:
 
         Returns:
             The counts; None while the job is still being read.
+
+        Raises:
+            JobFileError, StorageError: As the reader's ``check``.
+            KeyboardInterrupt: The run is asked to end before there is a task.
         """
         census = self._reader.wait(FIRST_READ_SECONDS)
         known = census or Census(0, 0, 0, 0)
@@ -78,12 +85,15 @@ class Counting:
             self._report_rows(census)
         # A pool costs seconds and memory: none is opened before there is something to render.
         while self._reader.census is None and not self._reader.has_task:
+            self._searching.tell()
+            self._searching.check()
             self._reader.wait(POLL_SECONDS)
         self._report()
         return self._reader.census
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, Beat):
+            self._searching.tell()
             self._report()
         self._listen(event)
 

@@ -59,6 +59,10 @@ class RunResult:
     """Tasks left in the job; None when the job was not read to its end."""
     storage: Storage
     """The output."""
+    videos: int = 0
+    """Videos made in this run."""
+    videos_failed: int = 0
+    """Videos that could not be made though all their frames are there."""
 
     @property
     def exit_status(self) -> ExitStatus:
@@ -67,4 +71,5 @@ class RunResult:
             return ExitStatus.INTERRUPTED
         if self.counts.reason in ("max_failures", "max_gpu_hours"):
             return ExitStatus.FAILED
-        return ExitStatus.FAILED if self.counts.failed or self.failed_before else ExitStatus.DONE
+        failed = self.counts.failed or self.failed_before or self.videos_failed
+        return ExitStatus.FAILED if failed else ExitStatus.DONE

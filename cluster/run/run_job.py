@@ -16,6 +16,7 @@ from cluster.driver.driver import Counts, Driver, Limits
 from cluster.driver.held import as_told
 from cluster.events.events import Finished, Listener, SavedOtherwise
 from cluster.events.live import read_live
+from cluster.events.searching import Searching
 from cluster.events.webhook import notifying
 from cluster.messages import Asked, WorkerSetup
 from cluster.open_job import open_agenda
@@ -28,6 +29,7 @@ from cluster.run.counting import Counting
 from cluster.run.in_turn import wait_in_turn
 from cluster.run.looking import Looking
 from cluster.run.options import RunOptions, RunResult
+from cluster.run.videos.videos import Made, Videos
 from cluster.run.waiting import Waiting
 from jobs.errors import LeaseHeldError
 from jobs.id_sets import as_numbers
@@ -82,7 +84,7 @@ def run_job(
         UsageError: The options do not fit the job.
         StorageError: The output cannot be used, is full, or belongs to another run.
         ChainBrokenError: The job that had to end first has not ended well.
-        KeyboardInterrupt: The run was asked to end while it waited for another one.
+        KeyboardInterrupt: The run was asked to end while it waited for another one, or looked for cuts.
         ClusterError: Ray cannot be reached, or has no node for a worker.
     """
     waiting = Waiting(options.wait, asked, listen)
@@ -126,7 +128,8 @@ class Run:
     ) -> None:
         self._began = time.monotonic()
         self._options = options
-        agenda = open_agenda(job)
+        searching = Searching(listen, asked)
+        agenda = open_agenda(job, searching)
         stack.callback(agenda.close)
         self._looking = Looking(agenda)
         stack.callback(self._looking.close)
@@ -140,6 +143,7 @@ class Run:
         self._run = lease.nonce
         self._asked = _either(asked, board.asked)
         self._wishes = board.wishes
+        self._guard = lease.guard
         self._records = Records(self._storage, lease.guard)
         self._listen = stack.enter_context(notifying(self._job, self._storage.url, board))
         self._ledger = self._take_back()
@@ -147,8 +151,9 @@ class Run:
             self._rendering.agenda, self._ledger, retry_failed=options.retry_failed
         ).start()
         stack.callback(self._reader.close)
-        self._counting = Counting(self._reader, self._listen)
-        self._reported = False
+        stack.callback(searching.end)
+        self._counting = Counting(self._reader, self._listen, searching)
+        self._has_rendered = False
 
     def begin(self) -> bool:
         """Announce the run; return whether there is anything to render, as far as the job is read."""
@@ -189,14 +194,16 @@ class Run:
                 self._records.close()
         # Rows that end the run end it after what was running has been committed.
         self._reader.check()
-        self._write_report()
+        self._has_rendered = True
         return counts
 
     def conclude(self, counts: Counts) -> RunResult:
-        """Write what an earlier run left unwritten, sweep, and announce the end."""
+        """Make videos, write the report unless it is there, sweep, and announce the end."""
         self._looking.tell_doubts()
-        if not self._reported and not is_summed_up(self._storage, self._ledger):
-            self._write_report()  # the last run was killed before it wrote the summary
+        videos = self._make_videos(counts)
+        # Without a summary that agrees, the last run was killed before it wrote one.
+        if self._has_rendered or videos.made or not is_summed_up(self._storage, self._ledger):
+            self._write_report()
         census = self._reader.wait(LAST_READ_SECONDS)
         if census is not None:
             write_skipped_rows(self._storage, self._reader.rows)
@@ -216,9 +223,29 @@ class Run:
                 left=left,
                 seconds=round(time.monotonic() - self._began, 3),
                 reason=counts.reason,
+                videos=videos.made,
+                videos_failed=videos.failed,
             )
         )
-        return RunResult(counts, census.failed if census else 0, left, self._storage)
+        failed_before = census.failed if census else 0
+        return RunResult(counts, failed_before, left, self._storage, videos.made, videos.failed)
+
+    def _make_videos(self, counts: Counts) -> Made:
+        """Make the videos of films whose frames are all there, unless the run was asked to end."""
+        if counts.reason in ("interrupted", "preempted"):
+            return Made()
+        videos = Videos(
+            self._job,
+            self._rendering.agenda,
+            self._storage,
+            self._records,
+            self._guard,
+            self._listen,
+            self._asked,
+        ).make()
+        if videos.asked != "no":
+            counts.reason = "interrupted" if videos.asked == "drain" else "preempted"
+        return videos
 
     def _take_back(self) -> Ledger:
         """Take back what is rendered again, and refuse a run of which nothing can be rendered."""
@@ -276,7 +303,6 @@ class Run:
         # First: the summary's presence says that a run came to its end.
         self._board.replaced_by(self._gallery.write)
         write_summary(self._storage, self._records)
-        self._reported = True
 
     def _limits(self) -> Limits:
         spec = self._job.spec

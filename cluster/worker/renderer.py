@@ -244,7 +244,7 @@ class Renderer(Protocol):
         content: Any,
         place: int,
         references: Sequence[Reference],
-        motion: bytes,
+        motions: Sequence[bytes],
         recipe: Recipe,
     ) -> Hold:
         """Return what a frame is to keep of those that it holds to, on one core of the CPU.
@@ -253,7 +253,8 @@ class Renderer(Protocol):
             content: The decoded frame.
             place: Its place among the frames between which the motion is.
             references: The frames that it holds to.
-            motion: What ``find_motion`` returned for these frames.
+            motions: What ``find_motion`` returned for these frames; for several stretches of them, of which
+                each begins with the frame with which the one before ends.
             recipe: The task's recipe.
 
         Raises:
@@ -466,7 +467,7 @@ class Painter:
         content: Any,
         place: int,
         references: Sequence[Reference],
-        motion: bytes,
+        motions: Sequence[bytes],
         recipe: Recipe,
     ) -> Hold:
         """Return a ``stylize.pictures.picture.Reference``; see ``Renderer.hold``."""
@@ -476,9 +477,9 @@ class Painter:
         from stylize.pictures.mask import Mask
 
         keep_to_one_core()
-        motions = read_motions(motion)
+        stretches = [read_motions(motion) for motion in motions]
         neighbours = [
-            Neighbour(one.picture, *between(motions, place, one.place), frame_of(one.content))
+            Neighbour(one.picture, *between(stretches, place, one.place), frame_of(one.content))
             for one in references
         ]
         kept = reference(frame_of(content), neighbours)

@@ -15,6 +15,7 @@ import ssl
 import threading
 from collections.abc import Callable, Container
 from pathlib import Path, PurePath
+from typing import TYPE_CHECKING
 
 from jobs.errors import InputError
 from jobs.inputs.addresses import display, is_web
@@ -36,6 +37,9 @@ from jobs.storage import keys
 from jobs.storage.addresses import fault_of
 from jobs.storage.authorities import trusting
 from jobs.storage.base import StorageOptions, resolve_options
+
+if TYPE_CHECKING:
+    from stylize.video.film import Film
 
 
 class Inputs:
@@ -149,6 +153,18 @@ class Inputs:
             StorageError: The disk or store does not answer; a retry may succeed.
         """
         return self._archived.frame_count(self.spelling(uri))
+
+    def open_film(self, uri: str) -> Film:
+        """Return a film file, open for reading: its times, its sound, and its frames.
+
+        Args:
+            uri: As of ``frame_count``.
+
+        Raises:
+            InputError: As of ``frame_count``.
+            StorageError: The disk or store does not answer; a retry may succeed.
+        """
+        return self._archived.open_film(self.spelling(uri))
 
     def beside(self, uri: str, most: int) -> list[str]:
         """Return what is in the folder or S3 prefix that a picture is in, or would be in.

@@ -18,12 +18,14 @@ from jobs.storage import keys
 from jobs.storage.base import local_path
 
 _FOLDERS = "|".join(
-    re.escape(folder.rstrip("/")) for folder in (keys.IMAGES, keys.KEPT, keys.PROOFS, keys.GALLERY)
+    re.escape(folder.rstrip("/"))
+    for folder in (keys.IMAGES, keys.KEPT, keys.VIDEOS, keys.PROOFS, keys.GALLERY)
 )
 
 
 class OwnPictures:
-    """The pictures in a job's output: finished ones, kept ones, proofs and the gallery's, of every date.
+    """The pictures in a job's output: finished ones, kept ones, videos, proofs and the gallery's, of
+    every date.
 
     Other files beside them are not meant, so that an output may be the folder that holds the photos.
 

@@ -19,6 +19,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from jobs.spec.films.video import VideoOptions
 from jobs.spec.notify import Notify
 from jobs.spec.output import (
     FILM_FIELDS,
@@ -140,6 +141,7 @@ SECTIONS: Mapping[str, type[BaseModel]] = {
     "pairs[]": PairSet,
     "pairs[].style[]": StylePicture,
     "pairs[].recipe": Recipe,
+    "pairs[].video": VideoOptions,
     "inputs": InputOptions,
     "workers": Workers,
     "image": ImageOptions,

@@ -23,6 +23,7 @@ from jobs.spec.films.film import (
     Frames,
     Loop,
 )
+from jobs.spec.films.video import Video, video_schema
 from jobs.spec.styles import STYLE_SCHEMA, Patterns, Styles, address
 from jobs.spec.values import (
     Section,
@@ -81,6 +82,9 @@ def given_sweep(sweep: Any) -> Any:
     }
 
 
+FILM_KEYS = ("frames", "cuts", "loop", "video")
+"""Keys that only an entry with a film has."""
+
 Knobs = Annotated[dict[str, Any], BeforeValidator(given_knobs)]
 """A partial recipe, as it is written. ``jobs.jobfile.recipes`` checks its values."""
 
@@ -97,8 +101,7 @@ class PairSet(Section):
                     "allOf": [has_value("content"), has_value("style")],
                     "not": {
                         "anyOf": [
-                            has_value(key)
-                            for key in ("manifest", "on_bad_row", "film", "frames", "cuts", "loop")
+                            has_value(key) for key in ("manifest", "on_bad_row", "film", *FILM_KEYS)
                         ]
                     },
                 },
@@ -110,7 +113,7 @@ class PairSet(Section):
                             has_value(key)
                             for key in (
                                 *("content", "style", "combine", "init"),
-                                *("film", "frames", "cuts", "loop"),
+                                *("film", *FILM_KEYS),
                             )
                         ]
                     },
@@ -156,6 +159,12 @@ class PairSet(Section):
     loop: Loop = Field(
         False,
         description="Whether the film's first frame follows its last again. It is then one shot.",
+    )
+    video: Video = Field(
+        None,
+        description="Make a video of the film's finished frames, when all are there: mp4, mov, mkv, webm, or "
+        "its options.",
+        json_schema_extra=video_schema,
     )
     content: Annotated[Patterns | None, AfterValidator(_either)] = Field(
         None,

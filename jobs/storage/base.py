@@ -100,6 +100,24 @@ class Storage(Protocol):
             StorageFullError: There is no room left.
         """
 
+    def put_file(
+        self, key: str, path: Path, *, content_type: str = "application/octet-stream"
+    ) -> str:
+        """Write a whole object as ``put`` does, from a file of any size, of which little is in memory.
+
+        Args:
+            key: As of ``put``.
+            path: A file on this machine, which stays.
+            content_type: As of ``put``.
+
+        Returns:
+            As ``put``.
+
+        Raises:
+            StorageError: As ``put``; or the file cannot be read.
+            StorageFullError: There is no room left.
+        """
+
     def put_new(self, key: str, data: bytes) -> bool:
         """Write a whole object unless there is one under this key.
 

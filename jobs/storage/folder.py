@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 import secrets
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import BinaryIO, NoReturn
 
 from jobs.errors import (
     ObjectNotFoundError,
@@ -18,6 +19,10 @@ from jobs.errors import (
     StorageFullError,
 )
 from jobs.storage.base import PART_PREFIX, ObjectStat, check_key, probe
+from jobs.storage.scratch import opened, reading
+
+PIECE = 1 << 20
+"""Bytes of a file that are copied at a time."""
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -46,11 +51,18 @@ class FolderStorage:
         probe(self)
 
     def put(self, key: str, data: bytes, *, content_type: str = "application/octet-stream") -> str:
-        return self._write(key, data, replace=True)
+        return self._write(key, io.BytesIO(data), replace=True)
+
+    def put_file(
+        self, key: str, path: Path, *, content_type: str = "application/octet-stream"
+    ) -> str:
+        check_key(key)
+        with opened(path) as (file, _):
+            return self._write(key, file, replace=True)
 
     def put_new(self, key: str, data: bytes) -> bool:
         try:
-            self._write(key, data, replace=False)
+            self._write(key, io.BytesIO(data), replace=False)
         except _ExistsError:
             return False
         return True
@@ -115,7 +127,7 @@ class FolderStorage:
             if error.errno not in _ABSENT | _NOT_EMPTY:
                 _fail(error, "remove", path)
 
-    def _write(self, key: str, data: bytes, *, replace: bool) -> str:
+    def _write(self, key: str, data: BinaryIO, *, replace: bool) -> str:
         """Write aside, move into place and return the ETag. Raises _ExistsError where nothing is replaced."""
         path = self._path(key)
         part = path.with_name(PART_PREFIX + secrets.token_hex(8))
@@ -200,10 +212,15 @@ def _make_folders(folder: Path) -> None:
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
 
 
-def _write_through(path: Path, data: bytes) -> os.stat_result:
+def _write_through(path: Path, data: BinaryIO) -> os.stat_result:
     """Create a file with the user's usual permissions, and wait until the disk has it."""
     with path.open("xb") as file:
-        file.write(data)
+        while True:
+            with reading(data):
+                piece = data.read(PIECE)
+            if not piece:
+                break
+            file.write(piece)
         file.flush()
         os.fsync(file.fileno())
         return os.fstat(file.fileno())

@@ -18,6 +18,8 @@
     films/<film>/frames.js           which frames a film has, for the gallery
     films/<film>/cuts.json           where the shots of a film begin, as was looked for
     films/<film>/flow/<a>-<b>-<stamp>.npz  the motion between its frames of these indices
+    videos/<film>--<style>-<id>.<ext>  the finished frames of a film as a video
+    videos/<film>--<style>-<id>.json   what that was made from; written last
     lease.json                       the driver that works on this output
     live.json                        the progress of its run, every few seconds
     cancel.json                      a request to end the run
@@ -50,6 +52,7 @@ THUMBS = "thumbs/"
 INPUTS = "inputs/"
 CARDS = "cards/"
 FILMS = "films/"
+VIDEOS = "videos/"
 LEASE = "lease.json"
 LIVE = "live.json"
 CANCEL = "cancel.json"
@@ -224,6 +227,17 @@ def flow_ends(key: str) -> tuple[int, int]:
     """Return the indices of the first and the last of the frames of ``film_flow``'s key."""
     first, last, _ = key.rpartition("/")[2].split("-")
     return int(first), int(last)
+
+
+def video(name: str, video_id: str, extension: str) -> str:
+    """Return the key of a video, or with ``json`` of what it was made from.
+
+    Args:
+        name: The video's name, from ``safe_name``.
+        video_id: 16 hex digits.
+        extension: The file's ending, without a dot.
+    """
+    return f"{VIDEOS}{name}-{video_id}.{extension}"
 
 
 def record_id(key: str) -> str | None:

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import boto3.session
@@ -32,6 +35,7 @@ from jobs.storage.addresses import split_url
 from jobs.storage.authorities import check_ca_bundle
 from jobs.storage.base import USER_AGENT, ObjectStat, StorageOptions, check_key, probe
 from jobs.storage.s3_errors import error_code, explain_exchange, explain_reply, place_of
+from jobs.storage.scratch import opened, reading
 
 MIB = 1024 * 1024
 MAX_PARTS = 10_000
@@ -109,9 +113,20 @@ class S3Storage:
         check_key(key)
         with self._translated("write", key):
             if len(data) > self.multipart_threshold:
-                return self._put_in_parts(key, data, content_type)
+                return self._put_in_parts(key, _Pieces(io.BytesIO(data), len(data)), content_type)
             reply = self._put_whole(key, data, ContentType=content_type)
             return _etag(reply)
+
+    def put_file(
+        self, key: str, path: Path, *, content_type: str = "application/octet-stream"
+    ) -> str:
+        check_key(key)
+        with opened(path) as (file, size):
+            pieces = _Pieces(file, size)
+            if size <= self.multipart_threshold:
+                return self.put(key, pieces.read(0, size), content_type=content_type)
+            with self._translated("write", key):
+                return self._put_in_parts(key, pieces, content_type)
 
     def put_new(self, key: str, data: bytes) -> bool:
         check_key(key)
@@ -273,17 +288,20 @@ class S3Storage:
     def remove_empty(self, prefix: str) -> None:
         pass  # there are no folders
 
-    def _put_in_parts(self, key: str, data: bytes, content_type: str) -> str:
+    def _put_in_parts(self, key: str, pieces: _Pieces, content_type: str) -> str:
         """Upload in parts. The object appears whole when the upload is completed, or not at all."""
         where = {"Bucket": self.bucket, "Key": self.prefix + key}
         upload = self._call("create_multipart_upload", **where, ContentType=content_type).get(
             "UploadId"
         )
+        digests: list[bytes] = []
         try:
-            parts = [
-                self._put_part({**where, "UploadId": upload, "PartNumber": number}, chunk)
-                for number, chunk in enumerate(_chunks(data, self.part_size), start=1)
-            ]
+            parts = []
+            for number, piece in enumerate(pieces.of(self.part_size), start=1):
+                digests.append(_md5(piece))
+                at = {**where, "UploadId": upload, "PartNumber": number}
+                reply = self._call("upload_part", **at, Body=piece, ContentMD5=_content_md5(piece))
+                parts.append({"PartNumber": number, "ETag": reply.get("ETag", "")})
             reply = self._call(
                 "complete_multipart_upload",
                 **where,
@@ -292,19 +310,13 @@ class S3Storage:
             )
             return _etag(reply)
         except BaseException as error:
-            if error_code(error) == "NoSuchUpload" and self._is_complete(where, data):
+            if error_code(error) == "NoSuchUpload" and self._is_complete(where, digests):
                 return ""  # it was completed before, but that reply was lost and botocore sent it again
             with suppress(boto.BotoCoreError, boto.ClientError):
                 self._client.abort_multipart_upload(**where, UploadId=upload)
             raise
 
-    def _put_part(self, where: dict[str, Any], chunk: memoryview) -> dict[str, Any]:
-        body = bytes(chunk)
-        reply = self._call("upload_part", **where, Body=body, ContentMD5=_content_md5(body))
-        return {"PartNumber": where["PartNumber"], "ETag": reply.get("ETag", "")}
-
-    def _is_complete(self, where: dict[str, str], data: bytes) -> bool:
-        digests = [_md5(chunk) for chunk in _chunks(data, self.part_size)]
+    def _is_complete(self, where: dict[str, str], digests: Sequence[bytes]) -> bool:
         expected = f"{_md5(b''.join(digests)).hex()}-{len(digests)}"
         with suppress(boto.BotoCoreError, boto.ClientError):
             return _etag(self._call("head_object", **where)) == expected
@@ -399,13 +411,31 @@ def _etag(reply: dict[str, Any]) -> str:
     return str(reply.get("ETag", "")).strip('"')
 
 
-def _chunks(data: bytes, size: int) -> list[memoryview]:
-    size = max(size, -(-len(data) // MAX_PARTS))
-    view = memoryview(data)
-    return [view[start : start + size] for start in range(0, len(data), size)]
+@dataclass(frozen=True, slots=True)
+class _Pieces:
+    """What is uploaded in parts."""
+
+    file: BinaryIO
+    size: int
+    """Bytes."""
+
+    def read(self, start: int, size: int) -> bytes:
+        """Return a piece. Raises StorageError where the file is shorter by now, or cannot be read."""
+        with reading(self.file):
+            self.file.seek(start)
+            piece = self.file.read(size)
+        if len(piece) != size:
+            raise StorageError(f"{self.file.name} has become shorter while it was stored.")
+        return piece
+
+    def of(self, size: int) -> Iterator[bytes]:
+        """Yield all pieces, each of ``size`` bytes, or of more where there would be too many."""
+        size = max(size, -(-self.size // MAX_PARTS))
+        for start in range(0, self.size, size):
+            yield self.read(start, min(size, self.size - start))
 
 
-def _md5(data: bytes | memoryview) -> bytes:
+def _md5(data: bytes) -> bytes:
     return hashlib.md5(data, usedforsecurity=False).digest()
 
 

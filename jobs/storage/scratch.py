@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
 
 from jobs.errors import StorageError, StorageFullError
 
@@ -46,3 +49,31 @@ def scratch_errors(purpose: str) -> Iterator[None]:
         # tempfile names every folder that it has tried.
         reason = error.strerror or str(error)
         raise kind(f"Cannot write {purpose} to a temporary file: {reason}; {_ADVICE}.") from error
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[tuple[BinaryIO, int]]:
+    """Yield a file, open for reading, and its size in bytes.
+
+    Raises:
+        StorageError: It cannot be opened.
+    """
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise _unreadable(str(path), error) from error
+    with file:
+        yield file, os.fstat(file.fileno()).st_size
+
+
+@contextlib.contextmanager
+def reading(file: BinaryIO) -> Iterator[None]:
+    """Turn an OSError of a file that is read into a StorageError, which is none of the storage's."""
+    try:
+        yield
+    except OSError as error:
+        raise _unreadable(str(getattr(file, "name", "what is to be stored")), error) from error
+
+
+def _unreadable(name: str, error: OSError) -> StorageError:
+    return StorageError(f"Cannot read {name} to store it: {error.strerror or error}.")

@@ -24,7 +24,7 @@ from jobs.tasks.films.film_set import FilmSet
 from jobs.tasks.films.frames import Frames
 from jobs.tasks.films.look_up import look_up_film, shots_from
 from jobs.tasks.films.spots import Shots
-from jobs.tasks.films.survey import Survey
+from jobs.tasks.films.survey import Survey, Watch, unwatched
 from jobs.tasks.identity import Draft
 from jobs.tasks.manifest_rows import KNOB, ManifestSet, find_manifests
 from jobs.tasks.pairs import PictureSet, look_up_pair
@@ -81,6 +81,7 @@ class Agenda:
         job: The job.
         digest_of: Returns the digest of a recipe's weights, called once per set of weights. It raises
             JobFileError when they do not exist.
+        watch: Is told how far films are looked at for cuts, which may take minutes.
 
     Raises:
         JobFileError: Patterns match nothing or manifests cannot be read, with the problems of all entries; or
@@ -88,8 +89,11 @@ class Agenda:
         StorageError: An ``s3://`` pattern cannot be listed, or a manifest not be copied.
     """
 
-    def __init__(self, job: Job, digest_of: Callable[[Recipe], str]) -> None:
+    def __init__(
+        self, job: Job, digest_of: Callable[[Recipe], str], watch: Watch = unwatched
+    ) -> None:
         self.job = job
+        self._watch = watch
         self._view: View | None = None
         self._most: int | None = None
         """The largest number of rows and pairs that are read; None: all."""
@@ -169,6 +173,10 @@ class Agenda:
     def films(self) -> Sequence[FilmSet]:
         """The entries of ``pairs`` that name a film, with its frames found."""
         return [entry for entry in self.entries if isinstance(entry, FilmSet)]
+
+    def frames_of(self, film: FilmSet) -> Iterator[Draft]:
+        """Yield the drafts of all frames of a film, whatever the view; raises as ``FilmSet.drafts``."""
+        return film.drafts(self._digest_of)
 
     @property
     def unused_columns(self) -> tuple[str, ...]:
@@ -290,7 +298,7 @@ class Agenda:
     def _shots(self, k: int, inputs: Inputs, frames: Frames) -> Shots:
         """Return the shots of the film of entry ``k``, looked for in its frames."""
         try:
-            starts = Survey(inputs, open_output(self.job)).starts(frames)
+            starts = Survey(inputs, open_output(self.job)).starts(frames, self._watch)
         except StylizeError as error:
             raise JobFileError([self.job.problem(("pairs", k, "cuts"), str(error))]) from error
         return shots_from(starts, len(frames))

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from stylize.film.cv import opencv
 from stylize.film.flow import Flow, Frame
-from stylize.film.warp import Motion, Weight, followed, grid
+from stylize.film.warp import Motion, Weight, followed, grid, inside, squared
 
 SAMPLES = 4096
-"""About as many pixels are asked for the shared motion."""
+"""About as many pixels are asked for the shared motion, and sixteen times as many for the light."""
 
 NEAR = 1.0
 """Pixels: as far may a flow be from the motion that it shares."""
@@ -43,6 +43,12 @@ GRAIN = 2.0
 
 LINE = 4.0
 """A single pixel may differ by as many times what its surroundings may."""
+
+FITS = 4
+"""Times that the light is found, each time in those pixels that fit best to what was found before."""
+
+MOST = 0.7
+"""The share of pixels that are taken to show the same."""
 
 AROUND = 5
 """The surroundings of a pixel that are compared: a square of as many pixels."""
@@ -72,10 +78,10 @@ def settled(motion: Motion, one: Frame, other: Frame, trust: Weight) -> tuple[Mo
     if np.median(standing[seen]) <= NO_WORSE * np.median(differs[seen]):
         there, differs = stands, standing
     alike = _alike(differs, seen)
-    near = ((motion.there - there) ** 2).sum(-1) <= NEAR**2
+    near = squared(motion.there - there) <= NEAR**2
     explains = differs <= alike
     better = np.where(near, differs <= of_flow, differs <= BETTER * of_flow)
-    taken = ((near & explains) | (~seen & explains) | better) & _inside(there)
+    taken = ((near & explains) | (~seen & explains) | better) & inside(there)
     flow = np.where(taken[..., None], there, motion.there)
     trust = np.maximum(trust, (taken & explains).astype(np.float32))
     kept = (np.where(taken, differs, of_flow) <= LOST * alike).astype(np.float32)
@@ -102,11 +108,26 @@ def _lit_alike(
     lit = np.empty_like(away)
     for k in range(3):
         x, y = moved[..., k][seen], here[..., k][seen]
-        spread = float(x.var())
-        gain = float(((x - x.mean()) * (y - y.mean())).mean()) / spread if spread > 1e-5 else 1.0
-        gain = min(max(gain, 0.25), 4.0)
-        lit[..., k] = gain * (away[..., k] - x.mean()) + y.mean()
+        every = max(1, len(x) // (16 * SAMPLES))
+        gain, offset = _gain(x[::every], y[::every])
+        lit[..., k] = gain * away[..., k] + offset
     return lit
+
+
+def _gain(x: NDArray[np.float32], y: NDArray[np.float32]) -> tuple[float, float]:
+    """Return the gain and the offset that most of some values have; the others show something else."""
+    gain, offset = 1.0, float(np.median(y) - np.median(x))
+    for _ in range(FITS):
+        away = np.abs(gain * x + offset - y)
+        most = away <= np.quantile(away, MOST)
+        x_most, y_most = x[most], y[most]
+        middle, aim = float(x_most.mean()), float(y_most.mean())
+        spread = float(x_most.var())
+        if spread > 1e-5:
+            gain = float(((x_most - middle) * (y_most - aim)).mean()) / spread
+            gain = min(max(gain, 0.25), 4.0)
+        offset = aim - gain * middle
+    return gain, offset
 
 
 def _shared(flow: Flow, trusted_: NDArray[np.bool_]) -> Flow | None:
@@ -133,18 +154,9 @@ def _differs(
     one: NDArray[np.float32], other: NDArray[np.float32], flow: Flow
 ) -> NDArray[np.float32]:
     """Return how much the surroundings of each pixel differ from where a flow leads, (H, W), of 1."""
-    away = np.abs(followed(other, flow) - one).mean(-1)
+    red, green, blue = np.moveaxis(np.abs(followed(other, flow) - one), -1, 0)
+    away = (red + green + blue) / np.float32(3)
     around = opencv().blur(away, (AROUND, AROUND))
     # A thin line that is elsewhere is lost in its surroundings.
     most: NDArray[np.float32] = np.maximum(around, away / LINE)
     return most
-
-
-def _inside(flow: Flow) -> NDArray[np.bool_]:
-    height, width = flow.shape[:2]
-    at = flow + grid(height, width)
-    columns, rows = at[..., 0], at[..., 1]
-    inside: NDArray[np.bool_] = (
-        (columns >= 0) & (rows >= 0) & (columns <= width - 1) & (rows <= height - 1)
-    )
-    return inside

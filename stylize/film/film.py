@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -17,7 +18,8 @@ from stylize.film.flow import Frame
 from stylize.film.flow_file import find_motions, read_motions
 from stylize.film.motions import between, nearest
 from stylize.film.references import Neighbour, frame_of, held_recipe, reference
-from stylize.film.structure import KEY_DISTANCE, Place, places
+from stylize.film.structure import KEY_DISTANCE, KEYS_BACK, Place, interval, keys_of, places
+from stylize.film.warp import Motion
 from stylize.network.vgg19 import VGG19
 from stylize.pictures.codec import read
 from stylize.pictures.inputs import PictureLike, StyleLike
@@ -114,6 +116,14 @@ def stylize_film(
 Paint = Callable[[Picture, Sequence[Neighbour]], Result]
 
 
+@dataclass(frozen=True)
+class _Painted:
+    """A painted frame, and what it was."""
+
+    frame: Frame
+    result: Result
+
+
 @dataclass
 class _Shot:
     """A shot that is painted while it is read: what lies between two keys at a time."""
@@ -123,8 +133,12 @@ class _Shot:
     paint: Paint
     contents: list[Picture] = field(default_factory=list)
     """The frames from the last key on."""
-    key: Result | None = None
-    """The last key, painted."""
+    keys: list[int] = field(default_factory=list)
+    """Where the last keys are in the shot, as many as the next one may hold to."""
+    painted: dict[int, _Painted] = field(default_factory=dict)
+    """These keys, painted."""
+    motions: list[Sequence[Motion]] = field(default_factory=list)
+    """The motion from each of them to the next."""
 
     def add(self, content: Picture) -> Iterator[FilmFrame]:
         """Take the next frame, and yield those that can be painted now."""
@@ -134,22 +148,40 @@ class _Shot:
 
     def end(self) -> Iterator[FilmFrame]:
         """Yield what is left."""
-        if len(self.contents) > 1:
+        if len(self.contents) > 1 or (self.contents and not self.keys):
             yield from self._paint_interval()
-        if self.contents:
-            key = self.key or self.paint(self.contents[0], ())
-            yield FilmFrame(self.first, key)
+        if self.keys:
+            yield FilmFrame(self.first + self.keys[-1], self.painted[self.keys[-1]].result)
 
     def _paint_interval(self) -> Iterator[FilmFrame]:
         """Paint all frames that are here; yield all but the last, with which the next interval begins."""
-        known = {} if self.key is None else {0: self.key}
-        painted = _painted(self.contents, places([(0, len(self.contents))]), self.paint, known)
-        last = len(self.contents) - 1
-        for k in range(last):
-            yield FilmFrame(self.first + k, painted[k])
-        self.first += last
-        self.key = painted[last]
+        if not self.keys:
+            self.keys = [0]
+            self._paint(interval(self.keys), 0)
+        low, last = self.keys[-1], self.keys[-1] + len(self.contents) - 1
+        if last == low:
+            return
+        self.keys.append(last)
+        # As a farm has it: kept in a file.
+        self.motions.append(read_motions(find_motions(map(frame_of, self.contents))))
+        self._paint(interval(self.keys), low)
+        for k in range(low, last):
+            yield FilmFrame(self.first + k, self.painted[k].result)
         del self.contents[:-1]
+        del self.keys[: -max(KEYS_BACK)]
+        del self.motions[: len(self.motions) - (len(self.keys) - 1)]
+        self.painted = {key: self.painted[key] for key in self.keys}
+
+    def _paint(self, order: Iterable[Place], low: int) -> None:
+        """Paint frames, each after those that it holds to; the first content is that of frame ``low``."""
+        start = self.keys[0]
+        for place in order:
+            content = self.contents[place.index - low]
+            neighbours = [
+                _neighbour(self.painted[need], self.motions, place.index - start, need - start)
+                for need in place.needs
+            ]
+            self.painted[place.index] = _Painted(frame_of(content), self.paint(content, neighbours))
 
 
 def _looped(
@@ -157,43 +189,35 @@ def _looped(
 ) -> Iterator[FilmFrame]:
     if cuts != "auto" and cuts:
         raise PictureError("a loop has no cuts")
-    if contents:
-        order = places([(0, len(contents))], loop=True)
-        for index, result in sorted(_painted(contents, order, paint, {}, loop=True).items()):
-            yield FilmFrame(index, result)
-
-
-def _painted(
-    contents: Sequence[Picture],
-    order: Iterable[Place],
-    paint: Paint,
-    known: dict[int, Result],
-    *,
-    loop: bool = False,
-) -> dict[int, Result]:
-    """Paint frames, each after those that it holds to."""
+    if not contents:
+        return
+    count = len(contents)
     frames = [frame_of(content) for content in contents]
-    closing = frames[:1] if loop and len(frames) > 1 else []
-    # As a farm has them: kept in a file.
-    motions = read_motions(find_motions([*frames, *closing])) if len(frames) > 1 else []
-    painted = dict(known)
-    for place in order:
-        if place.index in painted:
-            continue
+    ends = [*keys_of(0, count, loop=True), count]
+    round_ = [*frames, frames[0]]
+    motions = [
+        read_motions(find_motions(round_[low : high + 1]))
+        for low, high in pairwise(ends)
+        if count > 1
+    ]
+    painted: dict[int, _Painted] = {}
+    for place in places([(0, count)], loop=True):
+        index = place.index
         neighbours = [
-            Neighbour(
-                _as_stored(painted[need].picture),
-                *between(
-                    motions,
-                    place.index,
-                    need if not loop else nearest(place.index, need, len(frames)),
-                ),
-                frames[need],
-            )
+            _neighbour(painted[need], motions, index, nearest(index, need, count))
             for need in place.needs
         ]
-        painted[place.index] = paint(contents[place.index], neighbours)
-    return painted
+        painted[index] = _Painted(frames[index], paint(contents[index], neighbours))
+    for index in range(count):
+        yield FilmFrame(index, painted[index].result)
+
+
+def _neighbour(
+    painted: _Painted, motions: Sequence[Sequence[Motion]], index: int, need: int
+) -> Neighbour:
+    """Return a painted frame as one that holds to it sees it."""
+    picture = _as_stored(painted.result.picture)
+    return Neighbour(picture, *between(motions, index, need), painted.frame)
 
 
 def _pictures(frames: Iterable[FrameLike]) -> Iterator[Picture]:

@@ -6,6 +6,7 @@ import io
 import zipfile
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,17 +60,42 @@ def read_motions(data: bytes) -> Sequence[Motion]:
     Args:
         data: What ``find_motions`` returned.
 
+    Returns:
+        The motions, each made whole when it is asked for: it is four times as large as it is kept.
+
     Raises:
         PictureError: The file is damaged.
     """
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
             flows, (height, width) = file["flows"], file["shape"]
-        return [
-            Motion(*(_unpacked(flow, int(height), int(width)) for flow in both)) for both in flows
-        ]
+        if flows.ndim != 5 or flows.shape[1::3] != (2, 2):
+            raise ValueError(f"its flows are {flows.shape}")
+        return _Motions(flows, int(height), int(width))
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise PictureError(f"the file of a film's motion is damaged ({error})") from error
+
+
+class _Motions(Sequence[Motion]):
+    """Motions as they are kept, N x 2 flows."""
+
+    def __init__(self, flows: NDArray[np.int16], height: int, width: int) -> None:
+        self._flows = flows
+        self._shape = height, width
+
+    def __len__(self) -> int:
+        return len(self._flows)
+
+    @overload
+    def __getitem__(self, k: int) -> Motion: ...
+
+    @overload
+    def __getitem__(self, k: slice) -> Sequence[Motion]: ...
+
+    def __getitem__(self, k: int | slice) -> Motion | Sequence[Motion]:
+        if isinstance(k, slice):
+            return _Motions(self._flows[k], *self._shape)
+        return Motion(*(_unpacked(flow, *self._shape) for flow in self._flows[k]))
 
 
 def _packed(flow: Flow) -> NDArray[np.int16]:

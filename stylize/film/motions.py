@@ -13,17 +13,24 @@ def motion_between(one: Frame, other: Frame) -> Motion:
     return Motion(dense_flow(one, other), dense_flow(other, one))
 
 
-def between(motions: Sequence[Motion], one: int, other: int) -> tuple[Motion, int]:
-    """Return the motion from one of several frames to another, and how many frames lie between them.
+def between(stretches: Sequence[Sequence[Motion]], one: int, other: int) -> tuple[Motion, int]:
+    """Return the motion from one of several frames to another, and how many frames later the other is.
 
     Args:
-        motions: The motion from each frame to the next.
+        stretches: The motion from each frame to the next, in one or more stretches of frames, each of which
+            begins with the frame with which the one before ends.
         one: The place of the frame that holds to the other.
-        other: The place of the other.
+        other: The place of the other; before ``one`` if the number is to be negative.
     """
-    if other > one:
-        return chained(motions[one:other]), other - one
-    return chained(motions[other:one]).reverse, one - other
+    first, last = min(one, other), max(one, other)
+    parts, start = [], 0
+    for motions in stretches:
+        low, high = max(first - start, 0), min(last - start, len(motions))
+        if low < high:
+            parts.append(chained(motions[low:high]))
+        start += len(motions)
+    motion = chained(parts)
+    return motion if other > one else motion.reverse, other - one
 
 
 def nearest(one: int, other: int, count: int) -> int:

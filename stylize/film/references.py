@@ -10,9 +10,9 @@ import torch
 
 from stylize.film.background import settled
 from stylize.film.cv import opencv
-from stylize.film.flow import Frame, resized
+from stylize.film.flow import Flow, Frame, resized
 from stylize.film.structure import hastened
-from stylize.film.warp import Motion, followed, trusted
+from stylize.film.warp import Motion, Weight, followed, trusted
 from stylize.pictures.picture import Picture, Reference
 from stylize.recipe import Recipe
 
@@ -25,7 +25,7 @@ class Neighbour(NamedTuple):
     motion: Motion
     """The motion from the other frame to this one, at any size."""
     distance: int
-    """How many frames lie from one to the other, >= 1."""
+    """How many frames later it is than the other; before it: negative. Not 0."""
     content: Frame
     """The frame that was painted, as it was before."""
 
@@ -47,8 +47,9 @@ def held_recipe(recipe: Recipe, held: Reference) -> Recipe:
 def reference(content: Frame, neighbours: Sequence[Neighbour]) -> Reference:
     """Return what a frame holds to: its painted neighbours, moved as the film moves.
 
-    Where several neighbours are trusted, they count by their nearness: the sum of their squared differences
-    is, but for a constant, that to their mean.
+    Where neighbours of both sides are trusted, they count by their nearness: the sum of their squared
+    differences is, but for a constant, that to their mean. Of several on one side, a farther one counts only
+    where no nearer one is trusted (Ruder, Dosovitskiy, Brox 2016, eq. 9): it shows what was hidden meanwhile.
 
     Args:
         content: The frame that holds to them, as it is before it is painted.
@@ -58,18 +59,36 @@ def reference(content: Frame, neighbours: Sequence[Neighbour]) -> Reference:
     colours = np.zeros((height, width, 3), np.float32)
     shares = np.zeros((height, width, 1), np.float32)
     weight = np.zeros((height, width), np.float32)
-    for picture, motion, distance, before in neighbours:
-        motion = Motion(*(resized(flow, height, width) for flow in motion))
-        here, other = (_fitted(frame, height, width) for frame in (content, before))
-        (there, _), trust = settled(motion, here, other, trusted(motion))
+    sides = {side: np.zeros((height, width), np.float32) for side in (False, True)}
+    for picture, motion, distance, before in sorted(neighbours, key=lambda one: abs(one.distance)):
+        there, trust = _seen_from(content, before, motion, height, width)
+        nearer = sides[distance > 0]
+        trust = np.minimum(trust, 1 - nearer)
+        nearer += trust
         # A little of what is not trusted gives unheld pixels a colour; it counts for nothing.
-        share = np.maximum(trust, 1e-6)[..., None] / distance
+        share = np.maximum(trust, 1e-6)[..., None] / abs(distance)
         painted = np.ascontiguousarray(picture.rgb[0].permute(1, 2, 0).numpy())
         colours += share * followed(painted, there, sharp=True)
         shares += share
         weight = np.maximum(weight, trust)
     rgb = torch.from_numpy(colours / shares).clamp_(0, 1).permute(2, 0, 1)[None].contiguous()
     return Reference(rgb, torch.from_numpy(weight)[None, None])
+
+
+def _seen_from(
+    content: Frame, before: Frame, motion: Motion, height: int, width: int
+) -> tuple[Flow, Weight]:
+    """Return where the pixels of a painting are in a painted neighbour, and how far that can be trusted.
+
+    No more is looked at than what the motion was found in: it says nothing about finer things.
+    """
+    looked_at = min(motion.there.shape[:2], (height, width), key=max)
+    motion = Motion(*(resized(flow, *looked_at) for flow in motion))
+    here, other = (_fitted(frame, *looked_at) for frame in (content, before))
+    (there, _), trust = settled(motion, here, other, trusted(motion))
+    if looked_at != (height, width):
+        trust = opencv().resize(trust, (width, height), interpolation=opencv().INTER_LINEAR)
+    return resized(there, height, width), trust
 
 
 def frame_of(picture: Picture) -> Frame:

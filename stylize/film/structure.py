@@ -1,12 +1,13 @@
 """Which frames each frame of a film holds to: the order in which a shot is painted, on many devices at once.
 
 The first frame of a shot, its root, is painted like a picture. Every ``KEY_DISTANCE``-th frame after it, and
-the last one, is a key, which holds to the key before. What lies between two keys is painted by bisection:
-the middle frame holds to both ends, then the middles of the halves hold to theirs, and so on. (Video codecs
-order their B frames in the same way.) So of any two neighbours one holds to the other, every frame but keys
-is held from both sides, and a change has few generations to grow in: ``n / KEY_DISTANCE + 4`` for a shot of
-n frames, where a chain from frame to frame has n. Each key sets ``KEY_DISTANCE`` frames free, which as many
-devices paint together.
+the last one, is a key, which holds to the key before, and to earlier ones where something was hidden in that:
+what comes out from behind something is painted as it was. What lies between two keys is painted by
+bisection: the middle frame holds to both ends, then the middles of the halves hold to theirs, and so on.
+(Video codecs order their B frames in the same way.) So of any two neighbours one holds to the other, every
+frame but keys is held from both sides, and a change has few generations to grow in: ``n / KEY_DISTANCE + 4``
+for a shot of n frames, where a chain from frame to frame has n. Each key sets ``KEY_DISTANCE`` frames free,
+which as many devices paint together.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ from stylize.recipe import Recipe
 KEY_DISTANCE = 16
 """Frames from one key to the next. ``stylize/film/README.md`` says how frames hold to each other."""
 
+KEYS_BACK = (1, 2, 4)
+"""The keys that a key holds to: the one before, the one before that, and so on."""
+
 
 HASTE = 0.4
 """The steps at each size that a held frame needs, as a share of a picture's."""
@@ -32,7 +36,8 @@ class Place:
     index: int
     """The frame's index in the film, from 0."""
     needs: tuple[int, ...]
-    """The indices of the frames that it holds to, nearest first: none for a root, at most two."""
+    """The indices of the frames that it holds to, nearest first: none for a root, at most two
+    between keys, and for a key as many as there are in ``KEYS_BACK``."""
     key: bool
     """Whether the frame is a root or a key."""
 
@@ -81,7 +86,7 @@ def place_of(index: int, shots: Sequence[tuple[int, int]], *, loop: bool = False
     """
     for first, end in shots:
         if first <= index < end:
-            keys = _keys(first, end, loop)
+            keys = keys_of(first, end, loop=loop)
             ends = [*keys, end] if loop else keys
             if index in keys:
                 return _key(keys, keys.index(index))
@@ -93,8 +98,20 @@ def place_of(index: int, shots: Sequence[tuple[int, int]], *, loop: bool = False
     raise ValueError(f"there is no frame {index}")
 
 
+def interval(keys: Sequence[int]) -> Iterator[Place]:
+    """Yield the last of several keys of a shot that is no loop, and then what lies before it.
+
+    Args:
+        keys: The indices of as many keys as there are up to this one, or at least of those that it holds to
+            and all between.
+    """
+    yield _key(keys, len(keys) - 1)
+    if len(keys) > 1:
+        yield from _bisected(keys[-2], keys[-1], keys[0], keys[-1] + 1)
+
+
 def _shot(first: int, end: int, loop: bool) -> Iterator[Place]:
-    keys = _keys(first, end, loop)
+    keys = keys_of(first, end, loop=loop)
     intervals = list(itertools.pairwise([*keys, end] if loop else keys))
     yield _key(keys, 0)
     known = 1
@@ -106,8 +123,14 @@ def _shot(first: int, end: int, loop: bool) -> Iterator[Place]:
         yield from _bisected(low, high, first, end)
 
 
-def _keys(first: int, end: int, loop: bool) -> list[int]:
-    """Return the root and the keys of a shot, in order."""
+def keys_of(first: int, end: int, *, loop: bool = False) -> list[int]:
+    """Return the root and the keys of a shot, in order.
+
+    Args:
+        first: The first frame of the shot.
+        end: The one after its last.
+        loop: As for ``places``.
+    """
     length = end - first
     if loop:
         # Evenly, since the root is the end of the last interval.
@@ -118,7 +141,8 @@ def _keys(first: int, end: int, loop: bool) -> list[int]:
 
 
 def _key(keys: Sequence[int], number: int) -> Place:
-    return Place(keys[number], (keys[number - 1],) if number else (), True)
+    needs = tuple(keys[number - back] for back in KEYS_BACK if back <= number)
+    return Place(keys[number], needs, True)
 
 
 def _bisected(low: int, high: int, first: int, end: int) -> Iterator[Place]:

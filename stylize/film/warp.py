@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -42,7 +43,7 @@ def followed(values: Values, flow: Flow, *, sharp: bool = False) -> Values:
     """
     cv = opencv()
     height, width = flow.shape[:2]
-    at = (flow + grid(height, width)).astype(np.float32)
+    at = flow + grid(height, width)
     how = cv.INTER_LANCZOS4 if sharp else cv.INTER_LINEAR
     found: Values = cv.remap(values, at, None, how, borderMode=cv.BORDER_REPLICATE)
     return found
@@ -68,20 +69,38 @@ def trusted(motion: Motion) -> Weight:
     there, back = motion
     height, width = there.shape[:2]
     returned = followed(back, there)
-    lengths = (there**2).sum(-1) + (returned**2).sum(-1)
-    lost = ((there + returned) ** 2).sum(-1) > 0.01 * lengths + 0.5
+    lengths = squared(there) + squared(returned)
+    lost = squared(there + returned) > 0.01 * lengths + 0.5
     slopes = np.zeros((height, width), np.float32)
     for k, axis in ((0, 0), (0, 1), (1, 0), (1, 1)):
         slopes += np.gradient(there[..., k], axis=axis) ** 2
-    border = slopes > 0.01 * (there**2).sum(-1) + 0.002
-    at = there + grid(height, width)
-    inside = (at >= 0).all(-1) & (at[..., 0] <= width - 1) & (at[..., 1] <= height - 1)
-    seen: Weight = (inside & ~lost & ~border).astype(np.float32)
+    border = slopes > 0.01 * squared(there) + 0.002
+    seen: Weight = (inside(there) & ~lost & ~border).astype(np.float32)
     return seen
 
 
+def squared(flow: Flow) -> NDArray[np.float32]:
+    """Return the squared length of each vector of a flow, (H, W)."""
+    # Sums over an axis of two values cost NumPy several times as much.
+    lengths: NDArray[np.float32] = flow[..., 0] ** 2 + flow[..., 1] ** 2
+    return lengths
+
+
+def inside(flow: Flow) -> NDArray[np.bool_]:
+    """Return which pixels a flow leads to a place within the other frame, (H, W)."""
+    height, width = flow.shape[:2]
+    at = flow + grid(height, width)
+    columns, rows = at[..., 0], at[..., 1]
+    within: NDArray[np.bool_] = (
+        (columns >= 0) & (rows >= 0) & (columns <= width - 1) & (rows <= height - 1)
+    )
+    return within
+
+
+@lru_cache(maxsize=2)
 def grid(height: int, width: int) -> NDArray[np.float32]:
-    """Return the place of each pixel, (H, W, 2), column then row."""
+    """Return the place of each pixel, (H, W, 2), column then row; not to be changed."""
     columns, rows = np.meshgrid(np.arange(width), np.arange(height))
     grid: NDArray[np.float32] = np.stack([columns, rows], -1).astype(np.float32)
+    grid.flags.writeable = False
     return grid

@@ -51,7 +51,7 @@ NEGLIGIBLE = 1e-6
 are then within a thousandth of their targets."""
 
 
-FIRMNESS = 3.0
+FIRMNESS = 1.5
 """The factor of the loss of what is held, in style losses of features that are all 0, which have the same
 size beside a recipe's other terms whatever its units. ``stylize/film/README.md`` has the measurements."""
 

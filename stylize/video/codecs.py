@@ -7,6 +7,7 @@ from pathlib import PurePath
 from typing import Literal, get_args
 
 from stylize.errors import FilmError
+from stylize.video.library import load_av
 from stylize.video.pixels.planes import rgb_name, yuv_name
 
 CodecName = Literal["h264", "h265", "av1", "prores", "ffv1"]
@@ -66,6 +67,19 @@ class Coding:
     has_full_range: bool = True
 
 
+def check_written(codec: CodecName) -> None:
+    """Raise FilmError unless PyAV is installed, with an FFmpeg that can write a codec."""
+    av = load_av()
+    name = coding_of(codec, CONTAINERS[codec][0], BITS[codec][0], None, SHORT).encoder
+    try:
+        av.Codec(name, "w")
+    except ValueError:
+        raise FilmError(
+            f"{codec} cannot be written: the FFmpeg of this PyAV lacks {name}, which that of "
+            "pip install av has"
+        ) from None
+
+
 def container_for(codec: CodecName, asked: ContainerName | None, path: object) -> ContainerName:
     """Return the container to write.
 
@@ -85,6 +99,13 @@ def container_for(codec: CodecName, asked: ContainerName | None, path: object) -
         if chosen == name:
             return name
     raise FilmError(f"{codec} is not written to {chosen} but to {' or '.join(taken)}")
+
+
+def codec_for(container: ContainerName | None) -> CodecName:
+    """Return the codec that is written to a container unless another is asked for; None: to the usual one."""
+    return next(
+        codec for codec, taken in CONTAINERS.items() if container is None or container in taken
+    )
 
 
 def bits_for(codec: CodecName, asked: int | None, source: int) -> int:

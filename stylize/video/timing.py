@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -71,16 +72,42 @@ class Timing:
         """The most ticks of which every time and length is a multiple."""
         return max(1, int(np.gcd.reduce(np.concatenate([self.pts, self.durations]))))
 
-    def part(self, start: int, stop: int) -> Timing:
+    def part(self, start: int, stop: int, step: int = 1) -> Timing:
         """Return the timing of some frames, which begin at 0.
+
+        Args:
+            start: The first.
+            stop: The one before which to end.
+            step: Of so many frames one is taken, and shown for as long as all of them.
 
         Raises:
             FilmError: There are no such frames.
         """
         if not 0 <= start < stop <= len(self):
             raise FilmError(f"has {len(self)} frames; there are none from {start} to before {stop}")
-        pts = self.pts[start:stop]
-        return Timing(self.time_base, pts - pts[0], self.durations[start:stop], self.said)
+        taken = np.arange(start, stop, step)
+        ends = self._ends(taken + step - 1)
+        pts = self.pts[taken]
+        # Up to the next one: a file may say that a frame is shown for a shorter time.
+        durations = np.append(pts[1:], ends[-1]) - pts if step > 1 else self.durations[taken]
+        said = None if self.said is None else self.said / step
+        return Timing(self.time_base, pts - pts[0], durations, said)
+
+    def joined(self, taken: Sequence[int], step: int) -> Timing:
+        """Return the timing of frames that follow each other, wherever they were; they begin at 0.
+
+        Args:
+            taken: Indices of frames, ascending.
+            step: Each is shown for as long as so many frames from there on.
+        """
+        at = np.asarray(taken)
+        durations = self._ends(at + step - 1) - self.pts[at]
+        return Timing(self.time_base, np.cumsum(durations) - durations, durations)
+
+    def _ends(self, frames: npt.NDArray[np.int64]) -> Ticks:
+        """Return when frames are over: when the next appears, or the film ends. Others mean the last."""
+        over = np.append(self.pts[1:], self.pts[-1] + self.durations[-1])
+        return over[np.minimum(frames, len(self) - 1)]
 
     def seconds(self, index: int) -> Fraction:
         """Return when a frame appears; for the number of frames: when the last is over."""
@@ -97,12 +124,13 @@ class Timing:
         return float(late.max() - late.min()) <= 1.0
 
 
-def steady(rate: Fraction, count: int) -> Timing:
+def steady(rate: Fraction, count: int, step: int = 1) -> Timing:
     """Return the timing of numbered frames.
 
     Args:
         rate: Frames per second.
         count: How many there are.
+        step: For how many frames each is shown.
 
     Raises:
         FilmError: The rate is not above 0 and up to 1,000, or there is no frame.
@@ -113,5 +141,6 @@ def steady(rate: Fraction, count: int) -> Timing:
         )
     if count < 1:
         raise FilmError("a film needs a frame at least")
-    pts = np.arange(count, dtype=np.int64) * rate.denominator
-    return Timing(Fraction(1, rate.numerator), pts, np.full(count, rate.denominator, np.int64))
+    length = rate.denominator * step
+    pts = np.arange(count, dtype=np.int64) * length
+    return Timing(Fraction(1, rate.numerator), pts, np.full(count, length, np.int64))

@@ -112,6 +112,11 @@ class FilmWriter:
         with suppress(Exception):
             self._end()
 
+    @property
+    def has_sound(self) -> bool:
+        """Whether anything is heard."""
+        return self._sound is not None
+
     def write(self, rgb: Values) -> None:
         """Write the next frame.
 
@@ -223,6 +228,7 @@ def film_like(
     *,
     start: int = 0,
     stop: int | None = None,
+    step: int = 1,
     size: tuple[int, int] | None = None,
     codec: CodecName = "h264",
     container: ContainerName | None = None,
@@ -237,6 +243,7 @@ def film_like(
         target: A path, or a file that is open for writing and can be sought in.
         start: The first of its frames, from 0. With others than all, the new film begins at 0.
         stop: The frame before which to end; None: after the last.
+        step: Of so many frames one is taken, and shown for as long as all of them; what is heard stays.
         size: Width and height of the frames; None: the film's.
         codec: As of ``FilmWriter``.
         container: The same.
@@ -250,13 +257,14 @@ def film_like(
     """
     stop = len(film) if stop is None else stop
     try:
-        part = film.timing.part(start, stop)
+        part = film.timing.part(start, stop, step)
     except FilmError as error:
         raise FilmError(f"{film.name} {error}") from None
-    is_whole = (start, stop) == (0, len(film))
+    is_whole = (start, stop, step) == (0, len(film), 1)
     heard = None
     if sound and film.facts.has_sound:
-        begin, end = film.timing.seconds(start), _end_of(film, stop)
+        begin = film.timing.seconds(start)
+        end = begin + int(part.pts[-1] + part.durations[-1]) * part.time_base
         heard = Sound(film.file, film.format, *((None, None) if is_whole else (begin, end)))
     return FilmWriter(
         target,
@@ -293,12 +301,6 @@ def written_tags(tags: ColourTags, coding: Coding, size: tuple[int, int]) -> Col
     if not coding.has_full_range:
         tags = replace(tags, range="limited")
     return replace(tags, siting="left")
-
-
-def _end_of(film: Film, stop: int) -> Fraction:
-    """Return when the last frame before one is over."""
-    timing = film.timing
-    return int(timing.pts[stop - 1] + timing.durations[stop - 1]) * timing.time_base
 
 
 def _stored_size(size: tuple[int, int], coding: Coding) -> tuple[int, int]:

@@ -93,7 +93,7 @@ class Sleeper:
         content: Any,
         place: int,
         references: Sequence[Reference],
-        motion: bytes,
+        motions: Sequence[bytes],
         recipe: Recipe,
     ) -> Hold:
         return Hold(None, recipe, 1.0, None)

@@ -44,7 +44,7 @@ def painted(job: Path) -> dict[int, np.ndarray]:
 
 @pytest.mark.parametrize("loop", [False, True])
 def test_a_farm_paints_what_one_process_paints(tmp_path: Path, loop: bool):
-    clip = ball(KEY_DISTANCE + 4, 32, 48, speed=0.8)
+    clip = ball(2 * KEY_DISTANCE + 10, 32, 48, speed=0.4)
     frames = [*clip.frames, *([] if loop else pan(3, 32, 48).frames)]
     job = write_film(tmp_path, frames, **({"loop": True} if loop else {}))
     ran = stylefarm("run", job, "--pool", "inline")

@@ -18,6 +18,7 @@ from cluster.display.standard import only_displays
 from jobs.errors import ExitStatus
 
 if TYPE_CHECKING:
+    from cluster.events.events import Event
     from jobs.storage.base import Storage
 
 
@@ -88,6 +89,7 @@ def plan(
 ) -> None:
     """Show what would be rendered, with its memory, time and cost, for the pictures and for their proofs
     (run --proof). Writes nothing, and renders nothing except a pilot's few steps."""
+    from cluster.events.searching import Searching
     from cluster.open_job import open_agenda
     from cluster.plan.look import look
     from cluster.plan.plan import Price, make_ladder
@@ -104,7 +106,7 @@ def plan(
         from cluster.plan.pilot import Pilots
 
         pilots = Pilots(loaded)
-    agenda = open_agenda(loaded)
+    agenda = open_agenda(loaded, Searching(_tell_searched))
     try:
         made, proofs = make_ladder(agenda, wanted, pilots, proof_size)
         looked = look(agenda)
@@ -117,6 +119,15 @@ def plan(
         print(json.dumps(document, ensure_ascii=False))
     else:
         print(to_text(made, looked, proofs))
+
+
+def _tell_searched(event: Event) -> None:
+    """Print how far a film is looked through for cuts."""
+    from cluster.events.events import FilmSearched
+    from cluster.events.progress import searched_text
+
+    if isinstance(event, FilmSearched):
+        tell(searched_text(event))
 
 
 def report(

@@ -203,7 +203,7 @@ class _Display:
 def _render(loaded: Job, options: RunOptions, display: _Display) -> None:
     """Run a job, show it, and exit with its status."""
     from cluster.events.console import ConsoleView
-    from cluster.events.events import Beat, LeftOut, Live
+    from cluster.events.events import Beat, LeftOut, Live, VideoProgress
     from cluster.events.json_lines import to_json
     from cluster.events.logs import log_event
     from cluster.run.run_job import run_job
@@ -217,7 +217,8 @@ def _render(loaded: Job, options: RunOptions, display: _Display) -> None:
         pictures = _pictures(loaded, options, display.pictures)
     view = ConsoleView(console, quiet=quiet, overwrite=options.overwrite, pictures=pictures)
 
-    unprinted = Beat if display.brief else Live
+    # Of a run, Live events say the same in short.
+    unprinted = (Beat, VideoProgress) if display.brief else Live
 
     def listen(event: Event) -> None:
         if not display.brief:
@@ -253,8 +254,8 @@ def _render(loaded: Job, options: RunOptions, display: _Display) -> None:
             leave(ExitStatus.INTERRUPTED)
         finally:
             view.close()
-    if not (display.quiet or display.as_json) and result.counts.done:
-        _point_to(loaded, options, result.storage.url.rstrip("/"))
+    if not (display.quiet or display.as_json) and (result.counts.done or result.videos):
+        _point_to(loaded, options, result.storage.url.rstrip("/"), videos=bool(result.videos))
     raise typer.Exit(result.exit_status)
 
 
@@ -280,12 +281,14 @@ def _pictures(job: Job, options: RunOptions, choice: Choice) -> Source | None:
     return Source(protocol, lambda key: storage().get(key))
 
 
-def _point_to(job: Job, options: RunOptions, url: str) -> None:
-    """Print where the pictures are, and the command for the next step."""
+def _point_to(job: Job, options: RunOptions, url: str, *, videos: bool) -> None:
+    """Print where the pictures, and the videos, are, and the command for the next step."""
     from jobs.storage import keys
 
     file = shlex.quote(job.file)
     print(f"pictures: {url}/{keys.IMAGES}")
+    if videos:
+        print(f"videos:   {url}/{keys.VIDEOS}")
     if not options.proof:
         print(f"gallery:  {url}/{keys.INDEX}")
         print(f"more:     stylefarm report {file}")

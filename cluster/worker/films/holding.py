@@ -56,8 +56,8 @@ class Holding:
             place = place_of(part, need.index)
             before = self._decode(part.around[place])
             references.append(Reference(need.index, picture, place, before))
-        motion = self._motion.around(part)
-        return self._renderer.hold(content, own, references, motion, recipe)
+        motions = self._motion.around(part)
+        return self._renderer.hold(content, own, references, motions, recipe)
 
 
 def place_of(part: FilmPart, need: int) -> int:

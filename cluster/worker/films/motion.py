@@ -8,6 +8,7 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 from jobs.errors import InputError, ObjectNotFoundError
@@ -19,7 +20,7 @@ from stylize.errors import PictureError
 
 log = logging.getLogger(__name__)
 
-FILES = 4
+FILES = 8
 """Files that a worker holds: its frames come from few places of a film at a time."""
 
 
@@ -50,8 +51,8 @@ class MotionFiles:
         self._held: OrderedDict[str, bytes] = OrderedDict()
         self._lock = threading.Lock()
 
-    def around(self, part: FilmPart) -> bytes:
-        """Return the motion between each two neighbours of ``part.around``, as a file.
+    def around(self, part: FilmPart) -> Sequence[bytes]:
+        """Return the motion between neighbours of ``part.around``, a file for each two of its joints.
 
         Args:
             part: A frame's place in its film.
@@ -60,11 +61,14 @@ class MotionFiles:
             PictureError: The frames have several sizes.
             StorageError: A store does not answer.
         """
-        last = part.first + len(part.around) - 1
-        key = keys.film_flow(part.film, part.first, last, self._stamp(part.around))
+        return [self._between(part, low, high) for low, high in pairwise(part.joints)]
+
+    def _between(self, part: FilmPart, low: int, high: int) -> bytes:
+        uris = part.around[low : high + 1]
+        key = keys.film_flow(part.film, part.first + low, part.first + high, self._stamp(uris))
         with self._lock:  # held while the file is made, so that a worker makes it once
             if key not in self._held:
-                self._held[key] = self._read_or_find(key, part.around)
+                self._held[key] = self._read_or_find(key, uris)
                 if len(self._held) > FILES:
                     self._held.popitem(last=False)
             self._held.move_to_end(key)

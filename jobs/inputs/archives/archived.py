@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from jobs.errors import InputError, StorageError
 from jobs.inputs.addresses import display, is_web
 from jobs.inputs.archives.archive import MARK, Member, Members, is_film, is_table
-from jobs.inputs.archives.film import FilmFrames
+from jobs.inputs.archives.film import FilmFrames, film_from
 from jobs.inputs.archives.known import Archives
 from jobs.inputs.archives.source import Source, Stored
 from jobs.inputs.buckets import Buckets, named
 from jobs.inputs.data import InputData, InputStat, check_size, input_data, is_shown, no_object
 from jobs.inputs.globs import matches_glob
 from jobs.inputs.local import LocalFiles
+
+if TYPE_CHECKING:
+    from stylize.video.film import Film
 
 
 class ArchivedPictures:
@@ -95,6 +99,10 @@ class ArchivedPictures:
         film = self._archive(uri)
         assert isinstance(film, FilmFrames)
         return len(film)
+
+    def open_film(self, uri: str) -> Film:
+        """Return a film file, open for its one reader. Raises as ``Inputs.open_film``."""
+        return film_from(uri, self._find(uri))
 
     def _archive(self, uri: str) -> Members:
         if is_web(uri):

@@ -44,18 +44,11 @@ class FilmFrames(Members):
     """
 
     def __init__(self, uri: str, source: Source) -> None:
-        from stylize.video.film import open_film
-
         self.uri = uri
         self.source = source
         self._lock = threading.Lock()
         self._kept: OrderedDict[int, Any] = OrderedDict()
-        self._file = RangeFile(source)
-        self._file.least = PIECE
-        try:
-            self._film: Film | None = open_film(cast("BinaryIO", self._file), uri)
-        except FilmError as error:
-            raise InputError(str(error)) from None
+        self._film: Film | None = film_from(uri, source)
         self._count = len(self._film)
 
     def __len__(self) -> int:
@@ -102,6 +95,27 @@ class FilmFrames(Members):
                 if len(self._kept) > KEPT:
                     self._kept.popitem(last=False)
         return self._kept[index]
+
+
+def film_from(uri: str, source: Source) -> Film:
+    """Return a film file, open for reading; what is needed of it is read in pieces.
+
+    Args:
+        uri: Its address, for messages.
+        source: Its bytes.
+
+    Raises:
+        InputError: It is damaged, has no pictures, or is of a kind that is not read; or PyAV is missing.
+        StorageError: It cannot be read.
+    """
+    from stylize.video.film import open_film
+
+    file = RangeFile(source)
+    file.least = PIECE
+    try:
+        return open_film(cast("BinaryIO", file), uri)
+    except FilmError as error:
+        raise InputError(str(error)) from None
 
 
 def frame_name(number: int) -> str:

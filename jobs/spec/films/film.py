@@ -34,7 +34,8 @@ def _film(film: str | None, others: ValidationInfo) -> str | None:
     return film
 
 
-def _with_film(given: Any, others: ValidationInfo) -> Any:
+def with_film(given: Any, others: ValidationInfo) -> Any:
+    """Validate a key that only an entry with a film has."""
     if given is not None and others.data.get("film", ()) is None:
         raise PydanticCustomError("no_film", "needs film:, which is not given")
     return given
@@ -80,15 +81,15 @@ def _one_shot(loop: bool, others: ValidationInfo) -> bool:
 Film = Annotated[str | None, AfterValidator(_film)]
 """A sequence such as ``shots/a.####.png`` or ``shots/a.%04d.png``, or a folder; None: the entry has none."""
 
-Frames = Annotated[str | None, AfterValidator(_frames), AfterValidator(_with_film)]
+Frames = Annotated[str | None, AfterValidator(_frames), AfterValidator(with_film)]
 """Frame numbers as ``numbers_of`` takes them; None: all that exist."""
 
 Cuts = Annotated[
-    Literal["auto", "none"] | list[int], BeforeValidator(_cuts), AfterValidator(_with_film)
+    Literal["auto", "none"] | list[int], BeforeValidator(_cuts), AfterValidator(with_film)
 ]
 """``auto``: they are looked for; ``none``: the film is one shot; or the numbers of frames that begin one."""
 
-Loop = Annotated[bool, AfterValidator(_with_film), AfterValidator(_one_shot)]
+Loop = Annotated[bool, AfterValidator(with_film), AfterValidator(_one_shot)]
 """Whether the first frame follows the last again."""
 
 FILM_SCHEMA: dict[str, Any] = {"type": "string", "minLength": 1, "pattern": "^(?!https?://)"}

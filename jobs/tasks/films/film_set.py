@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 
 from jobs.jobfile.yaml_source import FieldPath
+from jobs.spec.films.video import VideoOptions
 from jobs.spec.styles import StyleMix
 from jobs.tasks.films.frames import Frames, Numbered, find_number
 from jobs.tasks.films.part import Spot
@@ -32,6 +33,11 @@ class FilmSet:
     """Returns the film's shots; it may read all frames."""
     loop: bool = False
     """Whether the first frame follows the last again."""
+    video: VideoOptions | None = None
+    """The video that is made of the finished frames; None: none."""
+    step: int = 1
+    """For how many frames of the source each is shown in it: more than one where the job file takes only
+    every so many."""
     mask_fields: Mapping[str, FieldPath] = field(default_factory=dict)
     """The field of the job file that names each mask first."""
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)

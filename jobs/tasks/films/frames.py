@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import overload
 
+from jobs.inputs.archives.archive import MARK, is_film
 from jobs.spec.films.frame_numbers import as_text
 
 _PLACEHOLDER = re.compile(r"%(?:0(\d+))?d|(#+)")
@@ -122,6 +123,13 @@ class Frames:
     def __len__(self) -> int:
         return len(self.numbers)
 
+    @property
+    def file(self) -> str | None:
+        """The address of the film file that they are in; None: they are files of their own."""
+        head = "" if self.numbered is None else self.numbered.head
+        file = head.removesuffix(MARK)
+        return file if file != head and is_film(file) else None
+
     @cached_property
     def id(self) -> str:
         """The film's id: the same for the same frames, whichever number the last one has, in every job."""
@@ -176,8 +184,8 @@ def missing_text(numbers: Iterable[int]) -> str:
 
 def _film_name(numbered: Numbered) -> str:
     """Return what is left of a sequence's name without number: ``shots/a.####.png`` -> ``a``."""
-    if numbered.head.endswith("::"):  # a film file
-        return posixpath.splitext(posixpath.basename(numbered.head[:-2]))[0] or "film"
+    if numbered.head.endswith(MARK):  # a film file
+        return posixpath.splitext(posixpath.basename(numbered.head[: -len(MARK)]))[0] or "film"
     folder, name = posixpath.split(numbered.head)
     bare = name.rstrip("._- ") or posixpath.splitext(f"-{numbered.tail}")[0].strip("._- ")
     return bare or posixpath.basename(folder.rpartition("::")[2] or folder) or "film"

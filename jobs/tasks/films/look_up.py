@@ -34,6 +34,7 @@ from jobs.tasks.pairs import PictureFinder, found, look_up_styles
 from stylize.errors import StylizeError
 from stylize.film.cv import opencv
 from stylize.recipe import resolve
+from stylize.video.codecs import check_written
 
 UNREAD = frozenset(
     (".avi", ".mxf", ".mpg", ".mpeg", ".mts", ".m2ts", ".ts", ".wmv", ".flv", ".ogv")
@@ -57,7 +58,7 @@ def look_up_film(
 
     Raises:
         JobFileError: There are no frames, or some of those that are named are missing; or a style or a mask
-            is; or what finds motion is not installed.
+            is; or what finds motion, or writes the video, is not installed.
         StorageError: A store cannot be listed.
     """
     pair = job.spec.pairs[k]
@@ -67,6 +68,7 @@ def look_up_film(
         opencv()
     except StylizeError as error:  # now, and not when the first frame is painted
         problems.append(job.problem(("pairs", k, "film"), str(error)))
+    _check_video(job, k, pair, problems)
     frames = _look_up_frames(job, k, pair, pair.film, finder, problems)
     mask_fields: dict[str, FieldPath] = {}
     styles = look_up_styles(job, finder, pair, k, mask_fields, problems)
@@ -85,8 +87,28 @@ def look_up_film(
         recipes=recipes,
         find_shots=lambda: survey(frames) if shots is None else shots,
         loop=pair.loop,
+        video=pair.video,
+        step=1 if pair.frames is None else _step(frames.numbers),
         mask_fields=mask_fields,
     )
+
+
+def _check_video(job: Job, k: int, pair: PairSet, problems: list[Problem]) -> None:
+    """Add what would be found out about a video only after its frames are painted."""
+    if pair.video is None:
+        return
+    try:
+        check_written(pair.video.written_codec)
+    except StylizeError as error:
+        problems.append(job.problem(("pairs", k, "video"), str(error)))
+    if pair.video.rate is not None and is_film(pair.film or ""):
+        message = f"{pair.film} has times of its own, and the video has them, too: leave rate out"
+        problems.append(job.problem(("pairs", k, "video", "rate"), message))
+
+
+def _step(numbers: Sequence[int]) -> int:
+    """Return the smallest distance of frames that follow each other; 1: there are no two."""
+    return min((b - a for a, b in itertools.pairwise(numbers)), default=1)
 
 
 def _look_up_frames(
@@ -177,8 +199,7 @@ def _chosen(
     if pair.frames is not None:
         wanted = numbers_of(pair.frames)
     else:
-        step = min((b - a for a, b in itertools.pairwise(there)), default=1)
-        wanted = range(there[0], there[-1] + 1, step)
+        wanted = range(there[0], there[-1] + 1, _step(there))
         if any(number not in wanted for number in there):
             wanted = range(there[0], there[-1] + 1)
     problem = _missing(written, there, wanted)

@@ -22,14 +22,17 @@ class FilmPart:
     number: int
     """The frame's number as its source counts."""
     needs: tuple[tuple[int, str], ...]
-    """(index, task id) of each frame that it holds to, at most two, nearest first; none for the first of a
-    shot. Their pictures are done, and in the same output, before the frame is painted."""
+    """(index, task id) of each frame that it holds to, nearest first; none for the first of a shot.
+    Their pictures are done, and in the same output, before the frame is painted."""
     first: int
     """The index of the first of ``around``."""
     around: tuple[str, ...]
-    """The addresses of the frames from the key before to the key after, both included, of which this frame is
-    one, and of which ``needs`` are others: those between which there is motion to know. The last of them is
-    the film's first frame again where a loop closes."""
+    """The addresses of the frames from the key before to the key after, both included, or, of a key, from
+    the farthest that it holds to: those between which there is motion to know. This frame is one of them,
+    and ``needs`` are others. The last is the film's first frame again where a loop closes."""
+    joints: tuple[int, ...]
+    """The places in ``around`` of its first, of its last, and of the keys between, in order: the motion from
+    each of them to the next is a file."""
     level: int = 0
     """0 for the first of a shot and for keys, for which the most others wait, 1 for what is in the middle of
     two keys, 2 for the middles of the halves, and so on."""
@@ -70,6 +73,8 @@ class Spot:
     """As ``FilmPart.first``."""
     around: tuple[str, ...]
     """As ``FilmPart.around``."""
+    joints: tuple[int, ...]
+    """As ``FilmPart.joints``."""
 
     def part(self, needs: Sequence[str]) -> FilmPart:
         """Return the place as a task has it; ``needs``: ids of tasks, in the order of ``self.needs``."""
@@ -82,4 +87,5 @@ class Spot:
             level=self.level,
             first=self.first,
             around=self.around,
+            joints=self.joints,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 
 from jobs.tasks.films.frames import Frames
@@ -97,15 +97,20 @@ class _Shot:
             level=level,
             first=low,
             around=self._around,
+            joints=tuple(key - low for key in (*self._keys_within(low, high), high)),
         )
 
     def _ends(self, place: Place) -> tuple[int, int]:
-        """Return the key before and the key after a frame; of a key, the key before and itself."""
-        at = bisect_right(self._keys, place.index)
+        """Return the key before and the key after a frame; of a key, the first that it needs and itself."""
         if place.key:
-            return (self._keys[at - 2] if at > 1 else place.index), place.index
+            return min(place.needs, default=place.index), place.index
+        at = bisect_right(self._keys, place.index)
         # What closes a loop has no key after it but the root.
         return self._keys[at - 1], self._keys[at] if at < len(self._keys) else self._end
+
+    def _keys_within(self, low: int, high: int) -> Sequence[int]:
+        """Return the keys from one on that come before a frame."""
+        return self._keys[bisect_left(self._keys, low) : bisect_left(self._keys, high)]
 
     def _uris(self, low: int, high: int) -> Iterator[str]:
         for index in range(low, high + 1):

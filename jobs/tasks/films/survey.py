@@ -47,6 +47,21 @@ CutFinder = Callable[["Iterator[Small]"], Iterable[int]]
 begins a new shot, but for the first."""
 
 
+Watch = Callable[[str, int, int], None]
+"""Is told a film's name, how many of its frames were looked at, and how many it has. What it raises ends the
+looking."""
+
+
+def unwatched(film: str, looked_at: int, frames: int) -> None:
+    """Take no notice.
+
+    Args:
+        film: The film's name.
+        looked_at: How many of its frames were looked at.
+        frames: How many it has.
+    """
+
+
 class Survey:
     """Looks for the shots of films.
 
@@ -63,8 +78,12 @@ class Survey:
         self._storage = storage
         self._find_cuts = find_cuts
 
-    def starts(self, frames: Frames) -> list[int]:
+    def starts(self, frames: Frames, watch: Watch = unwatched) -> list[int]:
         """Return the index of the first frame of each shot, ascending from 0.
+
+        Args:
+            frames: The film.
+            watch: Is called for each frame that is looked at.
 
         Raises:
             StorageError: The output cannot be read, or the store of a frame does not answer.
@@ -76,7 +95,7 @@ class Survey:
         if kept is not None:
             return kept
         find_cuts = self._find_cuts or _finder()
-        starts = [0, *_cuts(self._looked_at(frames), find_cuts)]
+        starts = [0, *_cuts(self._looked_at(frames, watch), find_cuts)]
         data = json.dumps({"version": VERSION, "frames": stamp, "starts": starts}).encode()
         try:
             self._storage.put(key, data, content_type="application/json")
@@ -108,11 +127,12 @@ class Survey:
         about = None if there is None else (there.size, there.etag or there.modified)
         return json.dumps([uri, about])
 
-    def _looked_at(self, frames: Frames) -> Iterator[Small]:
+    def _looked_at(self, frames: Frames, watch: Watch) -> Iterator[Small]:
         """Yield every frame, small. One that cannot be read counts as a repetition of the one before; its own
         task says what is wrong with it."""
         before: Small | None = None
-        for small in parallel_map(self._look, frames.uris, READERS):
+        for k, small in enumerate(parallel_map(self._look, frames.uris, READERS), 1):
+            watch(frames.name, k, len(frames))
             before = before if small is None else small
             yield _nothing() if before is None else before
 

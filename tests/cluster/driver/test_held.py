@@ -36,6 +36,7 @@ def frame(index: int, *needs: int, level: int = 0) -> Task:
         level=level,
         first=index,
         around=(f"{index}.png",),
+        joints=(0,),
     )
     return Task(f"{index:016x}", f"f{index}", f"{index}.png", STYLE, None, RECIPE, "digest", part)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cluster.events import events
+from cluster.events.searching import Searching
 from cluster.run import counting
 from cluster.run.counting import Counting
 from jobs.errors import Problem
@@ -49,7 +50,9 @@ def kinds(heard):
 
 def test_a_short_job_begins_with_its_counts():
     heard = []
-    assert Counting(Reader(), heard.append).begin("harbour", "out") == CENSUS
+    assert (
+        Counting(Reader(), heard.append, Searching(heard.append)).begin("harbour", "out") == CENSUS
+    )
     (started,) = heard
     assert (started.tasks, started.done, started.failed, started.work_left) == (10, 4, 1, 900)
     assert not started.counting
@@ -58,7 +61,7 @@ def test_a_short_job_begins_with_its_counts():
 def test_a_long_job_begins_without_and_its_counts_come_with_a_beat_once():
     heard = []
     reader = Reader(reads=5)
-    count = Counting(reader, heard.append)
+    count = Counting(reader, heard.append, Searching(heard.append))
     assert count.begin("harbour", "out") is None
     assert (heard[0].event, heard[0].counting, heard[0].tasks) == ("started", True, 0)
 
@@ -84,7 +87,8 @@ def test_nothing_is_opened_before_there_is_a_task():
             return self.census
 
     slow = Slow(reads=10**9)
-    assert Counting(slow, lambda event: None).begin("harbour", "out") is None
+    watch = Searching(lambda event: None)
+    assert Counting(slow, lambda event: None, watch).begin("harbour", "out") is None
     assert slow.waits == 4
 
 
@@ -95,7 +99,7 @@ def test_rows_that_were_skipped_are_reported_with_the_counts(reads):
     reader = Reader(
         reads, Census(10, 4, 1, 900, RowCounts(rows=12, used=10, bad=2)), ("kontent",), (problem,)
     )
-    count = Counting(reader, heard.append)
+    count = Counting(reader, heard.append, Searching(heard.append))
     count.begin("harbour", "out")
     while reader.census is None:
         reader.wait(0)

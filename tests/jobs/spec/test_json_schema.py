@@ -52,6 +52,14 @@ EVERYTHING: dict[str, Any] = {
             "frames": "1001-1100x2",
             "cuts": [1040],
             "loop": False,
+            "video": {
+                "container": "mkv",
+                "codec": "h265",
+                "quality": 80,
+                "bits": 10,
+                "sound": False,
+                "rate": "30000/1001",
+            },
             "style": {"picture": "wave.jpg", "mask": "masks/a.####.png"},
             "recipe": {"init": "noise"},
         },
@@ -115,7 +123,7 @@ def test_the_example_has_every_key() -> None:
         at: Any = EVERYTHING
         for part in section.split(".") if section else ():
             at = at[part.removesuffix("[]")]
-            at = at[0] if part.endswith("[]") else at
+            at = at[3 if section == "pairs[].video" else 0] if part.endswith("[]") else at
         if section == "pairs[]":  # no entry can have them all
             at = {*at, *EVERYTHING["pairs"][2], *EVERYTHING["pairs"][3]}
         if section == "schedule":  # it is cron or every
@@ -193,7 +201,9 @@ def test_a_key_with_nothing_after_it_is_not_given_for_both() -> None:
         for key, field in model.model_fields.items():
             if section.endswith("style[]"):
                 continue
-            if section.startswith("pairs[]"):
+            if section == "pairs[].video":
+                text = f"output: out\npairs: [{{film: a/, style: b.jpg, video: {{{key}: ~}}}}]"
+            elif section.startswith("pairs[]"):
                 pair = f"{key}: ~" if section == "pairs[]" else f"recipe: {{{key}: ~}}"
                 text = f"output: out\npairs: [{{content: a.jpg, style: b.jpg, {pair}}}]"
                 if key in ("content", "style"):

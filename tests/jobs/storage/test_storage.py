@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -163,6 +164,30 @@ def test_keys_of_all_kinds(rig: Rig, key: str) -> None:
     assert keys(storage, key[:3]) == [key]
     storage.delete(key)
     assert storage.stat(key) is None
+
+
+@pytest.mark.parametrize("size", [0, 5, 3 * 1024 * 1024 + 7])
+def test_a_file_is_stored_as_its_bytes_are(rig: Rig, tmp_path: Path, size: int) -> None:
+    storage, path = rig.open(), tmp_path / "film.mp4"
+    path.write_bytes(os.urandom(size))
+    storage.put("videos/a.mp4", b"another")
+
+    etag = storage.put_file("videos/a.mp4", path, content_type="video/mp4")
+
+    assert storage.get("videos/a.mp4") == path.read_bytes()
+    found = storage.stat("videos/a.mp4")
+    assert found is not None
+    assert found.size == size
+    assert found.etag in ("", etag)  # JuiceFS lists none
+    assert keys(storage) == ["videos/a.mp4"]
+
+
+def test_a_file_that_is_not_there_is_named_and_stores_nothing(rig: Rig, tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match=r"Cannot read .*/gone to store it"):
+        rig.open().put_file("a", tmp_path / "gone")
+    with pytest.raises(StorageError, match="cannot be the name of an output"):
+        rig.open().put_file("../a", tmp_path)
+    assert keys(rig.open()) == []
 
 
 @pytest.mark.parametrize(
@@ -436,16 +461,58 @@ def complaint(storage: Storage) -> StorageError:
 
 
 @pytest.mark.parametrize("size", [200_000, 5 * 1024 * 1024 + 200_001])
-def test_large_objects_go_in_parts(s3_rig: Rig, size: int) -> None:
+def test_large_objects_go_in_parts(s3_rig: Rig, tmp_path: Path, size: int) -> None:
     storage = S3Storage(
         s3_rig.url, s3_rig.options, multipart_threshold=100_000, part_size=5 * 1024 * 1024
     )
     data = os.urandom(size)
     storage.put("big", data, content_type="image/tiff")
     assert storage.get("big") == data
+    (tmp_path / "big").write_bytes(data)
+    storage.put_file("from a file", tmp_path / "big")
+    assert storage.get("from a file") == data
     found = storage.stat("big")
     assert found is not None
     assert found.size == size
+
+
+def test_a_file_in_parts_takes_the_memory_of_one(s3_rig: Rig, tmp_path: Path) -> None:
+    with (tmp_path / "film").open("wb") as file:
+        file.truncate(120 << 20)
+    storage = S3Storage(s3_rig.url, s3_rig.options, part_size=6 << 20)
+    storage.stat("a")  # the client is made
+    tracemalloc.start()
+    try:
+        storage.put_file("a", tmp_path / "film")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    found = storage.stat("a")
+    assert found is not None
+    assert found.size == 120 << 20
+    assert peak < 20 << 20
+
+
+def test_an_upload_that_breaks_off_leaves_nothing(s3_rig: Rig, tmp_path: Path) -> None:
+    """Of a file that becomes shorter while it is read, as of a run that is stopped."""
+    storage = S3Storage(s3_rig.url, s3_rig.options, multipart_threshold=1, part_size=5 << 20)
+    storage.put("a", b"as it was")
+    (tmp_path / "film").write_bytes(bytes(11 << 20))
+    call, sent = storage._call, []
+
+    def cut(operation: str, **request: object) -> object:
+        if operation == "upload_part":
+            sent.append(operation)
+            os.truncate(tmp_path / "film", 6 << 20)
+        return call(operation, **request)
+
+    storage._call = cut  # type: ignore[method-assign]
+    with pytest.raises(StorageError, match=r"film has become shorter while it was stored"):
+        storage.put_file("a", tmp_path / "film")
+    assert sent == ["upload_part"]
+    assert storage.get("a") == b"as it was"
+    uploads = storage._client.list_multipart_uploads(Bucket=storage.bucket).get("Uploads", [])
+    assert [u for u in uploads if u["Key"] == f"{storage.prefix}a"] == []
 
 
 def test_a_listing_can_stop_at_the_slash(s3_rig: Rig) -> None:

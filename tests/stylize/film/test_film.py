@@ -121,6 +121,20 @@ def test_a_reference_is_the_neighbour_moved():
     assert held.weight[..., :5].max() == 0
 
 
+def test_a_painting_may_be_larger_than_what_its_motion_was_found_in():
+    frame = photo("coffee", HEIGHT, WIDTH + 5)
+    here, there = frame[:, 5:], frame[:, :-5]
+    painting = noise(4, 2 * HEIGHT, 2 * WIDTH)
+    flow = np.zeros((HEIGHT, WIDTH, 2), np.float32)
+    flow[..., 0] = 5
+    near = Neighbour(Picture(painting), Motion(-flow, flow), 1, np.ascontiguousarray(here))
+    held = reference(np.ascontiguousarray(there), [near])
+    assert torch.allclose(held.rgb[..., 10:], painting[..., :-10], atol=1e-5)
+    assert held.weight.shape == (1, 1, 2 * HEIGHT, 2 * WIDTH)
+    assert held.weight[..., 12:].mean() > 0.98
+    assert held.weight[..., :9].max() == 0
+
+
 def test_of_two_neighbours_the_nearer_counts_more():
     frame = photo("coffee", HEIGHT, WIDTH)
     still = np.zeros((HEIGHT, WIDTH, 2), np.float32)
@@ -128,9 +142,43 @@ def test_of_two_neighbours_the_nearer_counts_more():
         Neighbour(
             Picture(torch.full((1, 3, HEIGHT, WIDTH), value)), Motion(still, still), distance, frame
         )
-        for value, distance in ((0.2, 1), (0.8, 3))
+        for value, distance in ((0.2, 1), (0.8, -3))
     )
     assert reference(frame, [near, far]).rgb.mean().item() == pytest.approx(0.35, abs=1e-3)
+
+
+def test_of_several_neighbours_on_a_side_a_farther_one_shows_what_is_hidden_in_the_nearer():
+    frame = photo("coffee", HEIGHT, WIDTH)
+    still = np.zeros((HEIGHT, WIDTH, 2), np.float32)
+    hidden = frame.copy()
+    hidden[:, : WIDTH // 4] = (20, 200, 60)  # something goes by there
+    far, near = (
+        Neighbour(
+            Picture(torch.full((1, 3, HEIGHT, WIDTH), value)),
+            Motion(still, still),
+            distance,
+            before,
+        )
+        for value, distance, before in ((0.2, -32, frame), (0.8, -16, hidden))
+    )
+    held = reference(frame, [far, near])
+    edge = 6
+    behind, seen = held.rgb[..., : WIDTH // 4 - edge], held.rgb[..., WIDTH // 4 + edge :]
+    assert behind.mean().item() == pytest.approx(0.2, abs=0.03)
+    assert seen.mean().item() == pytest.approx(0.8, abs=1e-3)
+    assert held.weight.mean() > 0.95
+
+
+def test_what_was_hidden_at_a_key_comes_out_as_it_was():
+    still = ball(1, HEIGHT, WIDTH).frames[0]
+    ground, passing = photo("rocket", HEIGHT, WIDTH), still
+    # What is before the ground is there at the second key alone.
+    frames = [passing if 12 <= k <= 20 else ground for k in range(2 * KEY_DISTANCE + 1)]
+    found = painted(film(frames, cuts=()))
+    before, at, after = (found[k] for k in (0, KEY_DISTANCE, 2 * KEY_DISTANCE))
+    covered = np.abs(passing.astype(int) - ground).max(-1) > 20
+    assert covered.mean() > 0.05
+    assert np.square(after - before)[covered].mean() < 0.1 * np.square(at - before)[covered].mean()
 
 
 def test_a_held_frame_takes_fewer_steps_and_an_unheld_one_as_many():

@@ -20,7 +20,7 @@ def even(height: int, width: int, right: float, down: float) -> np.ndarray:
 
 
 def motion_of(frames: list[np.ndarray], one: int, other: int) -> tuple[Motion, int]:
-    return between([motion_between(a, b) for a, b in pairwise(frames)], one, other)
+    return between([[motion_between(a, b) for a, b in pairwise(frames)]], one, other)
 
 
 def test_a_moving_camera_is_found():
@@ -41,10 +41,23 @@ def test_a_flash_of_light_is_no_motion():
 def test_motions_of_neighbours_make_longer_ones():
     clip = pan(9, HEIGHT, WIDTH, (2.0, 1.0))
     motion, distance = motion_of(clip.frames, 8, 0)
-    assert distance == 8
+    assert distance == -8
     assert np.median(np.abs(motion.there[12:-24, 12:-24] - (16.0, 8.0))) < 0.5
     other, _ = motion_of(clip.frames, 0, 8)
     assert np.array_equal(other.there, motion.back)
+
+
+def test_motions_of_several_stretches_are_one():
+    clip = pan(9, HEIGHT, WIDTH, (2.0, 1.0))
+    motions = [motion_between(a, b) for a, b in pairwise(clip.frames)]
+    for one, other in ((0, 8), (7, 1), (5, 8), (2, 3), (4, 3)):
+        (there, back), distance = between([motions], one, other)
+        (split, split_back), apart = between([motions[:4], motions[4:7], motions[7:]], one, other)
+        assert distance == apart == other - one
+        assert np.abs(there - split)[12:-24, 12:-24].max() < 0.5
+        assert np.abs(back - split_back)[24:-12, 24:-12].max() < 0.5
+        if max(one, other) <= 4:
+            assert np.array_equal(there, split)
 
 
 def test_chains_of_whole_pixels_are_exact():

@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stylize.film.structure import KEY_DISTANCE, place_of, places
+from stylize.film.structure import (
+    KEY_DISTANCE,
+    KEYS_BACK,
+    interval,
+    keys_of,
+    place_of,
+    places,
+)
 
 
 def depths(found: list) -> dict[int, int]:
@@ -39,7 +46,7 @@ def test_of_two_neighbours_one_holds_to_the_other(length: int, loop: bool):
     for one, other in pairs:
         assert other in needs[one] or one in needs[other]
     for index, own in needs.items():
-        assert len(set(own)) == len(own) <= 2
+        assert len(set(own)) == len(own) <= 3
         assert index not in own
 
 
@@ -47,10 +54,31 @@ def test_between_keys_both_sides_hold():
     needs = {place.index: place.needs for place in places([(0, 33)])}
     assert needs[0] == ()
     assert needs[16] == (0,)
-    assert needs[32] == (16,)
+    assert needs[32] == (16, 0)
     assert set(needs[8]) == {0, 16}
     assert set(needs[5]) == {4, 6}
     assert all(len(own) == 2 for index, own in needs.items() if index % 16)
+
+
+def test_keys_hold_to_earlier_keys_too():
+    needs = {place.index: place.needs for place in places([(3, 3 + 100)]) if place.key}
+    assert needs[3] == ()
+    assert needs[3 + 64] == (3 + 48, 3 + 32, 3)
+    assert needs[3 + 99] == (3 + 96, 3 + 80, 3 + 48)
+
+
+@given(st.integers(1, 200))
+def test_interval_by_interval_it_is_the_same(length: int):
+    whole = {place.index: place for place in places([(0, length)])}
+    keys = keys_of(0, length)
+    found = []
+    for end in range(len(keys)):
+        window = keys[max(0, end - max(KEYS_BACK)) : end + 1]
+        found += list(interval(window))
+    assert [place.index for place in sorted(found, key=lambda one: one.index)] == list(
+        range(length)
+    )
+    assert all(place == whole[place.index] for place in found)
 
 
 def test_a_longer_film_leaves_all_but_the_last_interval_as_it_was():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,19 @@ from jobs.storage.folder import FolderStorage
 from jobs.tasks.films.frames import Numbered, named_frames
 from jobs.tasks.films.part import FilmPart
 from jobs.tasks.films.spots import spots
-from stylize.film.structure import KEY_DISTANCE
+from stylize.film.structure import KEY_DISTANCE, KEYS_BACK, keys_of
 
 
-def part_of(index: int, needs: tuple[int, ...], first: int, around: tuple[str, ...]) -> FilmPart:
-    return FilmPart("0" * 16, index, index, tuple((need, "") for need in needs), first, around)
+def part_of(
+    index: int,
+    needs: tuple[int, ...],
+    first: int,
+    around: tuple[str, ...],
+    joints: tuple[int, ...] = (),
+) -> FilmPart:
+    ids = tuple((need, "") for need in needs)
+    joints = joints or (0, len(around) - 1)
+    return FilmPart("0" * 16, index, index, ids, first, around, joints)
 
 
 @pytest.mark.parametrize("loop", [False, True])
@@ -35,7 +44,29 @@ def test_a_frame_finds_those_that_it_holds_to(length: int, loop: bool):
             place = place_of(part, need)
             assert spot.around[place] == frames.uris[need]
             # The short way round.
-            assert abs(place - (spot.index - spot.first)) <= 1.5 * KEY_DISTANCE
+            distance = abs(place - (spot.index - spot.first))
+            assert distance <= 1.5 * KEY_DISTANCE * (max(KEYS_BACK) if spot.level == 0 else 1)
+
+
+@pytest.mark.parametrize("loop", [False, True])
+def test_whoever_paints_a_frame_asks_for_files_that_others_ask_for(loop: bool):
+    frames = named_frames(Numbered("shots/a.", 4, ".png"), range(1001, 1101))
+    files: dict[tuple[int, int], int] = {}
+    for spot in spots(frames, [(0, 100)], loop=loop):
+        assert spot.joints[0] == 0
+        assert spot.joints[-1] == len(spot.around) - 1
+        for low, high in pairwise(spot.joints):
+            file = (spot.first + low, spot.first + high)
+            files[file] = files.get(file, 0) + 1
+    ends = [*keys_of(0, 100, loop=loop), *([100] if loop else [])]
+    assert sorted(files) == list(pairwise(ends))
+    assert min(files.values()) > 1
+
+
+def test_a_key_gets_the_motion_of_all_stretches_to_the_farthest_that_it_holds_to(tmp_path: Path):
+    house = House(tmp_path, "abcde")
+    key = part_of(4, (2, 0), 0, tuple("abcde"), (0, 2, 4))
+    assert house.motions().around(key) == [b"abc", b"cde"]
 
 
 def test_a_loop_of_one_interval_is_held_from_its_nearer_end():
@@ -72,7 +103,7 @@ class House:
 def test_motion_is_found_once_for_all_workers(tmp_path: Path):
     house = House(tmp_path)
     one, other = house.motions(), house.motions()
-    assert one.around(house.part) == one.around(house.part) == other.around(house.part) == b"abcd"
+    assert one.around(house.part) == one.around(house.part) == other.around(house.part) == [b"abcd"]
     assert house.made == [list("abcd")]
 
 
@@ -81,7 +112,7 @@ def test_motion_is_found_again_when_a_frame_is_another(tmp_path: Path):
     house.motions().around(house.part)
     (tmp_path / "c").write_text("C")
     os.utime(tmp_path / "c", (1, 1))
-    assert house.motions().around(house.part) == b"abCd"
+    assert house.motions().around(house.part) == [b"abCd"]
     assert len(house.made) == 2
 
 
@@ -89,4 +120,4 @@ def test_motion_is_found_again_when_a_frame_is_another(tmp_path: Path):
 def test_a_frame_that_cannot_be_read_stops_no_other(tmp_path: Path, broken: str, found: bytes):
     house = House(tmp_path)
     (tmp_path / broken).write_text("broken")
-    assert house.motions().around(house.part) == found
+    assert house.motions().around(house.part) == [found]

@@ -20,7 +20,7 @@ from jobs.tasks.films.part import FilmPart
 from tests.jobs.support import a_record
 from tests.support.farm import StandIn, attempt, setup_of, write_film_job
 
-PART = FilmPart("film", 1, 1002, ((2, f"{2:016x}"), (0, f"{0:016x}")), 0, ("a", "b", "c"))
+PART = FilmPart("film", 1, 1002, ((2, f"{2:016x}"), (0, f"{0:016x}")), 0, ("a", "b", "c"), (0, 2))
 
 
 @pytest.fixture

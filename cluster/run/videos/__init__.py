@@ -1,0 +1,1 @@
+"""Videos of films whose frames are all there, at the end of a run."""

@@ -1,0 +1,1 @@
+"""From the finished frames of films to videos."""

@@ -1,0 +1,177 @@
+"""Videos of films: made when all frames are there, once, and again when one of them is another."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+from cluster.events.events import Finished
+from jobs.errors import ExitStatus
+from jobs.jobfile.job import open_output
+from jobs.proofs.proofs import proofs_of
+from stylize.video.film import open_film
+from tests.support.videos import (
+    VideoRun,
+    levels,
+    video_record,
+    videos_of,
+    write_frame,
+    write_video_job,
+)
+
+GREYS = [40 + 4 * k for k in range(6)]
+
+
+def near(found: list[int], expected: list[int]) -> bool:
+    return len(found) == len(expected) and all(
+        abs(a - b) <= 2 for a, b in zip(found, expected, strict=True)
+    )
+
+
+def test_numbered_frames_become_a_video_once(tmp_path: Path) -> None:
+    job = write_video_job(tmp_path, {"container": "mp4", "rate": 25}, 6)
+
+    run = VideoRun(job)
+
+    (key,) = run.made
+    assert run.result.exit_status == ExitStatus.DONE
+    assert key.startswith("videos/a--wave-")
+    assert videos_of(job) == [f"{key.removesuffix('mp4')}json", key]
+    assert near(levels(tmp_path / "out" / key), GREYS)
+    with open_film(tmp_path / "out" / key) as film:
+        assert (film.rate, film.facts.width, film.facts.height) == (25, 32, 24)
+    (finished,) = run.said(Finished)
+    assert (finished.videos, finished.videos_failed) == (1, 0)
+    record = video_record(job, key)
+    assert (record.frames, record.numbers, record.rate) == (6, "1001-1006", "25")
+    assert (record.bits, record.has_sound, record.seconds) == (8, False, 0.24)
+
+    again = VideoRun(job)
+    assert (again.painted, again.made, again.unmade) == (0, [], [])
+
+
+def test_a_video_that_is_gone_is_made_by_a_run_with_nothing_to_render(tmp_path: Path) -> None:
+    job = write_video_job(tmp_path, "mp4", 3)
+    (key,) = VideoRun(job).made
+    (tmp_path / "out" / key).unlink()
+    assert VideoRun(job).made == [key]
+    (tmp_path / "out" / f"{key.removesuffix('mp4')}json").write_text("{")
+    again = VideoRun(job)
+    assert (again.painted, again.made) == (0, [key])
+    assert (tmp_path / "out/summary.json").exists()
+
+
+def test_a_frame_that_is_rendered_again_makes_the_video_anew(tmp_path: Path) -> None:
+    job = write_video_job(tmp_path, "mp4", 6)
+    (key,) = VideoRun(job).made
+    before = video_record(job, key)
+    write_frame(tmp_path, 1001 + 40)
+    (tmp_path / "shots/a.1041.png").rename(tmp_path / "shots/a.1003.png")
+
+    run = VideoRun(job, if_changed=True)
+
+    assert run.painted
+    assert run.made == [key]
+    assert near(levels(tmp_path / "out" / key), [*GREYS[:2], 200, *GREYS[3:]])
+    after = video_record(job, key)
+    assert after.made_from.frames_sha256 != before.made_from.frames_sha256
+    assert after.sha256 != before.sha256
+    # Rendered again to the same pictures, it is the same video.
+    assert VideoRun(job, overwrite=True).made == []
+
+
+def test_one_failed_frame_and_there_is_no_video_and_one_sentence_why(tmp_path: Path) -> None:
+    job = write_video_job(tmp_path, "mp4", 6)
+    (tmp_path / "fail-a.1004").touch()
+
+    run = VideoRun(job)
+
+    assert run.result.exit_status == ExitStatus.FAILED
+    assert run.made == []
+    ((name, reason),) = run.unmade
+    assert name == "a--wave"
+    assert reason.startswith("frame 1004 has failed")
+    assert reason.endswith(": the loss became nan")
+    assert videos_of(job) == []
+
+    (tmp_path / "fail-a.1004").unlink()
+    assert len(VideoRun(job, retry_failed=True).made) == 1
+
+
+def test_a_limit_makes_a_video_only_when_all_frames_are_there(tmp_path: Path) -> None:
+    job = write_video_job(tmp_path, "mp4", 6)
+    first = VideoRun(job, limit=5)
+    assert first.result.exit_status == ExitStatus.DONE
+    ((name, reason),) = first.unmade
+    assert (name, reason.partition(":")[0]) == ("a--wave", "a frame is not painted yet")
+    assert len(VideoRun(job, limit=1).made) == 1
+
+
+def test_each_style_and_recipe_has_a_video_and_a_knob_without_effect_none(tmp_path: Path) -> None:
+    job = write_video_job(
+        tmp_path,
+        "mkv",
+        3,
+        style=["wave.png", "wave.png"],
+        sweep={"style_weight": [1.0, 2.0], "init_noise": [0.1, 0.2]},
+    )
+    run = VideoRun(job)
+    assert run.painted == 3 * 2
+    assert len(run.made) == len(set(run.made)) == 2
+    weights = [video_record(job, key).recipe["style_weight"] for key in run.made]
+    assert sorted(weights) == [1.0, 2.0]
+
+
+def test_proofs_of_a_film_are_a_small_film(tmp_path: Path) -> None:
+    job = write_video_job(tmp_path, "mp4", 4, recipe={"size": 64})
+
+    proofs = VideoRun(job, proof=True, proof_size=32)
+
+    (key,) = proofs.made
+    assert videos_of(job) == []
+    assert (tmp_path / "out/proofs" / key).exists()
+    assert video_record(proofs_of(job), key).recipe["size"] == 32
+    # What is chosen has a video when it is all of it.
+    ids = [record.id for record in _records(proofs_of(job))]
+    assert VideoRun(job, select=ids[0]).made == []
+    assert VideoRun(job, select="all").made == [key]
+
+
+def test_options_are_no_part_of_a_tasks_id_but_of_a_videos(tmp_path: Path) -> None:
+    job = write_video_job(tmp_path, "mp4", 3)
+    (first,) = VideoRun(job).made
+    other = VideoRun(write_video_job(tmp_path, {"codec": "ffv1"}))
+    assert other.painted == 0
+    (second,) = other.made
+    assert second.endswith(".mkv")
+    assert VideoRun(write_video_job(tmp_path, {"codec": "h264", "quality": 75})).made == []
+    assert len(videos_of(job)) == 4
+    assert first in videos_of(job)
+
+
+def test_a_range_with_a_step_keeps_its_time(tmp_path: Path) -> None:
+    video = {"rate": "24000/1001"}
+    job = write_video_job(tmp_path, video, 9, frames="1001-1009x2")
+    (key,) = VideoRun(job).made
+    with open_film(tmp_path / "out" / key) as film:
+        assert film.timing.durations.tolist() == [2002] * 5
+        assert film.timing.time_base == Fraction(1, 24000)
+
+
+def test_frames_of_several_sizes_are_told(tmp_path: Path) -> None:
+    job = write_video_job(tmp_path, "mp4", 3)
+    write_frame(tmp_path, 1002, (24, 32))
+    run = VideoRun(job)
+    assert run.unmade == [
+        (
+            "a--wave",
+            "its frames have several sizes: frame 1001 has 32 x 24 px, frame 1002 24 x 32 px",
+        )
+    ]
+    assert open_output(job).stat("summary.json") is not None
+
+
+def _records(job):
+    from jobs.records.commit import Records
+
+    return sorted(Records(open_output(job)).all(), key=lambda record: record.film.index)

@@ -1,0 +1,206 @@
+"""A film file that goes through a run comes back as one, with its times, its sound, its tags and colours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cluster.events.events import NoVideo
+from jobs.errors import ExitStatus, JobFileError
+from stylize.video.film import open_film
+from tests.stylize.video.support import (
+    LOSSLESS,
+    WIDTH,
+    X264,
+    chart,
+    ffmpeg,
+    film_of_chart,
+    moving,
+    packets_of,
+    rgb_by_ffmpeg,
+    smooth,
+    stream_of,
+    times,
+)
+from tests.support.videos import VideoRun, video_record, write_video_job
+
+SIZE = {"recipe": {"size": WIDTH}}
+
+
+def through(folder: Path, video: object = "mp4", **entry: Any) -> Path:
+    """The video of a film file ``shot.*`` in a folder."""
+    (film,) = folder.glob("shot.*")
+    job = write_video_job(folder, video, film=film.name, **{**SIZE, **entry})
+    run = VideoRun(job)
+    assert run.result.exit_status == ExitStatus.DONE, run.unmade
+    (key,) = run.made
+    assert key.startswith("videos/shot--wave-")
+    assert VideoRun(job).made == []
+    return folder / "out" / key
+
+
+def test_times_sound_and_tags_are_those_of_the_film(tmp_path: Path) -> None:
+    film = moving(
+        tmp_path / "shot.mp4",
+        *(*X264, "-bf", 2, "-color_primaries", "bt709", "-color_trc", "bt709"),
+        *("-colorspace", "bt709", "-c:a", "aac"),
+        seconds=0.7,
+    )
+    made = through(tmp_path)
+
+    assert times(made) == times(film)
+    assert packets_of(made, "a:0") == packets_of(film, "a:0")
+    source, target = stream_of(film), stream_of(made)
+    for tag in ("color_space", "color_primaries", "color_transfer", "time_base", "r_frame_rate"):
+        assert target[tag] == source[tag], tag
+    record = video_record_of(made)
+    assert (record.has_sound, record.rate, record.bits) == (True, "30000/1001", 8)
+    assert record.made_from.source is not None
+
+
+def video_record_of(made: Path):
+    from jobs.jobfile.load import load_job
+
+    return video_record(load_job(made.parents[2] / "job.yaml"), f"videos/{made.name}")
+
+
+def test_variable_rate_is_kept(tmp_path: Path) -> None:
+    film = tmp_path / "shot.mp4"
+    moving(
+        film,
+        *("-vf", r"select='not(eq(mod(n\,5)\,3))'", "-fps_mode", "vfr", *X264, "-bf", 2, "-an"),
+        seconds=0.6,
+    )
+    made = through(tmp_path)
+    assert len({b - a for (a, _), (b, _) in zip(times(film), times(film)[1:], strict=False)}) == 2
+    assert [pts for pts, _ in times(made)] == [pts for pts, _ in times(film)]
+
+
+def test_a_part_has_its_part_of_the_sound(tmp_path: Path) -> None:
+    moving(tmp_path / "shot.mkv", *X264, "-c:a", "pcm_s16le", seconds=1, rate="25")
+    made = through(tmp_path, {"container": "mkv"}, frames="6-15")
+    with open_film(made) as film:
+        assert (len(film), film.rate) == (10, 25)
+        assert film.timing.pts.tolist() == list(range(0, 400, 40))
+    samples = np.frombuffer(ffmpeg("-i", made, "-f", "s16le", "-"), "<i2")
+    whole = np.frombuffer(ffmpeg("-i", tmp_path / "shot.mkv", "-f", "s16le", "-"), "<i2")
+    first = int(0.2 * 48000)
+    # Matroska begins with the first packet that begins within.
+    assert 0.35 * 48000 < len(samples) <= 0.4 * 48000 + 1200
+    assert any(
+        np.array_equal(samples[:9000], whole[at : at + 9000]) for at in range(first, first + 1300)
+    )
+
+
+def test_every_second_frame_is_shown_twice_as_long_and_the_sound_stays(tmp_path: Path) -> None:
+    film = moving(tmp_path / "shot.mp4", *X264, "-c:a", "aac", seconds=0.8, rate="25")
+    made = through(tmp_path, {"codec": "ffv1", "container": "mp4"}, frames="1-20x2")
+    with open_film(made) as shown, open_film(film) as source:
+        assert len(shown) == 10
+        assert shown.rate == source.rate / 2
+        assert shown.timing.seconds(10) == source.timing.seconds(20) - source.timing.seconds(0)
+        for index in (0, 4, 9):
+            assert np.array_equal(shown.frame(index).rgb, source.frame(2 * index).rgb)
+    sound = ffmpeg("-i", made, "-f", "s16le", "-"), ffmpeg("-i", film, "-f", "s16le", "-")
+    assert abs(len(sound[0]) - 2 * 48000 * 0.8) < 2 * 2 * 1100
+    assert sound[0][: 2 * 30000] == sound[1][: 2 * 30000]
+
+
+def test_pieces_follow_each_other_without_sound(tmp_path: Path) -> None:
+    moving(tmp_path / "shot.mp4", *X264, "-c:a", "aac", seconds=0.8, rate="25")
+    made = through(tmp_path, frames="1-4,11-14")
+    with open_film(made) as film:
+        assert (len(film), film.rate, film.facts.has_sound) == (8, 25, False)
+
+
+def test_a_film_that_is_gone_when_its_video_is_made_is_named(tmp_path: Path) -> None:
+    film = moving(tmp_path / "shot.mp4", *X264, seconds=0.2)
+    job = write_video_job(tmp_path, "mp4", film="shot.mp4", **SIZE)
+    run: list[VideoRun] = []
+
+    def asked() -> str:  # called after every picture
+        if (tmp_path / "out/images").exists() and len(
+            list((tmp_path / "out/images").iterdir())
+        ) == 6:
+            film.unlink(missing_ok=True)
+        return "no"
+
+    run.append(VideoRun(job, asked))
+    assert run[0].painted == 6
+    ((name, reason),) = run[0].unmade
+    assert name == "shot--wave"
+    assert reason == "shot.mp4, which the video has its times and its sound of, is gone."
+    assert [event.failed for event in run[0].said(NoVideo)] == [True]
+    assert run[0].result.exit_status == ExitStatus.FAILED
+    assert (tmp_path / "out/summary.json").exists()
+
+
+def test_a_film_file_takes_no_rate(tmp_path: Path) -> None:
+    moving(tmp_path / "shot.mp4", *X264, seconds=0.2)
+    job = write_video_job(tmp_path, {"rate": 25}, film="shot.mp4")
+    with pytest.raises(
+        JobFileError, match=r"job.yaml:\d+: pairs\[0\].video.rate: shot.mp4 has times"
+    ):
+        VideoRun(job)
+
+
+# --- colours ------------------------------------------------------------------------------------
+
+KINDS = {
+    "bt601": ("170m", "smpte170m", "limited", "yuv420p"),
+    "bt601 full": ("170m", "smpte170m", "full", "yuv420p"),
+    "bt709": ("709", "bt709", "limited", "yuv420p"),
+    "bt709 full": ("709", "bt709", "full", "yuv420p"),
+    "bt709 10 bit": ("709", "bt709", "limited", "yuv420p10le"),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_lossless_video_shows_what_ffmpeg_shows_of_the_source(tmp_path: Path, kind: str) -> None:
+    """The way of a frame through the farm alone: every pixel of a chart with hard edges, by ffmpeg's tools,
+    which are a level off themselves when they make 16 bits of 8."""
+    made = through(tmp_path, {"codec": "ffv1"}, **chart_film(tmp_path, kind, chart()))
+    found = rgb_by_ffmpeg(made, "format=rgb48le")
+    assert 255 * np.abs(found - shown(tmp_path / "shot.mp4", kind)).max() <= 2
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_video_of_10_bits_shows_what_ffmpeg_shows_of_the_source(
+    tmp_path: Path, kind: str
+) -> None:
+    """A picture without edges in its chroma, which is halved anew, keeps its colours, but for some at the
+    border; and its tags."""
+    how = {"bits": 10, "quality": 100}
+    made = through(tmp_path, how, **chart_film(tmp_path, kind, smooth()))
+    wanted, found = shown(tmp_path / "shot.mp4", kind), shown(made, kind)
+    assert np.percentile(255 * np.abs(found - wanted), 99) <= 2.5
+    assert 255 * np.abs(found - wanted).mean() < 0.6
+    assert stream_of(made)["color_range"] == {"limited": "tv", "full": "pc"}[KINDS[kind][2]]
+    assert stream_of(made)["color_space"] == KINDS[kind][1]
+
+
+def chart_film(folder: Path, kind: str, picture: np.ndarray) -> dict[str, Any]:
+    """Write a film of a picture; return what else a job of it needs."""
+    zimg, tag, range_, pixels = KINDS[kind]
+    film_of_chart(
+        folder / "shot.mp4",
+        f"zscale=matrixin=gbr:rangein=full:matrix={zimg}:range={range_}:chromal=left,format={pixels}",
+        *LOSSLESS,
+        *("-colorspace", tag, "-color_range", {"limited": "tv", "full": "pc"}[range_]),
+        *("-color_primaries", "bt709", "-color_trc", "bt709"),
+        picture=picture,
+    )
+    depth = {"bit_depth": 16} if pixels == "yuv420p10le" else {}
+    return {"job": {"image": {"thumbnails": False, **depth}}}
+
+
+def shown(path: Path, kind: str) -> np.ndarray:
+    zimg, _, range_, _ = KINDS[kind]
+    return rgb_by_ffmpeg(
+        path,
+        f"zscale=matrixin={zimg}:rangein={range_}:matrix=gbr:range=full:chromalin=left:f=bilinear,"
+        "format=gbrp16le,format=rgb48le",
+    )
