@@ -86,7 +86,10 @@ def _film(film: FilmPlan) -> list[str]:
 
 
 def _bytes(count: int) -> str:
-    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"
+    for unit, size in (("GiB", 2**30), ("MiB", 2**20)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{-(-count // 1024)} KiB"
 
 
 def _rows(plan: Plan) -> list[str]:

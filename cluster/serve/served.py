@@ -25,8 +25,17 @@ PICTURES = {
 }
 """Content types of pictures, by extension."""
 
+VIDEOS = {
+    "mp4": "video/mp4",
+    "webm": "video/webm",
+    "mov": "video/quicktime",
+    "mkv": "video/x-matroska",
+}
+"""Content types of videos, by extension."""
+
 TYPES = {
     **PICTURES,
+    **VIDEOS,
     "svg": "image/svg+xml",
     "html": "text/html; charset=utf-8",
     "css": "text/css; charset=utf-8",
@@ -47,6 +56,7 @@ _OF_TASKS = (
 _OF_PICTURES = (
     rf"(?:{keys.IMAGES}|{keys.KEPT})[^/]+\.(?:{'|'.join(PICTURES)})"
     rf"|(?:{keys.THUMBS}|{keys.INPUTS})[0-9a-f]{{2}}/[\w-]+\.webp|{keys.PREVIEWS}\w+\.webp"
+    rf"|{keys.VIDEOS}[^/]+\.(?:{'|'.join(VIDEOS)})"
 )
 _READABLE = re.compile(rf"(?:{keys.PROOFS}/)?(?:{_PAGES}|{_DATA}|{_OF_TASKS}|{_OF_PICTURES})")
 """The keys that may be read: what the gallery shows and links to. Leases, requests to a run, checkpoints and

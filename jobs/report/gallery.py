@@ -166,11 +166,25 @@ def _data_files(
         for number, chunk in enumerate(rows.chunks(CHUNK)):
             yield _script(f"{folder}rows-{number}.js", "rows", chunk)
     if rows.films:
-        yield _script(f"{folder}films.js", "films", rows.film_rows())
+        videos = [*_videos(storage), *_videos(proofs, f"{keys.PROOFS}/")]
+        yield _script(f"{folder}films.js", "films", {**rows.film_rows(), "videos": videos})
     for name in TEXTS:
         for number, lines in enumerate(rows.text_pages(name, TEXT_PAGE)):
             yield _script(f"{folder}{name}-{number}.js", "texts", {"lines": lines})
     yield _script(keys.GALLERY_INDEX, "index", index)
+
+
+def _videos(place: Storage, folder: str = "") -> Iterator[dict[str, Any]]:
+    """Yield what the page says of the videos in an output; ``folder``: where it lies in the gallery's."""
+    for stat in place.list(keys.VIDEOS):
+        if not stat.key.endswith(".json"):
+            continue
+        try:
+            video = json.loads(place.get(stat.key))
+            about = {name: video[name] for name in ("first_task", "rate", "codec")}
+            yield {**about, "key": folder + video["key"], "proof": bool(folder)}
+        except (ObjectNotFoundError, ValueError, TypeError, KeyError):
+            continue  # it is just made anew, or damaged
 
 
 def _script(key: str, function: str, value: object) -> GalleryFile:

@@ -214,7 +214,12 @@ def _looped(
     for place in places([(0, count)], loop=True):
         index = place.index
         neighbours = [
-            _neighbour(painted[need], motions, index, nearest(index, need, count))
+            _neighbour(
+                painted[need],
+                motions,
+                index,
+                need if place.key else nearest(index, need, count),  # keys hold to earlier ones
+            )
             for need in place.needs
         ]
         painted[index] = _Painted(frames[index], paint(contents[index], neighbours))

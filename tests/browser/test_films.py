@@ -14,7 +14,7 @@ from PIL import Image
 
 from cluster.events.fresh import FreshRows
 from jobs.data_script import data_script
-from jobs.records.commit import Records
+from jobs.records.commit import Records, write_json
 from jobs.records.record import TaskRecord
 from jobs.report.gallery import write_gallery
 from jobs.storage import keys
@@ -190,6 +190,22 @@ def play(page: Any, records: dict[int, TaskRecord]) -> None:
     page.go_back()
     drawn(page, "1002 result")
     assert page.locator("#play").text_content() == "Play"  # a link to a frame shows that frame
+
+
+def test_a_video_is_linked_and_gives_the_speed(film: Path, opened: Open, tmp_path: Path):
+    output = tmp_path / "out"
+    shutil.copytree(film, output)
+    storage = FolderStorage(output)
+    first = next(r for r in Records(storage).all() if r.film is not None and "s0" in r.styles[0][0])
+    made = {"key": "videos/a--s0-1.mp4", "first_task": first.id, "rate": "30000/1001"}
+    write_json(storage, "videos/a--s0-1.json", {**made, "codec": "h264"})
+    write_gallery(storage, FolderStorage(output / "proofs"))
+    page = opened(page_of(output))
+    open_film(page, "1002")
+    assert page.locator("#speed").input_value() == "29.97"
+    link = page.locator("dialog.player .facts a")
+    assert link.text_content() == "MP4, h264, 29.97 frames/s"
+    assert link.get_attribute("href") == "videos/a--s0-1.mp4"
 
 
 def test_what_is_held_is_bright(film: Path, records: dict[int, TaskRecord]):

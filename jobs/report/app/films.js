@@ -83,6 +83,18 @@ function filmFrames(store, film, proof, parts) {
   return [...all].sort((a, b) => a - b).map(number_ => ({ number: number_, row: newest.get(number_) ?? -1 }));
 }
 
+/** The videos that were made of a film. */
+const filmVideos = (store, film, proof) => store.videos.filter(video => {
+  const row = video.proof === proof ? store.find(video.first_task, proof) : -1;
+  return row >= 0 && store.film[row] === film;
+});
+
+/** Frames per second, from 24000/1001 or 25. */
+function rateOf(video) {
+  const [many, seconds] = String(video.rate).split("/").map(Number);
+  return Math.round(1000 * many / (seconds || 1)) / 1000;
+}
+
 const MOST_FRAMES = 1_000_000;
 
 /** How firmly a frame is held, 0 to 1; null: unknown, or it holds to no other. */

@@ -93,7 +93,16 @@ class Player {
     document.title = `${this.name.textContent} \u2013 ${store.index.job}`;
     Object.assign(this.number, { min: this.frames[0].number, max: this.frames[this.frames.length - 1].number });
     this.timeline.show(this.frames);
-    fillFilmFacts(this.facts, this.frames, some.row);
+    const videos = filmVideos(store, film, proof);
+    this.offer(videos.map(rateOf).find(rate => rate > 0));
+    fillFilmFacts(this.facts, this.frames, some.row, videos);
+  }
+
+  /** Play at a film's own speed, where it is known and nobody has chosen another. */
+  offer(rate) {
+    if (!rate) return;
+    if (![...this.speed.options].some(option => Number(option.value) === rate)) this.speed.append(make("option", { value: rate, text: `${rate} frames/s` }));
+    if (knownSpeed(null) === null) this.speed.value = String(rate);
   }
 
   close() {
@@ -304,7 +313,7 @@ class Player {
 const RUNS_SHOWN = 30;
 
 /** What is known of a film: how many of its frames are there, which are not, and how firmly they are held. */
-function fillFilmFacts(place, frames, some) {
+function fillFilmFacts(place, frames, some, videos) {
   const there = frames.filter(({ row }) => row >= 0 && !store.is(row, FLAG.failed));
   const failed = frames.filter(({ row }) => row >= 0 && store.is(row, FLAG.failed));
   const missing = frames.filter(({ row }) => row < 0);
@@ -323,6 +332,8 @@ function fillFilmFacts(place, frames, some) {
   if (shares.length) {
     place.append(make("p", { class: "more" }, "Least held: ", frameLink(least[1]), ` (${least[0].toFixed(2)}). The line under the picture is high where a frame is held firmly to its neighbours, and low where much was painted anew; a thin grey mark is a frame that holds to none.`));
   }
+  const links = videos.filter(video => address(video.key)).map(video => make("a", { href: address(video.key), target: "_blank", rel: "noopener", text: `${video.key.split(".").pop().toUpperCase()}, ${video.codec}, ${rateOf(video)} frames/s` }));
+  if (links.length && !embedded.size) place.append(section("Video", make("p", { class: "links" }, ...links)));
   for (const [title, some_, reasons] of [["Failed", failed, true], ["Missing", missing, false]]) {
     if (!some_.length) continue;
     const runs = numberRuns(some_, frames);
@@ -336,9 +347,9 @@ function fillFilmFacts(place, frames, some) {
 
 const frameLink = (number_, text = String(number_)) => button(text, () => player.seek(number_), { class: "quiet", "aria-label": `Go to frame ${number_}` });
 
-function knownSpeed() {
+function knownSpeed(otherwise = "24") {
   // As with choices, a page may have no memory.
-  try { return SPEEDS.includes(Number(localStorage.getItem(SPEED_PLACE))) ? localStorage.getItem(SPEED_PLACE) : "24"; } catch { return "24"; }
+  try { return SPEEDS.includes(Number(localStorage.getItem(SPEED_PLACE))) ? localStorage.getItem(SPEED_PLACE) : otherwise; } catch { return otherwise; }
 }
 
 function keepSpeed(speed) {

@@ -95,6 +95,7 @@ class Store {
     this.late = new Map();  // rows that were added, by their names in addresses
     this.odd = new Map();   // keys that do not follow from name and id
     this.loading = new Map();
+    this.videos = [];  // of films: first_task, proof, key, rate, codec
     this.films = [];   // film and style and recipe, each as one text; rows have their numbers, from 1
     this.reserve(index.rows);
     this.orders = new Map();
@@ -136,6 +137,7 @@ class Store {
         if (this.film[row]) this.film[row] = this.films.indexOf(late[this.film[row] - 1]) + 1;
       }
       this.film.set(column(films.rows, { 1: Uint8Array, 2: Uint16Array, 4: Uint32Array }[films.bytes]));
+      this.videos = films.videos;
       this.counts = null;
     });
   }

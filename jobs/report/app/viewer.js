@@ -131,6 +131,7 @@ class Viewer {
 
   /** Among which results one is: those on the wall or, where its film is folded, the frames of that. */
   beside(row) {
+    if (!wall.items) return { items: [], first: 0, all: 0 };   // a link was opened, and the wall is not there yet
     if (!wall.folds(row)) return { items: wall.items, first: wall.first, all: wall.found.rows.length };
     const frames = filmFrames(store, store.film[row], store.is(row, FLAG.proof), null).map(frame => frame.row).filter(other => other >= 0);
     return { items: frames, first: 0, all: frames.length };

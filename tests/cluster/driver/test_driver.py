@@ -408,3 +408,17 @@ def test_a_preempted_run_keeps_checkpoints_and_fails_nothing(tmp_path):
     assert (counts.reason, counts.done, counts.failed) == ("preempted", 0, 0)
     assert floor.said(Draining)[0].preempted
     assert len(list((tmp_path / "out" / "checkpoints").iterdir())) == 1
+
+
+@pytest.mark.parametrize(("useful", "most"), [(None, 6), (2, 2), (9, 6)])
+def test_no_more_workers_are_wanted_than_can_be_busy_at_once(tmp_path, useful, most):
+    wanted = []
+
+    class Wanting(InlinePool):
+        def want(self, tasks):
+            wanted.append(tasks)
+
+    directives = [{"n": k} for k in range(6)]
+    floor = Floor(tmp_path, directives, Wanting, useful=lambda: useful, left=lambda: 6)
+    assert floor.run().done == 6
+    assert max(known for known in wanted if known is not None) == most

@@ -274,6 +274,10 @@ def test_frames_say_which_film_they_are_of(storage: Storage, proofs: Storage) ->
         return done(ord(film) * 1000 + number, f"{film}.{number}", film=part)
 
     frames = [frame(1), frame(2, held=0.5), frame(3, held=1.0), frame(1, "b"), done(1, "c")]
+    made = {"key": "videos/a.mp4", "first_task": frames[0].id, "rate": "24/1", "codec": "h264"}
+    write_json(storage, "videos/a.json", {**made, "size": 7})
+    storage.put("videos/a.mp4", b"")
+    storage.put("videos/b.json", b"{damaged")
     found = Gallery(commit(storage, *frames), proofs)
 
     films = found.read("films", f"{found.folder}films.js")
@@ -282,6 +286,7 @@ def test_frames_say_which_film_they_are_of(storage: Storage, proofs: Storage) ->
     names = [films["films"][number - 1] if number else None for number in numbers]
     assert [row["name"] for row in found.rows] == ["a.1", "a.2", "a.3", "b.1", "c"]
     assert names == [*(sequence_of(frame) for frame in frames[:4]), None]
+    assert films["videos"] == [{**made, "proof": False}]
     assert found.index["films"] == 2
     assert [row["frame"] for row in found.rows] == [1, 2, 3, 1, 0]
     assert [row["held"] for row in found.rows] == [0, 128, 255, 0, 0]
