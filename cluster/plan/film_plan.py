@@ -81,8 +81,9 @@ def kept_pair_bytes(storage: Storage, film: str) -> float | None:
     """
     total = pairs = 0
     for stat in storage.list(keys.film_flows(film)):
-        first, last = keys.flow_ends(stat.key)
-        total, pairs = total + stat.size, pairs + last - first
+        if stat.key.endswith(".npz"):  # beside motion that was given is what it was read from
+            first, last = keys.flow_ends(stat.key)
+            total, pairs = total + stat.size, pairs + last - first
     return total / pairs if pairs else None
 
 
