@@ -32,6 +32,20 @@ class PictureError(StylizeError):
     not fit the others."""
 
 
+class SizesDifferError(PictureError):
+    """A frame of a film has another size than the one before.
+
+    Args:
+        index: Its place among the frames, from 0.
+        fault: What is wrong, as the rest of a sentence about it.
+    """
+
+    def __init__(self, index: int, fault: str) -> None:
+        super().__init__(f"frame {index} {fault}")
+        self.index = index
+        self.fault = fault
+
+
 class FilmError(StylizeError):
     """A film cannot be opened, decoded or written as asked, or PyAV is not installed."""
 

@@ -75,14 +75,20 @@ def _work(plan: Plan, what: str) -> list[str]:
 
 def _film(film: FilmPlan) -> list[str]:
     lines = [
-        f"  film {film.film}: {plural(film.frames, 'frame')} {film.first}-{film.last} in "
-        f"{plural(film.shots, 'shot')}; {film.depth} are painted one after the other",
+        f"  film {film.film}: {_frames(film)} in {plural(film.shots, 'shot')}; "
+        f"{film.depth} {'is' if film.depth == 1 else 'are'} painted one after the other",
         f"    its longest shot, {plural(film.longest, 'frame')}, keeps at most "
         f"{plural(film.width, 'worker')} busy at once, all of it {film.workers:,}",
     ]
     if film.motion_bytes is not None:
         lines.append(f"    the motion between its frames takes {_bytes(film.motion_bytes)}")
     return lines
+
+
+def _frames(film: FilmPlan) -> str:
+    if film.frames == 1:
+        return f"frame {film.first}"
+    return f"{film.frames:,} frames {film.first}-{film.last}"
 
 
 def _bytes(count: int) -> str:

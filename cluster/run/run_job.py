@@ -245,6 +245,7 @@ class Run:
             self._guard,
             self._listen,
             self._asked,
+            verify=self._options.verify,
         ).make()
         if videos.asked != "no":
             counts.reason = "interrupted" if videos.asked == "drain" else "preempted"

@@ -107,7 +107,8 @@ def summarise(output: str, entries: Iterable[Entry], damages: Iterable[Damage] =
     Args:
         output: Its address.
         entries: Its records in short.
-        damages: Pictures that are missing or damaged (``jobs.records.verify``).
+        damages: Pictures and videos that are missing or damaged (``verify`` of ``jobs.records`` and of
+            ``jobs.videos``).
 
     Returns:
         The totals, with failures in the order of their names.

@@ -114,10 +114,10 @@ def made_from(video: WantedVideo, pictures: Sequence[FramePicture], inputs: Inpu
     )
 
 
-def is_made(
+def made_before(
     storage: Storage, video: WantedVideo, pictures: Sequence[FramePicture], inputs: Inputs
-) -> bool:
-    """Return whether a video is there that was made from the same. One whose film file is gone since is.
+) -> VideoRecord | None:
+    """Return the record of a video that is there and was made from the same; its film file may be gone.
 
     Args:
         storage: The output.
@@ -131,17 +131,17 @@ def is_made(
     try:
         record = VideoRecord.model_validate_json(storage.get(video.record_key))
     except (ObjectNotFoundError, ValidationError):
-        return False
+        return None
     was = record.made_from
     if (was.asked, was.frames_sha256) != (video.identity, digest_of(pictures)):
-        return False
+        return None
     there = storage.stat(record.key)
     if there is None or there.size != record.size:
-        return False
+        return None
     try:
-        return was.source == _source(video, inputs)
+        return record if was.source == _source(video, inputs) else None
     except InputError:
-        return True
+        return record
 
 
 def video_keys(storage: Storage) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Literal, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from stylize.errors import PictureError
+from stylize.errors import PictureError, SizesDifferError
 from stylize.film.cv import opencv
 from stylize.film.flow import Flow, Frame, resized, shrunk
 from stylize.film.motions import motion_between
@@ -38,7 +38,7 @@ def find_motions(frames: Iterable[Frame], way: Literal["dis", "raft"] = "dis") -
         way: How it is found: by OpenCV, or by the network RAFT.
 
     Raises:
-        PictureError: Frames have several shapes.
+        SizesDifferError: Frames have several shapes.
         WeightsError: The weights of RAFT cannot be had.
     """
     find, longest, by = motion_between, LOOKED_AT, SHRUNK
@@ -46,13 +46,14 @@ def find_motions(frames: Iterable[Frame], way: Literal["dis", "raft"] = "dis") -
         from stylize.film.sources import raft
 
         find, longest, by = raft.motion_between, raft.LOOKED_AT, 1
-    kept = []
+    kept: list[list[NDArray[np.int16]]] = []
     shape: tuple[int, ...] = (0, 0)
     for one, other in pairwise(shrunk(frame, longest) for frame in frames):
         if one.shape != other.shape:
-            raise PictureError(
-                f"a frame is {other.shape[1]} x {other.shape[0]} px, and the one before {one.shape[1]} x "
-                f"{one.shape[0]} px: a film has frames of one size, or a cut between them"
+            raise SizesDifferError(
+                len(kept) + 1,
+                f"is {other.shape[1]} x {other.shape[0]} px, and the one before {one.shape[1]} x "
+                f"{one.shape[0]} px: a film has frames of one size, or a cut between them",
             )
         shape = one.shape
         kept.append([_packed(flow, by) for flow in find(one, other)])

@@ -72,6 +72,26 @@ def test_a_video_that_is_gone_is_made_by_a_run_with_nothing_to_render(tmp_path: 
     assert (tmp_path / "out/summary.json").exists()
 
 
+def test_a_damaged_video_is_found_and_made_again(tmp_path: Path) -> None:
+    job = write_video_job(tmp_path, "mp4", 3)
+    (key,) = VideoRun(job).made
+    path = tmp_path / "out" / key
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-4] + bytes(4 * [whole[-5] ^ 1]))
+
+    assert stylefarm("report", job.file, "--no-gallery").returncode == 0
+    looked = stylefarm("report", job.file, "--no-gallery", "--verify", "--json")
+    assert looked.returncode == 1, looked.stderr
+    assert json.loads(looked.stdout)["damaged"] == [key]
+    assert VideoRun(job).made == []
+    again = VideoRun(job, verify=True)
+    assert (again.painted, again.made) == (0, [key])
+    assert path.read_bytes() != whole[:-4] + bytes(4 * [whole[-5] ^ 1])
+    path.unlink()
+    missing = stylefarm("report", job.file, "--no-gallery", "--json")
+    assert json.loads(missing.stdout)["missing"] == [key]
+
+
 def test_a_frame_that_is_rendered_again_makes_the_video_anew(tmp_path: Path) -> None:
     job = write_video_job(tmp_path, "mp4", 6)
     (key,) = VideoRun(job).made

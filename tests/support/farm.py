@@ -314,7 +314,7 @@ class Echo(StandIn):
         motion: bytes,
         recipe: Recipe,
     ) -> Hold:
-        return Hold([], recipe)
+        return Hold([], recipe, 0.75, None)
 
     def encode(self, picture: Any, image: ImageOptions, about: Mapping[str, str]) -> Encoded:
         from stylize.pictures.codec import CONTENT_TYPES, EXTENSIONS, encode

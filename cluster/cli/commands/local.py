@@ -6,6 +6,7 @@ import json
 import math
 import sys
 import time
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -137,7 +138,9 @@ def report(
     endpoint_url: EndpointUrl = None,
     verify: Annotated[
         bool,
-        typer.Option("--verify", help="Read every picture and compare its digest with its record."),
+        typer.Option(
+            "--verify", help="Read every picture and video and compare its digest with its record."
+        ),
     ] = False,
     gallery: Annotated[bool, typer.Option(help="Whether to write the gallery.")] = True,
     table_format: Annotated[
@@ -180,6 +183,7 @@ def report(
     from jobs.report.tables import Written, write_tables
     from jobs.storage import keys
     from jobs.videos.record import video_keys
+    from jobs.videos.verify import find_damaged_videos
 
     if to is not None and table_format is None:
         raise UsageError("--to needs --format")
@@ -190,7 +194,8 @@ def report(
         records = Records(place)
         unreadable: list[str] = []
         entries = records.entries(unreadable.append)
-        summary = summarise(place.url, entries, find(place, records.entries()))
+        damages = chain(find(place, records.entries()), find_damaged_videos(place, read=verify))
+        summary = summarise(place.url, entries, damages)
         summary.unreadable = sorted(unreadable)
         summary.videos = video_keys(place)
         begun = summary.done or summary.failed or unreadable or place.stat(keys.JOB) is not None

@@ -19,7 +19,8 @@ from jobs.storage.scratch import scratch_folder
 from jobs.tasks.todo import Agenda
 from jobs.videos.finished import FinishedFrames, FramePicture, Unmade
 from jobs.videos.making import make_video
-from jobs.videos.record import VideoRecord, is_made, made_from
+from jobs.videos.record import VideoRecord, made_before, made_from
+from jobs.videos.verify import damage_of
 from jobs.videos.wanted import WantedVideo, wanted_videos
 
 log = logging.getLogger(__name__)
@@ -65,6 +66,7 @@ class Videos:
         guard: Raises LeaseLostError when the output belongs to another run; called before each write.
         listen: Hears what is made, and what is not and why.
         asked: Returns whether the run is asked to end; called after each frame.
+        verify: Whether videos that are there are read, and made again where they are damaged.
     """
 
     def __init__(
@@ -76,7 +78,10 @@ class Videos:
         guard: Callable[[], None],
         listen: Listener,
         asked: Callable[[], Asked],
+        *,
+        verify: bool = False,
     ) -> None:
+        self._verify = verify
         self._agenda = agenda
         self._storage = storage
         self._records = records
@@ -123,7 +128,7 @@ class Videos:
 
     def _make(self, video: WantedVideo, pictures: Sequence[FramePicture]) -> None:
         """Make a video and store it, and then its record, unless it is there."""
-        if is_made(self._storage, video, pictures, self._inputs):
+        if self._is_there(video, pictures):
             return
         began = time.monotonic()
         self._check_asked()
@@ -155,6 +160,13 @@ class Videos:
                 seconds=round(time.monotonic() - began, 3),
             )
         )
+
+    def _is_there(self, video: WantedVideo, pictures: Sequence[FramePicture]) -> bool:
+        """Return whether a video is there that was made from the same, and is as it was stored."""
+        record = made_before(self._storage, video, pictures, self._inputs)
+        if record is None or not self._verify:
+            return record is not None
+        return damage_of(self._storage, record, read=True) is None
 
     def _store(self, video: WantedVideo, record: VideoRecord, path: Path) -> None:
         """Store a video, then its record, which so is never one of another video."""

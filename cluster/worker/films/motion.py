@@ -22,7 +22,7 @@ from jobs.storage import keys
 from jobs.storage.base import Storage
 from jobs.tasks.films.part import FilmPart, Way
 from jobs.tasks.films.stretch import Stretch, stretches_of
-from stylize.errors import PictureError
+from stylize.errors import PictureError, SizesDifferError
 
 log = logging.getLogger(__name__)
 
@@ -123,7 +123,10 @@ class MotionFiles:
             about = READ.dump_json(read)
             self._storage.put(keys.about_flow(key), about, content_type="application/json")
         else:
-            data = self._maker.find_motion(self._frames(stretch.uris), stretch.way)
+            try:
+                data = self._maker.find_motion(self._frames(stretch.uris), stretch.way)
+            except SizesDifferError as error:
+                raise PictureError(f"{display(stretch.uris[error.index])} {error.fault}") from None
         self._storage.put(key, data, content_type="application/octet-stream")
         return data, read
 

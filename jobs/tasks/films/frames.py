@@ -8,6 +8,7 @@ import itertools
 import json
 import posixpath
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -80,6 +81,27 @@ def numbered_in(names: Sequence[str]) -> Numbered | None:
     folder = name[: len(name) - len(posixpath.basename(name))]
     one = Numbered(folder + match[1], width, match[3])
     return one if all(one.number_in(name) is not None for name in names) else None
+
+
+def several_in(names: Sequence[str]) -> str | None:
+    """Return what a folder has that is to have one sequence, as ``frames of a.#.png and of b.#.png``.
+
+    None: there is none of three or more frames and no two of two, or all names are of one.
+
+    Args:
+        names: Names of pictures.
+    """
+    kinds: Counter[tuple[str, str] | str] = Counter()
+    for name in map(posixpath.basename, names):
+        match = _DIGITS.fullmatch(name)
+        kinds[name if match is None else (match[1], match[3])] += 1
+    (most, count), *others = kinds.most_common()
+    if not others or (count < 3 and others[0][1] < 2):
+        return None
+    other = others[0][0]
+    shown = f"also {other}" if isinstance(other, str) else f"of {other[0]}#{other[1]}"
+    more = f" and {len(others) - 1:,} more" if len(others) > 1 else ""
+    return f"frames of {most[0]}#{most[1]} and {shown}{more}"
 
 
 class _Names(Sequence[str]):

@@ -29,6 +29,7 @@ from jobs.tasks.films.frames import (
     missing_text,
     named_frames,
     numbered_in,
+    several_in,
 )
 from jobs.tasks.films.spots import Shots
 from jobs.tasks.pairs import PictureFinder, found, look_up_styles
@@ -141,6 +142,11 @@ def _look_up_frames(
             )
             return None
         sequence = numbered_in(uris)
+        if sequence is None and (several := several_in(uris)):
+            problems.append(
+                job.problem(place, f"{written} has {several}: name the frames as in a.####.png")
+            )
+            return None
         if sequence is None:
             return _chosen_of_list(job, k, pair, listed_frames(written, uris), problems)
     else:

@@ -38,5 +38,5 @@ def test_a_damaged_file_and_frames_of_several_sizes_are_one_sentence():
     for broken in (data[: len(data) // 2], b"", b"no file", data.replace(b"flows", b"flowz")):
         with pytest.raises(PictureError, match="the file of a film's motion is damaged"):
             read_motions(broken)
-    with pytest.raises(PictureError, match="a frame is 62 x 40 px, and the one before 60 x 40 px"):
+    with pytest.raises(PictureError, match="frame 1 is 62 x 40 px, and the one before 60 x 40 px"):
         find_motions([pan(1, 40, 60).frames[0], pan(1, 40, 62).frames[0]])

@@ -19,6 +19,7 @@ from jobs.tasks.films.frames import Numbered, named_frames
 from jobs.tasks.films.part import FilmPart
 from jobs.tasks.films.spots import spots
 from jobs.tasks.films.stretch import given_between, place_of
+from stylize.errors import PictureError, SizesDifferError
 from stylize.film.structure import KEY_DISTANCE, KEYS_BACK, keys_of
 
 
@@ -127,6 +128,18 @@ def test_a_frame_that_cannot_be_read_stops_no_other(tmp_path: Path, broken: str,
     house = House(tmp_path)
     (tmp_path / broken).write_text("broken")
     assert house.motions().around(house.part) == ([found], [])
+
+
+def test_a_frame_of_another_size_is_named(tmp_path: Path):
+    house = House(tmp_path)
+
+    def find(frames: Iterable[Any], way: str = "dis") -> bytes:
+        list(frames)
+        raise SizesDifferError(2, "is 32 x 48 px, and the one before 64 x 48 px")
+
+    house.find_motion = find
+    with pytest.raises(PictureError, match=r"^c is 32 x 48 px, and"):
+        house.motions().around(house.part)
 
 
 def test_given_motion_is_read_once_and_again_when_a_file_is_another(tmp_path: Path):

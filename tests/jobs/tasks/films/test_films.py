@@ -106,6 +106,23 @@ def test_pictures_are_named_by_film_style_and_number(shots: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (("a.1", "a.2", "b.1", "b.2"), "frames of a.#.png and of b.#.png"),
+        (("a.1", "a.2", "a.3", "cover"), "frames of a.#.png and also cover.png"),
+        (("a.1", "a.2", "a.3", "b.1", "c"), "frames of a.#.png and of b.#.png and 1 more"),
+    ],
+)
+def test_a_sequence_among_others_is_an_error(
+    tmp_path: Path, names: tuple[str, ...], said: str
+) -> None:
+    touch(tmp_path, "w.jpg", *(f"odd/{name}.png" for name in names))
+    assert told(tmp_path, "film: odd, style: w.jpg") == [
+        f"film: odd has {said}: name the frames as in a.####.png"
+    ]
+
+
 def test_a_folder_without_a_sequence_is_in_the_order_in_which_people_count(tmp_path: Path) -> None:
     touch(tmp_path, "w.jpg", *(f"odd/{name}.png" for name in ("b10", "b9", "a", "c1x")))
 
