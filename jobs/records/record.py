@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -174,6 +176,9 @@ class TaskRecord(BaseModel):
     """Seconds since the epoch."""
 
 
+_NUMBER = re.compile(r"\d+")
+
+
 def sequence_of(record: TaskRecord) -> str | None:
     """Return which painted film a frame belongs to: its film in its style by its recipe.
 
@@ -186,8 +191,12 @@ def sequence_of(record: TaskRecord) -> str | None:
     """
     if record.film is None:
         return None
-    # A mask may follow the frames, and is another for each of them.
-    styles = [style[:2] for style in record.styles]
+    # A mask may follow the frames, by their numbers or by their names.
+    stem = PurePosixPath(record.content).stem
+    styles = [
+        [*style[:2], *(_NUMBER.sub("#", mask.replace(stem, "#")) for mask in style[2:])]
+        for style in record.styles
+    ]
     what = [styles, record.init, record.recipe, record.weights_digest]
     text = json.dumps(what, sort_keys=True).encode("utf-8", "surrogatepass")
     return f"{record.film.film}-{hashlib.sha256(text).hexdigest()[:8]}"

@@ -181,7 +181,7 @@ def _videos(place: Storage, folder: str = "") -> Iterator[dict[str, Any]]:
             continue
         try:
             video = json.loads(place.get(stat.key))
-            about = {name: video[name] for name in ("first_task", "rate", "codec")}
+            about = {name: video[name] for name in ("first_task", "rate", "codec", "frames")}
             yield {**about, "key": folder + video["key"], "proof": bool(folder)}
         except (ObjectNotFoundError, ValueError, TypeError, KeyError):
             continue  # it is just made anew, or damaged

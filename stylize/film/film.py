@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -27,6 +29,7 @@ from stylize.pictures.inputs import PictureLike, StyleLike
 from stylize.pictures.picture import Picture
 from stylize.recipe import Recipe
 from stylize.render.recorder import Observer
+from stylize.video.film import open_film
 
 FrameLike = PictureLike | NDArray[Any]
 """A frame: an array (H, W, 3) of 8 or 16 bits, or anything that ``stylize`` takes."""
@@ -48,11 +51,11 @@ class FilmFrame:
 
 
 def stylize_film(
-    frames: Iterable[FrameLike],
+    frames: Iterable[FrameLike] | str | os.PathLike[str],
     style: StyleLike,
     recipe: Recipe | None = None,
     *,
-    cuts: Collection[int] | Literal["auto"] = "auto",
+    cuts: Collection[int] | Literal["auto", "none"] = "auto",
     loop: bool = False,
     flow: Literal["dis", "raft"] = "dis",
     network: VGG19 | None = None,
@@ -66,11 +69,11 @@ def stylize_film(
     farm paints of the same film, frame by frame on many devices, in 8 bits.
 
     Args:
-        frames: The frames, of one shape, in order.
+        frames: The frames, of one shape, in order; or the path of a film: MP4, MOV, MKV or WebM.
         style: The style of all of them, as for ``stylize``.
         recipe: The knobs of each frame. Default: ``Recipe()``.
         cuts: The indices of frames that begin a new shot, which holds to nothing before it; auto: where one
-            is found.
+            is found; none: there are none.
         loop: Whether the first frame follows the last again. All frames are in memory at once then.
         flow: How motion is found: by OpenCV, or by the network RAFT, whose weights are downloaded once.
         network: A loaded VGG19, as for ``stylize``.
@@ -83,10 +86,17 @@ def stylize_film(
 
     Raises:
         PictureError: A frame cannot be used or has another shape than the first, or a loop has cuts.
+        FilmError: The film cannot be read, or PyAV is not installed.
+        ValueError: ``flow`` or ``cuts`` is none of these.
         StylizeError: What finds the motion is not installed, or its weights cannot be had; or as ``stylize``
             raises.
     """
     recipe = recipe or Recipe()
+    if flow not in ("dis", "raft"):
+        raise ValueError(f"flow is {flow!r}: give dis or raft")
+    if isinstance(cuts, str) and cuts not in ("auto", "none"):
+        raise ValueError(f"cuts is {cuts!r}: give auto, none, or the indices of frames")
+    begins: Collection[int] | None = None if cuts == "auto" else () if cuts == "none" else cuts
 
     def paint(content: Picture, neighbours: Sequence[Neighbour]) -> Result:
         held = [reference(frame_of(content), neighbours)] if neighbours else []
@@ -102,15 +112,15 @@ def stylize_film(
         )
 
     find = partial(find_motions, way=flow)
-    pictures = _pictures(frames)
+    pictures = _pictures(_shown(frames))
     if loop:
-        yield from _looped(list(pictures), cuts, paint, find)
+        yield from _looped(list(pictures), begins, paint, find)
         return
     shot = _Shot(0, paint, find)
     before: Frame | None = None
     for index, content in enumerate(pictures):
         small = looked_at(frame_of(content))
-        if before is not None and (is_cut(before, small) if cuts == "auto" else index in cuts):
+        if before is not None and (is_cut(before, small) if begins is None else index in begins):
             yield from shot.end()
             shot = _Shot(index, paint, find)
         before = small
@@ -195,11 +205,11 @@ class _Shot:
 
 def _looped(
     contents: list[Picture],
-    cuts: Collection[int] | Literal["auto"],
+    cuts: Collection[int] | None,
     paint: Paint,
     find: Find,
 ) -> Iterator[FilmFrame]:
-    if cuts != "auto" and cuts:
+    if cuts:
         raise PictureError("a loop has no cuts")
     if not contents:
         return
@@ -233,6 +243,16 @@ def _neighbour(
     """Return a painted frame as one that holds to it sees it."""
     picture = _as_stored(painted.result.picture)
     return Neighbour(picture, *between(motions, index, need), painted.frame)
+
+
+def _shown(frames: Iterable[FrameLike] | str | os.PathLike[str]) -> Iterator[FrameLike]:
+    """Yield the frames that a film shows, or those that are given."""
+    if not isinstance(frames, str | os.PathLike):
+        yield from frames
+        return
+    with open_film(Path(frames)) as film:
+        for frame in film.frames():
+            yield frame.rgb
 
 
 def _pictures(frames: Iterable[FrameLike]) -> Iterator[Picture]:

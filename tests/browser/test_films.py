@@ -198,13 +198,13 @@ def test_a_video_is_linked_and_gives_the_speed(film: Path, opened: Open, tmp_pat
     storage = FolderStorage(output)
     first = next(r for r in Records(storage).all() if r.film is not None and "s0" in r.styles[0][0])
     made = {"key": "videos/a--s0-1.mp4", "first_task": first.id, "rate": "30000/1001"}
-    write_json(storage, "videos/a--s0-1.json", {**made, "codec": "h264"})
+    write_json(storage, "videos/a--s0-1.json", {**made, "codec": "h264", "frames": 3})
     write_gallery(storage, FolderStorage(output / "proofs"))
     page = opened(page_of(output))
     open_film(page, "1002")
     assert page.locator("#speed").input_value() == "29.97"
     link = page.locator("dialog.player .facts a")
-    assert link.text_content() == "MP4, h264, 29.97 frames/s"
+    assert link.text_content() == "MP4, h264, 3 frames, 29.97 a second"
     assert link.get_attribute("href") == "videos/a--s0-1.mp4"
 
 

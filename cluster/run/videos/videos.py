@@ -120,6 +120,10 @@ class Videos:
             except LeaseLostError:
                 raise
             except _EndedError:
+                self._tell(
+                    video,
+                    Unmade("the run was asked to end; the next one makes it", has_failed=False),
+                )
                 break
             except (InputError, StorageError) as error:
                 self._result.failed += 1

@@ -312,6 +312,20 @@ class Player {
 
 const RUNS_SHOWN = 30;
 
+const REASONS_SHOWN = 3;
+
+/** Why frames have failed, each reason with the first of its frames; those that failed by themselves come first. */
+function failureTexts(failed) {
+  const reasons = new Map();
+  for (const { row, number: number_ } of failed) {
+    const text = store.text("error", row) || "no reason recorded";
+    if (!reasons.has(text)) reasons.set(text, number_);
+  }
+  const follows = ([text]) => /which this frame holds to/.test(text);
+  const sorted = [...reasons].sort((a, b) => follows(a) - follows(b));
+  return sorted.slice(0, REASONS_SHOWN).map(([text, number_]) => `${number_}: ${text}`);
+}
+
 /** What is known of a film: how many of its frames are there, which are not, and how firmly they are held. */
 function fillFilmFacts(place, frames, some, videos) {
   const there = frames.filter(({ row }) => row >= 0 && !store.is(row, FLAG.failed));
@@ -332,14 +346,14 @@ function fillFilmFacts(place, frames, some, videos) {
   if (shares.length) {
     place.append(make("p", { class: "more" }, "Least held: ", frameLink(least[1]), ` (${least[0].toFixed(2)}). The line under the picture is high where a frame is held firmly to its neighbours, and low where much was painted anew; a thin grey mark is a frame that holds to none.`));
   }
-  const links = videos.filter(video => address(video.key)).map(video => make("a", { href: address(video.key), target: "_blank", rel: "noopener", text: `${video.key.split(".").pop().toUpperCase()}, ${video.codec}, ${rateOf(video)} frames/s` }));
+  const links = videos.filter(video => address(video.key)).map(video => make("a", { href: address(video.key), target: "_blank", rel: "noopener", text: `${video.key.split(".").pop().toUpperCase()}, ${video.codec}, ${count(video.frames, "frame")}, ${rateOf(video)} a second` }));
   if (links.length && !embedded.size) place.append(section("Video", make("p", { class: "links" }, ...links)));
   for (const [title, some_, reasons] of [["Failed", failed, true], ["Missing", missing, false]]) {
     if (!some_.length) continue;
     const runs = numberRuns(some_, frames);
     const part = section(`${title}: ${counted.format(some_.length)}`, make("p", { class: "links" }, ...runs.slice(0, RUNS_SHOWN).map(([from, to]) => frameLink(from, from === to ? `${from}` : `${from}\u2013${to}`)),
       runs.length > RUNS_SHOWN ? make("span", { class: "more", text: `and ${counted.format(runs.length - RUNS_SHOWN)} more` }) : null));
-    if (reasons) part.append(make("p", { class: "error", text: store.text("error", some_[0].row) }));
+    if (reasons) part.append(...failureTexts(some_).map(text => make("p", { class: "error", text })));
     place.append(part);
   }
   place.append(make("p", {}, button("See its frames singly", () => go({ id: "", view: "", frame: "", films: "frames", q: filmName(store, some), page: "1" }), { id: "singly" })));

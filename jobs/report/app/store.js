@@ -95,7 +95,7 @@ class Store {
     this.late = new Map();  // rows that were added, by their names in addresses
     this.odd = new Map();   // keys that do not follow from name and id
     this.loading = new Map();
-    this.videos = [];  // of films: first_task, proof, key, rate, codec
+    this.videos = [];  // of films: first_task, proof, key, rate, codec, frames
     this.films = [];   // film and style and recipe, each as one text; rows have their numbers, from 1
     this.reserve(index.rows);
     this.orders = new Map();

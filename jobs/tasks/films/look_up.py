@@ -32,7 +32,7 @@ from jobs.tasks.films.frames import (
     several_in,
 )
 from jobs.tasks.films.spots import Shots
-from jobs.tasks.pairs import PictureFinder, found, look_up_styles
+from jobs.tasks.pairs import OWN, PictureFinder, found, look_up_styles
 from stylize.errors import StylizeError
 from stylize.film.cv import opencv
 from stylize.recipe import resolve
@@ -164,11 +164,15 @@ def _frames_of_file(
     job: Job, k: int, pair: PairSet, written: str, finder: PictureFinder, problems: list[Problem]
 ) -> Frames | None:
     """Return the frames of a film file, from 1; None: what is wrong was added to the problems."""
+    place: FieldPath = ("pairs", k, "film")
     try:
+        if finder.spelling(written) in finder.own:
+            problems.append(job.problem(place, f"{written} is a video {OWN}; use a copy"))
+            return None
         there = range(1, finder.frame_count(written) + 1)
         names = Numbered(f"{finder.spelling(written)}{MARK}", DIGITS, "")
     except InputError as error:
-        problems.append(job.problem(("pairs", k, "film"), str(error)))
+        problems.append(job.problem(place, str(error)))
         return None
     return _chosen_of_list(job, k, pair, named_frames(names, there), problems)
 

@@ -118,8 +118,8 @@ def _read_kitti(data: bytes, direction: Direction) -> Flow:
     if picture.dtype != np.uint16 or picture.ndim != 3 or picture.shape[2] != 3:
         channels = 1 if picture.ndim == 2 else picture.shape[2]
         raise PictureError(
-            f"has {channels} channels of {8 * picture.itemsize} bits: motion as KITTI has it is a PNG with 3 "
-            "of 16"
+            f"has {channels} channel{'s' * (channels > 1)} of {8 * picture.itemsize} bits: motion as KITTI "
+            "has it is a PNG with 3 of 16"
         )
     # OpenCV has blue first.
     flow: Flow = (picture[..., :0:-1].astype(np.float32) - np.float32(2**15)) / np.float32(64)

@@ -387,8 +387,16 @@ def test_frames_of_one_film_style_and_recipe_have_one_name_in_common() -> None:
     assert name is not None
     assert name.startswith(f"{'f' * 16}-")
     assert sequence_of(other) == name
-    masked = [(style[0], style[1], f"masks/{k}.png") for k, style in enumerate(first.styles)]
-    assert sequence_of(frame(1002, styles=masked)) == name  # a mask follows the frames
+
+    def masked(number: int, mask: str) -> str | None:
+        styles = [(style[0], style[1], mask) for style in first.styles]
+        return sequence_of(frame(number, styles=styles, content=f"a/sea.{number}.png"))
+
+    with_mask = masked(1001, "masks/m.1001.png")
+    assert with_mask not in (None, name)
+    assert masked(1002, "masks/m.1002.png") == with_mask  # a mask follows the frames
+    assert masked(1002, "others/m.1002.png") != with_mask
+    assert masked(1001, "m/sea.1001-x.png") == masked(1002, "m/sea.1002-x.png") != with_mask
     assert sequence_of(frame(1001, recipe={"size": 1})) != name
     assert sequence_of(frame(1001, styles=[("other.jpg", 1.0)])) != name
     assert sequence_of(a_record(1001)) is None

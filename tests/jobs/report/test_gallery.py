@@ -274,7 +274,13 @@ def test_frames_say_which_film_they_are_of(storage: Storage, proofs: Storage) ->
         return done(ord(film) * 1000 + number, f"{film}.{number}", film=part)
 
     frames = [frame(1), frame(2, held=0.5), frame(3, held=1.0), frame(1, "b"), done(1, "c")]
-    made = {"key": "videos/a.mp4", "first_task": frames[0].id, "rate": "24/1", "codec": "h264"}
+    made = {
+        "key": "videos/a.mp4",
+        "first_task": frames[0].id,
+        "rate": "24/1",
+        "codec": "h264",
+        "frames": 2,
+    }
     write_json(storage, "videos/a.json", {**made, "size": 7})
     storage.put("videos/a.mp4", b"")
     storage.put("videos/b.json", b"{damaged")

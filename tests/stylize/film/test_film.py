@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from stylize import PictureError, Recipe
+from stylize.errors import FilmError
 from stylize.film.film import FilmFrame, stylize_film
 from stylize.film.references import Neighbour, held_recipe, reference
 from stylize.film.structure import KEY_DISTANCE
 from stylize.film.warp import Motion
 from stylize.pictures.picture import Picture, Reference
+from stylize.video.timing import steady
+from stylize.video.writer import FilmWriter
 from tests.stylize.film.clips import Clip, ball, pan, photo, warping_error
 from tests.stylize.support import noise, recipe, tiny_network
 
@@ -85,6 +91,30 @@ def test_a_loop_closes():
     assert np.square(found[-1] - found[0]).mean() < 1e-3
     with pytest.raises(PictureError, match="a loop has no cuts"):
         film(clip.frames, loop=True, cuts=[2])
+
+
+def test_a_film_is_given_by_its_path_too(tmp_path: Path):
+    clip = ball(4, HEIGHT, WIDTH)
+    path = tmp_path / "clip.mkv"
+    with FilmWriter(path, (WIDTH, HEIGHT), steady(Fraction(24), 4), codec="ffv1") as writer:
+        for frame in clip.frames:
+            writer.write(frame)
+    for given in (path, str(path)):
+        found = film(given)
+        assert len(found) == 4
+        assert np.array_equal(painted(found), painted(film(clip.frames)))
+    with pytest.raises(FilmError, match=r"clip\.avi"):
+        film(tmp_path / "clip.avi")
+
+
+def test_what_is_no_choice_is_one_sentence():
+    frames = ball(2, HEIGHT, WIDTH).frames
+    with pytest.raises(ValueError, match="flow is 'farneback': give dis or raft"):
+        film(frames, flow="farneback")
+    with pytest.raises(ValueError, match="cuts is 'no': give auto, none, or the indices of frames"):
+        film(frames, cuts="no")
+    one, other = film(frames, cuts="none"), film(frames, cuts=())
+    assert np.array_equal(painted(one), painted(other))
 
 
 def test_one_frame_and_none():
