@@ -192,6 +192,31 @@ def play(page: Any, records: dict[int, TaskRecord]) -> None:
     assert page.locator("#play").text_content() == "Play"  # a link to a frame shows that frame
 
 
+def test_an_open_film_shows_the_same_frame_when_the_data_were_written_anew(
+    film: Path, opened: Open, tmp_path: Path
+):
+    output = tmp_path / "out"
+    shutil.copytree(film, output)
+    storage = FolderStorage(output)
+    known = {r.film.number: r for r in Records(storage).all() if r.film and "s0" in r.styles[0][0]}
+    page = opened(page_of(output))
+    open_film(page, "1002")
+    drawn(page, "1002 result")
+    # Rows move up, since others go.
+    Records(storage).forget([known[1001].id])
+    write_gallery(storage, FolderStorage(output / "proofs"))
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    frames = page.locator("dialog.player .facts")
+    wait_for(lambda: f"of {len(known)}" in frames.text_content())
+    assert page.locator("#frame").input_value() == "1002"
+    assert known[1002].id in page.locator("#open-frame").get_attribute("href")
+    page.keyboard.press("ArrowRight")
+    drawn(page, "1003 result")
+    assert known[1003].id in page.locator("#open-frame").get_attribute("href")
+    page.keyboard.press("Home")
+    wait_for(lambda: "1001 is missing" in page.locator(".placard").text_content())
+
+
 def test_a_video_is_linked_and_gives_the_speed(film: Path, opened: Open, tmp_path: Path):
     output = tmp_path / "out"
     shutil.copytree(film, output)

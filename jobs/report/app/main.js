@@ -221,6 +221,7 @@ async function reloadData(quietly = false) {
     live?.follow(index.live);
     if (index.made === store?.index.made) return;
     store = new Store(index);
+    filmsKnown.clear();
     for (const run of live.runs) run.read.clear();
     shownWall = "";
     viewer.card = null;

@@ -52,23 +52,30 @@ class Player {
 
   /** Open what the address asks for. */
   async open(ref) {
-    const first = !this.dialog.open || this.asked !== ref;
+    const same = this.dialog.open && this.asked === ref;
     if (!this.dialog.open) { this.dialog.showModal(); this.screen.focus(); }
     this.view = state.view in PLAYER_VIEWS ? state.view : "result";
     this.views.replaceChildren(...Object.entries(PLAYER_VIEWS).map(([name, text]) => viewButton(name, text, this.view)));
-    if (!first) { this.show(this.at); return; }
+    if (same && this.store === store) { this.show(this.at); return; }
+    // Where the data were read anew, rows are other ones.
+    const before = same ? { number: this.frames[this.at]?.number, playing: this.playing } : {};
+    this.frames = [];
+    this.contents.clear();
     this.play(false);
     this.asked = ref;
-    this.frames = [];
-    this.say("Reading \u2026");
-    this.name.textContent = this.where.textContent = "";
-    this.facts.replaceChildren();
+    this.store = store;
+    if (!same) {
+      this.say("Reading \u2026");
+      this.name.textContent = this.where.textContent = "";
+      this.facts.replaceChildren();
+    }
     await store.all();
     if (this.asked !== ref) return;
     await this.refresh();
     if (this.asked !== ref || !this.frames.length) return;
-    const plays = !state.frame && !still.matches;   // a link to a frame shows that frame
-    this.at = Math.max(0, state.frame ? this.placeOf(Number(state.frame)) : this.frames.findIndex(({ row }) => row >= 0));
+    const plays = before.playing ?? (!state.frame && !still.matches);   // a link to a frame shows that frame
+    const asked = before.number ?? (state.frame ? Number(state.frame) : null);
+    this.at = Math.max(0, asked === null ? this.frames.findIndex(({ row }) => row >= 0) : this.placeOf(asked));
     this.show(this.at);
     if (plays) this.play(true);
   }
