@@ -123,7 +123,7 @@ def test_what_is_no_motion_is_told_in_one_sentence(tmp_path: Path):
         (
             grey,
             "a.png",
-            "a.png has 1 channels of 8 bits: motion as KITTI has it is a PNG with 3 of 16",
+            "a.png has 1 channel of 8 bits: motion as KITTI has it is a PNG with 3 of 16",
         ),
         (flo, "a.tif", "a.tif is no motion that is read, as .flo, .png and .exr are"),
         (
