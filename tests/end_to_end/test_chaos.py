@@ -142,7 +142,7 @@ def test_chaos_and_a_poison_picture(tmp_path: Path, make_cluster: Callable[..., 
     wait_for(lambda: not cluster.workers(), 30)
     family = cluster.processes()
     cluster.close()
-    wait_for(lambda: not [p for p in family if p.is_running() and p.status() != "zombie"], 30)
+    wait_for(lambda: not [p for p in family if p.is_running() and p.status() != "zombie"], 90)
 
 
 @pytest.mark.slow

@@ -172,7 +172,7 @@ def test_a_run_is_paused_changed_and_resumed(tmp_path: Path, cluster: Cluster) -
         stderr=subprocess.PIPE,
         text=True,
     )
-    time.sleep(5)
+    time.sleep(15)  # on a busy machine the command takes that long to say something
     for process in managers(cluster):
         process.kill()
     time.sleep(10)
