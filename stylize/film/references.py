@@ -56,12 +56,16 @@ def reference(content: Frame, neighbours: Sequence[Neighbour]) -> Reference:
         neighbours: One or more painted frames of one shape.
     """
     height, width = neighbours[0].picture.rgb.shape[2:]
+    # No more is looked at than what the motion was found in: it says nothing about finer things.
+    found_in = neighbours[0].motion.there.shape[:2]
+    looked_at = min(found_in, (height, width), key=max)
+    here = _fitted(content, *looked_at)
     colours = np.zeros((height, width, 3), np.float32)
     shares = np.zeros((height, width, 1), np.float32)
     weight = np.zeros((height, width), np.float32)
     sides = {side: np.zeros((height, width), np.float32) for side in (False, True)}
     for picture, motion, distance, before in sorted(neighbours, key=lambda one: abs(one.distance)):
-        there, trust = _seen_from(content, before, motion, height, width)
+        there, trust = _seen_from(here, before, motion, height, width)
         nearer = sides[distance > 0]
         trust = np.minimum(trust, 1 - nearer)
         nearer += trust
@@ -76,15 +80,20 @@ def reference(content: Frame, neighbours: Sequence[Neighbour]) -> Reference:
 
 
 def _seen_from(
-    content: Frame, before: Frame, motion: Motion, height: int, width: int
+    here: Frame, before: Frame, motion: Motion, height: int, width: int
 ) -> tuple[Flow, Weight]:
     """Return where the pixels of a painting are in a painted neighbour, and how far that can be trusted.
 
-    No more is looked at than what the motion was found in: it says nothing about finer things.
+    Args:
+        here: The frame of the painting, at the size that is looked at.
+        before: The neighbour's frame, at any size.
+        motion: The motion from the one to the other, at any size.
+        height: The height of the paintings.
+        width: Their width.
     """
-    looked_at = min(motion.there.shape[:2], (height, width), key=max)
+    looked_at = here.shape[:2]
     motion = Motion(*(resized(flow, *looked_at) for flow in motion))
-    here, other = (_fitted(frame, *looked_at) for frame in (content, before))
+    other = _fitted(before, *looked_at)
     (there, _), trust = settled(motion, here, other, trusted(motion))
     if looked_at != (height, width):
         trust = opencv().resize(trust, (width, height), interpolation=opencv().INTER_LINEAR)
@@ -99,7 +108,7 @@ def frame_of(picture: Picture) -> Frame:
 
 
 def _fitted(frame: Frame, height: int, width: int) -> Frame:
-    """Return a frame in the size of its painting."""
+    """Return a frame at another size."""
     if frame.shape[:2] == (height, width):
         return frame
     fitted: Frame = opencv().resize(frame, (width, height), interpolation=opencv().INTER_AREA)

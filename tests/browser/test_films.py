@@ -179,6 +179,10 @@ def play(page: Any, records: dict[int, TaskRecord]) -> None:
     page.keyboard.press("1")
     page.locator("#scrub").fill("7")
     wait_for(lambda: f"Frame {BROKEN} has failed" in page.locator(".placard").text_content())
+    # What failed by itself comes before what that took along.
+    why = page.locator("dialog.player .facts .error").all_text_contents()
+    assert why[0].startswith(f"{BROKEN}: ")
+    assert all(f"frame {BROKEN} has failed, which this frame holds to" in one for one in why[1:])
     page.locator("#frame").fill("1002")
     page.keyboard.press("Enter")
     drawn(page, "1002 result")

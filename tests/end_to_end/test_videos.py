@@ -92,6 +92,15 @@ def test_a_damaged_video_is_found_and_made_again(tmp_path: Path) -> None:
     assert json.loads(missing.stdout)["missing"] == [key]
 
 
+def test_a_video_of_the_job_itself_is_no_film_of_it(tmp_path: Path) -> None:
+    job = write_video_job(tmp_path, "mp4", 3, job={"output": "."})
+    (key,) = VideoRun(job).made
+    again = write_video_job(tmp_path, None, film=key, job={"output": "."})
+    refused = stylefarm("plan", again.file)
+    assert refused.returncode == 2
+    assert f"{key} is a video that this job itself has made; use a copy" in refused.stderr
+
+
 def test_a_frame_that_is_rendered_again_makes_the_video_anew(tmp_path: Path) -> None:
     job = write_video_job(tmp_path, "mp4", 6)
     (key,) = VideoRun(job).made
