@@ -313,8 +313,10 @@ class Service:
         result = read_result(Path(run.mark.log))
         outcome = run.outcome(status, result)
         good = outcome == "done"
-        if outcome == "interrupted" and (run.stopped_for == "interrupted" or status is None):
-            entry.interrupted = run.planned  # it ended with the service
+        # It ended with the service: an end of the machine kills both, one a moment before the other.
+        by_a_kill = status is None or status < 0 or self._asked.is_set()
+        if outcome == "interrupted" and (run.stopped_for == "interrupted" or by_a_kill):
+            entry.interrupted = run.planned
         reason = result.reason
         if outcome == "failed" and reason is None and result.done is not None:
             reason = (

@@ -221,6 +221,38 @@ def test_an_open_film_shows_the_same_frame_when_the_data_were_written_anew(
     wait_for(lambda: "1001 is missing" in page.locator(".placard").text_content())
 
 
+def test_a_key_pressed_while_the_data_are_read_anew_counts(
+    film: Path, opened: Open, tmp_path: Path
+):
+    output = tmp_path / "out"
+    shutil.copytree(film, output)
+    storage = FolderStorage(output)
+    known = {r.film.number: r for r in Records(storage).all() if r.film and "s0" in r.styles[0][0]}
+    waiting: list[Any] = []
+    freed = False
+
+    def is_read(address: str) -> bool:
+        return "/gallery/data/" in address and "/index." not in address
+
+    with served(output) as address:
+        page = opened(address)
+        open_film(page, "1002")
+        drawn(page, "1002 result")
+        Records(storage).forget([known[1001].id])
+        write_gallery(storage, FolderStorage(output / "proofs"))
+        page.route(is_read, lambda route: route.continue_() if freed else waiting.append(route))
+        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        wait_for(lambda: page.wait_for_timeout(20) or waiting)
+        page.keyboard.press("ArrowRight")
+        freed = True
+        for one in waiting:
+            one.continue_()
+        drawn(page, "1003 result")
+        assert f"of {len(known)}" in page.locator("dialog.player .facts").text_content()
+        assert known[1003].id in page.locator("#open-frame").get_attribute("href")
+        assert page.locator("#play").text_content() == "Play"
+
+
 def test_a_video_is_linked_and_gives_the_speed(film: Path, opened: Open, tmp_path: Path):
     output = tmp_path / "out"
     shutil.copytree(film, output)

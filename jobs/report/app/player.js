@@ -57,40 +57,51 @@ class Player {
     this.view = state.view in PLAYER_VIEWS ? state.view : "result";
     this.views.replaceChildren(...Object.entries(PLAYER_VIEWS).map(([name, text]) => viewButton(name, text, this.view)));
     if (same && this.store === store) { this.show(this.at); return; }
-    // Where the data were read anew, rows are other ones.
-    const before = same ? { number: this.frames[this.at]?.number, playing: this.playing } : {};
-    this.frames = [];
-    this.contents.clear();
-    this.play(false);
-    this.asked = ref;
-    this.store = store;
     if (!same) {
+      this.frames = [];
+      this.store = null;
+      this.play(false);
+      this.asked = ref;
+      this.opening = true;
       this.say("Reading \u2026");
       this.name.textContent = this.where.textContent = "";
       this.facts.replaceChildren();
     }
-    await store.all();
-    if (this.asked !== ref) return;
-    await this.refresh();
-    if (this.asked !== ref || !this.frames.length) return;
-    const plays = before.playing ?? (!state.frame && !still.matches);   // a link to a frame shows that frame
-    const asked = before.number ?? (state.frame ? Number(state.frame) : null);
-    this.at = Math.max(0, asked === null ? this.frames.findIndex(({ row }) => row >= 0) : this.placeOf(asked));
-    this.show(this.at);
-    if (plays) this.play(true);
+    const read = store;
+    await read.all();
+    if (this.asked !== ref || read !== store) return;
+    await this.refresh(true);
+    if (this.asked !== ref || this.store !== store || !this.frames.length) return;
+    if (this.opening) {
+      this.opening = false;
+      const asked = state.frame ? Number(state.frame) : null;
+      this.at = Math.max(0, asked === null ? this.frames.findIndex(({ row }) => row >= 0) : this.placeOf(asked));
+      if (!state.frame && !still.matches) this.play(true);   // a link to a frame shows that frame
+    }
+    this.show(this.at);   // where the data were read anew, somebody may have gone to another frame meanwhile
   }
 
-  /** Read anew which frames there are; also while a run goes on. */
-  async refresh() {
-    if (!this.dialog.open) return;
+  /** Whether rows are still those of the data; until they are read anew, nothing is drawn by them. */
+  get reads() { return this.store === store; }
+
+  /**
+   * Read again which frames there are; also while a run goes on.
+   * @param {boolean} anew after the data themselves were read, in which rows are other ones
+   */
+  async refresh(anew = false) {
+    if (!this.dialog.open || (!anew && !this.reads)) return;
     const ref = this.asked;
-    const [film, proof] = filmOf(store, ref);
-    const parts = film ? await filmNumbers(store, film, proof) : null;
-    if (this.asked !== ref) return;
+    const read = store;
+    const [film, proof] = filmOf(read, ref);
+    const parts = film ? await filmNumbers(read, film, proof) : null;
+    if (this.asked !== ref || read !== store) return;
     const number_ = this.frames[this.at]?.number;
-    this.frames = film ? filmFrames(store, film, proof, parts) : [];
+    if (anew) this.contents = new Map();
+    this.store = read;
+    this.frames = film ? filmFrames(read, film, proof, parts) : [];
     const some = this.frames.find(({ row }) => row >= 0);
     if (!some) {
+      this.play(false);
       this.name.textContent = "There is no such film";
       this.say("It has no frames here.");
       return;
@@ -115,7 +126,7 @@ class Player {
   close() {
     if (!this.dialog.open) return;
     this.play(false);
-    const { row } = this.frames[this.at] ?? {};
+    const { row } = (this.reads && this.frames[this.at]) || {};
     this.asked = "";
     this.pictures.clear();
     this.contents.clear();
@@ -167,6 +178,7 @@ class Player {
   tick(now) {
     if (!this.playing) return;
     requestAnimationFrame(later_ => this.tick(later_));
+    if (!this.reads) return;
     const each = 1000 / Number(this.speed.value);
     if (now < this.since + each - 4) return;   // a screen shows a frame up to 4 ms early
     const next = this.at + 1 < this.frames.length ? this.at + 1 : this.loop ? 0 : -1;
@@ -187,7 +199,7 @@ class Player {
   show(at) {
     this.at = at;
     const frame = this.frames[at];
-    if (!frame) return;
+    if (!frame || !this.reads) return;
     const { number: number_, row } = frame;
     const share = row < 0 ? null : heldShare(store, row);
     const about = `frame ${number_}${share === null ? "" : `, held ${share.toFixed(2)}`}`;
@@ -212,7 +224,7 @@ class Player {
 
   /** Show the picture itself of a frame at which somebody stopped. */
   sharpen(at) {
-    if (this.playing || this.at !== at || this.full || this.view !== "result" || !this.dialog.open) return;
+    if (this.playing || !this.reads || this.at !== at || this.full || this.view !== "result" || !this.dialog.open) return;
     const source = this.source(this.frames[at], true);
     if (source.src) this.draw(source.src, at);
   }
@@ -249,7 +261,8 @@ class Player {
       if (!this.contents.has(row)) {
         const folder = store.folder(row);
         const finding = store.is(row, FLAG.card) ? loadData(store.of(row, "cards", "js"), "card").then(card => card?.content_copy, () => null) : Promise.resolve(null);
-        this.contents.set(row, finding.then(key => { this.contents.set(row, { src: key ? address(folder + key) : null }); }));
+        const contents = this.contents;   // those of these rows
+        contents.set(row, finding.then(key => { contents.set(row, { src: key ? address(folder + key) : null }); }));
       }
       const known = this.contents.get(row);
       return known instanceof Promise || known.src ? known : { text: `What frame ${number_} was painted from is not here.` };

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import socket
 import sys
@@ -83,7 +84,7 @@ def ticks_of(state):
     return [(tick.planned, tick.outcome) for tick in History(state / "history.jsonl").ticks()]
 
 
-@pytest.mark.parametrize("end", ["stopped", "killed"])
+@pytest.mark.parametrize("end", ["stopped", "killed", "killed a moment before the service"])
 @pytest.mark.parametrize("deadline", [None, "2h", "20s"])
 def test_a_tick_that_ended_with_the_service_is_resumed_by_the_next(tmp_path, end, deadline):
     """It may have a folder of its own, by its date, which no later tick would fill."""
@@ -97,16 +98,17 @@ def test_a_tick_that_ended_with_the_service_is_resumed_by_the_next(tmp_path, end
     midnight = module.datetime(2026, 5, 1, tzinfo=module.timezone.utc)
     clock = [midnight - module.timedelta(hours=1)]
 
-    def service(command):
+    def service(command, state):
         return Service(
             [tmp_path / "job.yaml"],
-            tmp_path / "state",
+            state,
             command,
             lambda text: None,
             lambda: clock[0],
         )
 
-    first = service(Slow())
+    state = tmp_path / "state"
+    first = service(Slow(), state)
     (entry,) = first._entries
     clock[0] = midnight + module.timedelta(seconds=5)
     first._handle_due(entry)
@@ -114,23 +116,27 @@ def test_a_tick_that_ended_with_the_service_is_resumed_by_the_next(tmp_path, end
     if end == "stopped":
         first._on_signal(signal.SIGTERM, None)
         first._end()
-    else:  # the machine: neither the service nor the run has a last word
+    else:
+        if end == "killed":  # with the machine: neither the service nor the run has a last word
+            state = shutil.copytree(state, tmp_path / "found")
         run.kill()
         run.wait()
+        for watcher in first._watchers:
+            watcher.join(90)
     first._lock.release()
 
     clock[0] = midnight + module.timedelta(hours=1)
-    second = service(Short())
+    second = service(Short(), state)
     (entry,) = second._entries
     second._handle_due(entry)
     for watcher in second._watchers:
         watcher.join(90)
     again = [] if deadline == "20s" else ["done"]
-    assert [outcome for _, outcome in ticks_of(tmp_path / "state")][-1 - len(again) :] == [
+    assert [outcome for _, outcome in ticks_of(state)][-1 - len(again) :] == [
         "interrupted",
         *again,
     ]
-    assert {planned for planned, _ in ticks_of(tmp_path / "state")} == {"2026-05-01T00:00:00Z"}
+    assert {planned for planned, _ in ticks_of(state)} == {"2026-05-01T00:00:00Z"}
     second._handle_due(entry)
     assert entry.runs == []  # once
     second._lock.release()
