@@ -13,6 +13,7 @@ from jobs.errors import ExitStatus, JobFileError
 from stylize.video.film import open_film
 from tests.stylize.video.support import (
     LOSSLESS,
+    PATCHES,
     WIDTH,
     X264,
     chart,
@@ -20,6 +21,7 @@ from tests.stylize.video.support import (
     film_of_chart,
     moving,
     packets_of,
+    patch,
     rgb_by_ffmpeg,
     smooth,
     stream_of,
@@ -183,19 +185,28 @@ def test_a_video_of_whole_chroma_shows_what_ffmpeg_shows_of_the_source(
     assert 255 * np.abs(found - shown(tmp_path / "shot.mp4", kind)).max() <= 2
 
 
+@pytest.mark.parametrize("bits", [8, 10])
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_video_of_10_bits_shows_what_ffmpeg_shows_of_the_source(
-    tmp_path: Path, kind: str
+def test_an_mp4_of_an_mp4_shows_what_ffmpeg_shows_of_the_source(
+    tmp_path: Path, kind: str, bits: int
 ) -> None:
-    """A picture without edges in its chroma, which is halved anew, keeps its colours, but for some at the
-    border; and its tags."""
-    how = {"bits": 10, "quality": 100}
+    """Where chroma has no edges, and its tags. Chroma is not halved twice."""
+    how = {"bits": bits, "quality": 100}
     made = through(tmp_path, how, **chart_film(tmp_path, kind, smooth()))
-    wanted, found = shown(tmp_path / "shot.mp4", kind), shown(made, kind)
-    assert np.percentile(255 * np.abs(found - wanted), 99) <= 2.5
-    assert 255 * np.abs(found - wanted).mean() < 0.6
+    off = 255 * np.abs(shown(made, kind) - shown(tmp_path / "shot.mp4", kind))
+    assert off.max() <= (2 if bits == 10 else 3)
+    assert np.percentile(off, 99.5) <= 2
+    assert off.mean() < 0.5
     assert stream_of(made)["color_range"] == {"limited": "tv", "full": "pc"}[KINDS[kind][2]]
     assert stream_of(made)["color_space"] == KINDS[kind][1]
+
+
+@pytest.mark.parametrize("kind", ["bt601 full", "bt709", "bt709 10 bit"])
+def test_patches_of_a_chart_keep_their_colours_from_mp4_to_mp4(tmp_path: Path, kind: str) -> None:
+    made = through(tmp_path, {"quality": 100}, **chart_film(tmp_path, kind, chart()))
+    off = 255 * np.abs(shown(made, kind) - shown(tmp_path / "shot.mp4", kind))
+    for number in range(len(PATCHES)):
+        assert off[patch(number)].max() <= 2
 
 
 def chart_film(folder: Path, kind: str, picture: np.ndarray) -> dict[str, Any]:
