@@ -19,7 +19,7 @@ from cluster.events.live import read_live
 from cluster.events.searching import Searching
 from cluster.events.webhook import notifying
 from cluster.messages import Asked, WorkerSetup
-from cluster.open_job import open_agenda
+from cluster.open_job import motion_problem, open_agenda
 from cluster.pools.base import Pool, Sharing
 from cluster.pools.inline_pool import InlinePool
 from cluster.run.after import Gallery, is_summed_up, write_skipped_rows, write_summary
@@ -31,7 +31,7 @@ from cluster.run.looking import Looking
 from cluster.run.options import RunOptions, RunResult
 from cluster.run.videos.videos import Made, Videos
 from cluster.run.waiting import Waiting
-from jobs.errors import LeaseHeldError
+from jobs.errors import JobFileError, LeaseHeldError
 from jobs.id_sets import as_numbers
 from jobs.inputs.addresses import without_secrets
 from jobs.jobfile.job import Job, open_output
@@ -276,6 +276,16 @@ class Run:
             retry_failed=self._options.retry_failed,
             refuse=not self._is_elsewhere,
         )
+        if self._is_elsewhere:  # as with VGG19, the machines that render say it
+            return
+        problem = motion_problem(
+            self._rendering.agenda,
+            self._storage,
+            lambda: ledger,
+            retry_failed=self._options.retry_failed,
+        )
+        if problem is not None:
+            raise JobFileError([problem])
 
     def _tell_how_saved(self, done: int | None) -> None:
         changes = () if done == 0 else saved_otherwise(self._storage, self._job.spec.image)
