@@ -29,6 +29,7 @@ from cluster.run.counting import Counting
 from cluster.run.in_turn import wait_in_turn
 from cluster.run.looking import Looking
 from cluster.run.options import RunOptions, RunResult
+from cluster.run.videos.sizes import SizesSeen
 from cluster.run.videos.videos import Made, Videos
 from cluster.run.waiting import Waiting
 from jobs.errors import JobFileError, LeaseHeldError
@@ -37,6 +38,7 @@ from jobs.inputs.addresses import without_secrets
 from jobs.jobfile.job import Job, open_output
 from jobs.proofs.proofs import proofs_of
 from jobs.records.commit import Records, write_json
+from jobs.records.record import TaskRecord
 from jobs.records.saved_before import saved_otherwise
 from jobs.records.statuses import FAILED, Ledger
 from jobs.spec.sharing import points_of
@@ -174,6 +176,7 @@ class Run:
         on_start()
         with self._open_pool() as pool, self._motion_ahead(pool) as (tasks, listen):
             on_connected()
+            sizes = SizesSeen(self._rendering.agenda.films, listen)
             driver = Driver(
                 tasks,
                 pool,
@@ -187,7 +190,7 @@ class Run:
                 useful=self._useful_workers,
                 wishes=self._wishes,
                 failed_before=self._failed_before,
-                committed=self._board.committed,
+                committed=_both(self._board.committed, sizes.committed),
             )
             try:
                 counts = driver.run()
@@ -452,6 +455,18 @@ def _in_turn(
     claim = Claim(storage, job.spec.name, options, listen, stack)
     wait_in_turn(options.after, storage, claim.board, _either(asked, claim.board.asked), before)
     return claim
+
+
+def _both(
+    first: Callable[[TaskRecord], None], second: Callable[[TaskRecord], None]
+) -> Callable[[TaskRecord], None]:
+    """Return a function that hands a record to the first, then to the second."""
+
+    def take(record: TaskRecord) -> None:
+        first(record)
+        second(record)
+
+    return take
 
 
 def _either(first: Callable[[], Asked], second: Callable[[], Asked]) -> Callable[[], Asked]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cluster.events.events import Finished
+from cluster.events.events import Finished, TaskDone, VideoDoubtful
 from jobs.errors import ExitStatus
 from jobs.jobfile.job import open_output
 from jobs.proofs.proofs import proofs_of
@@ -255,6 +255,22 @@ def test_frames_of_several_sizes_are_told(tmp_path: Path) -> None:
         )
     ]
     assert open_output(job).stat("summary.json") is not None
+    # It is told once, when the second size is seen, and rendering goes on.
+    kinds = [event for event in run.events if isinstance(event, TaskDone | VideoDoubtful)]
+    (told,) = run.said(VideoDoubtful)
+    assert (told.film, told.reason) == ("shots/a.####.png", run.unmade[0][1])
+    assert 2 <= kinds.index(told) < len(kinds)
+    assert run.painted == 3
+
+
+def test_sizes_are_compared_within_a_video_alone(tmp_path: Path) -> None:
+    """Frames at two sizes, each with the same proportions, are two videos."""
+    job = write_video_job(tmp_path, "mp4", 3, sweep={"size": [32, 64]})
+    run = VideoRun(job)
+    assert (len(run.made), run.said(VideoDoubtful)) == (2, [])
+    write_frame(tmp_path, 1002, (24, 32))
+    without = VideoRun(write_video_job(tmp_path, None), overwrite=True)
+    assert (without.painted, without.said(VideoDoubtful)) == (3, [])
 
 
 def _records(job):
