@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cluster.events.progress import plural, rows_text, saved_text, unread_text
-from cluster.plan.film_plan import FilmPlan, useful_workers
+from cluster.plan.film_plan import FilmPlan
 from cluster.plan.plan import Group, Plan
 from cluster.time_text import duration_text
 from jobs.errors import Problem
@@ -168,9 +168,10 @@ def _time(plan: Plan) -> list[str]:
     if plan.cost is not None:
         text += f", {plan.cost:,.2f} at {plan.price_per_gpu_hour:,.2f} an hour each"
     lines = [text]
-    useful = useful_workers(plan.films)
-    if plan.only_films and plan.gpus > useful:
-        lines.append(f"    no more than {plural(useful, 'worker')} can be busy at once")
+    if plan.only_films and plan.gpus > plan.useful_workers:
+        lines.append(
+            f"    no more than {plural(plan.useful_workers, 'worker')} can be busy at once"
+        )
     if plan.device is not None:
         lines.append(f"    measured by a pilot on {plan.device}, with one worker at a time")
     return lines

@@ -45,6 +45,7 @@ from jobs.spec.sharing import points_of
 from jobs.storage import keys
 from jobs.storage.lease import who
 from jobs.tasks.background_reader import Reader
+from jobs.tasks.films.film_set import useful_workers
 from jobs.tasks.films.tell import tell_frames
 from jobs.tasks.task import Task
 
@@ -302,10 +303,8 @@ class Run:
     def _useful_workers(self) -> int | None:
         """Return the workers that a job of films can use at once; None: any number, or not known yet."""
         agenda = self._rendering.agenda
-        widths = [film.known_width for film in agenda.films]
-        if len(widths) < len(agenda.entries) or None in widths:
-            return None
-        return sum(width for width in widths if width is not None)
+        only_films = len(agenda.films) == len(agenda.entries)
+        return useful_workers(agenda.films) if only_films else None
 
     def _failed_before(self, task_id: str) -> str | None:
         """Return why frames fail that hold to one that failed in an earlier run; None: it did not, or is
