@@ -1,11 +1,18 @@
-"""``open_agenda``: a job with its pictures found and its weights identified."""
+"""``open_agenda``: a job with its pictures found and its weights identified.
+
+``motion_problem``: whether the weights that find the motion of its films can be had.
+"""
 
 from __future__ import annotations
 
-from jobs.errors import JobFileError, StorageError
+from collections.abc import Callable
+
+from jobs.errors import JobFileError, Problem, StorageError
 from jobs.jobfile.job import Job
+from jobs.preflight.motion import entry_without_motion
+from jobs.records.statuses import Ledger
 from jobs.storage.authorities import check_ca_bundle
-from jobs.storage.base import resolve_options
+from jobs.storage.base import Storage, resolve_options
 from jobs.tasks.films.survey import Watch, unwatched
 from jobs.tasks.todo import Agenda
 from stylize.errors import WeightsError
@@ -40,3 +47,35 @@ def open_agenda(job: Job, watch: Watch = unwatched) -> Agenda:
             what = str(error).removeprefix("storage.ca_bundle: ")
             raise JobFileError([job.problem(("storage", "ca_bundle"), what)]) from error
     return Agenda(job, digest_of, watch)
+
+
+def motion_problem(
+    agenda: Agenda, storage: Storage, ledger: Callable[[], Ledger], *, retry_failed: bool = False
+) -> Problem | None:
+    """Return that motion is to be found by RAFT, whose weights cannot be had here; None: all is well.
+
+    They are downloaded once, if they are not there.
+
+    Args:
+        agenda: The tasks: all of the job's, or a view of them.
+        storage: Their output.
+        ledger: Returns the tasks that have a record; called only without weights.
+        retry_failed: Whether failed tasks are to do.
+
+    Raises:
+        StorageError: The output or a frame cannot be looked at.
+    """
+    if all(film.flow.way != "raft" for film in agenda.films):
+        return None
+    from stylize.film.sources.raft import weights_file
+
+    try:
+        weights_file()
+        return None
+    except WeightsError as error:
+        why = str(error)
+    try:
+        k = entry_without_motion(agenda, storage, ledger, retry_failed)
+    except JobFileError:  # reading the job to its end reports it
+        return None
+    return None if k is None else agenda.job.problem(("pairs", k, "flow"), why)

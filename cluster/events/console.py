@@ -160,6 +160,11 @@ class ConsoleView:
                 self._say(f"[yellow]asked[/] by {escape(event.by)}: {wishes_text(event)}")
             case events.ShareChanged():
                 self._share_changed(event)
+            case events.VideoDoubtful():
+                self._say(
+                    f"[red]no video[/] can be made of {escape(event.film)}: {escape(event.reason)}",
+                    even_if_quiet=True,
+                )
             case events.VideoProgress():
                 self._video_progress(event)
             case events.VideoMade():

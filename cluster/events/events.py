@@ -404,6 +404,17 @@ class Live:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class VideoDoubtful:
+    """While frames of a film are painted it shows that no video can be made of them; rendering goes on."""
+
+    event: ClassVar[str] = "video_doubtful"
+    film: str
+    """The film as the job file names it."""
+    reason: str
+    """The rest of a sentence, as in ``NoVideo``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VideoProgress:
     """A video is being made of the finished frames of a film; told every few seconds."""
 
@@ -528,6 +539,7 @@ Event = (
     | Live
     | Draining
     | LeftOut
+    | VideoDoubtful
     | VideoProgress
     | VideoMade
     | NoVideo

@@ -225,6 +225,7 @@ class LiveBoard:
                 | events.PictureLost()
                 | events.InputChanged()
                 | events.WebhookFailed()
+                | events.VideoDoubtful()
                 | events.VideoMade()
                 | events.NoVideo()
                 | events.TaskRetried()

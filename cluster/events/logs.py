@@ -97,6 +97,8 @@ def log_event(event: events.Event) -> None:
             level, about = logging.WARNING, {"task": event.id, "attempt": event.attempt_number}
         case events.WorkerLost():
             about = {"worker": event.worker}
+        case events.VideoDoubtful():
+            level = logging.WARNING
         case events.NoVideo():
             level = logging.WARNING if event.failed else logging.INFO
         case (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import accumulate
 
@@ -61,7 +61,7 @@ def plan_film(film: FilmSet, pair_bytes: float | None) -> FilmPlan:
         depth=film.depth,
         longest=longest,
         width=max(film.widths),
-        workers=sum(film.widths) * len(film.styles) * len(film.recipes),
+        workers=film.workers,
         motion_bytes=None if pair_bytes is None else round(pair_bytes * pairs),
     )
 
@@ -168,8 +168,3 @@ class Trees:
                 return None
             longest = max(longest, tree.seconds(whole, held, workers))
         return longest
-
-
-def useful_workers(films: Iterable[FilmPlan]) -> int:
-    """Return the workers that films can use at once, at most."""
-    return sum(film.workers for film in films)

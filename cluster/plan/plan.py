@@ -17,6 +17,7 @@ from jobs.records.commit import Records
 from jobs.records.saved_before import saved_otherwise
 from jobs.records.statuses import ABSENT, CODES, FAILED, Ledger
 from jobs.spec.styles import StyleMix
+from jobs.tasks.films.film_set import useful_workers
 from jobs.tasks.identity import Draft, Kind
 from jobs.tasks.row_account import RowAccount, RowCounts
 from jobs.tasks.todo import Agenda
@@ -127,6 +128,8 @@ class Plan:
     """The name of the device that the pilot measured; None without one."""
     frames: int = 0
     """Tasks that are frames of films."""
+    useful_workers: int = 0
+    """Workers that the films can use at once, at most."""
     films_seconds: float | None = None
     """Seconds that the film takes at least that takes longest, on ``gpus`` workers, because frames hold to
     others; None without films, and where times are unknown."""
@@ -265,6 +268,7 @@ def make_plan(
             for film in agenda.films
         ),
         frames=frames,
+        useful_workers=useful_workers(agenda.films) or 0,
         films_seconds=trees.seconds(lambda kind, held: groups[kind, held].seconds_each, price.gpus),
         rows=rows.counts(),
         bad_rows=rows.bad,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from cluster.events.progress import plural, rows_text, saved_text, unread_text
-from cluster.plan.film_plan import FilmPlan, useful_workers
+from cluster.plan.film_plan import FilmPlan
 from cluster.plan.plan import Group, Plan
 from cluster.time_text import duration_text
+from jobs.errors import Problem
 from jobs.inputs.formats import UNREAD_SHOWN
 from jobs.preflight.preflight import Findings
 
@@ -13,13 +14,19 @@ MISSING_SHOWN = 10
 BAD_ROWS_SHOWN = 20
 
 
-def to_text(plan: Plan, looked: Findings | None = None, proofs: Plan | None = None) -> str:
+def to_text(
+    plan: Plan,
+    looked: Findings | None = None,
+    proofs: Plan | None = None,
+    motion: Problem | None = None,
+) -> str:
     """Return a plan as lines of text.
 
     Args:
         plan: The plan of the pictures.
         looked: What shows of the job's pictures; None: that is left out.
         proofs: The plan of the job's proofs; None: they are left out.
+        motion: Why the motion of a film cannot be found here; None: it can.
     """
     lines = [f"{plan.name} -> {plan.output}", *_work(plan, "task")]
     if proofs is not None:
@@ -47,6 +54,8 @@ def to_text(plan: Plan, looked: Findings | None = None, proofs: Plan | None = No
         )
     if looked is not None:
         lines += _pictures(looked)
+    if motion is not None:
+        lines.append(f"  will fail: {motion}")
     return "\n".join(lines)
 
 
@@ -159,9 +168,10 @@ def _time(plan: Plan) -> list[str]:
     if plan.cost is not None:
         text += f", {plan.cost:,.2f} at {plan.price_per_gpu_hour:,.2f} an hour each"
     lines = [text]
-    useful = useful_workers(plan.films)
-    if plan.only_films and plan.gpus > useful:
-        lines.append(f"    no more than {plural(useful, 'worker')} can be busy at once")
+    if plan.only_films and plan.gpus > plan.useful_workers:
+        lines.append(
+            f"    no more than {plural(plan.useful_workers, 'worker')} can be busy at once"
+        )
     if plan.device is not None:
         lines.append(f"    measured by a pilot on {plan.device}, with one worker at a time")
     return lines

@@ -107,6 +107,7 @@ class Metrics:
                 | events.InputChanged()
                 | events.WebhookFailed()
                 | events.NodeAvoided()
+                | events.VideoDoubtful()
                 | events.VideoProgress()
                 | events.VideoMade()
                 | events.NoVideo()

@@ -33,6 +33,8 @@ class Rendering:
     """The tasks: all of the job's, the selected ones, or its proofs."""
     proof_size: int | None = None
     """The longest side of the proofs, in pixels; None for pictures."""
+    chosen: Selection | None = None
+    """Those of the tasks that were selected, where others are among them that these hold to; None: all."""
 
 
 def choose_rendering(job: Job, options: RunOptions, agenda: Agenda) -> Rendering:
@@ -57,7 +59,8 @@ def choose_rendering(job: Job, options: RunOptions, agenda: Agenda) -> Rendering
     ids = read_selection(options.select)
     drafts = (draft for draft, _ in agenda.drafts(Ledger.of({}), RowAccount()))
     if ids is not None:
-        return Rendering(job, agenda.seen_as(Selection(ids).complete(drafts)))
+        chosen = Selection(ids)
+        return Rendering(job, agenda.seen_as(chosen.complete(drafts)), chosen=chosen)
     storage = open_output(proofs_of(job))
     ids = done_proofs(storage)
     if not ids:
@@ -88,7 +91,8 @@ def take_back(
     """Delete the records of all tasks that are to be rendered again.
 
     With ``overwrite``, these are no more than ``limit`` allows, and none that is done and needs a picture
-    that is missing: what the run does not render keeps its record.
+    that is missing: what the run does not render keeps its record. Nor does what is done and was not selected
+    itself, but is what selected frames hold to.
 
     Args:
         rendering: What the run renders.
@@ -104,9 +108,9 @@ def take_back(
     ledger = records.ledger(pack=True)
     if starts_over(rendering, options, storage):
         if options.overwrite:
-            _forget_all(records, ledger, rendering.agenda, options.limit, missing)
+            _forget_all(records, ledger, rendering, options.limit, missing)
         else:  # proofs of another size: no two sizes are in one output
-            _forget_all(records, ledger, rendering.agenda, None, ())
+            _forget_all(records, ledger, rendering, None, ())
         ledger = records.ledger()
     elif options.verify:
         ledger = _forget_damaged(storage, records, ledger, listen)
@@ -130,7 +134,11 @@ def _forget_damaged(storage: Storage, records: Records, ledger: Ledger, listen: 
 
 
 def _forget_all(
-    records: Records, ledger: Ledger, agenda: Agenda, most: int | None, missing: Container[str]
+    records: Records,
+    ledger: Ledger,
+    rendering: Rendering,
+    most: int | None,
+    missing: Container[str],
 ) -> None:
     """Take back the first tasks of the job, in the order in which they are rendered.
 
@@ -138,8 +146,12 @@ def _forget_all(
     to a loss log that is being rewritten.
     """
 
+    chosen = rendering.chosen
+
     def rendered() -> Iterator[tuple[Draft, int]]:
-        for draft, code in agenda.drafts(ledger, RowAccount()):
+        for draft, code in rendering.agenda.drafts(ledger, RowAccount()):
+            if code == DONE and chosen is not None and chosen(draft) is None:
+                continue  # it is only read
             if code != DONE or not any(uri in missing for uri in pictures_of(draft)):
                 yield draft, code
 

@@ -19,7 +19,7 @@ from cluster.events.live import read_live
 from cluster.events.searching import Searching
 from cluster.events.webhook import notifying
 from cluster.messages import Asked, WorkerSetup
-from cluster.open_job import open_agenda
+from cluster.open_job import motion_problem, open_agenda
 from cluster.pools.base import Pool, Sharing
 from cluster.pools.inline_pool import InlinePool
 from cluster.run.after import Gallery, is_summed_up, write_skipped_rows, write_summary
@@ -29,20 +29,23 @@ from cluster.run.counting import Counting
 from cluster.run.in_turn import wait_in_turn
 from cluster.run.looking import Looking
 from cluster.run.options import RunOptions, RunResult
+from cluster.run.videos.sizes import SizesSeen
 from cluster.run.videos.videos import Made, Videos
 from cluster.run.waiting import Waiting
-from jobs.errors import LeaseHeldError
+from jobs.errors import JobFileError, LeaseHeldError
 from jobs.id_sets import as_numbers
 from jobs.inputs.addresses import without_secrets
 from jobs.jobfile.job import Job, open_output
 from jobs.proofs.proofs import proofs_of
 from jobs.records.commit import Records, write_json
+from jobs.records.record import TaskRecord
 from jobs.records.saved_before import saved_otherwise
 from jobs.records.statuses import FAILED, Ledger
 from jobs.spec.sharing import points_of
 from jobs.storage import keys
 from jobs.storage.lease import who
 from jobs.tasks.background_reader import Reader
+from jobs.tasks.films.film_set import useful_workers
 from jobs.tasks.films.tell import tell_frames
 from jobs.tasks.task import Task
 
@@ -174,6 +177,7 @@ class Run:
         on_start()
         with self._open_pool() as pool, self._motion_ahead(pool) as (tasks, listen):
             on_connected()
+            sizes = SizesSeen(self._rendering.agenda.films, listen)
             driver = Driver(
                 tasks,
                 pool,
@@ -187,7 +191,7 @@ class Run:
                 useful=self._useful_workers,
                 wishes=self._wishes,
                 failed_before=self._failed_before,
-                committed=self._board.committed,
+                committed=_both(self._board.committed, sizes.committed),
             )
             try:
                 counts = driver.run()
@@ -276,6 +280,16 @@ class Run:
             retry_failed=self._options.retry_failed,
             refuse=not self._is_elsewhere,
         )
+        if self._is_elsewhere:  # as with VGG19, the machines that render say it
+            return
+        problem = motion_problem(
+            self._rendering.agenda,
+            self._storage,
+            lambda: ledger,
+            retry_failed=self._options.retry_failed,
+        )
+        if problem is not None:
+            raise JobFileError([problem])
 
     def _tell_how_saved(self, done: int | None) -> None:
         changes = () if done == 0 else saved_otherwise(self._storage, self._job.spec.image)
@@ -289,10 +303,8 @@ class Run:
     def _useful_workers(self) -> int | None:
         """Return the workers that a job of films can use at once; None: any number, or not known yet."""
         agenda = self._rendering.agenda
-        widths = [film.known_width for film in agenda.films]
-        if len(widths) < len(agenda.entries) or None in widths:
-            return None
-        return sum(width for width in widths if width is not None)
+        only_films = len(agenda.films) == len(agenda.entries)
+        return useful_workers(agenda.films) if only_films else None
 
     def _failed_before(self, task_id: str) -> str | None:
         """Return why frames fail that hold to one that failed in an earlier run; None: it did not, or is
@@ -442,6 +454,18 @@ def _in_turn(
     claim = Claim(storage, job.spec.name, options, listen, stack)
     wait_in_turn(options.after, storage, claim.board, _either(asked, claim.board.asked), before)
     return claim
+
+
+def _both(
+    first: Callable[[TaskRecord], None], second: Callable[[TaskRecord], None]
+) -> Callable[[TaskRecord], None]:
+    """Return a function that hands a record to the first, then to the second."""
+
+    def take(record: TaskRecord) -> None:
+        first(record)
+        second(record)
+
+    return take
 
 
 def _either(first: Callable[[], Asked], second: Callable[[], Asked]) -> Callable[[], Asked]:

@@ -23,6 +23,9 @@ from jobs.records.commit import Records
 from jobs.storage import keys
 from jobs.storage.base import Storage
 from jobs.storage.open import open_storage
+from jobs.tasks.todo import Agenda
+from jobs.videos.record import video_keys
+from jobs.videos.state import video_states
 
 if TYPE_CHECKING:
     from cluster.submit.jobs_api import Head
@@ -36,6 +39,20 @@ MAX_LOG_REQUESTS = 8
 
 NO_SUCH_COMMAND = 127
 """The exit status of a shell that does not find a command."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoVideoYet:
+    """A video that the job asks for and that is not there."""
+
+    video: str
+    """The key that it will have in the output."""
+    name: str
+    """Its name before ``-<id>``."""
+    reason: str
+    """The rest of a sentence, as in the event ``no_video``."""
+    failed: bool
+    """Whether something has failed; else the next run can make it."""
 
 
 @dataclass(frozen=True)
@@ -63,11 +80,16 @@ class JobStatus:
     """The latest summary of a run that has not ended."""
     reason: str | None = None
     """Why it failed or ended."""
+    videos: tuple[str, ...] | None = None
+    """The keys of the videos that are there; None while a run lasts, which makes them at its end."""
+    videos_missing: tuple[NoVideoYet, ...] | None = None
+    """Those that the job asks for and that are not there; None also where the job is not known."""
 
     @property
     def exit_status(self) -> int:
-        """The exit status of ``stylefarm status``: 1 where the job, or some of its tasks, failed."""
-        return 1 if self.state == "failed" or (self.state == "ended" and self.failed) else 0
+        """The exit status of ``stylefarm status``: 1 where the job, or a task or video of it, failed."""
+        some = self.failed or any(video.failed for video in self.videos_missing or ())
+        return 1 if self.state == "failed" or (self.state == "ended" and some) else 0
 
     @property
     def stopping(self) -> bool:
@@ -102,7 +124,9 @@ def run_status(status: JobStatus) -> ExitStatus:
     return ExitStatus.DONE if well and not status.failed else ExitStatus.FAILED
 
 
-def of_submission(head: Head, submission: Submission, storage: Storage | None = None) -> JobStatus:
+def of_submission(
+    head: Head, submission: Submission, storage: Storage | None = None, job: Job | None = None
+) -> JobStatus:
     """Return the status of a submission.
 
     The output is read first: it is quick to read and most recent. The log is read where the output cannot be
@@ -112,12 +136,14 @@ def of_submission(head: Head, submission: Submission, storage: Storage | None = 
         head: The cluster's head.
         submission: The submission, as the head knows it.
         storage: Its output; None opens the one that the submission names.
+        job: The job, which says which videos it asks for; None: it is not known here.
     """
     status = _bare(submission)
     live = None
     # A user with access to the cluster may have none to the output.
     with contextlib.suppress(StorageError):
-        live = read_live(storage or open_storage(submission.output, submission.storage))
+        storage = storage or open_storage(submission.output, submission.storage)
+        live = read_live(storage)
     lines: Sequence[str] = ()
     if live is not None and live.submission == submission.id:
         status = status.with_live(live)
@@ -127,6 +153,14 @@ def of_submission(head: Head, submission: Submission, storage: Storage | None = 
     if submission.state == "failed":
         lines = lines or _last_lines(head, submission)
         status = replace(status, reason=failure_reason(submission, lines, status.failed))
+    if storage is None or status.state in ("pending", "running"):
+        return status
+    # What the job names may be out of reach from here, as the output may be.
+    with contextlib.suppress(StylefarmError):
+        status = replace(status, videos=tuple(video_keys(storage)))
+        if job is not None:
+            with contextlib.closing(open_agenda(job)) as agenda:
+                status = _with_videos(status, agenda, storage)
     return status
 
 
@@ -174,12 +208,32 @@ def _counted(status: JobStatus, job: Job, storage: Storage) -> JobStatus:
     """Return the status with its tasks counted: the last summary of a killed run may be old."""
     ledger = Records(storage).ledger()
     try:
-        census = open_agenda(job).census(ledger)
+        with contextlib.closing(open_agenda(job)) as agenda:
+            census = agenda.census(ledger)
+            status = _with_videos(status, agenda, storage)
     except StylefarmError:  # its pictures may be out of reach from here
-        return replace(status, done=ledger.count("done"), failed=ledger.count("failed"))
+        return replace(
+            status,
+            done=ledger.count("done"),
+            failed=ledger.count("failed"),
+            videos=tuple(video_keys(storage)),
+        )
     return replace(
         status, tasks=census.tasks, done=census.done, failed=census.failed, left=census.left
     )
+
+
+def _with_videos(status: JobStatus, agenda: Agenda, storage: Storage) -> JobStatus:
+    """Return the status with the videos that the job asks for. Raises as ``video_states``."""
+    there: list[str] = []
+    missing: list[NoVideoYet] = []
+    for video in video_states(agenda, storage):
+        if video.unmade is None:
+            there.append(video.key)
+        else:
+            why = video.unmade
+            missing.append(NoVideoYet(video.key, video.name, why.reason, why.has_failed))
+    return replace(status, videos=tuple(there), videos_missing=tuple(missing))
 
 
 def _last_lines(head: Head, submission: Submission) -> Sequence[str]:

@@ -20,6 +20,9 @@ ENDS = {
 }
 """Why a run ended, by the reason that it reports."""
 
+VIDEOS_SHOWN = 10
+"""Videos that are named, of those that are there and of those that are not; ``--json`` names all."""
+
 
 def to_text(status: JobStatus) -> str:
     """Return a status as lines for a terminal."""
@@ -33,12 +36,25 @@ def to_text(status: JobStatus) -> str:
         lines.append(f"  {', '.join(counts)}")
     if status.reason is not None and status.reason != "complete":
         lines.append(f"  {ENDS.get(status.reason, status.reason)}")
+    lines += _videos(status)
     quiet = 0.0 if live is None else time.time() - live.updated
     if quiet > QUIET_SECONDS / 2:
         lines.append(f"  last heard of {duration_text(quiet)} ago")
     if status.state == "lost":
         lines.append("  it may have been killed; run or submit it again to resume")
     return "\n".join(lines)
+
+
+def _videos(status: JobStatus) -> list[str]:
+    """Return the lines about the videos that are there, and about those that are not."""
+    there, missing = status.videos or (), status.videos_missing or ()
+    lines = [f"  video: {printable(key)}" for key in there[:VIDEOS_SHOWN]]
+    if len(there) > VIDEOS_SHOWN:
+        lines.append(f"  and {len(there) - VIDEOS_SHOWN:,} more videos")
+    lines += [f"  no video of {v.name}: {printable(v.reason)}" for v in missing[:VIDEOS_SHOWN]]
+    if len(missing) > VIDEOS_SHOWN:
+        lines.append(f"  and {len(missing) - VIDEOS_SHOWN:,} more videos that are not there")
+    return lines
 
 
 def to_table(rows: Sequence[JobStatus]) -> str:

@@ -57,11 +57,14 @@ is none; the frame's number; and how firmly it is held, from 1 to 255, and 0 whe
 FAILED, PROOF, THUMBNAIL, CARD, KEPT, PROMOTED = (1 << bit for bit in range(6))
 """Flags of a row; PROMOTED: a proof whose picture is there in full."""
 
+KINDS = ("pictures", "proofs", "failed", "failed-proofs")
+"""The kinds of results, each of which has a tab of its own, in the order of the rows."""
+
 
 class GalleryRows:
     """Collects the results of an output and of its proofs, and gives them out in order.
 
-    The order is: pictures, proofs, failures; within each by name.
+    The order is: pictures, proofs, pictures that failed, proofs that failed; within each by name.
     """
 
     def __init__(self) -> None:
@@ -80,6 +83,8 @@ class GalleryRows:
         self._count = 0
         self._film_of = np.zeros(0, np.uint32)
         """The number of each row's film, once rows are given out."""
+        self._at_full_size: dict[str, list[int]] = {}
+        """Of films of proofs, once rows are given out: how many frames are there in full, in which film."""
 
     def add(self, table: Any, valid: NDArray[np.bool_], *, proofs: bool) -> None:
         """Take the rows of a table that count.
@@ -172,17 +177,19 @@ class GalleryRows:
         """
         columns = {name: _joined(parts) for name, parts in self._parts.items()}
         flags = columns["flags"]
-        kind = np.where(flags & FAILED, 2, np.where(flags & PROOF, 1, 0)).astype(np.uint8)
-        proofs = np.flatnonzero(kind == 1)
+        is_proof = (flags & PROOF > 0).astype(np.uint8)
+        kind = np.where(flags & FAILED, 2, 0).astype(np.uint8) + is_proof
+        proofs, pictures = np.flatnonzero(kind == 1), np.flatnonzero(kind == 0)
         if len(proofs):
-            promoted = np.isin(columns["id"][proofs], columns["id"][kind == 0])
-            flags[proofs[promoted]] |= PROMOTED
+            promoted = proofs[np.isin(columns["id"][proofs], columns["id"][pictures])]
+            flags[promoted] |= PROMOTED
+            self._find_at_full_size(columns["id"], columns["film"], promoted, pictures)
         pa = arrow()
         names = pa.StringArray.from_buffers(
             self._count, pa.py_buffer(self._ends), pa.py_buffer(self._names)
         )
         by_name = compute().array_sort_indices(names).to_numpy().astype(np.uint32)
-        order = np.concatenate([by_name[kind[by_name] == k] for k in range(3)])
+        order = np.concatenate([by_name[kind[by_name] == k] for k in range(len(KINDS))])
         del by_name
         self._film_of = columns.pop("film")[order]
         frames = {name: columns.pop(name) for name in FRAMES if name != "film"}
@@ -208,21 +215,42 @@ class GalleryRows:
         """Return which painted film each row belongs to, in the order of ``chunks``, which are given out.
 
         It is apart from them, because the wall shows a film once, wherever its frames are: ``films``, a list
-        of them, and ``rows``, a column in base64 with ``bytes`` each of the film's number, from 1.
+        of them, and ``rows``, a column in base64 with ``bytes`` each of the film's number, from 1. Of proofs,
+        ``at_full_size`` has by the film's name how many frames are there in full, and the number of the film
+        that these belong to.
         """
         size = next(n for n in (1, 2, 4) if len(self.films) < 256**n)
         return {
             "films": list(self.films),
             "bytes": size,
             "rows": _base64(self._film_of.astype(f"u{size}")),
+            "at_full_size": self._at_full_size,
         }
 
+    def _find_at_full_size(
+        self,
+        ids: NDArray[np.uint64],
+        films: NDArray[np.uint32],
+        promoted: NDArray[np.intp],
+        pictures: NDArray[np.intp],
+    ) -> None:
+        """Note which films of proofs were rendered at full size; ``promoted`` and ``pictures`` are rows."""
+        frames = promoted[films[promoted] > 0]
+        by_id = pictures[np.argsort(ids[pictures])]
+        full = films[by_id[np.searchsorted(ids[by_id], ids[frames])]]
+        counts = np.bincount(films[frames], minlength=len(self.films) + 1).tolist()
+        larger = dict(zip(films[frames].tolist(), full.tolist(), strict=True))
+        for name, number in self.films.items():
+            if counts[number]:
+                self._at_full_size[name] = [counts[number], larger[number]]
+
     def counts(self) -> dict[str, int]:
-        """Return how many pictures, proofs and failures there are."""
+        """Return how many rows there are of each of ``KINDS``."""
         flags = np.concatenate([np.zeros(0, np.uint8), *self._parts["flags"]])
-        failed = int(np.count_nonzero(flags & FAILED))
-        proofs = int(np.count_nonzero((flags & (FAILED | PROOF)) == PROOF))
-        return {"pictures": len(flags) - failed - proofs, "proofs": proofs, "failed": failed}
+        counts = np.bincount(flags & (FAILED | PROOF), minlength=4).tolist()
+        return dict(
+            zip(KINDS, (counts[at] for at in (0, PROOF, FAILED, FAILED | PROOF)), strict=True)
+        )
 
     def text_pages(self, name: str, size: int) -> Iterator[str]:
         """Yield the texts of a shared column, a line each, so many at a time."""

@@ -80,10 +80,23 @@ def _of_one_size(
     first = pictures[0]
     for number, picture in zip(numbers, pictures, strict=True):
         if (picture.width, picture.height) != (first.width, first.height):
-            return Unmade(
-                f"its frames have several sizes: frame {numbers[0]} has {first.width} x {first.height} px, "
-                f"frame {number} {picture.width} x {picture.height} px",
-                has_failed=True,
-                is_complete=True,
+            text = several_sizes_text(
+                (numbers[0], (first.width, first.height)),
+                (number, (picture.width, picture.height)),
             )
+            return Unmade(text, has_failed=True, is_complete=True)
     return pictures
+
+
+def several_sizes_text(one: tuple[int, tuple[int, int]], other: tuple[int, tuple[int, int]]) -> str:
+    """Return why there is no video of frames of several sizes, as the rest of a sentence.
+
+    Args:
+        one: The number of a frame, and its width and height in pixels.
+        other: The same of a frame of another size.
+    """
+    (number, (width, height)), (other_number, (other_width, other_height)) = one, other
+    return (
+        f"its frames have several sizes: frame {number} has {width} x {height} px, "
+        f"frame {other_number} {other_width} x {other_height} px"
+    )

@@ -111,7 +111,7 @@ def load(weights: WeightSet) -> list[tuple[Tensor, Tensor]]:
             downloaded.
     """
     path = weights.path or _find_torchvision()
-    _verify(path, weights.digest.removeprefix("sha256:"))
+    verify(path, weights.digest.removeprefix("sha256:"))
     try:
         return _pairs(path)
     except WeightsError:
@@ -150,6 +150,13 @@ def _find_torchvision() -> Path:
     )
 
 
+def _hub() -> Path:
+    """Return the folder of torch's hub, as ``torch.hub.get_dir`` does, without torch. Raises HomeError."""
+    cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
+    home = os.environ.get("TORCH_HOME")
+    return (expand_home(cache) / "torch" if home is None else expand_home(home)) / "hub"
+
+
 def from_hub(url: str, sha256_prefix: str, what: str, instead: str) -> Path:
     """Return the file of published weights in the place where torch's hub keeps it, downloaded once.
 
@@ -162,18 +169,17 @@ def from_hub(url: str, sha256_prefix: str, what: str, instead: str) -> Path:
     Raises:
         WeightsError: They cannot be downloaded.
     """
-    import torch
-
     name = url.rsplit("/", 1)[1]
     try:
-        # torch returns the ~ as it is where there is no home folder.
-        path = expand_home(torch.hub.get_dir()) / "checkpoints" / name
+        path = _hub() / "checkpoints" / name
     except HomeError as error:
         raise WeightsError(
             f"{error}; or set TORCH_HOME, where torchvision's weights are kept"
         ) from None
     try:
         if not path.is_file():
+            import torch  # seconds, which a file that is there does without
+
             path.parent.mkdir(parents=True, exist_ok=True)
             torch.hub.download_url_to_file(
                 url, str(path), hash_prefix=sha256_prefix, progress=False
@@ -196,11 +202,11 @@ def read_state_dict(path: Path, sha256_prefix: str) -> dict[str, Tensor]:
     Raises:
         WeightsError: The file is missing, damaged, or another.
     """
-    _verify(path, sha256_prefix)
+    verify(path, sha256_prefix)
     return _read(path)
 
 
-def _verify(path: Path, sha256_prefix: str) -> None:
+def verify(path: Path, sha256_prefix: str) -> None:
     """Raise WeightsError for a file whose SHA-256 does not begin so."""
     digest = _digest_of(path, f"the weights {path} are not there any more")
     if not digest.startswith(sha256_prefix):

@@ -296,6 +296,38 @@ def test_the_keyboard_is_enough(film: Path, opened: Open):
     wait_for(lambda: page.evaluate(focused) == "Play a--s0")
 
 
+def test_a_proof_leads_to_the_film_at_full_size(film: Path, opened: Open):
+    page = opened(f"{page_of(film)}#kind=proofs", reduced_motion="reduce")
+    card = page.locator("article.film").first
+    badge = card.locator(".badge")
+    assert badge.text_content() == "rendered at full size"
+    assert card.get_attribute("data-ref").startswith("proof-film-")
+    badge.click()
+    drawn(page, "1001 result")
+    found = page.evaluate("location.hash")
+    page.keyboard.press("Escape")
+    page.locator("[data-kind=pictures]").click()
+    page.locator("article.film[data-ref^=film]").first.wait_for()
+    ref = page.locator("article.film").first.get_attribute("data-ref")
+    assert found == f"#id={ref}&frame=1001"
+
+
+def test_a_proof_says_how_many_of_its_frames_are_there_at_full_size(
+    film: Path, opened: Open, records: dict[int, TaskRecord], tmp_path: Path
+):
+    output = tmp_path / "out"
+    shutil.copytree(film, output)
+    storage = FolderStorage(output)
+    Records(storage).forget([records[1003].id])
+    write_gallery(storage, FolderStorage(output / "proofs"))
+    page = opened(f"{page_of(output)}#kind=proofs")
+    badge = page.locator("article.film .badge").first
+    assert badge.text_content() == f"{len(records) - 1} of {len(records)} rendered at full size"
+    page.locator("[data-kind=pictures]").click()
+    page.locator("article.film").first.wait_for()
+    assert page.locator("article.film .badge").count() == 0
+
+
 def test_choosing_a_film_chooses_its_proofs(film: Path, opened: Open):
     proofs = {
         r.id

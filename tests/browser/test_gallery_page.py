@@ -66,7 +66,23 @@ def test_the_wall_shows_every_picture_small(gallery: str, opened: Open, real_out
     assert all("/thumbs/" in src for src in images.evaluate_all("all => all.map(i => i.src)"))
     tabs = page.locator("#tabs a").all_text_contents()
     assert tabs[0] == f"Pictures {len(done)}"
-    assert "Failed 2" in tabs  # the picture, and its proof
+    assert tabs[2:4] == ["Failed 1", "Failed proofs 1"]
+
+
+def test_each_tab_counts_the_cards_behind_it(gallery: str, opened: Open):
+    page = opened(gallery)
+    kinds = ["pictures", "proofs", "failed", "failed-proofs"]
+    assert page.locator("#tabs a").evaluate_all("all => all.map(a => a.dataset.kind)")[:4] == kinds
+    for kind in kinds:
+        tab = page.locator(f"[data-kind={kind}]")
+        settled(page, tab.click)
+        assert tab.text_content().rpartition(" ")[2] == str(len(cards(page))), kind
+        assert page.locator("#note").is_hidden()
+        # Sorted otherwise, it is the same.
+        names = sorted(cards(page))
+        settled(page, lambda: page.locator("#sort").select_option("finished"))
+        assert sorted(cards(page)) == names
+        settled(page, lambda: page.locator("#sort").select_option("name"))
 
 
 def test_names_are_words_and_nothing_else(gallery: str, opened: Open):
@@ -323,9 +339,12 @@ def test_proofs_are_chosen_and_saved(gallery: str, opened: Open, real_output: Pa
 def test_failures_by_reason(gallery: str, opened: Open):
     page = opened(f"{gallery}#kind=failed")
     reason = page.locator("#reasons li").first
-    assert reason.text_content().endswith(" 2")
+    assert reason.text_content().endswith(" 1")
     settled(page, lambda: reason.locator("a").click())
-    assert len(cards(page)) == 2
+    assert len(cards(page)) == 1
+    settled(page, lambda: page.locator("[data-kind=failed-proofs]").click())
+    assert page.locator("#reasons li").first.text_content().endswith(" 1")
+    assert len(cards(page)) == 1
 
 
 def test_what_to_write_to_render_it_again(

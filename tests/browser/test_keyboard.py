@@ -151,7 +151,7 @@ def test_proofs_and_failures_by_keys(gallery_from_disk: str, opened: Open, real_
     settled(page, lambda: press(page, "Enter"))
     tab_to(page, "#reasons a")
     settled(page, lambda: press(page, "Enter"))
-    assert len(cards(page)) == 2
+    assert len(cards(page)) == 1
 
 
 def test_one_result_by_keys(gallery_from_disk: str, opened: Open):

@@ -229,6 +229,54 @@ def test_proofs_are_the_same_frames_small(tmp_path: Path) -> None:
     assert len(Run(job, select="all").painted) == 20 - len(expected)
 
 
+def test_overwriting_a_frame_only_reads_what_it_holds_to(tmp_path: Path) -> None:
+    job = write_film_job(tmp_path, [{"n": k} for k in range(20)])
+    Run(job)
+    before = records(job)
+    chosen = before[1006]
+    assert chosen.film is not None
+    needs = {need.id for need in chosen.film.needs}
+
+    again = Run(job, select=chosen.id, overwrite=True)
+
+    assert again.painted == [chosen.id]
+    after = records(job)
+    assert {n for n in after if after[n].finished != before[n].finished} == {1006}
+    # It has become the same, so nothing that holds to it is older than it.
+    assert Run(job, if_changed=True).painted == []
+
+    # What it holds to and is not done is rendered, as without overwriting: failed, or not there.
+    lost = next(r for r in before.values() if r.id in needs)
+    assert lost.film is not None
+    Records(open_output(job)).forget([lost.id])
+    assert set(Run(job, select=chosen.id, overwrite=True).painted) == {chosen.id, lost.id}
+
+
+def test_what_holds_to_an_overwritten_frame_is_what_if_changed_paints(tmp_path: Path) -> None:
+    job = write_film_job(tmp_path, [{"n": k} for k in range(20)])
+    Run(job)
+    ids = {n: record.id for n, record in records(job).items()}
+    (tmp_path / "shots/a.1009.png").write_text('{"n": "other"}')
+
+    assert Run(job, select=ids[1009], overwrite=True).painted == [ids[1009]]
+
+    followed = set(Run(job, if_changed=True).painted)
+    assert followed == {ids[1001 + k] for k in above(20, 8)} - {ids[1009]}
+    assert Run(job, if_changed=True).painted == []
+
+
+def test_a_frame_that_failed_is_rendered_again_for_one_that_is_overwritten(tmp_path: Path) -> None:
+    job = write_film_job(tmp_path, [{"n": 0}, {"n": 1, "fail": "diverged"}, {"n": 2}])
+    Run(job)
+    failed = {n: r.id for n, r in records(job).items() if r.status == "failed"}
+    assert 1002 in failed
+    (tmp_path / "shots/a.1002.png").write_text('{"n": 1}')
+    last = records(job)[1003]
+    painted = Run(job, select=last.id, overwrite=True).painted
+    assert last.id in painted
+    assert records(job)[1001].id not in painted
+
+
 def test_a_limit_cuts_a_film_anywhere_and_the_next_run_goes_on(tmp_path: Path) -> None:
     job = write_film_job(
         tmp_path, [{"n": k} for k in range(20)], sweep={"style_weight": [1.0, 2.0]}

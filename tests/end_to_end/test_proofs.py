@@ -120,7 +120,7 @@ def test_the_report_tells_of_proofs_and_writes_the_gallery(tmp_path):
     assert (numbers["done"], numbers["proofs"]["done"]) == (1, 4)
     assert numbers["gallery"] == f"{tmp_path}/out/index.html"
     index = gallery_of(tmp_path / "out")
-    assert index["counts"] == {"pictures": 1, "proofs": 4, "failed": 0}
+    assert index["counts"] == {"pictures": 1, "proofs": 4, "failed": 0, "failed-proofs": 0}
 
 
 def test_proofs_are_not_passed_off_as_the_pictures(tmp_path):
@@ -148,7 +148,7 @@ def test_a_run_ends_with_a_gallery_of_its_pictures_and_failures(tmp_path):
 
     assert ran.returncode == 1
     index = gallery_of(tmp_path / "out")
-    assert index["counts"] == {"pictures": 1, "proofs": 0, "failed": 1}
+    assert index["counts"] == {"pictures": 1, "proofs": 0, "failed": 1, "failed-proofs": 0}
     assert "p1--s0" in (tmp_path / "out" / index["folder"] / "rows-0.js").read_text()
     assert "p0.png" in (tmp_path / "out" / index["folder"] / "error-0.js").read_text()
     assert f"gallery:  {tmp_path}/out/index.html" in ran.stdout

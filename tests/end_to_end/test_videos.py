@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
-from cluster.events.events import Finished
+from cluster.events.events import Finished, TaskDone, VideoDoubtful
+from cluster.submit.status import of_output, of_submission
 from jobs.errors import ExitStatus
-from jobs.jobfile.job import open_output
+from jobs.jobfile.job import Job, open_output
 from jobs.proofs.proofs import proofs_of
 from stylize.video.film import open_film
 from tests.stylize.video.support import stream_of
@@ -255,6 +259,97 @@ def test_frames_of_several_sizes_are_told(tmp_path: Path) -> None:
         )
     ]
     assert open_output(job).stat("summary.json") is not None
+    # It is told once, when the second size is seen, and rendering goes on.
+    kinds = [event for event in run.events if isinstance(event, TaskDone | VideoDoubtful)]
+    (told,) = run.said(VideoDoubtful)
+    assert (told.film, told.reason) == ("shots/a.####.png", run.unmade[0][1])
+    assert 2 <= kinds.index(told) < len(kinds)
+    assert run.painted == 3
+
+
+def test_sizes_are_compared_within_a_video_alone(tmp_path: Path) -> None:
+    """Frames at two sizes, each with the same proportions, are two videos."""
+    job = write_video_job(tmp_path, "mp4", 3, sweep={"size": [32, 64]})
+    run = VideoRun(job)
+    assert (len(run.made), run.said(VideoDoubtful)) == (2, [])
+    write_frame(tmp_path, 1002, (24, 32))
+    without = VideoRun(write_video_job(tmp_path, None), overwrite=True)
+    assert (without.painted, without.said(VideoDoubtful)) == (3, [])
+
+
+def test_status_tells_which_videos_are_there_and_why_others_are_not(tmp_path: Path) -> None:
+    def status() -> tuple[int, dict[str, Any], list[str]]:
+        text = stylefarm("status", job.file).stdout.splitlines()
+        looked = stylefarm("status", job.file, "--json")
+        return (
+            looked.returncode,
+            json.loads(looked.stdout),
+            [t for t in text if re.match("  (no )?video", t)],
+        )
+
+    job = write_video_job(tmp_path, "mp4", 3)
+    VideoRun(job, limit=1)
+    code, told, lines = status()
+    (missing,) = told["videos_missing"]
+    assert (code, told["videos"], missing["failed"]) == (0, [], False)
+    assert lines == [f"  no video of a--wave: {missing['reason']}"]
+    assert missing["reason"].startswith("2 frames are not painted yet: ")
+
+    (key,) = VideoRun(job).made
+    assert missing["video"] == key
+    code, told, lines = status()
+    assert (code, told["videos"], told["videos_missing"]) == (0, [key], [])
+    assert lines == [f"  video: {key}"]
+
+
+def states(job: Job) -> list[tuple[str, str | None, bool]]:
+    """The videos, why they are not there, and whether that has failed."""
+    status = of_output(job, open_output(job))
+    assert status is not None
+    assert status.videos is not None
+    assert status.videos_missing is not None
+    there = [(key, None, False) for key in status.videos]
+    return [*there, *((v.video, v.reason, v.failed) for v in status.videos_missing)]
+
+
+def test_a_status_says_what_a_run_would_do(tmp_path: Path) -> None:
+    job = write_video_job(tmp_path, "mp4", 3)
+    (key,) = VideoRun(job).made
+    path = tmp_path / "out" / key
+    path.rename(tmp_path / "elsewhere")
+    assert states(job) == [(key, "all its frames are painted; the next run makes it", False)]
+    (tmp_path / "elsewhere").rename(path)
+    assert states(job) == [(key, None, False)]
+    write_frame(tmp_path, 1041)
+    (tmp_path / "shots/a.1041.png").rename(tmp_path / "shots/a.1003.png")
+    video = VideoRun(write_video_job(tmp_path, None), if_changed=True)
+    assert (video.painted, video.made) == (2, [])
+    job = write_video_job(tmp_path, "mp4")
+    assert states(job) == [(key, "it is of earlier frames; the next run makes it anew", False)]
+    write_frame(tmp_path, 1002, (24, 32))
+    job = write_video_job(tmp_path, "mp4")
+    run = VideoRun(job, if_changed=True)
+    assert states(job) == [(key, run.unmade[0][1], True)]
+    assert of_output(job, open_output(job)).exit_status == 1
+    assert states(write_video_job(tmp_path, None)) == []
+
+
+def test_a_submission_that_has_ended_has_videos_too(tmp_path: Path) -> None:
+    job = write_video_job(tmp_path, "mp4", 2)
+    storage = open_output(job)
+    head: Any = SimpleNamespace(last_lines=lambda *_: ())
+    about = {"id": "a-1", "job": "a", "output": storage.url, "storage": job.spec.storage}
+    times = {"started": 1.0, "ended": 2.0, "exit_code": 0}
+    submission: Any = SimpleNamespace(**about, **times, state="succeeded")
+    (key,) = VideoRun(job).made
+    assert of_submission(head, submission).videos == (key,)
+    assert of_submission(head, submission).videos_missing is None
+    (tmp_path / "out" / key).unlink()
+    known = of_submission(head, submission, storage, job)
+    assert known.videos == ()
+    assert [video.video for video in known.videos_missing or ()] == [key]
+    submission.state = "running"
+    assert of_submission(head, submission, storage, job).videos is None
 
 
 def _records(job):

@@ -126,6 +126,27 @@ def open_to_all() -> Iterator[None]:
                 os.environ[name] = value
 
 
+@contextlib.contextmanager
+def ray_here(cpus: int, gpus: int) -> Iterator[None]:
+    """A Ray of this process, whose cores and cards exist on paper: it counts and pins them like real ones."""
+    import ray  # where it is not installed, these tests are skipped
+
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    with open_to_all():
+        ray.init(
+            address="local",
+            num_cpus=cpus,
+            num_gpus=gpus,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="ERROR",
+            object_store_memory=100 * 2**20,
+            runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}},
+        )
+        yield
+        ray.shutdown()
+
+
 def answers(address: str) -> bool:
     """Whether a dashboard that asks for a token is up."""
     try:

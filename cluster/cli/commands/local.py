@@ -91,12 +91,14 @@ def plan(
     """Show what would be rendered, with its memory, time and cost, for the pictures and for their proofs
     (run --proof). Writes nothing, and renders nothing except a pilot's few steps."""
     from cluster.events.searching import Searching
-    from cluster.open_job import open_agenda
+    from cluster.open_job import motion_problem, open_agenda
     from cluster.plan.look import look
     from cluster.plan.plan import Price, make_ladder
     from cluster.plan.plan_text import to_text
     from jobs.errors import UsageError
+    from jobs.jobfile.job import open_output
     from jobs.jobfile.load import load_job
+    from jobs.records.commit import Records
 
     if price is not None and not math.isfinite(price):
         raise UsageError(f"--price-per-gpu-hour {price} is not a price")
@@ -111,15 +113,18 @@ def plan(
     try:
         made, proofs = make_ladder(agenda, wanted, pilots, proof_size)
         looked = look(agenda)
+        output = open_output(loaded)
+        motion = motion_problem(agenda, output, Records(output).ledger)
     finally:
         agenda.close()
     if as_json:
         missing = {picture.uri: str(picture.problem) for picture in looked.missing}
         document = {**made.to_json(), "proofs": proofs.to_json(), "missing": missing}
         document["preflight"] = looked.to_json()
+        document["motion"] = None if motion is None else str(motion)
         print(json.dumps(document, ensure_ascii=False))
     else:
-        print(to_text(made, looked, proofs))
+        print(to_text(made, looked, proofs, motion))
 
 
 def _tell_searched(event: Event) -> None:

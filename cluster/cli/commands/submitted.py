@@ -265,11 +265,12 @@ def status(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show the status of a job: tasks done, failed and left, its speed, and the time that is left.
+    """Show the status of a job: tasks done, failed and left, its speed, and the time that is left; after a
+    run also its videos.
 
     With the job file, the status comes from the output if no cluster is given, or if the cluster is gone or
-    does not know the job. Exit status: 0 all is well, 1 the job or some of its tasks failed, 2 there is no
-    such job, 3 cluster or storage cannot be reached.
+    does not know the job. Exit status: 0 all is well, 1 the job or a task or video of it failed, 2 there is
+    no such job, 3 cluster or storage cannot be reached.
     """
     from cluster.submit.status_text import to_text
     from jobs.errors import UsageError
@@ -294,7 +295,7 @@ def _status_of(target: Target) -> JobStatus | None:
 
     if target.submission is not None:
         assert target.head is not None
-        return of_submission(target.head, target.submission, target.storage)
+        return of_submission(target.head, target.submission, target.storage, target.job)
     if target.job is not None and target.storage is not None:
         return of_output(target.job, target.storage)
     return None

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import itertools
-import json
 import logging
 import threading
 from collections import OrderedDict
@@ -20,6 +17,7 @@ from jobs.inputs.reader import Inputs
 from jobs.records.record import InputRecord, input_record
 from jobs.storage import keys
 from jobs.storage.base import Storage
+from jobs.tasks.films.kept_motion import motion_key
 from jobs.tasks.films.part import FilmPart, Way
 from jobs.tasks.films.stretch import Stretch, stretches_of
 from stylize.errors import PictureError, SizesDifferError
@@ -104,7 +102,7 @@ class MotionFiles:
             return self._held[key]
 
     def _key(self, stretch: Stretch) -> str:
-        return keys.film_flow(stretch.film, stretch.first, stretch.last, self._stamp(stretch))
+        return motion_key(stretch, self._inputs)
 
     def _read_or_make(self, key: str, stretch: Stretch) -> tuple[bytes, Sequence[InputRecord]]:
         try:
@@ -161,17 +159,3 @@ class MotionFiles:
             missing = 0
             before = frame
             yield frame
-
-    def _stamp(self, stretch: Stretch) -> str:
-        """Return a digest that changes when a frame is another, or the motion comes from elsewhere."""
-        digest = hashlib.sha256()
-        for uri in (*stretch.uris, *itertools.chain.from_iterable(stretch.given)):
-            try:
-                there = self._inputs.stat(uri)
-            except InputError:
-                there = None
-            about = None if there is None else (there.size, there.etag or there.modified)
-            digest.update(json.dumps([uri, about]).encode("utf-8", "surrogatepass"))
-        if stretch.way != "dis":
-            digest.update(stretch.way.encode())
-        return digest.hexdigest()[:8]

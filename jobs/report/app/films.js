@@ -114,6 +114,14 @@ function numberRuns(frames, all) {
   return runs;
 }
 
+/** The link from a film of proofs to that of its pictures, with how many there are; null: none is rendered. */
+function fullSizeLink(store, film, proofs, tab) {
+  const [many, larger] = store.atFullSize[store.films[film - 1]] ?? [0, 0];
+  if (!many) return null;
+  const some = many < proofs ? `${counted.format(many)} of ${counted.format(proofs)} ` : "";
+  return make("a", { class: "badge", tabindex: tab, href: linkTo({ kind: "", id: `film-${store.films[larger - 1]}`, frame: "" }), text: `${some}rendered at full size` });
+}
+
 /** Fill a film's card: one of its frames, how many there are, and what can be done with it. */
 function fillFilmCard(card, store, row, reachable, found) {
   const film = store.film[row];
@@ -133,8 +141,8 @@ function fillFilmCard(card, store, row, reachable, found) {
   } else {
     about.append(make("div", { class: "name", text: name, title: name }));
   }
-  const many = make("div", { class: "more", text: count(all, "frame") });
-  about.append(many);
+  const many = make("span", { text: count(all, "frame") });
+  about.append(make("div", { class: "more" }, many, proof ? fullSizeLink(store, film, all, tab) : null));
   filmNumbers(store, film, proof).then(parts => {
     const wanted = parts?.reduce((sum, one) => sum + partSize(one), 0) ?? 0;
     if (wanted > all) many.textContent = `${counted.format(all)} of ${count(wanted, "frame")}`;

@@ -40,11 +40,9 @@ async function findRows(store, wanted, kind) {
   }
   const rows = new Uint32Array(order.length);
   let found = 0;
-  const flag = { pictures: 0, proofs: FLAG.proof, failed: FLAG.failed }[kind];
-  const mask = kind === "failed" ? FLAG.failed : FLAG.failed | FLAG.proof;
   const take = at => {
     const row = order[at];
-    if ((!sort || (store.flags[row] & mask) === flag) && (keep === null || keep[row])) rows[found++] = row;
+    if ((!sort || store.kind(row) === kind) && (keep === null || keep[row])) rows[found++] = row;
   };
   if (falling) for (let at = known - 1; at >= 0; at -= 1) take(at);
   else for (let at = 0; at < known; at += 1) take(at);
@@ -58,12 +56,18 @@ async function findRows(store, wanted, kind) {
 }
 
 /** Whether the frames of a film are shown as one. What failed is shown frame by frame, and contact sheets are of pictures. */
-const foldsFilms = (store, wanted, kind) => Boolean(store.films.length && kind !== "failed" && !wanted.films && !wanted.rows && !wanted.columns);
+const foldsFilms = (store, wanted, kind) => Boolean(store.films.length && !hasFailed(kind) && !wanted.films && !wanted.rows && !wanted.columns);
+
+/** The first row of a kind in the data files. */
+function firstOf(store, kind) {
+  const kinds = Object.keys(KINDS);
+  return kinds.slice(0, kinds.indexOf(kind)).reduce((sum, other) => sum + store.index.counts[other], 0);
+}
 
 /** The rows of a kind by name. Data files have them in this order; what was rendered since is sorted in. */
 function byName(store, kind) {
   const { counts } = store.index;
-  const first = { pictures: 0, proofs: counts.pictures, failed: counts.pictures + counts.proofs }[kind];
+  const first = firstOf(store, kind);
   const added = [];
   for (let row = store.base; row < store.total; row += 1) if (store.kind(row) === kind) added.push(row);
   const rows = new Uint32Array(counts[kind] + added.length);

@@ -10,8 +10,9 @@ let asking = 0;
 
 /** The kind of results on the wall; where none is asked for, the first that there is. */
 function shownKind() {
-  if (KINDS.includes(state.kind)) return state.kind;
-  return KINDS.find(kind => totals()[kind]) ?? "pictures";
+  if (Object.hasOwn(KINDS, state.kind)) return state.kind;
+  const all = totals();
+  return Object.keys(KINDS).find(kind => all[kind]) ?? "pictures";
 }
 
 function totals() {
@@ -22,8 +23,8 @@ function totals() {
 
 function showTabs() {
   const all = totals();
-  const kinds = KINDS.filter(kind => all[kind] || kind === shownKind());
-  const tabs = kinds.map(kind => tab(kind, `${kind[0].toUpperCase()}${kind.slice(1)} ${counted.format(all[kind])}`, state.kind !== "live" && kind === shownKind()));
+  const kinds = Object.keys(KINDS).filter(kind => all[kind] || kind === shownKind());
+  const tabs = kinds.map(kind => tab(kind, `${KINDS[kind]} ${counted.format(all[kind])}`, state.kind !== "live" && kind === shownKind()));
   if (store.index.live.length) tabs.push(tab("live", live?.going ? "Live \u25cf" : "Run", state.kind === "live"));
   byId("tabs").replaceChildren(...tabs);
 }
@@ -115,7 +116,7 @@ async function showWall(anew = false) {
     note.textContent = "Reading \u2026";
     await store.all(share => { if (mine === asking) note.textContent = `Reading \u2026 ${Math.round(share * 100)}%`; });
   }
-  if (kind === "failed") await store.needTexts("error").catch(() => {});
+  if (hasFailed(kind)) await store.needTexts("error").catch(() => {});
   const found = await findRows(store, state, kind);
   if (mine !== asking) return;
   const sheet = state.rows || state.columns;
@@ -128,7 +129,7 @@ async function showWall(anew = false) {
     : found.all ? `${counted.format(found.all)} of ${counted.format(all)}` : "Nothing matches.";
   announce(note.hidden ? "" : note.textContent);
   if (!anew && !isOpen() && scrollY > wall.place.offsetTop) scrollTo(0, 0);
-  wall.show(store, found, Number(state.page) || 1, `${kind[0].toUpperCase()}${kind.slice(1)}`);
+  wall.show(store, found, Number(state.page) || 1, KINDS[kind]);
   if (sheet) drawSheet(byId("sheet"), found.rows, [state.rows, state.columns]);
   showPages(sheet ? 0 : pages);
   showReasons(kind);
@@ -151,13 +152,12 @@ function showPages(pages) {
 /** Why tasks failed, with how many failed so. */
 function showReasons(kind) {
   const place = byId("reasons");
-  place.hidden = kind !== "failed";
+  place.hidden = !hasFailed(kind);
   if (place.hidden) return;
   const counts = new Map();
   const codes = store.error;
-  const add = row => { if (store.has(row) && store.is(row, FLAG.failed)) counts.set(codes[row], (counts.get(codes[row]) ?? 0) + 1); };
-  const first = store.index.counts.pictures + store.index.counts.proofs;
-  for (let row = first; row < store.total; row += 1) add(row);
+  const add = row => { if (store.has(row) && store.kind(row) === kind) counts.set(codes[row], (counts.get(codes[row]) ?? 0) + 1); };
+  for (let row = firstOf(store, kind); row < store.total; row += 1) add(row);
   const reasons = new Map();
   for (const [code, many] of counts) {
     const reason = reasonOf(store.texts.error.get(code) || "no reason recorded");

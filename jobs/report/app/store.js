@@ -1,7 +1,10 @@
 // All results of an output, as columns of numbers and pages of text: a million of them take about 100 bytes each.
 
 const FLAG = { failed: 1, proof: 2, thumbnail: 4, card: 8, kept: 16, promoted: 32 };
-const KINDS = ["pictures", "proofs", "failed"];
+const KINDS = { pictures: "Pictures", proofs: "Proofs", failed: "Failed", "failed-proofs": "Failed proofs" };   // in the order of the rows
+
+/** Whether results of a kind have failed. */
+const hasFailed = kind => kind.startsWith("failed");
 
 /** Column by column, the kind of array; in data files each is base64. */
 const COLUMNS = {
@@ -96,6 +99,7 @@ class Store {
     this.odd = new Map();   // keys that do not follow from name and id
     this.loading = new Map();
     this.videos = [];  // of films: first_task, proof, key, rate, codec, frames
+    this.atFullSize = {};   // of films of proofs: how many frames are there in full, and in which film
     this.films = [];   // film and style and recipe, each as one text; rows have their numbers, from 1
     this.reserve(index.rows);
     this.orders = new Map();
@@ -138,6 +142,7 @@ class Store {
       }
       this.film.set(column(films.rows, { 1: Uint8Array, 2: Uint16Array, 4: Uint32Array }[films.bytes]));
       this.videos = films.videos;
+      this.atFullSize = films.at_full_size;
       this.counts = null;
     });
   }
@@ -244,7 +249,11 @@ class Store {
 
   is(row, flag) { return (this.flags[row] & flag) !== 0; }
 
-  kind(row) { return this.is(row, FLAG.failed) ? "failed" : this.is(row, FLAG.proof) ? "proofs" : "pictures"; }
+  kind(row) {
+    const proof = this.is(row, FLAG.proof);
+    if (this.is(row, FLAG.failed)) return proof ? "failed-proofs" : "failed";
+    return proof ? "proofs" : "pictures";
+  }
 
   folder(row) { return this.is(row, FLAG.proof) ? "proofs/" : ""; }
 

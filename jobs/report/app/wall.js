@@ -226,11 +226,11 @@ function fillCard(card, store, row, reachable) {
   }
   if (store.is(row, FLAG.failed)) {
     const error = store.text("error", row) || "no reason recorded";
-    about.append(make("div", { class: "error", text: (store.is(row, FLAG.proof) ? "proof: " : "") + error, title: error }));
+    about.append(make("div", { class: "error", text: error, title: error }));
     if (!store.loading.get("error-0") && store.index.texts.error.total) {
       store.needTexts("error").then(() => {
         const late = store.text("error", row);
-        Object.assign(about.querySelector(".error"), { textContent: (store.is(row, FLAG.proof) ? "proof: " : "") + late, title: late });
+        Object.assign(about.querySelector(".error"), { textContent: late, title: late });
       }, () => {});
     }
     if (store.is(row, FLAG.kept)) about.append(make("div", { class: "more", text: "shown is its last good picture" }));

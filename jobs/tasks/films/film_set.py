@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 
@@ -83,11 +83,15 @@ class FilmSet:
         return generations(self.shots, loop=self.loop)
 
     @property
-    def known_width(self) -> int | None:
-        """The workers that the film can use at once, at most; None: its shots are not found yet."""
-        if not self._shots:
-            return None
+    def workers(self) -> int:
+        """The workers that all its shots, in all styles by all recipes, can use at once, at most. Raises as
+        ``shots``."""
         return sum(self.widths) * len(self.styles) * len(self.recipes)
+
+    @property
+    def known_workers(self) -> int | None:
+        """The same; None: its shots are not found yet."""
+        return self.workers if self._shots else None
 
     def drafts(self, digest_of: Callable[[Recipe], str]) -> Iterator[Draft]:
         """Yield a draft for every frame in every style with every recipe, each after those that it holds to.
@@ -148,3 +152,14 @@ def mask_sequence(mask: str) -> Numbered | None:
     """Return the sequence that a mask such as ``masks/a.####.png`` is; None: it is one picture."""
     parts = find_number(mask)
     return None if parts is None else Numbered(*parts)
+
+
+def useful_workers(films: Iterable[FilmSet]) -> int | None:
+    """Return the workers that films can use at once, at most; None: the shots of one are not found yet."""
+    total = 0
+    for film in films:
+        workers = film.known_workers
+        if workers is None:
+            return None
+        total += workers
+    return total

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from stylize.errors import WeightsError
 from stylize.film.flow import Flow, Frame
 from stylize.film.warp import Motion
-from stylize.network.weights import from_hub, read_state_dict
+from stylize.network.weights import from_hub, read_state_dict, verify
 
 if TYPE_CHECKING:
     import torch
@@ -79,6 +80,18 @@ def _input(frame: Frame) -> torch.Tensor:
     return torch.from_numpy(padded).permute(2, 0, 1)[None].float() / 127.5 - 1
 
 
+def weights_file() -> Path:
+    """Return the file of the weights, downloaded once. Imports no torch where it is there.
+
+    Raises:
+        WeightsError: The weights cannot be downloaded, or the file is damaged or another.
+    """
+    instead = "or use flow: dis, which needs no download"
+    path = from_hub(URL, SHA256_PREFIX, f"RAFT's weights from {URL}", instead)
+    verify(path, SHA256_PREFIX)
+    return path
+
+
 def network() -> torch.nn.Module:
     """Return the network with its weights, loaded once in a process.
 
@@ -93,8 +106,7 @@ def network() -> torch.nn.Module:
 def _network() -> torch.nn.Module:
     from torchvision.models.optical_flow import raft_large
 
-    instead = "or use flow: dis, which needs no download"
-    path = from_hub(URL, SHA256_PREFIX, f"RAFT's weights from {URL}", instead)
+    path = weights_file()
     state = read_state_dict(path, SHA256_PREFIX)
     made: torch.nn.Module = raft_large(weights=None).eval()
     try:

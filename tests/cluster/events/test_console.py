@@ -25,6 +25,7 @@ from cluster.events.events import (
     TaskDone,
     TaskFailed,
     TaskRetried,
+    VideoDoubtful,
     VideoMade,
     VideoProgress,
     WorkerLost,
@@ -113,6 +114,7 @@ MADE = VideoMade(
     id="ab", name="a--b", video="videos/a--[b]-ab.mp4", frames=1, length=4.04, size=2500, seconds=61
 )
 FAILED_VIDEO = NoVideo(id="cd", name="c--b", reason="shot.mp4 is [gone]", failed=True)
+DOUBTFUL = VideoDoubtful(film="shots/[a].####.png", reason="its frames have several sizes")
 LATER = NoVideo(id="ef", name="e--b", reason="a frame is not painted yet: 1012", failed=False)
 
 
@@ -131,6 +133,11 @@ def test_videos_are_named_with_what_they_are_or_why_they_are_not():
     assert shown(MADE, LATER, FAILED_VIDEO, quiet=True) == "no video of c--b: shot.mp4 is [gone]\n"
     nothing = Finished(done=0, failed=0, left=0, seconds=2.0, reason="complete", videos=2)
     assert "everything is already done, 2 videos made (0:00:02)" in shown(nothing)
+
+
+def test_a_film_of_which_no_video_can_be_made_is_told_while_it_is_painted():
+    text = "no video can be made of shots/[a].####.png: its frames have several sizes\n"
+    assert shown(DOUBTFUL) == shown(DOUBTFUL, quiet=True) == text
 
 
 def test_the_bar_follows_a_video_also_where_nothing_was_rendered():

@@ -19,8 +19,8 @@ from cluster.open_job import open_agenda
 from cluster.pools.base import Ended, Lost
 from jobs.errors import ClusterError
 from jobs.spec.workers import Workers
-from tests.support.farm import ROOT, STAND_IN, setup_of, wait_for, write_stand_in_job
-from tests.support.head import open_to_all
+from tests.support.farm import STAND_IN, setup_of, wait_for, write_stand_in_job
+from tests.support.head import ray_here
 
 ray = pytest.importorskip("ray")
 
@@ -37,21 +37,9 @@ GPUS = 8
 
 @pytest.fixture(scope="module")
 def eight_gpus() -> Iterator[None]:
-    """Ray with eight GPUs that exist on paper: it counts and pins them like real ones."""
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    with open_to_all():
-        ray.init(
-            address="local",
-            num_cpus=2,
-            num_gpus=GPUS,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level="ERROR",
-            object_store_memory=100 * 2**20,
-            runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}},
-        )
+    """Ray with eight GPUs that exist on paper."""
+    with ray_here(cpus=2, gpus=GPUS):
         yield
-        ray.shutdown()
 
 
 def test_a_job_may_have_any_name(eight_gpus):

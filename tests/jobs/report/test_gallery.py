@@ -131,7 +131,7 @@ def test_a_row_has_what_the_record_says(storage: Storage, proofs: Storage) -> No
     assert row["flags"] == CARD
     assert row["odd"] is None
     assert found.index["endings"][row["ending"]] == "png"
-    assert found.index["counts"] == {"pictures": 1, "proofs": 0, "failed": 0}
+    assert found.index["counts"] == {"pictures": 1, "proofs": 0, "failed": 0, "failed-proofs": 0}
     assert found.index["presets"]["gatys"]["optimizer"] == "lbfgs"
 
 
@@ -143,7 +143,7 @@ def test_pictures_come_first_then_proofs_then_failures_each_by_name(
     order = list(range(1, 21))
     random.Random(3).shuffle(order)
     commit(
-        storage, *(done(k, names[k - 1]) for k in order), failed(90, name="a"), failed(91, name="b")
+        storage, *(done(k, names[k - 1]) for k in order), failed(91, name="y"), failed(90, name="x")
     )
     commit(proofs, *(done(k, names[k - 1]) for k in order[:5]), done(50, "z"), failed(92, name="c"))
 
@@ -153,9 +153,9 @@ def test_pictures_come_first_then_proofs_then_failures_each_by_name(
     small = found.rows[20:26]
     assert [row["name"] for row in small] == sorted(row["name"] for row in small)
     assert all(row["flags"] & PROOF for row in small)
-    assert [row["name"] for row in found.rows[26:]] == ["a", "b", "c"]
+    assert [row["name"] for row in found.rows[26:]] == ["x", "y", "c"]
     assert [bool(row["flags"] & PROOF) for row in found.rows[26:]] == [False, False, True]
-    assert found.index["counts"] == {"pictures": 20, "proofs": 6, "failed": 3}
+    assert found.index["counts"] == {"pictures": 20, "proofs": 6, "failed": 2, "failed-proofs": 1}
     # Of five proofs there is a picture in full.
     assert [row["name"] for row in small if not row["flags"] & PROMOTED] == ["z"]
     chunks = [key for key in found.files if "/rows-" in key]
@@ -296,6 +296,36 @@ def test_frames_say_which_film_they_are_of(storage: Storage, proofs: Storage) ->
     assert found.index["films"] == 2
     assert [row["frame"] for row in found.rows] == [1, 2, 3, 1, 0]
     assert [row["held"] for row in found.rows] == [0, 128, 255, 0, 0]
+
+
+def test_a_film_of_proofs_says_what_is_there_at_full_size(
+    storage: Storage, proofs: Storage
+) -> None:
+    def frame(number: int, size: int, film: str = "a") -> TaskRecord:
+        part = FilmRecord(film=film * 16, index=number, number=number)
+        recipe = {"preset": "studio", "size": size}
+        return done(ord(film) * 1000 + number, f"{film}.{number}", film=part, recipe=recipe)
+
+    def painted(number: int, size: int, film: str = "a") -> str:
+        name = sequence_of(frame(number, size, film))
+        assert name is not None
+        return name
+
+    commit(proofs, *(frame(k, 32) for k in range(1, 5)), frame(1, 32, "b"), frame(1, 32, "c"))
+    commit(storage, frame(2, 640), frame(4, 640), frame(1, 32, "c"), done(7, "still"))
+    found = Gallery(storage, proofs)
+
+    films = found.read("films", f"{found.folder}films.js")
+    names = films["films"]
+    there = {
+        name: (many, names[number - 1]) for name, (many, number) in films["at_full_size"].items()
+    }
+    assert there == {
+        painted(1, 32): (2, painted(2, 640)),
+        painted(1, 32, "c"): (1, painted(1, 32, "c")),
+    }
+    promoted = [row["name"] for row in found.rows if row["flags"] & PROMOTED]
+    assert promoted == ["a.2", "a.4", "c.1"]
 
 
 def test_an_output_without_films_says_nothing_of_them(storage: Storage, proofs: Storage) -> None:

@@ -158,6 +158,18 @@ def test_torchvisions_file_is_taken_from_where_the_hub_keeps_it(
     assert is_tiny(load(found))
 
 
+@pytest.mark.parametrize("variable", ["TORCH_HOME", "XDG_CACHE_HOME", None])
+def test_the_hub_is_where_torch_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str | None
+) -> None:
+    for name in ("TORCH_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    if variable is not None:
+        monkeypatch.setenv(variable, "~/kept")
+    assert str(weights_module._hub()) == torch.hub.get_dir()
+
+
 def test_torchvisions_network_wants_normalised_pixels(checkpoints: Path, pth: Path) -> None:
     shutil.copy(pth, checkpoints / published_name())
     assert load_vgg19(identify(TORCHVISION)).space.name == "imagenet"

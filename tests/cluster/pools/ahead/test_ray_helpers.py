@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,8 +18,8 @@ from cluster.pools.ray_placement import needs_of
 from jobs.spec.workers import Workers
 from jobs.tasks.task import Task
 from tests.support.cluster import title
-from tests.support.farm import ROOT, setup_of, wait_for, write_film_job
-from tests.support.head import open_to_all
+from tests.support.farm import setup_of, wait_for, write_film_job
+from tests.support.head import ray_here
 
 ray = pytest.importorskip("ray")
 
@@ -33,20 +32,8 @@ WANTED = Workers.model_validate({"gpus": 1})
 @pytest.fixture(scope="module", autouse=True)
 def cluster_of_one() -> Iterator[None]:
     """Ray with a card and four cores, of which the card's worker is left one, and the machine another."""
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    with open_to_all():
-        ray.init(
-            address="local",
-            num_cpus=4,
-            num_gpus=1,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level="ERROR",
-            object_store_memory=100 * 2**20,
-            runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}},
-        )
+    with ray_here(cpus=4, gpus=1):
         yield
-        ray.shutdown()
 
 
 class Film:

@@ -315,9 +315,9 @@ def test_a_census_counts_every_frame(shots: Path) -> None:
 def test_a_film_says_how_many_workers_it_can_keep_busy(shots: Path) -> None:
     pair = "film: shots/a.####.png, style: [w.jpg, v.jpg], cuts: [1017, 1020]"
     (film,) = agenda(shots, f"{pair}, sweep: {{size: [64, 128]}}").films
-    assert film.known_width is None  # its shots were not asked for yet
+    assert film.known_workers is None  # its shots were not asked for yet
 
     # By hand: 16 frames hold in turn 1, 1, 1, 2, 4 and 7; 3 frames 1, 1, 1; and of 21 frames four are keys.
     assert film.shots == [(0, 16), (16, 19), (19, 40)]
     assert list(film.widths)[:2] == [7, 1]
-    assert film.known_width == sum(film.widths) * 2 * 2
+    assert film.known_workers == film.workers == sum(film.widths) * 2 * 2
