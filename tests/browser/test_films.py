@@ -322,7 +322,7 @@ def test_a_proof_says_how_many_of_its_frames_are_there_at_full_size(
     write_gallery(storage, FolderStorage(output / "proofs"))
     page = opened(f"{page_of(output)}#kind=proofs")
     badge = page.locator("article.film .badge").first
-    assert badge.text_content() == f"{len(records) - 1} of {len(records)} rendered at full size"
+    assert badge.text_content() == f"{len(records) - 1} of {len(records)} at full size"
     page.locator("[data-kind=pictures]").click()
     page.locator("article.film").first.wait_for()
     assert page.locator("article.film .badge").count() == 0

@@ -118,8 +118,8 @@ function numberRuns(frames, all) {
 function fullSizeLink(store, film, proofs, tab) {
   const [many, larger] = store.atFullSize[store.films[film - 1]] ?? [0, 0];
   if (!many) return null;
-  const some = many < proofs ? `${counted.format(many)} of ${counted.format(proofs)} ` : "";
-  return make("a", { class: "badge", tabindex: tab, href: linkTo({ kind: "", id: `film-${store.films[larger - 1]}`, frame: "" }), text: `${some}rendered at full size` });
+  const text = many < proofs ? `${counted.format(many)} of ${counted.format(proofs)} at full size` : "rendered at full size";
+  return make("a", { class: "badge", tabindex: tab, href: linkTo({ kind: "", id: `film-${store.films[larger - 1]}`, frame: "" }), text });
 }
 
 /** Fill a film's card: one of its frames, how many there are, and what can be done with it. */
@@ -141,13 +141,15 @@ function fillFilmCard(card, store, row, reachable, found) {
   } else {
     about.append(make("div", { class: "name", text: name, title: name }));
   }
-  const many = make("span", { text: count(all, "frame") });
-  about.append(make("div", { class: "more" }, many, proof ? fullSizeLink(store, film, all, tab) : null));
+  const many = make("div", { class: "more", text: count(all, "frame") });
+  about.append(many);
   filmNumbers(store, film, proof).then(parts => {
     const wanted = parts?.reduce((sum, one) => sum + partSize(one), 0) ?? 0;
     if (wanted > all) many.textContent = `${counted.format(all)} of ${count(wanted, "frame")}`;
   });
   if (part) about.append(make("div", { class: "more", text: `${counted.format(found[film])} found` }));
+  const larger = proof ? fullSizeLink(store, film, all, tab) : null;
+  if (larger) about.append(make("div", { class: "more" }, larger));
   const failed = store.filmCounts()[proof ? "failedProofs" : "failed"][film];
   if (failed) about.append(make("div", { class: "error", text: `${counted.format(failed)} failed` }));
   const swept = sweptText(store, row);
