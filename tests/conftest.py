@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,10 @@ import pytest
 
 from tests.support import rigs
 from tests.support.rigs import Rig, S3Server
+
+# Pictures this small, and tests side by side: several threads would wait for one another. Every process that
+# a test starts has this from here.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")
@@ -37,29 +42,19 @@ def no_aws(monkeypatch: pytest.MonkeyPatch) -> None:
     rigs.clean_aws(monkeypatch)
 
 
-def _rig(name: str, request: pytest.FixtureRequest, folder: Path) -> Rig:
-    if name == "endpoint":
-        return rigs.make_rig(name, rigs.given_server(), folder)
-    server: S3Server | None = (
-        None if name == "folder" else request.getfixturevalue(name.replace("-", "_"))
-    )
-    rigs.clean_aws(request.getfixturevalue("monkeypatch"), server.environment if server else {})
-    return rigs.make_rig(name, server, folder)
-
-
-@pytest.fixture(params=rigs.RIGS)
+@pytest.fixture(params=[name for name in rigs.RIGS if name not in rigs.OTHER_WAYS])
 def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Rig:
-    """Every kind of storage, one after the other."""
-    return _rig(request.param, request, tmp_path)
+    """Every kind of storage, one after the other; the tests of storage have every way to it."""
+    return rigs.open_rig(request.param, request, tmp_path)
 
 
-@pytest.fixture(params=rigs.S3_RIGS)
+@pytest.fixture(params=[name for name in rigs.S3_RIGS if name not in rigs.OTHER_WAYS])
 def s3_rig(request: pytest.FixtureRequest, tmp_path: Path) -> Rig:
-    """Every S3 server, one after the other."""
-    return _rig(request.param, request, tmp_path)
+    """Every S3 server, one after the other; the tests of storage have every way to it."""
+    return rigs.open_rig(request.param, request, tmp_path)
 
 
 @pytest.fixture
 def s3(request: pytest.FixtureRequest, tmp_path: Path) -> Rig:
     """One S3 server that checks signatures, for tests that need no second opinion."""
-    return _rig(rigs.S3_RIGS[0], request, tmp_path)
+    return rigs.open_rig(rigs.S3_RIGS[0], request, tmp_path)

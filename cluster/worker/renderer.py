@@ -6,12 +6,14 @@ is decoded or encoded while another is painted. The tests of ``cluster`` use sta
 
 from __future__ import annotations
 
+import gc
 import importlib
 import logging
 import platform
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -369,10 +371,11 @@ class Painter:
         cuda_graphs: Graphs = "off",
     ) -> None:
         wait_awake_briefly()
-        import torch
+        with _collecting_no_garbage():
+            import torch
 
-        from stylize.api import default_device
-        from stylize.pictures.reading.open import keep_memory
+            from stylize.api import default_device
+            from stylize.pictures.reading.open import keep_memory
 
         keep_memory()
         self._thread = PaintThread(threads)
@@ -586,6 +589,23 @@ class Painter:
                 self._networks.popitem(last=False)
         self._networks.move_to_end(task.weights_digest)
         return self._networks[task.weights_digest]
+
+
+@contextmanager
+def _collecting_no_garbage() -> Iterator[None]:
+    """Import much while entered, without that Python looks for garbage among it, then or ever.
+
+    That is a tenth of the time PyTorch takes to import, and each later look would stop the painting longer.
+    """
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def _row(step: Step) -> LossRow:

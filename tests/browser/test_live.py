@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -22,15 +23,18 @@ def test_a_run_is_followed(
 ) -> None:
     job = write_job(
         tmp_path,
-        photos=3,
+        photos=2,
         styles=2,
-        recipe={"size": 64, "steps": 400},
+        recipe={"size": 64, "steps": 500},
         image={"previews": "every 5 s"},
         name="a night",
     )
     output = tmp_path / "out"
     run = subprocess.Popen(
-        command("run", job, "--pool", "inline"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        command("run", job, "--pool", "inline"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     try:
         index = output / "gallery" / "data" / "index.js"
@@ -47,12 +51,12 @@ def test_a_run_is_followed(
 
 
 def follow(page: Any, run: subprocess.Popen[bytes]) -> None:
-    """Look at a run of six pictures until it has ended."""
+    """Look at a run of four pictures until it has ended."""
     state = page.locator("#run-state")
     wait_for(lambda: state.count() and state.text_content() == "running")
     wait_for(lambda: page.locator("#live .floor tbody tr").count() == 1)
     row = page.locator("#live .floor tbody tr")
-    wait_for(lambda: "of 400" in row.text_content())
+    wait_for(lambda: "of 500" in row.text_content())
     done = page.locator(".tiles div", has_text="Done").locator("dd")
     wait_for(lambda: int(done.text_content()) >= 1)
     assert page.locator("[data-kind=live]").text_content() == "Live \u25cf"
@@ -65,11 +69,11 @@ def follow(page: Any, run: subprocess.Popen[bytes]) -> None:
     page.locator("article a.frame").first.click()
     page.locator("dialog .curves canvas").wait_for()
     page.keyboard.press("Escape")
-    wait_for(lambda: page.locator("article img").count() == 6, 120)
+    wait_for(lambda: page.locator("article img").count() == 4, 120)
     assert run.wait(60) == 0
     wait_for(lambda: page.locator("[data-kind=live]").text_content() == "Run", 90)
     wait_for(lambda: page.evaluate("document.documentElement.dataset.shown"))
     page.locator("[data-kind=live]").click()
     assert state.text_content() == "ended: complete"
     page.locator("[data-kind=pictures]").click()
-    assert page.locator("[data-kind=pictures]").text_content() == "Pictures 6"
+    assert page.locator("[data-kind=pictures]").text_content() == "Pictures 4"

@@ -29,7 +29,9 @@ def test_a_run_may_be_killed_before_and_after_every_write(rig: Rig, tmp_path: Pa
     assert points > (25 if rig.is_s3 else 60)
     assert sorted(status for status, *_ in said.values()) == ["done", "failed"]
 
-    lines = drive(job, "--from", "1", "--to", str(points))
+    # Of the second storage every fifth, and the last ones: what it shows is its own errors and locks.
+    chosen = {*range(1, points + 1, 5 if rig.is_s3 else 1), points - 1, points}
+    lines = drive(job, "--points", *map(str, sorted(chosen)))
 
     committed: set[str] = set()
     statuses: list[int] = []
@@ -45,7 +47,7 @@ def test_a_run_may_be_killed_before_and_after_every_write(rig: Rig, tmp_path: Pa
             # Threads take turns as they like, so the last points may not come every time.
             assert statuses[0] in (-9, 1)
             assert statuses[1] == 1
-    for number in range(1, points + 1):
+    for number in chosen:
         storage = storage_of(job.parent.with_name(f"{job.parent.name}-{number}") / job.name)
         assert contents(storage) == expected, f"killed at point {number}"
         assert results(storage) == said

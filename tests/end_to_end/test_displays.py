@@ -314,28 +314,30 @@ def test_a_job_is_submitted_even_where_nothing_shows_that(
     wait_for(lambda: state() == "succeeded", 90)
 
 
-@pytest.mark.parametrize(
-    ("states", "options"),
-    [
-        (("stuck", "normal"), ["--json"]),
-        (("normal", "stuck"), ["--verbose"]),
-        (("normal", "stopped"), []),
-        (("stuck", "stuck"), ["--json", "--verbose", "--log-format", "json"]),
-    ],
-    ids=lambda value: "-".join(value) or "bar",
-)
-def test_a_reader_that_never_reads_stops_no_run(
-    templates: Path, tmp_path: Path, states: tuple[str, str], options: list[str]
-) -> None:
-    folder = shutil.copytree(templates / "fresh", tmp_path / "job")
-    ended = run(command("run", "job.yaml", "--pool", "inline", *options), *states, folder=folder)
-    assert (ended.status, ended.complaints()) == (0, [])
-    assert is_painted(folder)
-    sentence = "standard {} could not be written (nobody reads it); the run went on without it"
-    if states[1] == "normal":
-        assert (ended.err or "").count(sentence.format("output")) == 1
-    elif states[0] == "normal":
-        assert (ended.out or "").count(sentence.format("error")) == 1
+NEVER_READ = [
+    (("stuck", "normal"), ["--json"]),
+    (("normal", "stuck"), ["--verbose"]),
+    (("normal", "stopped"), []),
+    (("stuck", "stuck"), ["--json", "--verbose", "--log-format", "json"]),
+]
+
+
+def test_a_reader_that_never_reads_stops_no_run(templates: Path, tmp_path: Path) -> None:
+    def attempt(case: tuple[tuple[str, str], list[str]]) -> None:
+        states, options = case
+        folder = shutil.copytree(templates / "fresh", tmp_path / "-".join(states))
+        words = command("run", "job.yaml", "--pool", "inline", *options)
+        ended = run(words, *states, folder=folder)
+        assert (ended.status, ended.complaints()) == (0, []), states
+        assert is_painted(folder)
+        sentence = "standard {} could not be written (nobody reads it); the run went on without it"
+        if states[1] == "normal":
+            assert (ended.err or "").count(sentence.format("output")) == 1
+        elif states[0] == "normal":
+            assert (ended.out or "").count(sentence.format("error")) == 1
+
+    with ThreadPoolExecutor() as several:  # each waits for its reader
+        assert len(list(several.map(attempt, NEVER_READ))) == len(NEVER_READ)
 
 
 def test_a_terminal_that_is_stopped_shows_the_run_when_it_goes_on(
@@ -529,14 +531,20 @@ def test_what_systemd_and_pods_call_keeps_its_status_unseen(
     text = (folder / "nightly.yaml").read_text()
     long_ago = {"schedule": {"cron": "0 0 29 2 *", "starting_deadline": "1s"}}
     (folder / "rare.yaml").write_text(yaml.safe_dump({**yaml.safe_load(text), **long_ago}))
-    python = [sys.executable, "-m"]
-    for words, status in (
-        (["cluster.due", "nightly.yaml"], 0),
-        (["cluster.due", "no.yaml"], 0),
-        (["cluster.due", "rare.yaml"], 1),
-        (["cluster.due"], 2),
-        (["cluster.leave", "--seconds", "1", "--node-id", "none"], 0),
-        (["cluster.leave", "--seconds", "none"], 2),
-    ):
-        ended = run([*python, *words], *states, folder=folder, seconds=60)
-        assert (ended.status, ended.complaints()) == (status, []), words
+    expected = {
+        "cluster.due nightly.yaml": 0,
+        "cluster.due no.yaml": 0,
+        "cluster.due rare.yaml": 1,
+        "cluster.due": 2,
+        "cluster.leave --seconds 1 --node-id none": 0,
+        "cluster.leave --seconds none": 2,
+    }
+
+    def attempt(words: str) -> tuple[int, list[str]]:
+        called = [sys.executable, "-m", *words.split()]
+        ended = run(called, *states, folder=folder, seconds=100)
+        return ended.status, ended.complaints()
+
+    with ThreadPoolExecutor() as several:  # each waits for its reader
+        found = dict(zip(expected, several.map(attempt, expected), strict=True))
+    assert found == {words: (status, []) for words, status in expected.items()}

@@ -385,7 +385,7 @@ def test_a_film_may_be_killed_before_and_after_every_write(tmp_path: Path) -> No
     expected, said = contents(storage_of(undisturbed)), results(storage_of(undisturbed))
     assert sorted(status for status, *_ in said.values()) == ["done", "failed", "failed"]
 
-    lines = drive(job, "--from", "1", "--to", str(points))
+    lines = drive(job, "--points", *map(str, range(1, points + 1)))
 
     committed: set[str] = set()
     for word, *rest in lines:

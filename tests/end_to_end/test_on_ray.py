@@ -43,7 +43,7 @@ def test_starting_ray_leaves_the_working_directory_alone(tmp_path, monkeypatch):
 
 def test_kill_9_on_a_worker_in_the_middle_of_a_job(tmp_path):
     # One thread: as many as there are decide in which order numbers are added up.
-    knobs = {"recipe": {"steps": 400, "optimizer": "adam"}, "workers": {"threads": 1}}
+    knobs = {"recipe": {"steps": 250, "optimizer": "adam"}, "workers": {"threads": 1}}
     job = write_job(tmp_path, **knobs)
     undisturbed = write_job(tmp_path / "undisturbed", **knobs)
     stylefarm("run", undisturbed, "--pool", "inline")

@@ -480,7 +480,7 @@ def running(process: subprocess.Popen[str]) -> bool:
 
 
 def test_an_overwrite_that_is_killed_is_gone_on_with(tmp_path):
-    job = write_job(tmp_path, recipe={"steps": 300, "optimizer": "adam"}, losses={"every": 1})
+    job = write_job(tmp_path, recipe={"steps": 120, "optimizer": "adam"}, losses={"every": 1})
     stylefarm("run", job, *INLINE)
     before = images(tmp_path)
     process = subprocess.Popen(
@@ -500,7 +500,7 @@ def test_an_overwrite_that_is_killed_is_gone_on_with(tmp_path):
     assert 1 <= len(done) < 4
     for record in done.values():
         log = (tmp_path / "out" / record.losses_key).read_text().splitlines()
-        assert len(log) == 1 + 301
+        assert len(log) == 1 + 121
     assert stylefarm("run", job, *INLINE).returncode == 0
     assert len(records_of(job)) == 4
     assert images(tmp_path) == before

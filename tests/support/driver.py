@@ -1,7 +1,7 @@
 """A run with the stand-in renderer in a process of its own, which may be stopped at any of its writes.
 
 ``python -m tests.support.driver JOB`` runs a job. ``... JOB --count`` prints how many points there are,
-just before and just after each write, at which it could be killed; ``... JOB --from A --to B`` makes a copy
+just before and just after each write, at which it could be killed; ``... JOB --points 1 2 ...`` makes a copy
 of the job's folder for each of these points, runs it there until that point kills it, and runs it again to
 the end. One process imports everything and forks for each.
 """
@@ -9,6 +9,8 @@ the end. One process imports everything and forks for each.
 from __future__ import annotations
 
 import argparse
+import gc
+import importlib
 import os
 import re
 import shutil
@@ -30,6 +32,7 @@ from jobs.jobfile.load import load_job
 from jobs.storage.folder import FolderStorage
 from jobs.storage.s3 import S3Storage
 from tests.support.farm import STAND_IN
+from tests.support.forked import PRELOADED
 
 _lock = threading.Lock()
 _points = 0
@@ -55,16 +58,20 @@ def _point(last: int | None) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _around(function: Callable[..., Any], last: int | None) -> Callable[..., Any]:
+def _around(
+    function: Callable[..., Any], last: int | None, *, before: bool = True, after: bool = True
+) -> Callable[..., Any]:
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         # Of the gallery, which is written twice, the index alone: before it the others are as good as none.
         if any(_is_of_gallery(str(arg)) for arg in args[:2]):
             return function(*args, **kwargs)
-        _point(last)
+        if before:
+            _point(last)
         try:
             return function(*args, **kwargs)
         finally:
-            _point(last)
+            if after:
+                _point(last)
 
     return wrapped
 
@@ -79,10 +86,13 @@ def _watch(last: int | None) -> None:
     _points = 0
     for storage in (FolderStorage, S3Storage):
         for method in ("put", "put_file", "put_new", "delete"):
-            setattr(storage, method, _around(getattr(storage, method), last))
+            # What a kill after a change in a folder would find, one before the folder's sync finds, too.
+            around = _around(getattr(storage, method), last, after=storage is not FolderStorage)
+            setattr(storage, method, around)
     # Of a file, also between its writing aside and its coming into place.
-    jobs.storage.folder._write_through = _around(jobs.storage.folder._write_through, last)
-    jobs.storage.folder._sync_folder = _around(jobs.storage.folder._sync_folder, last)
+    folder = jobs.storage.folder
+    folder._write_through = _around(folder._write_through, last, before=False)
+    folder._sync_folder = _around(folder._sync_folder, last, after=False)
 
 
 def _in_child(work: Callable[[], int]) -> int:
@@ -125,12 +135,14 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("job", type=Path)
     parser.add_argument("--count", action="store_true")
-    parser.add_argument("--from", dest="first", type=int)
-    parser.add_argument("--to", dest="last", type=int)
+    parser.add_argument("--points", type=int, nargs="+")
     options = parser.parse_args()
-    if options.first is None:
+    if options.points is None:
         sys.exit(_count(options.job) if options.count else run(options.job))
-    for number in range(options.first, options.last + 1):
+    for name in PRELOADED:
+        importlib.import_module(name)
+    gc.freeze()
+    for number in options.points:
         copy = copy_job(options.job, number)
         print("crash", number, flush=True)
         killed = _in_child(lambda n=number, c=copy: _interrupted(c, n))

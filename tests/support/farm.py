@@ -32,8 +32,9 @@ from jobs.storage.open import open_storage
 from jobs.tasks.task import Task
 from stylize.errors import DivergedError, InterruptedRender, MemoryLimitError, PictureError
 from stylize.recipe import Recipe
+from tests.support import forked
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = forked.ROOT
 
 TINY_RECIPE = {"size": 32, "start_size": None, "steps": 5, "weights_input": "caffe"}
 """Of pictures painted in a blink; the weights are added by ``write_job``."""
@@ -369,12 +370,15 @@ def stylefarm(
     *arguments: str | Path, timeout: float = 120, **env: str
 ) -> subprocess.CompletedProcess[str]:
     """Run the command in a process of its own."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", **env}
+    if sys.platform == "linux" and not any(name.startswith(forked.READ_EARLY) for name in env):
+        return forked.run([*map(str, arguments)], environment, timeout)
     return subprocess.run(
         command(*arguments),
         capture_output=True,
         text=True,
         timeout=timeout,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **env},
+        env=environment,
         check=False,
     )
 

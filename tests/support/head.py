@@ -28,6 +28,9 @@ PORTS = (
 SECONDS = 90
 """Until a head is up, on a machine that has other work."""
 
+GRACE_SECONDS = 2
+"""For a head to end by itself. One on which something was rendered takes over twenty, and is killed."""
+
 
 @dataclass(frozen=True)
 class RayHead:
@@ -98,7 +101,7 @@ def ray_head(
         family = descendants(process.pid)
         process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(20)
+            process.wait(GRACE_SECONDS)
         for left in family:
             with contextlib.suppress(psutil.Error):
                 left.kill()

@@ -22,6 +22,7 @@ FAULTS = ("reset before", "reset after", "500", "503", "truncated", "delay")
 """A connection reset before or after the server has done what it was asked; a reply that breaks off."""
 
 WEIGHTS = (3, 3, 3, 3, 3, 1)
+"""How many of each are among as many faults as all these together."""
 
 SLOW_DOWN = b"""<?xml version="1.0" encoding="UTF-8"?>
 <Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"""
@@ -57,6 +58,7 @@ def proxy(upstream: str, *, seed: int = 0, certificate: Path | None = None) -> I
     included."""
     target = urlsplit(upstream).netloc
     chance = random.Random(seed)
+    coming: list[str] = []
     in_a_row: Counter[tuple[str, str]] = Counter()
     lock = threading.Lock()
 
@@ -134,7 +136,9 @@ def proxy(upstream: str, *, seed: int = 0, certificate: Path | None = None) -> I
                     in_a_row[key] = 0
                     return None
                 in_a_row[key] += 1
-                (fault,) = chance.choices(FAULTS, WEIGHTS)
+                if not coming:
+                    coming.extend(chance.sample(FAULTS, sum(WEIGHTS), counts=WEIGHTS))
+                fault = coming.pop()
                 state.faults[fault] += 1
                 return fault
 

@@ -37,6 +37,8 @@ S3_RIGS = (
     ["endpoint"] if os.environ.get(ENDPOINT_VARIABLE) else ["juicefs", "moto", "juicefs-https"]
 )
 RIGS = ["folder", *S3_RIGS]
+OTHER_WAYS = ["juicefs-https"]
+"""Other ways to the same server: what stands on storage sees nothing of them."""
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,17 @@ def make_rig(name: str, server: S3Server | None, folder: Path) -> Rig:
     if server is None:
         return Rig(name, str(folder / "out"), StorageOptions())
     return Rig(name, f"s3://{server.create_bucket()}/renders/out", server.options, server)
+
+
+def open_rig(name: str, request: pytest.FixtureRequest, folder: Path) -> Rig:
+    """The rig of a name, for the test that asks for it."""
+    if name == "endpoint":
+        return make_rig(name, given_server(), folder)
+    server: S3Server | None = (
+        None if name == "folder" else request.getfixturevalue(name.replace("-", "_"))
+    )
+    clean_aws(request.getfixturevalue("monkeypatch"), server.environment if server else {})
+    return make_rig(name, server, folder)
 
 
 def missing(what: str) -> None:
