@@ -195,7 +195,7 @@ def test_a_job_joins_a_running_cluster_and_uses_its_gpus(tmp_path, cluster):
     )
 
     served = wait_for(
-        lambda: _metrics(cluster.metrics_port) if process.poll() is None else "it ended", 90
+        lambda: _metrics(cluster.metrics_port) if process.poll() is None else "it ended", 180
     )
     status = process.wait(120)
 
