@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from stylize.errors import FilmError
 from stylize.video.film import Film, open_film
@@ -25,6 +26,7 @@ from tests.stylize.video.support import (
     moving,
     rgb_by_ffmpeg,
     shown_by_ffmpeg,
+    smooth,
     unit,
 )
 
@@ -243,6 +245,26 @@ def test_a_film_is_shown_upright(tmp_path, turn):
     assert np.abs(unit(seen) - theirs).max() * 255 <= 0.51
     if turn == "90":  # clockwise: what was at the left is at the top
         assert np.abs(np.rot90(chart(), -1) - unit(seen)).mean() * 255 < 1
+
+
+@pytest.mark.parametrize("turn", ["0", "90", "180", "270"])
+def test_motion_jpeg_of_a_camera_is_shown_upright(tmp_path, turn):
+    exif = Image.Exif()
+    exif[MAKER] = "a camera"
+    picture = Image.fromarray(np.rint(smooth() * 255).astype(np.uint8))
+    picture.save(tmp_path / "frame.0.jpg", exif=exif, quality=95, subsampling=0)
+    path = tmp_path / "film.mov"
+    ffmpeg("-i", tmp_path / "frame.%d.jpg", "-c", "copy", path)
+    turned(path, TURNS[turn])
+    with open_film(path) as film:
+        seen = film.frame(0).rgb
+    clockwise = np.rot90(np.asarray(picture), -int(turn) // 90)
+    assert seen.shape == clockwise.shape
+    assert np.abs(seen - clockwise.astype(float)).mean() < 2
+
+
+MAKER = 0x010F
+"""Of Exif: who made the camera."""
 
 
 @pytest.mark.parametrize(
