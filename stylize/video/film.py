@@ -29,7 +29,7 @@ from stylize.video.pixels.tags import (
 )
 from stylize.video.timing import Timing
 from stylize.video.views import SharedFile
-from stylize.video.whole import container_of, name_of
+from stylize.video.whole import container_of, encrypted, name_of
 
 if TYPE_CHECKING:
     from stylize.video.library import InputContainer, VideoFrame, VideoStream
@@ -178,6 +178,8 @@ class Film:
             has_sound = bool(container.streams.audio)
             raise FilmError("has sound, but no pictures" if has_sound else "has no pictures")
         chosen = streams[0]
+        if "enc_key_id" in chosen.metadata:  # FFmpeg's name of Matroska's ContentEncKeyID
+            raise encrypted()
         for stream in container.streams:
             if stream.index != chosen.index:
                 stream.discard = load_av().stream.Discard.all
@@ -379,8 +381,8 @@ def open_film(source: str | Path | BinaryIO, name: str = "") -> Film:
         name: The name with which an error message begins. Default: the path.
 
     Raises:
-        FilmError: It cannot be read, is cut off or damaged, has no pictures, or colours of an unknown kind;
-            or PyAV is not installed.
+        FilmError: It cannot be read, is cut off, damaged or encrypted, has no pictures, or colours of an
+            unknown kind; or PyAV is not installed.
     """
     load_av()
     name = name or name_of(source)

@@ -387,6 +387,41 @@ def test_a_film_with_damage_inside_is_not_shown_as_whole(tmp_path, suffix):
         pictures(film)
 
 
+def test_an_encrypted_film_says_so(tmp_path):
+    film = moving(
+        tmp_path / "film.mp4",
+        *(*X264, "-encryption_scheme", "cenc-aes-ctr", "-encryption_key", "76" * 16),
+        *("-encryption_kid", "a7" * 16),
+        seconds=0.2,
+    )
+    matroska = moving(
+        tmp_path / "film.mkv", *X264, "-metadata:s:v", f"title={TITLE.decode()}", seconds=0.2
+    )
+    whole = matroska.read_bytes()
+    assert whole.count(bytes([0x53, 0x6E, 0x80 + len(TITLE)]) + TITLE) == 1
+    matroska.write_bytes(
+        whole.replace(bytes([0x53, 0x6E, 0x80 + len(TITLE)]) + TITLE, encryption())
+    )
+    for path in (film, matroska):
+        with pytest.raises(FilmError, match="is encrypted, and stylefarm has no key for it"):
+            open_film(path)
+
+
+TITLE = b"as long as what says that it is encrypted"
+
+
+def encryption() -> bytes:
+    """What Matroska says of an encrypted track (RFC 9559, 5.1.4.1.31), as long as its title."""
+
+    def element(name: str, value: bytes) -> bytes:
+        return bytes.fromhex(name) + bytes([0x80 + len(value)]) + value
+
+    key = element("47e1", b"\x05") + element("47e2", bytes(range(16)))
+    encoding = element("6240", element("5033", b"\x01") + element("5035", key))
+    said = element("6d80", encoding)
+    return said + element("ec", bytes(3 + len(TITLE) - len(said) - 2))
+
+
 def test_a_frame_that_is_not_there_is_refused(tmp_path):
     path = moving(tmp_path / "film.mp4", *X264, seconds=0.5)
     with open_film(path) as film:
