@@ -157,7 +157,7 @@ class Film:
         with _named(self.name):
             decoded = self._frame(index)
             if decoded.is_corrupt:
-                raise FilmError(f"is damaged: its frame {index} cannot be decoded whole")
+                raise FilmError(f"is damaged: {self._at(index)} cannot be decoded whole")
             rgb = self._shown(decoded, index)
         pts, duration = self._index.pts[index], self._index.durations[index]
         return Frame(index, int(pts), int(duration), rgb)
@@ -264,7 +264,8 @@ class Film:
         av = load_av()
         wanted = int(self._index.pts[index])
         is_first = self._depth == 0 and index == 0
-        self._kept = None
+        # If it fails, what the decoder gives next is unknown, so that it begins anew whatever is wanted then.
+        self._next, self._kept = len(self), None
         try:
             for frame in self._frames:
                 if frame.pts is None:
@@ -281,12 +282,13 @@ class Film:
                 return frame
         except av.FFmpegError as error:
             raise FilmError(
-                f"is damaged: its frame {index} cannot be decoded: {error.strerror}"
+                f"is damaged: {self._at(index)} cannot be decoded: {error.strerror}"
             ) from None
-        raise _Missed(
-            f"is damaged: its frame {index}, {float(wanted * self._tick):.3f} s in, cannot be "
-            "decoded"
-        )
+        raise _Missed(f"is damaged: {self._at(index)} cannot be decoded")
+
+    def _at(self, index: int) -> str:
+        """Return what to call a frame: by its time, because people and programs count from other numbers."""
+        return f"its frame at {float(int(self._index.pts[index]) * self._tick):.3f} s"
 
     # --- what is shown --------------------------------------------------------------------------
 
@@ -341,7 +343,7 @@ class Film:
         size = square_size(width, height, facts.aspect)
         if (size[::-1] if facts.turn.transposed else size) != (facts.width, facts.height):
             raise FilmError(
-                f"changes its size at frame {index}, to {width} x {height} px; all frames must have one size"
+                f"changes its size: {self._at(index)} has {width} x {height} px; all must have one size"
             )
         rgb = to_rgb(planes, facts.tags)
         rgb = resized(rgb, size).clip(0, 1) if size != (width, height) else rgb

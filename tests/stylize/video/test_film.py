@@ -387,6 +387,25 @@ def test_a_film_with_damage_inside_is_not_shown_as_whole(tmp_path, suffix):
         pictures(film)
 
 
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+def test_frames_before_and_after_damage_are_shown(tmp_path, suffix):
+    path = moving(tmp_path / f"film.{suffix}", "-an", *X264, "-bf", "2", "-g", "12")
+    with open_film(path) as film:
+        whole = pictures(film)
+    damaged = sorted(ffprobe(path, "-show_packets")["packets"], key=lambda p: int(p["pts"]))[30]
+    data = bytearray(path.read_bytes())
+    begin = int(damaged["pos"]) + (8 if suffix == "mkv" else 0)
+    data[begin : begin + 16] = b"\xff" * 16
+    path.write_bytes(data)
+    with open_film(path) as film:
+        with pytest.raises(
+            FilmError, match=r"is damaged: its frame at 1\.00\d s cannot be decoded"
+        ):
+            film.frame(30)
+        for index in (0, 5, 20, 50):
+            assert np.array_equal(film.frame(index).rgb, whole[index])
+
+
 def test_an_encrypted_film_says_so(tmp_path):
     film = moving(
         tmp_path / "film.mp4",
