@@ -321,7 +321,7 @@ class Film:
             tags=tags,
             aspect=aspect,
             turn=turn,
-            has_sound=bool(self._container.streams.audio),
+            has_sound=any(s.codec_context is not None for s in self._container.streams.audio),
         )
 
     def _tags(self, frame: VideoFrame, is_rgb: bool) -> ColourTags:

@@ -78,6 +78,11 @@ class SoundCopy:
         self._packets = self._read()
         self._waiting: tuple[Fraction, Any] | None = None
 
+    @property
+    def is_heard(self) -> bool:
+        """Whether there is any: a track may say nothing of what it is, and cannot be played."""
+        return bool(self._tracks)
+
     def write_until(self, seconds: Fraction | None) -> None:
         """Write what is heard before a time.
 

@@ -129,7 +129,7 @@ class FilmWriter:
     @property
     def has_sound(self) -> bool:
         """Whether anything is heard."""
-        return self._sound is not None
+        return self._sound is not None and self._sound.is_heard
 
     def write(self, rgb: Values) -> None:
         """Write the next frame.
@@ -223,15 +223,14 @@ class FilmWriter:
         There a film lasts from when the first packet is decoded until the last one's frame is over, and
         with B-frames that is not the frame that is shown last.
         """
-        if packets and self.container in ("mp4", "mov") and self._first_decoded is not None:
-            last, step = packets[-1], self.timing.step
-            start, end = (
-                int(self.timing.pts[0]),
-                int(self.timing.pts[-1] + self.timing.durations[-1]),
-            )
-            missing = (end - start) // step - (last.dts - self._first_decoded)
-            length = min(missing, end // step - last.pts)
-            self._lengths[last.pts] = max(length, self._lengths.get(last.pts, 0))
+        timing, step = self.timing, self.timing.step
+        if not packets or self.container not in ("mp4", "mov"):
+            return packets
+        first, last = self._first_decoded, packets[-1]
+        if last.pts < int(timing.pts[-1]) // step:
+            length = int(timing.pts[-1] + timing.durations[-1] - timing.pts[0]) // step
+            missing = length - (last.dts - (packets[0].dts if first is None else first))
+            self._lengths[last.pts] = max(missing, self._lengths.get(last.pts, 0))
         return packets
 
     def _mux(self, packets: list[Any]) -> None:

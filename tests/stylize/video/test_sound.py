@@ -117,3 +117,16 @@ def test_every_track_of_sound_comes_along_with_its_language(tmp_path):
     silent = tmp_path / "silent.mkv"
     copied(source, silent, sound=False)
     assert len(ffprobe(silent, "-show_streams")["streams"]) == 1
+
+
+def test_sound_that_is_not_described_is_none(tmp_path):
+    source = moving(tmp_path / "source.mp4", *X264, "-c:a", "aac", seconds=0.5)
+    data = source.read_bytes()
+    at = data.rfind(b"stsd", 0, data.index(b"mp4a"))
+    source.write_bytes(data[:at] + b"free" + data[at + 4 :])
+    with open_film(source) as film:
+        assert not film.facts.has_sound
+    path = tmp_path / "film.mp4"
+    copied(source, path)
+    assert times(path) == times(source)
+    assert len(ffprobe(path, "-show_streams")["streams"]) == 1

@@ -52,7 +52,7 @@ def test_a_variable_rate_is_kept_to_the_tick(tmp_path, codec):
 def grey_film(path: Path, timing: Timing, **options: Any) -> Path:
     with FilmWriter(path, (WIDTH, HEIGHT), timing, **options) as writer:
         for number in range(len(timing)):
-            writer.write(np.full((HEIGHT, WIDTH, 3), 20 * number, np.uint8))
+            writer.write(np.full((HEIGHT, WIDTH, 3), 20 * number % 256, np.uint8))
     return path
 
 
@@ -72,9 +72,10 @@ def test_nanoseconds_become_the_nearest_microseconds(tmp_path, suffix):
 
 @pytest.mark.parametrize("suffix", ["mp4", "mov"])
 @pytest.mark.parametrize("codec", ["h264", "h265"])
-def test_a_film_lasts_until_its_last_frame_is_over(tmp_path, suffix, codec):
+@pytest.mark.parametrize("count", [5, 10, 61])
+def test_a_film_lasts_until_its_last_frame_is_over(tmp_path, suffix, codec, count):
     # Of each frame MP4 has when the next one is decoded, and with B-frames that is another one.
-    pts = np.append(3 * np.arange(9), 100)
+    pts = np.append(3 * np.arange(count - 1), 200)
     timing = Timing(Fraction(1, 75), pts, np.diff(pts, append=250))
     path = grey_film(tmp_path / f"film.{suffix}", timing, codec=codec)
     assert float(ffprobe(path, "-show_format")["format"]["duration"]) == round(250 / 75, 6)
