@@ -174,9 +174,15 @@ class _Track:
     def encoded(self, packet: Any, begin: Fraction | None, end: Fraction | None) -> list[Any]:
         """Return what an encoder makes of a packet, ``begin`` seconds earlier, cut to the sample."""
         packets = []
+        at = packet.pts * Fraction(packet.time_base)
         for frame in packet.decode():
             rate = frame.sample_rate
-            start = round((frame.pts * Fraction(frame.time_base) - (begin or 0)) * rate)
+            if (
+                frame.pts is not None
+            ):  # of several in a packet, only the first says when it is heard
+                at = frame.pts * Fraction(frame.time_base)
+            start = round((at - (begin or 0)) * rate)
+            at += Fraction(frame.samples, rate)
             first = max(0, -start)
             last = frame.samples
             if begin is not None and end is not None:
