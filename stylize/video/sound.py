@@ -177,9 +177,8 @@ class _Track:
         at = packet.pts * Fraction(packet.time_base)
         for frame in packet.decode():
             rate = frame.sample_rate
-            if (
-                frame.pts is not None
-            ):  # of several in a packet, only the first says when it is heard
+            # Of several in a packet, only the first says when it is heard.
+            if frame.pts is not None:
                 at = frame.pts * Fraction(frame.time_base)
             start = round((at - (begin or 0)) * rate)
             at += Fraction(frame.samples, rate)
