@@ -72,6 +72,8 @@ class Coding:
     tag: str = ""
     """The container's name of the codec, of four letters; empty: the usual one."""
     has_full_range: bool = True
+    fastest: int | None = None
+    """How many frames per second it may be told of; None: any number."""
 
 
 def check_written(codec: CodecName) -> None:
@@ -178,7 +180,7 @@ def coding_of(
     if codec == "av1":
         parameters = "chroma-sample-position=left"
         options = {"crf": crf, "preset": "6", "svtav1-params": parameters}
-        return Coding("libsvtav1", muxer, pixels, bits, (2, 2), options)
+        return Coding("libsvtav1", muxer, pixels, bits, (2, 2), options, fastest=240)
     if codec == "h265":
         # With one or two frames and B-frames x265 gives times of decoding that were never set.
         order = ":bframes=0" if frames < SHORT else ""

@@ -29,7 +29,7 @@ from stylize.video.pixels.tags import (
 )
 from stylize.video.timing import Timing
 from stylize.video.views import SharedFile
-from stylize.video.whole import container_of, name_of
+from stylize.video.whole import container_of, encrypted, name_of
 
 if TYPE_CHECKING:
     from stylize.video.library import InputContainer, VideoFrame, VideoStream
@@ -157,7 +157,7 @@ class Film:
         with _named(self.name):
             decoded = self._frame(index)
             if decoded.is_corrupt:
-                raise FilmError(f"is damaged: its frame {index} cannot be decoded whole")
+                raise FilmError(f"is damaged: {self._at(index)} cannot be decoded whole")
             rgb = self._shown(decoded, index)
         pts, duration = self._index.pts[index], self._index.durations[index]
         return Frame(index, int(pts), int(duration), rgb)
@@ -178,6 +178,8 @@ class Film:
             has_sound = bool(container.streams.audio)
             raise FilmError("has sound, but no pictures" if has_sound else "has no pictures")
         chosen = streams[0]
+        if "enc_key_id" in chosen.metadata:  # FFmpeg's name of Matroska's ContentEncKeyID
+            raise encrypted()
         for stream in container.streams:
             if stream.index != chosen.index:
                 stream.discard = load_av().stream.Discard.all
@@ -262,7 +264,8 @@ class Film:
         av = load_av()
         wanted = int(self._index.pts[index])
         is_first = self._depth == 0 and index == 0
-        self._kept = None
+        # If it fails, what the decoder gives next is unknown, so that it begins anew whatever is wanted then.
+        self._next, self._kept = len(self), None
         try:
             for frame in self._frames:
                 if frame.pts is None:
@@ -279,12 +282,13 @@ class Film:
                 return frame
         except av.FFmpegError as error:
             raise FilmError(
-                f"is damaged: its frame {index} cannot be decoded: {error.strerror}"
+                f"is damaged: {self._at(index)} cannot be decoded: {error.strerror}"
             ) from None
-        raise _Missed(
-            f"is damaged: its frame {index}, {float(wanted * self._tick):.3f} s in, cannot be "
-            "decoded"
-        )
+        raise _Missed(f"is damaged: {self._at(index)} cannot be decoded")
+
+    def _at(self, index: int) -> str:
+        """Return what to call a frame: by its time, because people and programs count from other numbers."""
+        return f"its frame at {float(int(self._index.pts[index]) * self._tick):.3f} s"
 
     # --- what is shown --------------------------------------------------------------------------
 
@@ -317,7 +321,7 @@ class Film:
             tags=tags,
             aspect=aspect,
             turn=turn,
-            has_sound=bool(self._container.streams.audio),
+            has_sound=any(s.codec_context is not None for s in self._container.streams.audio),
         )
 
     def _tags(self, frame: VideoFrame, is_rgb: bool) -> ColourTags:
@@ -339,7 +343,7 @@ class Film:
         size = square_size(width, height, facts.aspect)
         if (size[::-1] if facts.turn.transposed else size) != (facts.width, facts.height):
             raise FilmError(
-                f"changes its size at frame {index}, to {width} x {height} px; all frames must have one size"
+                f"changes its size: {self._at(index)} has {width} x {height} px; all must have one size"
             )
         rgb = to_rgb(planes, facts.tags)
         rgb = resized(rgb, size).clip(0, 1) if size != (width, height) else rgb
@@ -379,8 +383,8 @@ def open_film(source: str | Path | BinaryIO, name: str = "") -> Film:
         name: The name with which an error message begins. Default: the path.
 
     Raises:
-        FilmError: It cannot be read, is cut off or damaged, has no pictures, or colours of an unknown kind;
-            or PyAV is not installed.
+        FilmError: It cannot be read, is cut off, damaged or encrypted, has no pictures, or colours of an
+            unknown kind; or PyAV is not installed.
     """
     load_av()
     name = name or name_of(source)

@@ -80,7 +80,10 @@ def read_index(container: InputContainer, stream: VideoStream) -> Index:
     if (np.diff(times) <= 0).any() or not keys:
         # Two packets for one time: halves of a frame, or a stream that repeats itself.
         return _decoded(container, stream)
-    return Index(times, _lengths(times, lengths), order, np.array(keys, np.int64))
+    lengths = _lengths(times, lengths)
+    if int(times[-1]) != pts[-1]:
+        lengths[-1] = _until_end(stream, times) or lengths[-1]
+    return Index(times, lengths, order, np.array(keys, np.int64))
 
 
 def packets_of(container: InputContainer, stream: VideoStream) -> Iterator[Packet[Any]]:
@@ -115,6 +118,17 @@ def _lengths(pts: Ticks, said: Ticks) -> Ticks:
     steps = np.diff(pts)
     last = int(said[-1]) or (int(steps[-1]) if len(steps) else 1)
     return np.append(steps, last)
+
+
+def _until_end(stream: VideoStream, times: Ticks) -> int:
+    """Return for how long the last frame is shown, by how long the stream is; 0: it does not say.
+
+    MP4 has no other place for it if frames are decoded in another order: of each it has when the next one is
+    decoded. A film in fragments says how long it was meant to be, or all of which it is a part.
+    """
+    if not stream.frames or not stream.duration or stream.start_time != times[0]:
+        return 0
+    return max(0, int(times[0]) + stream.duration - int(times[-1]))
 
 
 def without_first(index: Index, first: VideoFrame) -> Index:

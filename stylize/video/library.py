@@ -7,6 +7,7 @@ is a playlist cannot have it open others.
 from __future__ import annotations
 
 import io
+import math
 import re
 import struct
 from typing import TYPE_CHECKING, Any
@@ -57,10 +58,20 @@ def open_input(file: Any, format_name: str) -> InputContainer:
 
 
 def display_matrix(frame: Any) -> list[int] | None:
-    """Return the nine numbers by which a frame is turned to be shown; None: it has none."""
+    """Return the nine numbers by which a frame is turned to be shown; None: it has none.
+
+    PyAV 18.1 gives none of the data beside a frame if it has no name for one of them: for the view of a
+    stereoscopic film, and for Exif, which cameras put into Motion JPEG. Then the angle is all there is, and a
+    film that is also mirrored is not.
+    """
     from av.sidedata.sidedata import Type
 
-    data = frame.side_data.get(Type.DISPLAYMATRIX)
+    try:
+        data = frame.side_data.get(Type.DISPLAYMATRIX)
+    except ValueError:
+        angle = math.radians(frame.rotation)  # counterclockwise
+        cosine, sine = (round(part(angle) * 65536) for part in (math.cos, math.sin))
+        return [cosine, -sine, 0, sine, cosine, 0, 0, 0, 1 << 30]
     return None if data is None else list(struct.unpack("=9i", bytes(data)))
 
 

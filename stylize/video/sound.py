@@ -78,6 +78,11 @@ class SoundCopy:
         self._packets = self._read()
         self._waiting: tuple[Fraction, Any] | None = None
 
+    @property
+    def is_heard(self) -> bool:
+        """Whether there is any: a track may say nothing of what it is, and cannot be played."""
+        return bool(self._tracks)
+
     def write_until(self, seconds: Fraction | None) -> None:
         """Write what is heard before a time.
 
@@ -169,9 +174,14 @@ class _Track:
     def encoded(self, packet: Any, begin: Fraction | None, end: Fraction | None) -> list[Any]:
         """Return what an encoder makes of a packet, ``begin`` seconds earlier, cut to the sample."""
         packets = []
+        at = packet.pts * Fraction(packet.time_base)
         for frame in packet.decode():
             rate = frame.sample_rate
-            start = round((frame.pts * Fraction(frame.time_base) - (begin or 0)) * rate)
+            # Of several in a packet, only the first says when it is heard.
+            if frame.pts is not None:
+                at = frame.pts * Fraction(frame.time_base)
+            start = round((at - (begin or 0)) * rate)
+            at += Fraction(frame.samples, rate)
             first = max(0, -start)
             last = frame.samples
             if begin is not None and end is not None:

@@ -95,6 +95,29 @@ class Timing:
         said = None if self.said is None else self.said / step
         return Timing(self.time_base, pts - pts[0], durations, said)
 
+    def in_ticks(self, time_base: Fraction) -> Timing:
+        """Return the same in other ticks: each frame appears at the nearest that no other one has.
+
+        Args:
+            time_base: Seconds of one of them.
+        """
+        order = np.arange(len(self))
+        pts = np.maximum.accumulate(self.nearest(time_base) - order) + order
+        end = round(self.seconds(len(self)) / time_base)
+        return Timing(time_base, pts, np.diff(pts, append=max(end, pts[-1] + 1)), self.said)
+
+    def nearest(self, time_base: Fraction) -> Ticks:
+        """Return (N,): the tick of so many seconds that is nearest to when each frame appears.
+
+        Halves go away from 0, as FFmpeg's ``av_rescale_q`` has it.
+        """
+        ratio = self.time_base / time_base
+        halves = (2 * ratio.numerator * abs(self.pts) + ratio.denominator) // (
+            2 * ratio.denominator
+        )
+        ticks: Ticks = np.sign(self.pts) * halves
+        return ticks
+
     def joined(self, taken: Sequence[int], step: int) -> Timing:
         """Return the timing of frames that follow each other, wherever they were; they begin at 0.
 

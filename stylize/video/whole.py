@@ -1,4 +1,4 @@
-"""``container_of``: which container a file is, and whether all of it is there.
+"""``container_of``: which container a file is, and whether all of it is there, for everybody to see.
 
 FFmpeg reads a Matroska file that was cut off to where it ends, without a word, and of a cut MP4 says only
 that it is invalid. Both formats say of each part how long it is, so that can be told beforehand.
@@ -7,6 +7,7 @@ that it is invalid. Both formats say of each part how long it is, so that can be
 from __future__ import annotations
 
 import os
+import re
 from typing import Literal
 
 from stylize.errors import FilmError
@@ -16,6 +17,10 @@ Container = Literal["mov", "matroska"]
 """FFmpeg's names of the readers: MP4 and MOV; Matroska and WebM."""
 
 _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
+_ENCRYPTED_ENTRY = re.compile(rb"stsd.{12}(?:encv|drmi)", re.DOTALL)
+"""The first description of a track's samples, of pictures that are encrypted: ISO/IEC 14496-12, 8.12, and
+Apple's."""
+
 _BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot", b"moof", b"styp", b"uuid")
 
 
@@ -23,7 +28,7 @@ def container_of(file: SharedFile) -> Container:
     """Return the container that a file is.
 
     Raises:
-        FilmError: It is another, or its end is missing. The text has no name yet.
+        FilmError: It is another, its end is missing, or it is encrypted. The text has no name yet.
     """
     head = file.read_at(0, 64)
     if not head:
@@ -53,6 +58,8 @@ def _check_boxes(file: SharedFile) -> None:
             raise FilmError(f"is damaged: at byte {place} there is no part of an MP4 or MOV file")
         if place + length > file.size:
             raise _cut(f"its part '{name.decode()}'", place + length, file.size)
+        if name == b"moov" and _ENCRYPTED_ENTRY.search(file.read_at(place, length)):
+            raise encrypted()
         names.add(name)
         place += length
     if b"moov" not in names:
@@ -80,6 +87,11 @@ def _check_matroska(file: SharedFile) -> None:
         place += length
     if place > file.size:
         raise _cut("it", place, file.size)
+
+
+def encrypted() -> FilmError:
+    """Return what to raise for a film whose pictures only somebody with a key can see."""
+    return FilmError("is encrypted, and stylefarm has no key for it; use a copy without DRM")
 
 
 def _cut(what: str, wanted: int, there: int) -> FilmError:

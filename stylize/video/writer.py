@@ -32,6 +32,17 @@ from stylize.video.sound import Sound, SoundCopy
 from stylize.video.timing import Timing
 from stylize.video.whole import name_of
 
+FINEST_TICK = Fraction(1, 1_000_000)
+"""In seconds, of MP4 and MOV. They count in 32 bits for how long a frame is shown, and FFmpeg in 31: of
+nanoseconds, which some WebM have, that is two seconds."""
+
+MATROSKA_TICK = Fraction(1, 1000)
+"""In seconds, as FFmpeg writes Matroska and WebM."""
+
+EDIT_TICKS = 48_000
+"""How many ticks of a second MP4 and MOV have at least for when a stream begins: FFmpeg's thousand would move
+pictures by half a thousandth, these no sound by more than half a sample."""
+
 KEY_SECONDS = 2
 """How far apart key frames are at most: soon reached when somebody looks for a frame."""
 
@@ -74,8 +85,9 @@ class FilmWriter:
         av = load_av()
         self.name = name_of(target)
         self.size = size
-        self.timing = timing
         self.container = container_for(codec, container, target)
+        self.timing = _timing_in(self.container, timing)
+        """As it is written."""
         self.coding = coding_of(
             codec, self.container, bits_for(codec, bits, 8), quality, len(timing), size
         )
@@ -85,11 +97,13 @@ class FilmWriter:
         self.written = 0
         """How many frames were."""
         self._lengths: dict[int, int] = {}
+        self._first_decoded: int | None = None
+        """When, in ticks of the encoder."""
         self._is_open = True
         if self.coding.encoder == "libsvtav1":
             # It writes to the standard error by itself, unless the environment tells it to say errors alone.
             os.environ.setdefault("SVT_LOG", "1")
-        options = _muxer_options(self.container, timing.time_base, target)
+        options = _muxer_options(self.container, self.timing.time_base, target)
         file = f"file:{target}" if isinstance(target, str | Path) else target
         with self._in_words():
             self._output = av.open(file, "w", format=self.coding.muxer, container_options=options)
@@ -115,7 +129,7 @@ class FilmWriter:
     @property
     def has_sound(self) -> bool:
         """Whether anything is heard."""
-        return self._sound is not None
+        return self._sound is not None and self._sound.is_heard
 
     def write(self, rgb: Values) -> None:
         """Write the next frame.
@@ -169,7 +183,7 @@ class FilmWriter:
                 f"{self.name} was given {self.written} of its {len(self.timing)} frames"
             )
         with self._in_words():
-            self._mux(self._stream.encode(None))
+            self._mux(self._ended(self._stream.encode(None)))
             if self._sound:
                 self._sound.write_until(None)
             self._end()
@@ -188,6 +202,8 @@ class FilmWriter:
             coding.encoder, rate=rate, options=dict(coding.options)
         )
         context = stream.codec_context
+        if coding.fastest is not None:
+            context.framerate = min(rate, Fraction(coding.fastest))
         context.width, context.height = self.stored_size
         context.pix_fmt = coding.pixels
         context.sample_aspect_ratio = 1
@@ -201,8 +217,26 @@ class FilmWriter:
         _tag(context, self.tags)
         return stream
 
+    def _ended(self, packets: list[Any]) -> list[Any]:
+        """Return the last packets, with the end of the film in MP4 and MOV.
+
+        There a film lasts from when the first packet is decoded until the last one's frame is over, and
+        with B-frames that is not the frame that is shown last.
+        """
+        timing, step = self.timing, self.timing.step
+        if not packets or self.container not in ("mp4", "mov"):
+            return packets
+        first, last = self._first_decoded, packets[-1]
+        if last.pts < int(timing.pts[-1]) // step:
+            length = int(timing.pts[-1] + timing.durations[-1] - timing.pts[0]) // step
+            missing = length - (last.dts - (packets[0].dts if first is None else first))
+            self._lengths[last.pts] = max(missing, self._lengths.get(last.pts, 0))
+        return packets
+
     def _mux(self, packets: list[Any]) -> None:
         for packet in packets:
+            if self._first_decoded is None:
+                self._first_decoded = packet.dts
             # Encoders do not all pass on how long the last frame is shown.
             packet.duration = self._lengths.pop(packet.pts, packet.duration)
             self._output.mux(packet)
@@ -303,6 +337,15 @@ def written_tags(tags: ColourTags, coding: Coding, size: tuple[int, int]) -> Col
     return replace(tags, siting="left")
 
 
+def _timing_in(container: ContainerName, timing: Timing) -> Timing:
+    """Return when frames are shown in a container: as given, unless it cannot count so finely."""
+    if container in ("mp4", "mov"):
+        return timing.in_ticks(FINEST_TICK) if timing.time_base < FINEST_TICK else timing
+    rounded = timing.in_ticks(MATROSKA_TICK)
+    # The muxer rounds by itself, but gives two frames within a thousandth one time, and one would be lost.
+    return timing if (rounded.pts == timing.nearest(MATROSKA_TICK)).all() else rounded
+
+
 def _stored_size(size: tuple[int, int], coding: Coding) -> tuple[int, int]:
     across, down = coding.steps or (1, 1)
     return -(-size[0] // across) * across, -(-size[1] // down) * down
@@ -325,7 +368,11 @@ def _tag(thing: Any, tags: ColourTags) -> None:
 def _muxer_options(container: ContainerName, time_base: Fraction, target: object) -> dict[str, str]:
     if container not in ("mp4", "mov"):
         return {}
-    options = {"video_track_timescale": str(time_base.denominator)}
+    ticks = time_base.denominator
+    options = {
+        "video_track_timescale": str(ticks),
+        "movie_timescale": str(ticks * -(-EDIT_TICKS // ticks)),
+    }
     if isinstance(target, str | Path):
         # What is where, first, so that a browser can begin to play. FFmpeg opens the file twice for it.
         options["movflags"] = "+faststart"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from stylize.errors import FilmError
 from stylize.video.film import Film, open_film
@@ -25,6 +26,7 @@ from tests.stylize.video.support import (
     moving,
     rgb_by_ffmpeg,
     shown_by_ffmpeg,
+    smooth,
     unit,
 )
 
@@ -245,6 +247,26 @@ def test_a_film_is_shown_upright(tmp_path, turn):
         assert np.abs(np.rot90(chart(), -1) - unit(seen)).mean() * 255 < 1
 
 
+@pytest.mark.parametrize("turn", ["0", "90", "180", "270"])
+def test_motion_jpeg_of_a_camera_is_shown_upright(tmp_path, turn):
+    exif = Image.Exif()
+    exif[MAKER] = "a camera"
+    picture = Image.fromarray(np.rint(smooth() * 255).astype(np.uint8))
+    picture.save(tmp_path / "frame.0.jpg", exif=exif, quality=95, subsampling=0)
+    path = tmp_path / "film.mov"
+    ffmpeg("-i", tmp_path / "frame.%d.jpg", "-c", "copy", path)
+    turned(path, TURNS[turn])
+    with open_film(path) as film:
+        seen = film.frame(0).rgb
+    clockwise = np.rot90(np.asarray(picture), -int(turn) // 90)
+    assert seen.shape == clockwise.shape
+    assert np.abs(seen - clockwise.astype(float)).mean() < 2
+
+
+MAKER = 0x010F
+"""Of Exif: who made the camera."""
+
+
 @pytest.mark.parametrize(
     ("aspect", "size"),
     [("16/15", (102, 64)), ("8/9", (96, 72)), ("2/1", (192, 64)), ("1/2", (96, 128))],
@@ -363,6 +385,60 @@ def test_a_film_with_damage_inside_is_not_shown_as_whole(tmp_path, suffix):
     path.write_bytes(data)
     with pytest.raises(FilmError, match=r"is damaged"), open_film(path) as film:
         pictures(film)
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+def test_frames_before_and_after_damage_are_shown(tmp_path, suffix):
+    path = moving(tmp_path / f"film.{suffix}", "-an", *X264, "-bf", "2", "-g", "12")
+    with open_film(path) as film:
+        whole = pictures(film)
+    damaged = sorted(ffprobe(path, "-show_packets")["packets"], key=lambda p: int(p["pts"]))[30]
+    data = bytearray(path.read_bytes())
+    begin = int(damaged["pos"]) + (8 if suffix == "mkv" else 0)
+    data[begin : begin + 16] = b"\xff" * 16
+    path.write_bytes(data)
+    with open_film(path) as film:
+        with pytest.raises(
+            FilmError, match=r"is damaged: its frame at 1\.00\d s cannot be decoded"
+        ):
+            film.frame(30)
+        for index in (0, 5, 20, 50):
+            assert np.array_equal(film.frame(index).rgb, whole[index])
+
+
+def test_an_encrypted_film_says_so(tmp_path):
+    film = moving(
+        tmp_path / "film.mp4",
+        *(*X264, "-encryption_scheme", "cenc-aes-ctr", "-encryption_key", "76" * 16),
+        *("-encryption_kid", "a7" * 16),
+        seconds=0.2,
+    )
+    matroska = moving(
+        tmp_path / "film.mkv", *X264, "-metadata:s:v", f"title={TITLE.decode()}", seconds=0.2
+    )
+    whole = matroska.read_bytes()
+    assert whole.count(bytes([0x53, 0x6E, 0x80 + len(TITLE)]) + TITLE) == 1
+    matroska.write_bytes(
+        whole.replace(bytes([0x53, 0x6E, 0x80 + len(TITLE)]) + TITLE, encryption())
+    )
+    for path in (film, matroska):
+        with pytest.raises(FilmError, match="is encrypted, and stylefarm has no key for it"):
+            open_film(path)
+
+
+TITLE = b"as long as what says that it is encrypted"
+
+
+def encryption() -> bytes:
+    """What Matroska says of an encrypted track (RFC 9559, 5.1.4.1.31), as long as its title."""
+
+    def element(name: str, value: bytes) -> bytes:
+        return bytes.fromhex(name) + bytes([0x80 + len(value)]) + value
+
+    key = element("47e1", b"\x05") + element("47e2", bytes(range(16)))
+    encoding = element("6240", element("5033", b"\x01") + element("5035", key))
+    said = element("6d80", encoding)
+    return said + element("ec", bytes(3 + len(TITLE) - len(said) - 2))
 
 
 def test_a_frame_that_is_not_there_is_refused(tmp_path):

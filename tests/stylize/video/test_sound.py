@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -117,3 +118,49 @@ def test_every_track_of_sound_comes_along_with_its_language(tmp_path):
     silent = tmp_path / "silent.mkv"
     copied(source, silent, sound=False)
     assert len(ffprobe(silent, "-show_streams")["streams"]) == 1
+
+
+def test_sound_that_is_not_described_is_none(tmp_path):
+    source = moving(tmp_path / "source.mp4", *X264, "-c:a", "aac", seconds=0.5)
+    data = source.read_bytes()
+    at = data.rfind(b"stsd", 0, data.index(b"mp4a"))
+    source.write_bytes(data[:at] + b"free" + data[at + 4 :])
+    with open_film(source) as film:
+        assert not film.facts.has_sound
+    path = tmp_path / "film.mp4"
+    copied(source, path)
+    assert times(path) == times(source)
+    assert len(ffprobe(path, "-show_streams")["streams"]) == 1
+
+
+def phone(path: Path) -> Path:
+    """A film with five frames of sound in a packet, as phones have it of AMR; here of G.723.1."""
+    moving(
+        path,
+        *(*X264, "-af", "volume=6", "-c:a", "g723_1", "-ac", 1, "-ar", 8000, "-frames:a", 30),
+        *("-chunk_duration", 2_000_000),
+        seconds=1,
+    )
+    data = path.read_bytes()
+    at = data.rindex(b"stts")  # of the second track: its samples are one chunk
+    for box, before, after in (
+        (b"stts", (1, 30, 240), (1, 6, 1200)),
+        (b"stsc", (1, 1, 30), (1, 1, 6)),
+        (b"stsz", (24, 30), (120, 6)),
+    ):
+        old, new = (box + struct.pack(f">{1 + len(v)}I", 0, *v) for v in (before, after))
+        assert data.count(old, at) == 1, box
+        data = data[:at] + data[at:].replace(old, new)
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [("mp4", "h264"), ("webm", "av1")])
+def test_several_frames_of_sound_in_a_packet_follow_each_other(tmp_path, suffix, codec):
+    source = phone(tmp_path / "source.mov")
+    path = tmp_path / f"film.{suffix}"
+    copied(source, path, codec=codec)
+    heard = samples(path)
+    assert abs(len(heard) / 48_000 - 1) < 0.1
+    loud = [np.sqrt((part**2).mean()) for part in np.split(heard[: 48_000 // 10 * 9], 45)]
+    assert min(loud[2:]) > 0.2  # half of full scale, of a sine, is 0.35

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from stylize.video.film import open_film
-from stylize.video.timing import steady
+from stylize.video.timing import Timing, steady
 from stylize.video.writer import FilmWriter
 from tests.stylize.video.support import (
     HEIGHT,
@@ -17,6 +18,7 @@ from tests.stylize.video.support import (
     X264,
     copied,
     ffmpeg,
+    ffprobe,
     moving,
     packets_of,
     shown_by_ffmpeg,
@@ -44,9 +46,69 @@ def test_a_variable_rate_is_kept_to_the_tick(tmp_path, codec):
     assert stream_of(path)["time_base"] == stream_of(source)["time_base"] == "1/90000"
     with open_film(source) as before, open_film(path) as after:
         assert after.timing.pts.tolist() == before.timing.pts.tolist()
-        # MP4 has the length of the frame that is decoded last, which here is not the one shown last.
-        shown = slice(None, -1 if codec == "h265" else None)
-        assert after.timing.durations[shown].tolist() == before.timing.durations[shown].tolist()
+        assert after.timing.durations.tolist() == before.timing.durations.tolist()
+
+
+def grey_film(path: Path, timing: Timing, **options: Any) -> Path:
+    with FilmWriter(path, (WIDTH, HEIGHT), timing, **options) as writer:
+        for number in range(len(timing)):
+            writer.write(np.full((HEIGHT, WIDTH, 3), 20 * number % 256, np.uint8))
+    return path
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mov"])
+def test_nanoseconds_become_the_nearest_microseconds(tmp_path, suffix):
+    # A WebM may count in them. FFmpeg leaves out where B-frames lie from 2**28 ticks on, and writes no frame
+    # that is shown for 2**31; here, both would be.
+    pts = np.array([0, 33_333_333, 66_666_666, 166_666_666, 5_000_000_499, 5_100_000_501])
+    lengths = np.append(np.diff(pts), 99_999_499)
+    path = grey_film(tmp_path / f"film.{suffix}", Timing(Fraction(1, 10**9), pts, lengths))
+    wanted = [0, 33_333, 66_667, 166_667, 5_000_000, 5_100_001]
+    assert shown_by_ffmpeg(path) == wanted
+    assert stream_of(path)["time_base"] == "1/1000000"
+    with open_film(path) as film:
+        assert film.timing.pts.tolist() == wanted
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mov"])
+@pytest.mark.parametrize("codec", ["h264", "h265"])
+@pytest.mark.parametrize("count", [5, 10, 61])
+def test_a_film_lasts_until_its_last_frame_is_over(tmp_path, suffix, codec, count):
+    # Of each frame MP4 has when the next one is decoded, and with B-frames that is another one.
+    pts = np.append(3 * np.arange(count - 1), 200)
+    timing = Timing(Fraction(1, 75), pts, np.diff(pts, append=250))
+    path = grey_film(tmp_path / f"film.{suffix}", timing, codec=codec)
+    assert float(ffprobe(path, "-show_format")["format"]["duration"]) == round(250 / 75, 6)
+    with open_film(path) as film:
+        assert film.timing.durations.tolist() == timing.durations.tolist()
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mov"])
+@pytest.mark.parametrize("tick", ["1/90000", "1001/30000", "1/25"])
+def test_a_late_beginning_is_kept_to_the_tick(tmp_path, suffix, tick):
+    # FFmpeg's edit lists count in thousandths of a second unless they are told not to.
+    pts = 7 + 3 * np.arange(6)
+    timing = Timing(Fraction(tick), pts, np.full(6, 3))
+    path = grey_film(tmp_path / f"film.{suffix}", timing)
+    assert shown_by_ffmpeg(path) == [number * timing.time_base.numerator for number in pts]
+    with open_film(path) as film:
+        assert [film.timing.seconds(n) for n in range(7)] == [timing.seconds(n) for n in range(7)]
+
+
+def test_frames_within_a_thousandth_of_a_second_stay_apart_in_matroska(tmp_path):
+    pts = np.array([0, 1501, 1502, 3003])  # a camera that has one frame twice
+    timing = Timing(Fraction(1, 90_000), pts, np.diff(pts, append=4504))
+    path = grey_film(tmp_path / "film.mkv", timing)
+    assert shown_by_ffmpeg(path) == [0, 17, 18, 33]
+    with open_film(path) as film:
+        assert [round(frame.rgb.mean() / 20) for frame in film.frames()] == [0, 1, 2, 3]
+
+
+def test_av1_of_more_frames_than_its_encoder_counts_is_written(tmp_path, capfd):
+    path = grey_film(tmp_path / "film.mp4", steady(Fraction(600), 6), codec="av1")
+    assert shown_by_ffmpeg(path) == [0, 1, 2, 3, 4, 5]
+    assert stream_of(path)["time_base"] == "1/600"
+    assert capfd.readouterr().err == ""
 
 
 def test_times_of_matroska_stay_in_matroska_and_in_mp4(tmp_path):
