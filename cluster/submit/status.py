@@ -41,6 +41,12 @@ NO_SUCH_COMMAND = 127
 """The exit status of a shell that does not find a command."""
 
 
+REASONS = frozenset(
+    ("complete", "limit", "interrupted", "preempted", "stopped", "max_failures", "max_gpu_hours")
+)
+"""Why a run ends that is not broken off by an error, which would be a sentence."""
+
+
 @dataclass(frozen=True, slots=True)
 class NoVideoYet:
     """A video that the job asks for and that is not there."""
@@ -89,7 +95,8 @@ class JobStatus:
     def exit_status(self) -> int:
         """The exit status of ``stylefarm status``: 1 where the job, or a task or video of it, failed."""
         some = self.failed or any(video.failed for video in self.videos_missing or ())
-        return 1 if self.state == "failed" or (self.state == "ended" and some) else 0
+        broken = self.reason is not None and self.reason not in REASONS
+        return 1 if self.state == "failed" or (self.state == "ended" and (some or broken)) else 0
 
     @property
     def stopping(self) -> bool:

@@ -51,7 +51,7 @@ def _videos(status: JobStatus) -> list[str]:
     lines = [f"  video: {printable(key)}" for key in there[:VIDEOS_SHOWN]]
     if len(there) > VIDEOS_SHOWN:
         lines.append(f"  and {len(there) - VIDEOS_SHOWN:,} more videos")
-    lines += [f"  no video of {v.name}: {printable(v.reason)}" for v in missing[:VIDEOS_SHOWN]]
+    lines += [f"  no {printable(v.video)}: {printable(v.reason)}" for v in missing[:VIDEOS_SHOWN]]
     if len(missing) > VIDEOS_SHOWN:
         lines.append(f"  and {len(missing) - VIDEOS_SHOWN:,} more videos that are not there")
     return lines

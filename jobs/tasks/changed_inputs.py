@@ -44,7 +44,7 @@ class Change:
     name: str
     """The task's name."""
     uri: str
-    """The picture's address, without secrets."""
+    """The picture's address, without secrets; or the key of a finished one that a frame holds to."""
     what: Literal["changed", "gone"]
     """``gone``: the task's result stays, because it cannot be rendered again."""
 
@@ -80,6 +80,22 @@ def find_changes(records: Records, ledger: Ledger, agenda: Agenda) -> Iterator[C
             elif change is not None and change.uri not in told:
                 told.add(change.uri)
                 yield change
+
+
+def is_other(inputs: Inputs, uri: str, was: InputRecord) -> bool:
+    """Return whether a picture is there, and is not the one that was recorded.
+
+    Args:
+        inputs: Reads it, if its time or ETag is another.
+        uri: Its address.
+        was: What was recorded of it.
+
+    Raises:
+        StorageError: Its store does not answer.
+    """
+    with _Pictures(inputs) as pictures:
+        there = pictures.stat(uri)
+        return there is not None and pictures.differs(uri, there, was)
 
 
 def _uris(draft: Draft) -> list[str]:
@@ -118,8 +134,8 @@ class _Frames:
     def __init__(self) -> None:
         self._uris: dict[int, str] = {}
         """The address of the picture that has changed, by the number of each task that it changes."""
-        self._pictures: dict[str, str] = {}
-        """The digest of each finished picture, by task id."""
+        self._pictures: dict[str, tuple[str, str]] = {}
+        """The digest and the key of each finished picture, by task id."""
 
     def look(self, draft: Draft, record: TaskRecord, change: Change | None) -> Change | None:
         """Return the change of a frame, or that of one that it holds to; None: there is none.
@@ -130,24 +146,24 @@ class _Frames:
             change: The change of its own pictures.
         """
         if record.output is not None:
-            self._pictures[record.id] = record.output.sha256
+            self._pictures[record.id] = record.output.sha256, record.output.key
         if change is None or change.what != "changed":
             uri = next((self._uris[need] for need in draft.needs if need in self._uris), None)
-            if uri is None and self._holds_to_others(record):
-                uri = display(draft.content)
+            if uri is None:
+                uri = self._other_held(record)
             if uri is not None:
                 change = Change(record.id, record.name, uri, "changed")
         if change is not None and change.what == "changed":
             self._uris[draft.number] = change.uri
         return change
 
-    def _holds_to_others(self, record: TaskRecord) -> bool:
-        """Return whether a frame was painted from other pictures than those that there are now."""
-        held = () if record.film is None else record.film.needs
-        return any(
-            one.sha256 is not None and self._pictures.get(one.id, one.sha256) != one.sha256
-            for one in held
-        )
+    def _other_held(self, record: TaskRecord) -> str | None:
+        """Return the key of a picture that a frame holds to and that is another than when it was painted."""
+        for held in () if record.film is None else record.film.needs:
+            digest, key = self._pictures.get(held.id, (held.sha256, ""))
+            if held.sha256 is not None and digest != held.sha256:
+                return key
+        return None
 
 
 class _Pictures:

@@ -88,6 +88,11 @@ def _of_one_size(
     return pictures
 
 
+def gone_text(picture: FramePicture) -> str:
+    """Return why there is no video where a frame has lost its picture, as the rest of a sentence."""
+    return f"{picture.key} is gone; run again with --verify"
+
+
 def several_sizes_text(one: tuple[int, tuple[int, int]], other: tuple[int, tuple[int, int]]) -> str:
     """Return why there is no video of frames of several sizes, as the rest of a sentence.
 

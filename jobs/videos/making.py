@@ -19,7 +19,7 @@ from jobs.records.record import TaskRecord
 from jobs.spec.films.frame_numbers import as_text
 from jobs.storage.base import Storage
 from jobs.storage.scratch import scratch_errors
-from jobs.videos.finished import FramePicture
+from jobs.videos.finished import FramePicture, gone_text
 from jobs.videos.record import MadeFrom, VideoRecord
 from jobs.videos.wanted import WantedVideo
 from stylize.errors import FilmError, PictureError
@@ -88,8 +88,8 @@ def make_video(
         recipe=first.recipe,
         numbers=as_text(video.frames.numbers),
         frames=len(pictures),
-        width=pictures[0].width,
-        height=pictures[0].height,
+        width=writer.stored_size[0],
+        height=writer.stored_size[1],
         seconds=float(timing.seconds(len(timing)) - timing.seconds(0)),
         rate=str(timing.rate.limit_denominator(1_000_000)),
         container=options.written_container,
@@ -161,7 +161,7 @@ def _values(output: Storage, picture: FramePicture) -> Any:
     try:
         data = output.get(picture.key)
     except ObjectNotFoundError:
-        raise InputError(f"{picture.key} is gone; run again with --verify.") from None
+        raise InputError(f"{gone_text(picture)}.") from None
     if hashlib.sha256(data).hexdigest() != picture.sha256:
         raise InputError(f"{picture.key} is not as it was recorded; run again with --verify.")
     try:

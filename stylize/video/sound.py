@@ -5,7 +5,7 @@ Packets are read as frames are written, so that neither waits in memory for the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -76,12 +76,13 @@ class SoundCopy:
             if stream.type != "audio":
                 stream.discard = load_av().stream.Discard.all
         self._packets = self._read()
+        self._is_heard = False
         self._waiting: tuple[Fraction, Any] | None = None
 
     @property
     def is_heard(self) -> bool:
-        """Whether there is any: a track may say nothing of what it is, and cannot be played."""
-        return bool(self._tracks)
+        """Whether some was written: a film's sound may be over before the part, or undescribed."""
+        return self._is_heard
 
     def write_until(self, seconds: Fraction | None) -> None:
         """Write what is heard before a time.
@@ -101,7 +102,7 @@ class SoundCopy:
                 self._write(packet)
             if seconds is None:
                 for track in self._tracks:
-                    self._output.mux(track.flushed())
+                    self._mux(track.flushed())
         except av.FFmpegError as error:
             if isinstance(error, OSError):
                 raise
@@ -134,7 +135,7 @@ class SoundCopy:
         tick = Fraction(packet.time_base)
         start = packet.pts * tick
         if track.encodes:
-            self._output.mux(track.encoded(packet, begin, end))
+            self._mux(track.encoded(packet, begin, end))
             return
         if end is not None and start >= end:
             return
@@ -145,9 +146,13 @@ class SoundCopy:
             track.before = packet
             return
         if track.before is not None and self._has_edits:
-            self._output.mux(track.copied(track.before, begin))
+            self._mux([track.copied(track.before, begin)])
         track.before = None
-        self._output.mux(track.copied(packet, begin))
+        self._mux([track.copied(packet, begin)])
+
+    def _mux(self, packets: Sequence[Any]) -> None:
+        self._is_heard = self._is_heard or bool(packets)
+        self._output.mux(packets)
 
 
 class _Track:

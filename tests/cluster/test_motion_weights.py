@@ -14,6 +14,7 @@ from cluster.events.events import Event, TaskDone
 from cluster.open_job import motion_problem, open_agenda
 from cluster.run.options import RunOptions
 from cluster.run.run_job import run_job
+from cluster.submit.status import of_output
 from jobs.errors import JobFileError
 from jobs.jobfile.job import Job, open_output
 from jobs.proofs.selection import Selection
@@ -78,6 +79,10 @@ def test_a_run_is_refused_before_anything_is_painted(tmp_path: Path) -> None:
     assert problem.message == str(by_doctor.value)
     assert ADVICE in problem.message
     assert list(Records(open_output(job)).all()) == []
+    status = of_output(job, open_output(job))
+    assert status is not None
+    assert (status.state, status.exit_status) == ("ended", 1)
+    assert ADVICE in str(status.reason)
 
 
 def test_a_file_that_is_placed_by_hand_will_do(

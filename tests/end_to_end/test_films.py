@@ -260,8 +260,12 @@ def test_what_holds_to_an_overwritten_frame_is_what_if_changed_paints(tmp_path: 
 
     assert Run(job, select=ids[1009], overwrite=True).painted == [ids[1009]]
 
-    followed = set(Run(job, if_changed=True).painted)
-    assert followed == {ids[1001 + k] for k in above(20, 8)} - {ids[1009]}
+    other = records(job)[1009].output
+    run = Run(job, if_changed=True)
+    assert set(run.painted) == {ids[1001 + k] for k in above(20, 8)} - {ids[1009]}
+    # What has changed is not what they were painted from, but what they hold to.
+    assert other is not None
+    assert {event.uri for event in run.said(InputChanged)} == {other.key}
     assert Run(job, if_changed=True).painted == []
 
 

@@ -20,7 +20,7 @@ from jobs.jobfile.job import Job, open_output
 from jobs.proofs.proofs import proofs_of
 from stylize.video.film import open_film
 from tests.stylize.video.support import stream_of
-from tests.support.farm import ROOT, stylefarm
+from tests.support.farm import ROOT, TINY_RECIPE, stylefarm
 from tests.support.videos import (
     VideoRun,
     levels,
@@ -63,6 +63,17 @@ def test_numbered_frames_become_a_video_once(tmp_path: Path) -> None:
 
     again = VideoRun(job)
     assert (again.painted, again.made, again.unmade) == (0, [], [])
+
+
+def test_a_record_has_the_size_that_the_file_has(tmp_path: Path) -> None:
+    """Of an odd size H.264 has one column and row more."""
+    recipe = {**TINY_RECIPE, "weights": "tiny.safetensors", "size": 33}
+    job = write_video_job(tmp_path, "mp4", job={"recipe": recipe})
+    for number in (1001, 1002):
+        write_frame(tmp_path, number, (33, 25))
+    (key,) = VideoRun(job).made
+    record, stream = video_record(job, key), stream_of(tmp_path / "out" / key)
+    assert (record.width, record.height) == (stream["width"], stream["height"]) == (34, 26)
 
 
 def test_a_video_that_is_gone_is_made_by_a_run_with_nothing_to_render(tmp_path: Path) -> None:
@@ -284,7 +295,7 @@ def test_status_tells_which_videos_are_there_and_why_others_are_not(tmp_path: Pa
         return (
             looked.returncode,
             json.loads(looked.stdout),
-            [t for t in text if re.match("  (no )?video", t)],
+            [t for t in text if re.match("  (no |video: )videos/", t)],
         )
 
     job = write_video_job(tmp_path, "mp4", 3)
@@ -292,7 +303,7 @@ def test_status_tells_which_videos_are_there_and_why_others_are_not(tmp_path: Pa
     code, told, lines = status()
     (missing,) = told["videos_missing"]
     assert (code, told["videos"], missing["failed"]) == (0, [], False)
-    assert lines == [f"  no video of a--wave: {missing['reason']}"]
+    assert lines == [f"  no {missing['video']}: {missing['reason']}"]
     assert missing["reason"].startswith("2 frames are not painted yet: ")
 
     (key,) = VideoRun(job).made
@@ -318,14 +329,26 @@ def test_a_status_says_what_a_run_would_do(tmp_path: Path) -> None:
     path = tmp_path / "out" / key
     path.rename(tmp_path / "elsewhere")
     assert states(job) == [(key, "all its frames are painted; the next run makes it", False)]
+    (frame,) = (tmp_path / "out/images").glob("a--wave.001002-*.png")
+    frame.rename(tmp_path / "frame")
+    gone = f"images/{frame.name} is gone; run again with --verify"
+    assert states(job) == [(key, gone, True)]
+    assert VideoRun(job).unmade[0][1].rstrip(".") == gone
+    (tmp_path / "frame").rename(frame)
     (tmp_path / "elsewhere").rename(path)
     assert states(job) == [(key, None, False)]
+    record = path.with_suffix(".json")
+    record.rename(tmp_path / "record")
+    assert states(job) == [(key, "it has no record; the next run makes it anew", False)]
+    (tmp_path / "record").rename(record)
     write_frame(tmp_path, 1041)
     (tmp_path / "shots/a.1041.png").rename(tmp_path / "shots/a.1003.png")
     video = VideoRun(write_video_job(tmp_path, None), if_changed=True)
     assert (video.painted, video.made) == (2, [])
     job = write_video_job(tmp_path, "mp4")
-    assert states(job) == [(key, "it is of earlier frames; the next run makes it anew", False)]
+    assert states(job) == [
+        (key, "its frames or its film file are others now; the next run makes it anew", False)
+    ]
     write_frame(tmp_path, 1002, (24, 32))
     job = write_video_job(tmp_path, "mp4")
     run = VideoRun(job, if_changed=True)

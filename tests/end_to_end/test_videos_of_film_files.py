@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +139,39 @@ def test_a_film_that_is_gone_when_its_video_is_made_is_named(tmp_path: Path) -> 
     assert [event.failed for event in run[0].said(NoVideo)] == [True]
     assert run[0].result.exit_status == ExitStatus.FAILED
     assert (tmp_path / "out/summary.json").exists()
+
+
+def test_a_film_that_was_replaced_gives_its_times_to_no_other_frames(tmp_path: Path) -> None:
+    film = moving(tmp_path / "shot.mp4", *X264, "-c:a", "aac", seconds=0.2, rate="25")
+    job = write_video_job(tmp_path, "mp4", film="shot.mp4", **SIZE)
+    (key,) = VideoRun(job).made
+    (tmp_path / "out" / key).unlink()
+    ffmpeg(
+        "-i", film, "-vf", "hflip,setpts=2*PTS", "-r", "25/2", "-an", *X264, tmp_path / "other.mp4"
+    )
+    (tmp_path / "other.mp4").replace(film)
+
+    run = VideoRun(job)
+    reason = "shot.mp4 is another film than the one that was painted; run with --if-changed."
+    assert (run.made, run.unmade) == ([], [("shot--wave", reason)])
+    assert run.result.exit_status == ExitStatus.FAILED
+
+    assert VideoRun(job, if_changed=True).made == [key]
+    with open_film(tmp_path / "out" / key) as made:
+        assert (made.rate, made.facts.has_sound) == (Fraction(25, 2), False)
+
+
+def test_a_film_with_another_sound_makes_its_video_anew(tmp_path: Path) -> None:
+    film = moving(tmp_path / "shot.mp4", *X264, "-c:a", "aac", seconds=0.2, rate="25")
+    job = write_video_job(tmp_path, "mp4", film="shot.mp4", **SIZE)
+    (key,) = VideoRun(job).made
+    ffmpeg("-i", film, "-c:v", "copy", "-an", tmp_path / "mute.mp4")
+    (tmp_path / "mute.mp4").replace(film)
+
+    run = VideoRun(job)
+    assert (run.painted, run.made) == (0, [key])
+    with open_film(tmp_path / "out" / key) as made:
+        assert not made.facts.has_sound
 
 
 def test_a_film_file_takes_no_rate(tmp_path: Path) -> None:

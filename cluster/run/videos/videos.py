@@ -20,6 +20,7 @@ from jobs.tasks.todo import Agenda
 from jobs.videos.finished import FinishedFrames, FramePicture, Unmade
 from jobs.videos.making import make_video
 from jobs.videos.record import VideoRecord, made_before, made_from
+from jobs.videos.source import check_source
 from jobs.videos.verify import damage_of
 from jobs.videos.wanted import WantedVideo, wanted_videos
 
@@ -140,6 +141,7 @@ class Videos:
         first = self._records.read(f"{int(video.tasks[0]):016x}")
         if first is None:
             raise InputError("the record of its first frame is gone; run again.")
+        check_source(video, self._records, self._inputs)
         progress = _Progress(video, len(pictures), self._listen)
 
         def on_frame(count: int) -> None:

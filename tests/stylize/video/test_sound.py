@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from stylize.video.film import open_film
+from stylize.video.writer import film_like
 from tests.stylize.video.support import (
     HEIGHT,
     WIDTH,
@@ -131,6 +132,23 @@ def test_sound_that_is_not_described_is_none(tmp_path):
     copied(source, path)
     assert times(path) == times(source)
     assert len(ffprobe(path, "-show_streams")["streams"]) == 1
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+def test_a_part_after_the_sound_is_not_heard(tmp_path, suffix):
+    source = moving(
+        tmp_path / f"source.{suffix}", *X264, "-c:a", "aac", "-frames:a", 20, seconds=1, rate="25"
+    )
+    for first, is_heard in ((20, False), (5, True)):
+        path = tmp_path / f"film-{first}.{suffix}"
+        with (
+            open_film(source) as film,
+            film_like(film, path, start=first, stop=first + 3) as writer,
+        ):
+            for frame in film.frames(first, first + 3):
+                writer.write(frame.rgb)
+        assert writer.has_sound == is_heard
+        assert bool(packets_of(path, "a:0")) == is_heard
 
 
 def phone(path: Path) -> Path:
