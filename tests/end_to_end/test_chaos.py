@@ -152,8 +152,10 @@ def test_the_gpus_of_a_node_that_joins_are_soon_at_work(
     # More than is done before the node is up, however busy the machine.
     write_tasks(tmp_path, 600, 150)
     cluster = make_cluster({})
+    began = time.monotonic()
     run = Run(tmp_path / "job.yaml", cluster.address)
     wait_for(lambda: len(run.said("done")) >= 8, 120)
+    first = time.monotonic() - began
     before = {state["name"] for state in run.said("progress")[-1]["fleet"]}
 
     cluster.others.append(cluster.add())
@@ -167,10 +169,10 @@ def test_the_gpus_of_a_node_that_joins_are_soon_at_work(
             if progress["worker"] not in before
         }
 
-    wait_for(lambda: len(new_at_work()) >= GPUS, 60)
+    wait_for(lambda: len(new_at_work()) >= GPUS, 120)
     took = time.monotonic() - joined
     run.process.terminate()
     assert run.wait(60) == 130
     print(f"the GPUs of a node are at work {took:.1f} s after it is up")
-    assert took < 15
+    assert took < max(15, 2 * first)  # a busy machine is slow with both
     assert len(before) == GPUS
