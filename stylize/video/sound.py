@@ -76,13 +76,9 @@ class SoundCopy:
             if stream.type != "audio":
                 stream.discard = load_av().stream.Discard.all
         self._packets = self._read()
-        self._is_heard = False
-        self._waiting: tuple[Fraction, Any] | None = None
-
-    @property
-    def is_heard(self) -> bool:
+        self.is_heard = False
         """Whether some was written: a film's sound may be over before the part, or undescribed."""
-        return self._is_heard
+        self._waiting: tuple[Fraction, Any] | None = None
 
     def write_until(self, seconds: Fraction | None) -> None:
         """Write what is heard before a time.
@@ -151,7 +147,7 @@ class SoundCopy:
         self._mux([track.copied(packet, begin)])
 
     def _mux(self, packets: Sequence[Any]) -> None:
-        self._is_heard = self._is_heard or bool(packets)
+        self.is_heard = self.is_heard or bool(packets)
         self._output.mux(packets)
 
 

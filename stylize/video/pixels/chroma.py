@@ -94,13 +94,22 @@ def _bounds(plane: Floats, step: int, offset: float) -> tuple[Floats, Floats]:
     def at(tap: int) -> Floats:
         return padded[step + tap : step + tap + count * step : step]
 
-    near = [at(tap) for tap in range(-step, 2 * step) if abs(tap - offset) < step]
+    near = (at(tap) for tap in range(-step, 2 * step) if abs(tap - offset) < step)
+    low = next(near).copy()
+    high = low.copy()
+
+    def admit(rows: Floats) -> None:
+        np.minimum(low, rows, out=low)
+        np.maximum(high, rows, out=high)
+
+    for rows in near:
+        admit(rows)
     above = int(np.floor(offset))
     share = np.float32(offset - above)
     if share:  # no row lies where the sample does: it may be larger than both beside it, as far as they rise
-        near.append(at(above) + (at(above) - at(above - 1)) * share)
-        near.append(at(above + 1) + (at(above + 1) - at(above + 2)) * (1 - share))
-    return np.minimum.reduce(near), np.maximum.reduce(near)
+        admit(at(above) + (at(above) - at(above - 1)) * share)
+        admit(at(above + 1) + (at(above + 1) - at(above + 2)) * (1 - share))
+    return low, high
 
 
 def _least_squares(plane: Floats, step: int, offset: float) -> Floats:
