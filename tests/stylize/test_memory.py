@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,22 +20,20 @@ from stylize.network.strips import ALL_BLOCKS
 from stylize.pictures.picture import Reference
 from stylize.pictures.pixel_spaces import CAFFE
 from tests.stylize.support import imported_by, noise, recipe, tiny_network
+from tests.support.memory import peaks
 
 RENDER = """
-import json, sys
 import torch
 from stylize import Recipe, stylize
 
-knobs, masks = json.loads(sys.argv[1])
+knobs, masks = arguments
 torch.manual_seed(0)
 content, style = torch.rand(3, 512, 512), torch.rand(3, 512, 512)
 if masks:
     whole = torch.ones(3, 512, 512)
     style = [(style, 1.0, whole * (k + 1) / masks) for k in range(masks)]
 stylize(content, style, Recipe(**knobs), device="cpu")
-# Not ru_maxrss, which begins with the peak of the process that started this one.
-(peak,) = (line for line in open("/proc/self/status") if line.startswith("VmHWM:"))
-print(int(peak.split()[1]) * 1024)
+peak()
 """
 
 AT_512 = {"size": 512, "start_size": None, "steps": 1, "optimizer": "adam"}
@@ -46,7 +41,6 @@ AT_512 = {"size": 512, "start_size": None, "steps": 1, "optimizer": "adam"}
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
 @pytest.mark.parametrize("strips", ["on", "off"])
 @pytest.mark.parametrize(
     ("knobs", "masks"),
@@ -64,14 +58,8 @@ def test_predicted_memory_is_near_the_peak(knobs: dict[str, Any], masks: int, st
     made = {**AT_512, **knobs, "strips": strips}
 
     def peak() -> int:
-        done = subprocess.run(
-            [sys.executable, "-c", RENDER, json.dumps([made, masks])],
-            env={**os.environ, "OMP_NUM_THREADS": "2"},
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        return int(done.stdout)
+        (most,) = peaks(RENDER, [made, masks], threads=2)
+        return most
 
     predicted = predict_bytes(
         Recipe.model_validate(made),
