@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from jobs.errors import InputError, ObjectNotFoundError
 from jobs.inputs.reader import Inputs
@@ -63,17 +64,15 @@ def make_video(
         InputError: A picture is not as it was recorded, or the film file cannot be used.
         StorageError: The output or the film file does not answer, or there is no room on this machine.
     """
-    made_frames = parallel_map(lambda picture: _values(output, picture), pictures, READERS)
-    with contextlib.ExitStack() as stack:
-        stack.callback(made_frames.close)  # type: ignore[attr-defined]
-        with _in_words(video.key, path):
-            first_values = next(made_frames)
-            bits = 8 * first_values.dtype.itemsize
-            writer = stack.enter_context(_writer(video, pictures[0], bits, inputs, path, stack))
-            for count, values in enumerate(itertools.chain([first_values], made_frames), 1):
-                writer.write(values)
-                on_frame(count)
-            writer.close()
+    with _in_words(video.key, path), contextlib.ExitStack() as stack:
+        writer = stack.enter_context(_writer(video, pictures, output, inputs, path, stack))
+        alpha = writer.has_alpha
+        frames = parallel_map(lambda picture: _values(output, picture, alpha), pictures, READERS)
+        stack.callback(frames.close)  # type: ignore[attr-defined]
+        for count, values in enumerate(frames, 1):
+            writer.write(values)
+            on_frame(count)
+        writer.close()
     with scratch_errors("a video"):
         sha256, size = _digest(path)
     timing, options = writer.timing, video.options
@@ -95,6 +94,7 @@ def make_video(
         container=options.written_container,
         codec=options.written_codec,
         bits=writer.coding.bits,
+        has_alpha=alpha,
         has_sound=writer.has_sound,
         made_from=made_from,
         versions=_versions(),
@@ -104,29 +104,35 @@ def make_video(
 
 def _writer(
     video: WantedVideo,
-    first: FramePicture,
-    bits: int,
+    pictures: Sequence[FramePicture],
+    output: Storage,
     inputs: Inputs,
     path: Path,
     stack: contextlib.ExitStack,
 ) -> FilmWriter:
     """Return what writes a video; ``stack`` closes the film file. Raises as ``make_video``."""
-    from stylize.video.codecs import bits_for
+    from stylize.video.codecs import bits_for, takes_alpha
     from stylize.video.pixels.tags import BT709, ColourTags
     from stylize.video.timing import steady
     from stylize.video.writer import FilmWriter, film_like
 
     options, numbers, step = video.options, video.frames.numbers, video.step
-    size = first.width, first.height
+    size = pictures[0].width, pictures[0].height
     how: dict[str, Any] = {
         "codec": options.written_codec,
         "container": options.written_container,
         "quality": options.quality,
     }
+    if takes_alpha(options.written_codec, options.quality):
+        # An opaque frame's picture has none: one that comes or goes is not in the first or the last frame.
+        some = {at: pictures[at] for at in (0, len(pictures) // 2, -1)}
+        how["alpha"] = any(_values(output, one).shape[2] == 4 for one in some.values())
     asked = options.bits
     if video.frames.file is None:
         timing = steady(Fraction(options.per_second), len(numbers), step)
-        bits = bits_for(options.written_codec, asked, bits)
+        bits = bits_for(
+            options.written_codec, asked, 8 * _values(output, pictures[0]).dtype.itemsize
+        )
         # What is unsaid, players take for the primaries of old television where a film is small.
         tags = ColourTags(BT709, BT709, BT709)
         return FilmWriter(path, size, timing, bits=bits, tags=tags, **how)
@@ -154,8 +160,11 @@ def _writer(
     return FilmWriter(path, size, timing, bits=bits, tags=film.facts.tags, **how)
 
 
-def _values(output: Storage, picture: FramePicture) -> Any:
-    """Return a frame's picture, (H, W, 3), uint8 or uint16. Raises InputError."""
+def _values(output: Storage, picture: FramePicture, alpha: bool | None = None) -> Any:
+    """Return a frame's picture, uint8 or uint16: (H, W, 4) with alpha, (H, W, 3) without; None: as it is.
+
+    Raises InputError.
+    """
     from stylize.pictures.reading.shown import values_of  # Pillow is slow to import
 
     try:
@@ -165,9 +174,13 @@ def _values(output: Storage, picture: FramePicture) -> Any:
     if hashlib.sha256(data).hexdigest() != picture.sha256:
         raise InputError(f"{picture.key} is not as it was recorded; run again with --verify.")
     try:
-        return values_of(data, picture.key)
+        values = values_of(data, picture.key, keep_alpha=alpha is not False)
     except PictureError as error:
         raise InputError(str(error)) from None
+    if alpha and values.shape[2] == 3:
+        opaque = np.full_like(values[..., :1], np.iinfo(values.dtype).max)
+        values = np.concatenate([values, opaque], 2)
+    return values
 
 
 @contextlib.contextmanager

@@ -81,6 +81,7 @@ class VideoRecord(BaseModel):
     container: str
     codec: str
     bits: int
+    has_alpha: bool = False
     has_sound: bool
     made_from: MadeFrom
     versions: dict[str, str]

@@ -32,7 +32,7 @@ from stylize.render.recorder import Observer
 from stylize.video.film import open_film
 
 FrameLike = PictureLike | NDArray[Any]
-"""A frame: an array (H, W, 3) of 8 or 16 bits, or anything that ``stylize`` takes."""
+"""A frame: an array of 8 or 16 bits, (H, W, 3) or (H, W, 4) with opacity, or what ``stylize`` takes."""
 
 
 @dataclass(frozen=True)
@@ -252,13 +252,13 @@ def _shown(frames: Iterable[FrameLike] | str | os.PathLike[str]) -> Iterator[Fra
         return
     with open_film(Path(frames)) as film:
         for frame in film.frames():
-            yield frame.rgb
+            yield frame.values
 
 
 def _pictures(frames: Iterable[FrameLike]) -> Iterator[Picture]:
     shape = None
     for index, frame in enumerate(frames):
-        picture = read(_tensor(frame, index) if isinstance(frame, np.ndarray) else frame)
+        picture = _picture(frame, index) if isinstance(frame, np.ndarray) else read(frame)
         shape = shape or picture.rgb.shape
         if picture.rgb.shape != shape:
             (h, w), (height, width) = picture.rgb.shape[2:], shape[2:]
@@ -273,11 +273,16 @@ def _as_stored(picture: Picture) -> Picture:
     return Picture((picture.rgb * 255).round() / 255)
 
 
-def _tensor(frame: NDArray[Any], index: int) -> torch.Tensor:
-    """Return an array as a tensor, (3, H, W), of 1."""
+def _picture(frame: NDArray[Any], index: int) -> Picture:
+    """Return an array as a picture, laid over white where it is transparent."""
     white = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}.get(frame.dtype)
-    if frame.ndim != 3 or frame.shape[2] != 3 or white is None:
+    if frame.ndim != 3 or frame.shape[2] not in (3, 4) or white is None:
         raise PictureError(
-            f"frame {index} is {frame.dtype} {frame.shape}: an array is uint8 or uint16, (H, W, 3)"
+            f"frame {index} is {frame.dtype} {frame.shape}: an array is uint8 or uint16, (H, W, 3), "
+            "or (H, W, 4) with opacity"
         )
-    return torch.from_numpy(frame.astype(np.float32)).permute(2, 0, 1) / white
+    values = torch.from_numpy(frame.astype(np.float32)).permute(2, 0, 1)[None] / white
+    rgb, alpha = values[:, :3], values[:, 3:]
+    if bool((alpha == 1).all()):
+        return Picture(rgb.contiguous())
+    return Picture(rgb * alpha + (1 - alpha), alpha.contiguous())

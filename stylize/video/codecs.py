@@ -51,7 +51,10 @@ TINY = 64
 """Below so many columns or rows x265 plans without looking at what later frames use of earlier ones
 (cutree), which may end the process there."""
 
-_PRORES = ((90, 4, "4444"), (70, 3, "HQ"), (50, 2, "422"), (25, 1, "LT"), (0, 0, "Proxy"))
+ALPHA_FROM = 90
+"""From this quality on ProRes is 4444, which has alpha."""
+
+_PRORES = ((ALPHA_FROM, 4, "4444"), (70, 3, "HQ"), (50, 2, "422"), (25, 1, "LT"), (0, 0, "Proxy"))
 """From which quality on, and FFmpeg's number of the profile."""
 
 
@@ -139,6 +142,16 @@ def bits_for(codec: CodecName, asked: int | None, source: int) -> int:
     return asked
 
 
+def takes_alpha(codec: CodecName, quality: int | None) -> bool:
+    """Return whether a codec is written with alpha.
+
+    Args:
+        codec: The codec.
+        quality: 1 to 100; None: 75.
+    """
+    return codec == "ffv1" or (codec == "prores" and (quality or DEFAULT_QUALITY) >= ALPHA_FROM)
+
+
 def coding_of(
     codec: CodecName,
     container: ContainerName,
@@ -146,6 +159,7 @@ def coding_of(
     quality: int | None,
     frames: int,
     size: tuple[int, int] = (TINY, TINY),
+    alpha: bool = False,
 ) -> Coding:
     """Return what to tell the encoder.
 
@@ -156,15 +170,21 @@ def coding_of(
         quality: 1 to 100; None: 75. ``ffv1`` has none.
         frames: How many the film has.
         size: Width and height of these, in pixels.
+        alpha: Whether these have alpha.
 
     Raises:
-        FilmError: The quality is out of range, or the codec has none.
+        FilmError: The quality is out of range, or the codec has none; or no alpha.
     """
     muxer = MUXERS[container]
+    if alpha and not takes_alpha(codec, quality):
+        raise FilmError(
+            f"{codec} is written without alpha; with it are ffv1, and prores from quality "
+            f"{ALPHA_FROM} on"
+        )
     if codec == "ffv1":
         if quality is not None:
             raise FilmError("ffv1 is lossless and has no quality; leave quality out")
-        name = "bgr0" if bits == 8 else rgb_name(bits)
+        name = ("bgra" if alpha else "bgr0") if bits == 8 else rgb_name(bits, alpha)
         return Coding("ffv1", muxer, name, bits, None, {"level": "3", "slicecrc": "1"})
     quality = DEFAULT_QUALITY if quality is None else quality
     if not 1 <= quality <= 100:
@@ -173,7 +193,7 @@ def coding_of(
         profile = next(number for least, number, _ in _PRORES if quality >= least)
         steps = (1, 1) if profile == 4 else (2, 1)
         options = {"profile": str(profile), "vendor": "apl0"}
-        pixels = yuv_name(steps, bits)
+        pixels = yuv_name(steps, bits, alpha)
         return Coding("prores_ks", muxer, pixels, bits, steps, options, "", has_full_range=False)
     pixels = yuv_name((2, 2), bits)
     crf = str(crf_of(codec, quality))

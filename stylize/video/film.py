@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
@@ -14,8 +15,14 @@ import numpy as np
 
 from stylize.errors import FilmError
 from stylize.video.index import packets_of, read_index, without_first
-from stylize.video.library import chroma_place, display_matrix, load_av, open_input
-from stylize.video.pixels.convert import quantised, to_rgb
+from stylize.video.library import (
+    alpha_decoder,
+    chroma_place,
+    display_matrix,
+    load_av,
+    open_input,
+)
+from stylize.video.pixels.convert import opacity, quantised, to_rgb
 from stylize.video.pixels.levels import Values
 from stylize.video.pixels.planes import planes_of
 from stylize.video.pixels.shape import Turn, resized, square_size, turn_of
@@ -32,7 +39,13 @@ from stylize.video.views import SharedFile
 from stylize.video.whole import container_of, encrypted, name_of
 
 if TYPE_CHECKING:
-    from stylize.video.library import InputContainer, VideoFrame, VideoStream
+    from stylize.video.library import (
+        InputContainer,
+        Packet,
+        VideoCodecContext,
+        VideoFrame,
+        VideoStream,
+    )
 
 DECODER_THREADS = 4
 """More hold more frames in memory, and painting takes far longer than decoding."""
@@ -53,8 +66,14 @@ class Frame:
     """The tick at which it appears."""
     duration: int
     """For how many ticks it is shown."""
-    rgb: Values
-    """(H, W, 3) R'G'B' like sRGB's: uint8, or uint16 for more than 8 bits; white is 255, or 65535."""
+    values: Values
+    """(H, W, 3) R'G'B' like sRGB's: uint8, or uint16 for more than 8 bits; white is 255, or 65535. Of a film
+    with alpha, (H, W, 4): opacity is behind them, and they are not multiplied by it."""
+
+    @property
+    def rgb(self) -> Values:
+        """(H, W, 3), without opacity."""
+        return self.values[..., :3]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +94,8 @@ class Facts:
     """Width of a pixel by its height, as stored."""
     turn: Turn
     """How stored frames are turned."""
+    has_alpha: bool
+    """Whether a pixel may be transparent."""
     has_sound: bool
 
 
@@ -85,7 +106,7 @@ class Film:
         self.name = name
         self.file = file
         self.format = container_of(file)
-        self._container, self._stream = self._opened()
+        self._container, self._stream, self._decoder = self._opened()
         self._siting = SITING_BY_PLACE.get(chroma_place(self._stream) or (0, 0))
         self._frames: Iterator[VideoFrame] = iter(())
         self._next = 0
@@ -98,7 +119,7 @@ class Film:
         self._restart()
         first = self._decoded(0)
         self._index = without_first(self._index, first)
-        self._depth = self._stream.codec_context.reorder_depth
+        self._depth = self._decoder.reorder_depth
         self.facts = self._described(first)
         said = self._stream.average_rate
         self.timing = Timing(
@@ -158,9 +179,9 @@ class Film:
             decoded = self._frame(index)
             if decoded.is_corrupt:
                 raise FilmError(f"is damaged: {self._at(index)} cannot be decoded whole")
-            rgb = self._shown(decoded, index)
+            values = self._shown(decoded, index)
         pts, duration = self._index.pts[index], self._index.durations[index]
-        return Frame(index, int(pts), int(duration), rgb)
+        return Frame(index, int(pts), int(duration), values)
 
     def close(self) -> None:
         """Close the file, if it was opened by its path."""
@@ -171,7 +192,7 @@ class Film:
 
     # --- decoding -------------------------------------------------------------------------------
 
-    def _opened(self) -> tuple[InputContainer, VideoStream]:
+    def _opened(self) -> tuple[InputContainer, VideoStream, VideoCodecContext]:
         container = open_input(self.file.view(), self.format)
         streams = [s for s in container.streams.video if not _is_cover(s)]
         if not streams:
@@ -185,16 +206,23 @@ class Film:
                 stream.discard = load_av().stream.Discard.all
         if chosen.codec_context is None:
             raise FilmError("has pictures by a codec that FFmpeg does not know")
-        chosen.codec_context.thread_type = "AUTO"
-        chosen.codec_context.thread_count = DECODER_THREADS
-        return container, chosen
+        decoder = alpha_decoder(chosen) or chosen.codec_context
+        decoder.thread_type = "AUTO"
+        decoder.thread_count = DECODER_THREADS
+        return container, chosen, decoder
 
     def _restart(self) -> None:
         """Decode from the beginning, in a container of its own: what no format can get wrong."""
         self._container.close()
-        self._container, self._stream = self._opened()
-        self._frames = self._container.decode(self._stream)
+        self._container, self._stream, self._decoder = self._opened()
+        self._frames = self._decoded_from(packets_of(self._container, self._stream))
         self._next, self._kept = 0, None
+
+    def _decoded_from(self, packets: Iterable[Packet[Any]]) -> Iterator[VideoFrame]:
+        decoder = self._decoder
+        for packet in packets:
+            yield from decoder.decode(packet)
+        yield from decoder.decode(None)
 
     def _frame(self, index: int) -> VideoFrame:
         if self._kept is not None and index == self._next - 1:
@@ -236,17 +264,12 @@ class Film:
             return False
         if first is None or first.pts is None or self._index.place_of(first.pts) > place:
             return False
-        context = self._stream.codec_context
+        decoder = self._decoder
+        if decoder is not self._stream.codec_context:
+            decoder.flush_buffers()  # seeking does it for the stream's own
         # FFmpeg forgets it with the frames it holds, and then drops frames that come late.
-        context.reorder_depth = max(context.reorder_depth, self._depth)
-
-        def decoded() -> Iterator[VideoFrame]:
-            yield from context.decode(first)
-            for packet in packets:
-                yield from context.decode(packet)
-            yield from context.decode(None)
-
-        self._frames = decoded()
+        decoder.reorder_depth = max(decoder.reorder_depth, self._depth)
+        self._frames = self._decoded_from(itertools.chain([first], packets))
         return True
 
     def _decoded(self, index: int, key: int | None = None) -> VideoFrame:
@@ -321,6 +344,7 @@ class Film:
             tags=tags,
             aspect=aspect,
             turn=turn,
+            has_alpha=planes.alpha is not None,
             has_sound=any(s.codec_context is not None for s in self._container.streams.audio),
         )
 
@@ -345,9 +369,12 @@ class Film:
             raise FilmError(
                 f"changes its size: {self._at(index)} has {width} x {height} px; all must have one size"
             )
-        rgb = to_rgb(planes, facts.tags)
-        rgb = resized(rgb, size).clip(0, 1) if size != (width, height) else rgb
-        return np.ascontiguousarray(facts.turn.apply(quantised(rgb, planes.bits)))
+        shown = to_rgb(planes, facts.tags)
+        if facts.has_alpha:
+            alpha = opacity(planes)
+            shown = np.dstack([shown, np.ones_like(shown[..., :1]) if alpha is None else alpha])
+        shown = resized(shown, size).clip(0, 1) if size != (width, height) else shown
+        return np.ascontiguousarray(facts.turn.apply(quantised(shown, planes.bits)))
 
 
 class _Missed(FilmError):  # noqa: N818 - a reason to try from elsewhere

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from av.container import InputContainer as InputContainer
     from av.container import OutputContainer as OutputContainer
     from av.packet import Packet as Packet
+    from av.video.codeccontext import VideoCodecContext as VideoCodecContext
     from av.video.frame import VideoFrame as VideoFrame
     from av.video.stream import VideoStream as VideoStream
 
@@ -73,6 +74,25 @@ def display_matrix(frame: Any) -> list[int] | None:
         cosine, sine = (round(part(angle) * 65536) for part in (math.cos, math.sin))
         return [cosine, -sine, 0, sine, cosine, 0, 0, 0, 1 << 30]
     return None if data is None else list(struct.unpack("=9i", bytes(data)))
+
+
+def alpha_decoder(stream: Any) -> VideoCodecContext | None:
+    """Return what decodes a stream with its alpha, where FFmpeg's own decoder leaves it out.
+
+    WebM has the alpha of VP8 and VP9 as a second stream beside each packet, which only libvpx decodes.
+
+    Returns:
+        None: the stream has no alpha beside it, or libvpx is not there.
+    """
+    name = {"vp8": "libvpx", "vp9": "libvpx-vp9"}.get(stream.codec_context.codec.canonical_name)
+    if name is None or stream.metadata.get("alpha_mode") != "1":
+        return None
+    try:
+        decoder: VideoCodecContext = load_av().CodecContext.create(name, "r")
+    except ValueError:
+        return None
+    decoder.extradata = stream.codec_context.extradata
+    return decoder
 
 
 def chroma_place(stream: Any) -> tuple[int, int] | None:

@@ -61,11 +61,12 @@ class FilmWriter:
         bits: Of a value: 8 or 10; None: the fewest that the codec has.
         tags: What the film says of its colours. HDR becomes BT.709.
         quality: 1 to 100; None: 75; ``ffv1`` takes none.
+        alpha: Whether the frames have alpha: ``ffv1``, and ``prores`` from 90 on.
         sound: What is heard; None: nothing.
 
     Raises:
-        FilmError: The codec does not take the container, the bits, the quality or the size; the message says
-            what it takes.
+        FilmError: The codec does not take the container, the bits, the quality, the size, or alpha; the
+            message says what it takes.
         OSError: The file cannot be written.
     """
 
@@ -80,6 +81,7 @@ class FilmWriter:
         bits: int | None = None,
         tags: ColourTags | None = None,
         quality: int | None = None,
+        alpha: bool = False,
         sound: Sound | None = None,
     ) -> None:
         av = load_av()
@@ -89,8 +91,9 @@ class FilmWriter:
         self.timing = _timing_in(self.container, timing)
         """As it is written."""
         self.coding = coding_of(
-            codec, self.container, bits_for(codec, bits, 8), quality, len(timing), size
+            codec, self.container, bits_for(codec, bits, 8), quality, len(timing), size, alpha
         )
+        self.has_alpha = alpha
         self.stored_size = _stored_size(size, self.coding)
         """Width and height in the file: where chroma is shared, an odd size is one more."""
         self.tags = written_tags(tags or ColourTags(), self.coding, self.stored_size)
@@ -131,11 +134,12 @@ class FilmWriter:
         """Whether anything is heard."""
         return self._sound is not None and self._sound.is_heard
 
-    def write(self, rgb: Values) -> None:
+    def write(self, values: Values) -> None:
         """Write the next frame.
 
         Args:
-            rgb: (H, W, 3) R'G'B' like sRGB's, uint8 or uint16.
+            values: (H, W, 3) R'G'B' like sRGB's, uint8 or uint16; of a film with alpha (H, W, 4), opacity
+                behind colours that are not multiplied by it.
 
         Raises:
             FilmError: It has another size or type, or there are more frames than times.
@@ -145,14 +149,15 @@ class FilmWriter:
         width, height = self.size
         if index >= len(self.timing):
             raise FilmError(f"{self.name} is to have {len(self.timing)} frames; there is one more")
-        if rgb.shape != (height, width, 3) or rgb.dtype not in (np.uint8, np.uint16):
+        shape = (height, width, 4 if self.has_alpha else 3)
+        if values.shape != shape or values.dtype not in (np.uint8, np.uint16):
             raise FilmError(
-                f"frame {index} for {self.name} is {rgb.dtype} of shape {rgb.shape}; "
-                f"it has to be uint8 or uint16 of shape {(height, width, 3)}"
+                f"frame {index} for {self.name} is {values.dtype} of shape {values.shape}; "
+                f"it has to be uint8 or uint16 of shape {shape}"
             )
         pts, length = int(self.timing.pts[index]), int(self.timing.durations[index])
         planes = from_rgb(
-            _padded(to_floats(rgb), self.stored_size),
+            _padded(to_floats(values), self.stored_size),
             self.tags,
             self.coding.bits,
             self.coding.steps,
@@ -268,6 +273,7 @@ def film_like(
     container: ContainerName | None = None,
     bits: int | None = None,
     quality: int | None = None,
+    alpha: bool = False,
     sound: bool = True,
 ) -> FilmWriter:
     """Return a writer of frames made from those of a film: timed, tagged and heard as that is.
@@ -283,6 +289,7 @@ def film_like(
         container: The same.
         bits: The same; None: the film's, or the next that the codec has.
         quality: The same.
+        alpha: The same.
         sound: Whether it has the film's sound, if that has any.
 
     Raises:
@@ -309,6 +316,7 @@ def film_like(
         bits=bits_for(codec, bits, film.facts.bits),
         tags=film.facts.tags,
         quality=quality,
+        alpha=alpha,
         sound=heard,
     )
 
@@ -351,10 +359,12 @@ def _stored_size(size: tuple[int, int], coding: Coding) -> tuple[int, int]:
     return -(-size[0] // across) * across, -(-size[1] // down) * down
 
 
-def _padded(rgb: Floats, size: tuple[int, int]) -> Floats:
+def _padded(values: Floats, size: tuple[int, int]) -> Floats:
     """Return a frame of at least a size, its last column and row repeated."""
-    more = (size[1] - rgb.shape[0], size[0] - rgb.shape[1])
-    return np.pad(rgb, ((0, more[0]), (0, more[1]), (0, 0)), mode="edge") if any(more) else rgb
+    more = (size[1] - values.shape[0], size[0] - values.shape[1])
+    return (
+        np.pad(values, ((0, more[0]), (0, more[1]), (0, 0)), mode="edge") if any(more) else values
+    )
 
 
 def _tag(thing: Any, tags: ColourTags) -> None:

@@ -82,6 +82,47 @@ def test_a_film_file_is_painted_as_its_frames_are(tmp_path: Path):
     assert [name.split(".")[1][:6] for name in names] == ["000002", "000003", "000004", "000005"]
 
 
+def test_alpha_goes_from_film_to_film(tmp_path: Path):
+    """From ProRes by way of painted frames to ProRes; and one process keeps it as a farm does."""
+    frames = ball(3, 32, 48, speed=0.8).frames
+    how = {"codec": "prores", "quality": 100}
+    job = write_film(tmp_path, frames, film="clip.mov", cuts="none", video=how)
+    size, timing = (48, 32), steady(Fraction(24), 3)
+    with FilmWriter(tmp_path / "clip.mov", size, timing, alpha=True, **how) as writer:
+        for at, frame in enumerate(frames):
+            alpha = np.full((32, 48, 1), 255, frame.dtype)
+            alpha[:, : 8 * at] = 80 * at  # the first is opaque
+            writer.write(np.concatenate([frame, alpha], 2))
+    ran = stylefarm("run", job, "--pool", "inline")
+    assert ran.returncode == 0, ran.stderr
+
+    kept = {}
+    for record in Records(open_output(load_job(job))).all():
+        with Image.open(tmp_path / "out" / record.output.key) as image:
+            kept[record.film.number] = np.asarray(image)
+    assert {number: picture.shape[2] for number, picture in kept.items()} == {1: 3, 2: 4, 3: 4}
+    (made,) = (tmp_path / "out/videos").glob("*.mov")
+    with open_film(tmp_path / "clip.mov") as film, open_film(made) as video:
+        assert video.facts.has_alpha
+        for at in range(3):
+            given, got = (
+                film.frame(at).values[..., 3] / 65535,
+                video.frame(at).values[..., 3] / 65535,
+            )
+            assert np.abs(given - got).max() < 0.5 / 255 + 1.5 / 1023
+
+    recipe = {**TINY_RECIPE, **load_job(job).spec.recipe}
+    made_by = Recipe(**{**recipe, "weights": str(tmp_path / "tiny.safetensors")})
+    for frame in stylize_film(
+        tmp_path / "clip.mov", tmp_path / "styles/s0.png", made_by, cuts="none", device="cpu"
+    ):
+        painted_alpha = frame.picture.alpha
+        assert (painted_alpha is None) == (frame.index == 0)
+        if painted_alpha is not None:
+            rounded = np.rint(painted_alpha[0, 0].numpy() * 255)
+            assert np.array_equal(rounded, kept[frame.index + 1][..., 3])
+
+
 def test_a_cut_is_found_and_kept(tmp_path: Path):
     frames = [*ball(5, 64, 96).frames, *pan(4, 64, 96).frames]
     job = write_film(tmp_path, frames)

@@ -91,7 +91,7 @@ class FilmFrames(Members):
             last = next(reversed(self._kept), None)
             first = index if last is None or not last < index <= last + AHEAD else last + 1
             for at in range(first, index + 1):
-                self._kept[at] = self._film.frame(at).rgb
+                self._kept[at] = self._film.frame(at).values
                 if len(self._kept) > KEPT:
                     self._kept.popitem(last=False)
         return self._kept[index]

@@ -49,21 +49,29 @@ def to_rgb(planes: Planes, tags: ColourTags) -> Floats:
     return to_display(rgb, tags)
 
 
+def opacity(planes: Planes) -> Floats | None:
+    """Return how opaque each pixel is, (H, W, 1) in [0, 1]; None: all are."""
+    if planes.alpha is None:
+        return None
+    return to_numbers(planes.alpha, "light", planes.bits, "full")[..., None]
+
+
 def from_rgb(rgb: Floats, tags: ColourTags, bits: int, steps: tuple[int, int] | None) -> Planes:
     """Return the values of a frame that is shown as the given.
 
     Args:
-        rgb: (H, W, 3) in [0, 1].
+        rgb: (H, W, 3) in [0, 1]; (H, W, 4) has opacity behind.
         tags: What the film says; its matrix, range and siting are set.
         bits: Of a value.
         steps: How many columns and rows of luma share a sample of chroma; None: planes of R', G' and B'.
     """
     range_ = tags.range or "limited"
-    rgb = from_display(rgb, tags)
+    alpha = to_values(rgb[..., 3], "light", bits, "full") if rgb.shape[2] == 4 else None
+    rgb = from_display(rgb[..., :3], tags)
     if steps is None:
         channels = (np.ascontiguousarray(rgb[..., i]) for i in range(3))
         values = tuple(to_values(channel, "light", bits, range_) for channel in channels)
-        return Planes("rgb", values, bits)
+        return Planes("rgb", values, bits, alpha=alpha)
     matrix = np.linalg.inv(to_rgb_matrix(tags.matrix)).astype(np.float32)
     numbers = [rgb[..., 0] * r + rgb[..., 1] * g + rgb[..., 2] * b for r, g, b in matrix]
     siting = tags.siting or "left"
@@ -76,6 +84,7 @@ def from_rgb(rgb: Floats, tags: ColourTags, bits: int, steps: tuple[int, int] | 
         ),
         bits,
         steps,
+        alpha,
     )
 
 

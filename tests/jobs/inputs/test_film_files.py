@@ -70,6 +70,17 @@ def test_deep_films_are_deep_pictures(tmp_path: Path):
     assert np.array_equal(imagecodecs.png_decode(data), expected)
 
 
+def test_films_with_alpha_are_pictures_with_alpha(tmp_path: Path):
+    values = np.random.default_rng(1).integers(0, 255, (48, 64, 4), dtype=np.uint8)
+    how = {"codec": "ffv1", "alpha": True}
+    with FilmWriter(tmp_path / "clip.mkv", (64, 48), steady(Fraction(24), 2), **how) as writer:
+        writer.write(values)
+        writer.write(values[::-1])
+    data = Inputs(tmp_path).read("clip.mkv::000002").data
+    with Image.open(io.BytesIO(data)) as image:
+        assert np.array_equal(np.asarray(image), values[::-1])
+
+
 def test_what_cannot_be_read_is_one_sentence(clip: Path, tmp_path: Path):
     (tmp_path / "cut.mp4").write_bytes(clip.read_bytes()[:2000])
     (tmp_path / "text.mp4").write_text("no film")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+from PIL import Image
 
 from jobs.errors import InputError
 from jobs.inputs.reader import Inputs
@@ -107,21 +109,43 @@ def test_pictures_of_display_p3_become_srgb(tmp_path: Path) -> None:
         assert 255 * np.abs(film.frame(0).rgb / 255 - wanted).max() <= 0.51
 
 
-def test_what_is_transparent_is_white(tmp_path: Path) -> None:
-    import io
-
-    from PIL import Image
-
+def see_through(output: FolderStorage, name: str, opacity: int) -> FramePicture:
+    """A red picture whose upper half is so opaque."""
     file = io.BytesIO()
     image = Image.new("RGBA", SIZE, (200, 0, 0, 255))
-    image.putpixel((0, 0), (0, 0, 0, 0))
+    image.paste((0, 0, 200, opacity), (0, 0, SIZE[0], SIZE[1] // 2))
     image.save(file, "png")
-    (video,) = wanted_videos(a_job(tmp_path, 1, "{codec: ffv1}"))
-    picture = stored(FolderStorage(tmp_path / "out"), "a.png", file.getvalue())
-    path, _ = made(tmp_path, video, [picture])
+    return stored(output, name, file.getvalue())
+
+
+def test_what_is_transparent_is_white_where_the_codec_has_no_alpha(tmp_path: Path) -> None:
+    (video,) = wanted_videos(a_job(tmp_path, 1, "{codec: prores}"))
+    picture = see_through(FolderStorage(tmp_path / "out"), "a.png", 0)
+    path, record = made(tmp_path, video, [picture])
+    assert not record.has_alpha
     with open_film(path) as film:
-        rgb = film.frame(0).rgb
-    assert (rgb[0, 0].tolist(), rgb[1, 1].tolist()) == ([255, 255, 255], [200, 0, 0])
+        assert not film.facts.has_alpha
+        rgb = film.frame(0).rgb // 257
+    assert np.abs(rgb[4, 4].astype(int) - 255).max() < 4
+    assert np.abs(rgb[20, 4].astype(int) - [200, 0, 0]).max() < 4
+
+
+@pytest.mark.parametrize("transparent", [0, 1, 2])
+def test_alpha_is_kept_whichever_frame_has_it(tmp_path: Path, transparent: int) -> None:
+    """A picture that is opaque has no alpha, so that the first alone does not tell."""
+    (video,) = wanted_videos(a_job(tmp_path, 3, "{codec: ffv1}"))
+    output = FolderStorage(tmp_path / "out")
+    opacity = [60 if at == transparent else 255 for at in range(3)]
+    pictures = [see_through(output, f"{at}.png", how) for at, how in enumerate(opacity)]
+    pictures[transparent - 1] = stored(output, "rgb.png", encoded(ramp(), "png"))
+    path, record = made(tmp_path, video, pictures)
+    assert record.has_alpha
+    with open_film(path) as film:
+        shown = [film.frame(at).values for at in range(3)]
+    assert shown[transparent][4, 4].tolist() == [0, 0, 200, 60]
+    assert shown[transparent][20, 4].tolist() == [200, 0, 0, 255]
+    assert (shown[transparent - 1][..., 3] == 255).all()
+    assert np.abs(shown[transparent - 1][..., :3] / 255 - ramp()).max() < 0.003
 
 
 @pytest.mark.parametrize(
