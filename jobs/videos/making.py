@@ -96,6 +96,7 @@ def make_video(
         bits=writer.coding.bits,
         has_alpha=alpha,
         has_sound=writer.has_sound,
+        timecode=writer.timecode,
         made_from=made_from,
         versions=_versions(),
         finished=time.time(),

@@ -83,6 +83,8 @@ class VideoRecord(BaseModel):
     bits: int
     has_alpha: bool = False
     has_sound: bool
+    timecode: str | None = None
+    """Of the first frame; None: the film file has none."""
     made_from: MadeFrom
     versions: dict[str, str]
     """The programs that made it."""

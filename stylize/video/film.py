@@ -34,6 +34,7 @@ from stylize.video.pixels.tags import (
     Range,
     check_known,
 )
+from stylize.video.timecode import Timecode, read_timecode
 from stylize.video.timing import Timing
 from stylize.video.views import SharedFile
 from stylize.video.whole import container_of, encrypted, name_of
@@ -97,6 +98,8 @@ class Facts:
     has_alpha: bool
     """Whether a pixel may be transparent."""
     has_sound: bool
+    timecode: str | None
+    """What the first frame is called, as the file says it: ``01:00:59;28``; None: it says none."""
 
 
 class Film:
@@ -146,6 +149,21 @@ class Film:
     def rate(self) -> Fraction:
         """Frames per second, on average."""
         return self.timing.rate
+
+    def timecode(self, index: int = 0, step: int = 1) -> Timecode | None:
+        """Return the timecode of a frame, as a film has it that begins there.
+
+        Args:
+            index: From 0.
+            step: Of so many frames that film has one.
+
+        Returns:
+            None: this one has none, or its rate is not constant, or that film's is no whole number of frames.
+        """
+        timing = self.timing
+        first = read_timecode(self.facts.timecode, timing.rate) if timing.is_constant else None
+        later = timing.seconds(index) - timing.seconds(0)
+        return first and first.after(later, timing.rate, step)
 
     def frames(self, start: int = 0, stop: int | None = None) -> Iterator[Frame]:
         """Yield frames in the order in which they are shown; only one is in memory at a time.
@@ -346,6 +364,7 @@ class Film:
             turn=turn,
             has_alpha=planes.alpha is not None,
             has_sound=any(s.codec_context is not None for s in self._container.streams.audio),
+            timecode=_timecode_of(self._container, stream),
         )
 
     def _tags(self, frame: VideoFrame, is_rgb: bool) -> ColourTags:
@@ -430,6 +449,15 @@ def open_film(source: str | Path | BinaryIO, name: str = "") -> Film:
 def _said(*codes: int) -> int:
     """Return the first code that says something."""
     return next((int(code) for code in codes if int(code) != UNSPECIFIED), UNSPECIFIED)
+
+
+def _timecode_of(container: InputContainer, stream: VideoStream) -> str | None:
+    """Return what MOV and MP4 say in a track, which FFmpeg notes beside pictures, and Matroska in a tag."""
+    for notes in (stream.metadata, container.metadata):
+        for key, text in notes.items():
+            if key.lower() == "timecode":
+                return str(text)
+    return None
 
 
 def _tag_of(context: Any) -> str:

@@ -29,6 +29,7 @@ from stylize.video.pixels.levels import Floats, Values
 from stylize.video.pixels.planes import frame_of
 from stylize.video.pixels.tags import BT709, LINEAR, RGB, SRGB_CURVE, UNSPECIFIED, ColourTags
 from stylize.video.sound import Sound, SoundCopy
+from stylize.video.timecode import WRITTEN, Timecode
 from stylize.video.timing import Timing
 from stylize.video.whole import name_of
 
@@ -63,6 +64,7 @@ class FilmWriter:
         quality: 1 to 100; None: 75; ``ffv1`` takes none.
         alpha: Whether the frames have alpha: ``ffv1``, and ``prores`` from 90 on.
         sound: What is heard; None: nothing.
+        timecode: Of the first frame. It is left out where FFmpeg has none: in WebM, and at unusual rates.
 
     Raises:
         FilmError: The codec does not take the container, the bits, the quality, the size, or alpha; the
@@ -83,6 +85,7 @@ class FilmWriter:
         quality: int | None = None,
         alpha: bool = False,
         sound: Sound | None = None,
+        timecode: Timecode | None = None,
     ) -> None:
         av = load_av()
         self.name = name_of(target)
@@ -111,6 +114,8 @@ class FilmWriter:
         with self._in_words():
             self._output = av.open(file, "w", format=self.coding.muxer, container_options=options)
             self._stream = self._add_stream()
+            self.timecode = self._call_first(timecode)
+            """Of the first frame, as it is written."""
             self._sound = SoundCopy(sound, self._output, self.container) if sound else None
             self._output.start_encoding()
 
@@ -222,6 +227,15 @@ class FilmWriter:
         _tag(context, self.tags)
         return stream
 
+    def _call_first(self, timecode: Timecode | None) -> str | None:
+        """Write what the first frame is called; return it."""
+        if timecode is None or self.container == "webm" or timecode.per_second not in WRITTEN:
+            return None
+        # From the one FFmpeg makes a track of timecode, the other is read from Matroska.
+        notes = self._stream.metadata if self.container in ("mp4", "mov") else self._output.metadata
+        notes["timecode"] = str(timecode)
+        return str(timecode)
+
     def _ended(self, packets: list[Any]) -> list[Any]:
         """Return the last packets, with the end of the film in MP4 and MOV.
 
@@ -276,7 +290,7 @@ def film_like(
     alpha: bool = False,
     sound: bool = True,
 ) -> FilmWriter:
-    """Return a writer of frames made from those of a film: timed, tagged and heard as that is.
+    """Return a writer of frames made from those of a film: timed, called, tagged and heard as that is.
 
     Args:
         film: The film. It stays open while frames are written.
@@ -318,6 +332,7 @@ def film_like(
         quality=quality,
         alpha=alpha,
         sound=heard,
+        timecode=film.timecode(start, step),
     )
 
 

@@ -49,7 +49,7 @@ def test_times_sound_and_tags_are_those_of_the_film(tmp_path: Path) -> None:
     film = moving(
         tmp_path / "shot.mp4",
         *(*X264, "-bf", 2, "-color_primaries", "bt709", "-color_trc", "bt709"),
-        *("-colorspace", "bt709", "-c:a", "aac"),
+        *("-colorspace", "bt709", "-c:a", "aac", "-timecode", "01:00:59;20"),
         seconds=0.7,
     )
     made = through(tmp_path)
@@ -61,6 +61,7 @@ def test_times_sound_and_tags_are_those_of_the_film(tmp_path: Path) -> None:
         assert target[tag] == source[tag], tag
     record = video_record_of(made)
     assert (record.has_sound, record.rate, record.bits) == (True, "30000/1001", 8)
+    assert target["tags"]["timecode"] == record.timecode == "01:00:59;20"
     assert record.made_from.source is not None
 
 
@@ -83,11 +84,13 @@ def test_variable_rate_is_kept(tmp_path: Path) -> None:
 
 
 def test_a_part_has_its_part_of_the_sound(tmp_path: Path) -> None:
-    moving(tmp_path / "shot.mkv", *X264, "-c:a", "pcm_s16le", seconds=1, rate="25")
+    heard = ("-c:a", "pcm_s16le", "-timecode", "10:00:00:23")
+    moving(tmp_path / "shot.mkv", *X264, *heard, seconds=1, rate="25")
     made = through(tmp_path, {"container": "mkv"}, frames="6-15")
     with open_film(made) as film:
         assert (len(film), film.rate) == (10, 25)
         assert film.timing.pts.tolist() == list(range(0, 400, 40))
+        assert film.facts.timecode == "10:00:01:03"
     samples = np.frombuffer(ffmpeg("-i", made, "-f", "s16le", "-"), "<i2")
     whole = np.frombuffer(ffmpeg("-i", tmp_path / "shot.mkv", "-f", "s16le", "-"), "<i2")
     first = int(0.2 * 48000)
