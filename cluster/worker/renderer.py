@@ -203,6 +203,19 @@ class Renderer(Protocol):
             PictureError: The file is no picture that can be used.
         """
 
+    @staticmethod
+    def decode_painted(data: bytes, name: str, image: ImageOptions) -> Any:
+        """Decode a file of ``encode``, for a frame that holds to it: with what was painted where it is clear.
+
+        Args:
+            data: The file's bytes.
+            name: What the picture is, for error messages.
+            image: The job's ``image`` section: profile.
+
+        Raises:
+            PictureError: The file is no picture that can be used.
+        """
+
     def decode_mask(self, data: bytes, name: str) -> tuple[Any, str | None]:
         """Decode a mask's file.
 
@@ -406,6 +419,14 @@ class Painter:
 
         keep_to_one_core()
         return decode(data, name, image.profile)
+
+    @staticmethod
+    def decode_painted(data: bytes, name: str, image: ImageOptions) -> Any:
+        """Return a ``stylize.pictures.picture.Picture``; see ``Renderer.decode_painted``."""
+        from stylize.pictures.codec import decode_painted
+
+        keep_to_one_core()
+        return decode_painted(data, name, image.profile)
 
     def decode_mask(self, data: bytes, name: str) -> tuple[Any, str | None]:
         """Return a ``stylize.pictures.mask.Mask`` and its doubt; see ``Renderer.decode_mask``."""

@@ -380,7 +380,7 @@ class Worker:
 
     def _decode_need(self, attempt: Attempt, need: NeedPicture) -> Any:
         with self._noting(attempt, f"frame {need.key}") as name:
-            return self._renderers[0].decode(need.data, name, self._setup.image)
+            return self._renderers[0].decode_painted(need.data, name, self._setup.image)
 
     def _decode_mask(self, attempt: Attempt, data: InputData) -> Any:
         with self._noting(attempt, f"mask {display(data.uri)}") as name:

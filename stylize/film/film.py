@@ -24,7 +24,7 @@ from stylize.film.references import Neighbour, frame_of, held_recipe, reference
 from stylize.film.structure import KEY_DISTANCE, KEYS_BACK, Place, interval, keys_of, places
 from stylize.film.warp import Motion
 from stylize.network.vgg19 import VGG19
-from stylize.pictures.codec import read
+from stylize.pictures.codec import as_stored, read
 from stylize.pictures.inputs import PictureLike, StyleLike
 from stylize.pictures.picture import Picture
 from stylize.recipe import Recipe
@@ -241,7 +241,7 @@ def _neighbour(
     painted: _Painted, motions: Sequence[Sequence[Motion]], index: int, need: int
 ) -> Neighbour:
     """Return a painted frame as one that holds to it sees it."""
-    picture = _as_stored(painted.result.picture)
+    picture = as_stored(painted.result.picture)
     return Neighbour(picture, *between(motions, index, need), painted.frame)
 
 
@@ -266,11 +266,6 @@ def _pictures(frames: Iterable[FrameLike]) -> Iterator[Picture]:
                 f"frame {index} is {w} x {h} px, and those before it {width} x {height} px"
             )
         yield picture
-
-
-def _as_stored(picture: Picture) -> Picture:
-    """Return a picture in 8 bits a colour, as those who read it from a file have it."""
-    return Picture((picture.rgb * 255).round() / 255)
 
 
 def _picture(frame: NDArray[Any], index: int) -> Picture:

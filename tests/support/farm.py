@@ -175,6 +175,9 @@ class StandIn:
                 ctypes.PyDLL(None).sleep(10_000)
         return found
 
+    def decode_painted(self, data: bytes, name: str, image: ImageOptions) -> Any:
+        return self.decode(data, name, image)
+
     def decode_mask(self, data: bytes, name: str) -> tuple[Any, str | None]:
         mask = self.decode(data, name)
         return mask, mask.get("doubt")

@@ -24,7 +24,17 @@ from PIL import EpsImagePlugin, Image, ImageCms
 
 from stylize import PictureError
 from stylize.pictures import codec
-from stylize.pictures.codec import EXTENSIONS, BitDepth, Format, decode, encode, read, to_pil
+from stylize.pictures.codec import (
+    EXTENSIONS,
+    BitDepth,
+    Format,
+    as_stored,
+    decode,
+    decode_painted,
+    encode,
+    read,
+    to_pil,
+)
 from stylize.pictures.gamuts import profile_of
 from stylize.pictures.picture import Picture
 from stylize.pictures.reading import open as files
@@ -259,6 +269,27 @@ def test_one_colour_may_be_declared_transparent(bits: int, colour_type: int, sam
     assert picture.alpha is not None
     assert picture.alpha.tolist() == [[[[0, 1]]]]
     assert colour(picture) == [255, 255, 255]
+
+
+@pytest.mark.parametrize("image_format", ["png", "tiff"])
+def test_what_was_painted_where_a_picture_is_clear_is_kept(image_format: Format) -> None:
+    """Frames hold to it: what is hidden there has its part in how the rest is painted."""
+    painted, alpha = noise(1, 24, 32), noise(2, 24, 32)[:, :1].clone()
+    alpha[..., :8], alpha[..., 8:16] = 0, 1
+    picture = Picture(painted, alpha)
+    again = decode_painted(encode(picture, image_format))
+    assert again.alpha is not None
+    for part, near in ((slice(0, 16), 0.5 / 255 + 1e-6), (slice(24, 32), 1.0)):
+        off = (again.rgb - painted)[..., part].abs()
+        assert bool((off <= near).all())
+    # Half clear, nothing is darker than the white that comes through, and all else is as it was.
+    floor = torch.maximum(painted, 1 - alpha)[..., 16:]
+    assert (again.rgb[..., 16:] - floor).abs().max() < 1.5 / 255
+    kept = as_stored(picture)
+    assert kept.alpha is not None
+    assert torch.equal(kept.rgb, again.rgb)
+    assert torch.equal(kept.alpha, again.alpha)
+    assert (decode(encode(picture, image_format)).rgb[..., :8] == 1).all()
 
 
 def test_an_opaque_alpha_channel_is_none() -> None:
