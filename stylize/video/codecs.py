@@ -48,8 +48,8 @@ SHORT = 8
 """Below so many frames a film has no B-frames in H.265."""
 
 TINY = 64
-"""Below so many columns or rows x265 plans without looking at what later frames use of earlier ones
-(cutree), which may end the process there."""
+"""Below so many columns or rows x265 plans without looking at what later frames use of earlier ones (cutree), which
+may end the process there, and SVT-AV1 does not divide frames among threads, for which it may wait for ever."""
 
 ALPHA_FROM = 90
 """From this quality on ProRes is 4444, which has alpha."""
@@ -198,7 +198,7 @@ def coding_of(
     pixels = yuv_name((2, 2), bits)
     crf = str(crf_of(codec, quality))
     if codec == "av1":
-        parameters = "chroma-sample-position=left"
+        parameters = "chroma-sample-position=left" + (":lp=1" if min(size) < TINY else "")
         options = {"crf": crf, "preset": "6", "svtav1-params": parameters}
         return Coding("libsvtav1", muxer, pixels, bits, (2, 2), options, fastest=240)
     if codec == "h265":

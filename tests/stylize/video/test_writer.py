@@ -159,3 +159,12 @@ def test_small_films_are_planned_without_what_may_end_the_process():
     assert "cutree=0" in planned(32, 24)
     assert "cutree=0" in planned(640, 24)
     assert "cutree" not in planned(64, 64)
+
+
+def test_narrow_films_are_not_divided_among_threads_of_av1():
+    def planned(*size: int) -> str:
+        return str(coding_of("av1", "mp4", 8, None, 24, size).options["svtav1-params"])
+
+    assert "lp=1" in planned(200, 63)
+    assert "lp=1" in planned(63, 200)
+    assert "lp" not in planned(64, 64)
