@@ -48,8 +48,9 @@ SHORT = 8
 """Below so many frames a film has no B-frames in H.265."""
 
 TINY = 64
-"""Below so many columns or rows x265 plans without looking at what later frames use of earlier ones (cutree), which
-may end the process there, and SVT-AV1 does not divide frames among threads, for which it may wait for ever."""
+"""Below so many columns or rows x265 plans without looking at what later frames use of earlier ones (cutree),
+which may end the process there, and SVT-AV1 does not divide frames among threads, for which it may wait for
+ever."""
 
 ALPHA_FROM = 90
 """From this quality on ProRes is 4444, which has alpha."""
