@@ -416,9 +416,13 @@ class Painter:
     def decode(data: bytes, name: str, image: ImageOptions) -> Any:
         """Return a ``stylize.pictures.picture.Picture``; see ``Renderer.decode``."""
         from stylize.pictures.codec import decode
+        from stylize.pictures.picture import Picture
 
         keep_to_one_core()
-        return decode(data, name, image.profile)
+        picture = decode(data, name, image.profile)
+        # Whose file will have no alpha is painted as it is shown, on white.
+        has_alpha = image.alpha == "keep" and image.format != "jpeg"
+        return picture if has_alpha else Picture(picture.rgb)
 
     @staticmethod
     def decode_painted(data: bytes, name: str, image: ImageOptions) -> Any:
@@ -552,11 +556,8 @@ class Painter:
     def encode(self, picture: Any, image: ImageOptions, about: Mapping[str, str]) -> Encoded:
         """Return the file in the job's format; see ``Renderer.encode``."""
         from stylize.pictures.codec import CONTENT_TYPES, EXTENSIONS, encode
-        from stylize.pictures.picture import Picture
 
         keep_to_one_core()
-        if image.alpha == "drop":
-            picture = Picture(picture.rgb)
         data = encode(
             picture,
             image.format,
@@ -576,12 +577,9 @@ class Painter:
 
     def thumbnail(self, picture: Any, image: ImageOptions, longest: int, quality: int) -> bytes:
         """Return the copy as a WebP file; see ``Renderer.thumbnail``."""
-        from stylize.pictures.picture import Picture
         from stylize.pictures.small import small_webp
 
         keep_to_one_core()
-        if isinstance(picture, Picture) and image.alpha == "drop":
-            picture = Picture(picture.rgb)
         return small_webp(picture, longest, quality, gamut=image.profile)
 
     def _team_with(self, task: Task) -> Team:

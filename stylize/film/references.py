@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from stylize.film.background import settled
 from stylize.film.cv import opencv
@@ -22,7 +21,7 @@ class Neighbour(NamedTuple):
     """A painted frame, seen from another."""
 
     picture: Picture
-    """The painted frame."""
+    """The painted frame: all that was painted, also where it is clear."""
     motion: Motion
     """The motion from the other frame to this one, at any size."""
     distance: int
@@ -67,8 +66,6 @@ def reference(content: Frame, neighbours: Sequence[Neighbour]) -> Reference:
     sides = {side: np.zeros((height, width), np.float32) for side in (False, True)}
     for picture, motion, distance, before in sorted(neighbours, key=lambda one: abs(one.distance)):
         there, trust = _seen_from(here, before, motion, height, width)
-        if picture.alpha is not None:
-            trust = trust * followed(_kept_by_files(picture.alpha), there)
         nearer = sides[distance > 0]
         trust = np.minimum(trust, 1 - nearer)
         nearer += trust
@@ -101,12 +98,6 @@ def _seen_from(
     if looked_at != (height, width):
         trust = opencv().resize(trust, (width, height), interpolation=opencv().INTER_LINEAR)
     return resized(there, height, width), trust
-
-
-def _kept_by_files(alpha: Tensor) -> Weight:
-    """Return how far a file has what was painted, (H, W): all of it where it is clear, else as far as it is
-    opaque (``decode_painted``)."""
-    return np.ascontiguousarray(alpha.where(alpha > 0, torch.ones(1))[0, 0].numpy())
 
 
 def frame_of(picture: Picture) -> Frame:

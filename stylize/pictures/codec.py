@@ -20,7 +20,7 @@ from torch import Tensor
 
 from stylize.errors import PictureError
 from stylize.pictures.gamuts import Gamut, profile_of
-from stylize.pictures.picture import Picture
+from stylize.pictures.picture import Picture, on_white, straight
 from stylize.pictures.reading.colours import is_plain, to_rgb
 from stylize.pictures.reading.open import open_raster
 from stylize.pictures.reading.raster import Floats, Raster
@@ -89,10 +89,7 @@ def decode(data: bytes, name: str = "the picture", gamut: Gamut = "srgb") -> Pic
 
 
 def decode_painted(data: bytes, name: str = "the picture", gamut: Gamut = "srgb") -> Picture:
-    """Decode a file of ``encode``, with what was painted where it is clear, instead of white.
-
-    Where it is half clear, colours are those that were painted, but for what no file has that shows the same
-    over white: nothing there is darker than the white that comes through.
+    """Decode the file of a painted picture: all that was painted, also where it is clear, over no white.
 
     Args:
         data: The bytes of the file.
@@ -113,9 +110,8 @@ def as_stored(picture: Picture) -> Picture:
     """
     if picture.alpha is None:
         return Picture((picture.rgb * 255).round() / 255)
-    straight = _without_white(picture.rgb, picture.alpha).clamp(0, 1)
-    rgb, alpha = ((values * 255).round() / 255 for values in (straight, picture.alpha))
-    return Picture((rgb * alpha + (1 - alpha)).where(alpha > 0, rgb), alpha)
+    colours = straight(picture).clamp(0, 1)
+    return Picture(*((values * 255).round() / 255 for values in (colours, picture.alpha)))
 
 
 def encode(
@@ -131,7 +127,7 @@ def encode(
 
     Args:
         picture: The picture; values are clipped to [0, 1]. A file with alpha shows the same over white.
-        image_format: The format of the file. jpeg has no alpha channel and drops it.
+        image_format: The format of the file. jpeg has no alpha channel: there it is laid over white.
         quality: 1 to 100, for jpeg, webp, avif and jxl; 100 is a jxl without loss.
         bit_depth: Bits per channel: 8, or 16 for png and tiff.
         gamut: The colour space that the picture is in, with which the file is tagged; jxl has sRGB alone.
@@ -150,11 +146,10 @@ def encode(
     if gamut != "srgb" and image_format in SRGB_FORMATS:
         raise PictureError(f"{image_format} is written in srgb alone, not in {gamut}")
     if picture.alpha is not None and image_format != "jpeg":
-        colours = _without_white(picture.rgb, picture.alpha)
-        planes = [_to_integers(plane, bit_depth) for plane in (colours, picture.alpha)]
+        planes = [_to_integers(plane, bit_depth) for plane in (straight(picture), picture.alpha)]
         pixels = np.concatenate(planes, axis=2)
     else:
-        pixels = _to_integers(picture.rgb, bit_depth)
+        pixels = _to_integers(on_white(picture), bit_depth)
     # Of one row or column, any strides count as contiguous for NumPy, but not for imagecodecs (2026.3.6).
     pixels = np.ascontiguousarray(pixels).reshape(-1).reshape(pixels.shape)
     labels = Labels(profile_of(gamut), None if about is None else packet(about))
@@ -206,11 +201,11 @@ def _to_picture(raster: Raster, gamut: Gamut = "srgb", is_painted: bool = False)
     del raster  # a large picture is not in memory three times
     if opacity is None or bool((opacity == 1).all()):
         return Picture(_to_tensor(rgb.clip(0, 1, out=rgb)))
+    if is_painted and not associated:
+        return Picture(_to_tensor(rgb.clip(0, 1, out=rgb)), _to_tensor(opacity[..., None]))
     # A file whose colours are multiplied by the opacity has them laid over black.
     colours = rgb if associated else rgb.clip(0, 1) * opacity[..., None]
     laid = (colours + (1 - opacity[..., None])).clip(0, 1)
-    if is_painted:
-        laid = np.where(opacity[..., None] > 0, laid, rgb.clip(0, 1))
     return Picture(_to_tensor(laid), _to_tensor(opacity[..., None]))
 
 
@@ -226,13 +221,6 @@ def _divided(raster: Raster) -> Tensor:
 def _to_tensor(values_HWC: Floats) -> Tensor:
     """Return values as (1, C, H, W)."""
     return torch.from_numpy(np.ascontiguousarray(values_HWC)).permute(2, 0, 1)[None].contiguous()
-
-
-def _without_white(rgb_13HW: Tensor, alpha_11HW: Tensor) -> Tensor:
-    """Return the colours that, laid over white, are those of a picture; where it is clear, they are kept."""
-    alpha = alpha_11HW.to(rgb_13HW)
-    colours = (rgb_13HW - (1 - alpha)) / alpha.clamp(min=1e-6)
-    return colours.where(alpha > 0, rgb_13HW)
 
 
 def _to_integers(x_1CHW: Tensor, bit_depth: BitDepth) -> npt.NDArray[Any]:

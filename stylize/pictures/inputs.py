@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -17,7 +16,7 @@ from torch import Tensor
 from stylize.errors import PictureError
 from stylize.pictures.codec import read
 from stylize.pictures.mask import Mask, make_mask, read_mask
-from stylize.pictures.picture import Picture, Reference
+from stylize.pictures.picture import Picture, Reference, grounded, straight
 from stylize.pictures.resize import check_shape
 from stylize.recipe import Recipe
 
@@ -124,7 +123,7 @@ def read_inputs(
     """
     together = isinstance(content, list | tuple)
     reader = _Reader()
-    contents = [reader(picture) for picture in _as_list(content, together)]
+    contents = [grounded(reader(picture)) for picture in _as_list(content, together)]
     styles = [_read_blend(blend, reader) for blend in _as_list(style, together)]
     inits = [] if init is None else [reader(picture) for picture in _as_list(init, together)]
     if not contents:
@@ -183,10 +182,8 @@ def _as_mask(source: MaskLike) -> Mask:
     colours = picture.rgb[0].permute(1, 2, 0).numpy()
     if picture.alpha is None:
         return make_mask(colours, None, 1)
-    # The colours are laid over white.
-    opacity = picture.alpha[0, 0].numpy()
-    seen = (colours - (1 - opacity[..., None])) / np.maximum(opacity[..., None], 1e-6)
-    return make_mask(seen.clip(0, 1), opacity, 1)
+    seen = straight(picture)[0].permute(1, 2, 0).numpy()
+    return make_mask(seen.clip(0, 1), picture.alpha[0, 0].numpy(), 1)
 
 
 def _identity(source: MaskLike) -> object:

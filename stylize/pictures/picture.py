@@ -1,10 +1,18 @@
-"""``Picture``: a decoded picture, as every part of the painter passes it on; ``Reference``: one to keep."""
+"""``Picture``: a decoded picture, as every part of the painter passes it on; ``Reference``: one to keep.
+
+A picture with alpha is painted whole, on a ground of the colours around it: on white, what is painted into
+soft edges would be taken for the white that comes through, and be black without it.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
+
+RELIABLE = 1 / 8
+"""The opacity from which on a pixel has its own colour: what is clearer has few levels of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,7 +20,7 @@ class Picture:
     """A decoded picture: sRGB colours laid over white, and an alpha channel if it has one."""
 
     rgb: Tensor
-    """The colours, (1, 3, H, W), float32, RGB in [0, 1]."""
+    """The colours, (1, 3, H, W), float32, RGB in [0, 1]; where a painted one is clear, what is there."""
     alpha: Tensor | None = None
     """The opacity, (1, 1, H, W), float32 in [0, 1]; None: every pixel is opaque."""
 
@@ -25,3 +33,68 @@ class Reference:
     """The colours, (1, 3, H, W), RGB in [0, 1], of the painting's proportions."""
     weight: Tensor
     """How firmly each pixel is held, (1, 1, H, W), from 0, where it is not, to 1."""
+
+
+def straight(picture: Picture) -> Tensor:
+    """Return the colours that, laid over white, are those of a picture; where it is clear, they are kept.
+
+    Args:
+        picture: A picture.
+
+    Returns:
+        (1, 3, H, W); below 0 where they are darker than any colour with the white that comes through.
+    """
+    if picture.alpha is None:
+        return picture.rgb
+    alpha = picture.alpha.to(picture.rgb)
+    colours = (picture.rgb - (1 - alpha)) / alpha.clamp(min=1e-6)
+    return colours.where(alpha > 0, picture.rgb)
+
+
+def on_white(picture: Picture) -> Tensor:
+    """Return a picture as it is shown over white, (1, 3, H, W), in [0, 1]."""
+    if picture.alpha is None:
+        return picture.rgb
+    return picture.rgb.where(picture.alpha > 0, picture.rgb.new_ones(()))
+
+
+def painted(rgb: Tensor, alpha: Tensor | None) -> Picture:
+    """Return what was painted as a picture.
+
+    Args:
+        rgb: The colours, (1, 3, H, W), in [0, 1].
+        alpha: How much of them is seen, (1, 1, H, W); None: all.
+    """
+    if alpha is None:
+        return Picture(rgb)
+    return Picture((rgb * alpha + (1 - alpha)).where(alpha > 0, rgb), alpha)
+
+
+def grounded(picture: Picture) -> Picture:
+    """Return a picture as it is painted: with the colours around instead of white where it is clear.
+
+    They are means of ever larger squares, as far as something is seen in them (pull and push; Gortler et al.,
+    The Lumigraph, SIGGRAPH 1996, section 3.4).
+
+    Args:
+        picture: A picture.
+
+    Returns:
+        Its own colours where it is opaque by ``RELIABLE`` or more, (1, 3, H, W), in [0, 1], and its alpha.
+    """
+    if picture.alpha is None:
+        return picture
+    alpha = picture.alpha
+    colours = straight(picture).clamp(0, 1)
+    seen = [(colours * alpha, alpha)]
+    while max(alpha.shape[2:]) > 1:
+        weighted, weight = (F.avg_pool2d(part, 2, ceil_mode=True) for part in seen[-1])
+        # One pixel that is seen is enough for all four.
+        alpha = (4 * weight).clamp(max=1)
+        seen.append((weighted * alpha / weight.clamp(min=1e-6), alpha))
+    ground = seen[-1][0].new_ones((1, 3, 1, 1))
+    for weighted, weight in reversed(seen):
+        ground = F.interpolate(ground, weight.shape[2:], mode="bilinear", align_corners=False)
+        ground = weighted + (1 - weight) * ground
+    own = (picture.alpha / RELIABLE).clamp(max=1)
+    return Picture(own * colours + (1 - own) * ground, picture.alpha)

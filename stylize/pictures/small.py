@@ -10,7 +10,7 @@ from torch import Tensor
 from stylize.pictures.codec import encode
 from stylize.pictures.gamuts import PRIMARIES, Gamut, to_xyz
 from stylize.pictures.mask import Mask
-from stylize.pictures.picture import Picture
+from stylize.pictures.picture import Picture, on_white
 from stylize.pictures.resize import shape_at
 
 
@@ -30,7 +30,7 @@ def small_webp(
         small = Picture(shrunk(weight_11HW, longest).expand(-1, 3, -1, -1))
     else:
         alpha = None if picture.alpha is None else shrunk(picture.alpha, longest).cpu()
-        small = Picture(_in_srgb(shrunk(picture.rgb, longest).cpu(), gamut), alpha)
+        small = Picture(_in_srgb(shrunk(on_white(picture), longest).cpu(), gamut), alpha)
     return encode(small, "webp", quality)
 
 

@@ -29,7 +29,7 @@ from stylize.optimise.local_curvature import LocalCurvature
 from stylize.optimise.optimiser import Carried, resized
 from stylize.pictures.colors import keep_chroma, match_colors
 from stylize.pictures.inputs import Inputs
-from stylize.pictures.picture import Picture
+from stylize.pictures.picture import Picture, painted
 from stylize.pictures.pixel_spaces import RGB, SPACES, convert
 from stylize.pictures.resize import add_margin, cut_margin, mirrored, resize, style_shape
 from stylize.pictures.rows import canvas_rows
@@ -427,7 +427,7 @@ class Render:
             rgb_B3HW = keep_chroma(rgb_B3HW, self._content(size))
         shape = self._setup.shape(size)
         return tuple(
-            Picture(rgb, None if p.alpha is None else resize(p.alpha, *shape).clamp(0, 1))
+            painted(rgb, None if p.alpha is None else resize(p.alpha, *shape).clamp(0, 1))
             for rgb, p in zip(rgb_B3HW.cpu().unsqueeze(1), self._setup.inputs.contents, strict=True)
         )
 

@@ -28,7 +28,7 @@ from stylize import (
 )
 from stylize.losses.objective import Objective
 from stylize.pictures.codec import decode, encode, to_pil
-from stylize.pictures.picture import Picture
+from stylize.pictures.picture import Picture, straight
 from stylize.pictures.pixel_spaces import IMAGENET, SPACES
 from stylize.pictures.resize import resize
 from tests.stylize.support import noise, photo, recipe, tiny_network
@@ -452,6 +452,21 @@ def test_the_contents_alpha_is_the_results() -> None:
     assert alpha.shape == (1, 1, 24, 32)
     assert alpha[..., :15].min() > 0.98
     assert alpha[..., 17:].max() < 0.02
+
+
+def test_a_soft_edge_is_what_was_painted_there() -> None:
+    """Not less the white that would come through, of which nothing is left: that would be black."""
+    rgba = np.full((32, 48, 4), 250, np.uint8)
+    rgba[..., 3] = np.linspace(0, 255, 48).astype(np.uint8)
+    dark = Image.new("RGB", (32, 32), (60, 50, 40))
+    picture = paint(Image.fromarray(rgba), dark, recipe(init="noise")).picture
+    colours = straight(picture)
+    assert colours.min() > -1e-3
+    assert colours.max() < 1 + 1e-3
+    seen = colours[..., 4:]
+    assert seen.std() > 0.02
+    # As light where half is seen as where all is.
+    assert abs(float(seen[..., :20].mean() - seen[..., 24:].mean())) < 0.1
 
 
 def test_the_styles_alpha_is_not_the_results() -> None:

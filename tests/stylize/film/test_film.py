@@ -177,18 +177,6 @@ def test_of_two_neighbours_the_nearer_counts_more():
     assert reference(frame, [near, far]).rgb.mean().item() == pytest.approx(0.35, abs=1e-3)
 
 
-def test_a_soft_edge_of_a_neighbour_is_held_as_far_as_its_file_has_it():
-    frame = photo("coffee", HEIGHT, WIDTH)
-    still = np.zeros((HEIGHT, WIDTH, 2), np.float32)
-    alpha = torch.ones(1, 1, HEIGHT, WIDTH)
-    alpha[..., :20], alpha[..., 20:40] = 0, 0.25
-    painted = Picture(noise(4, HEIGHT, WIDTH), alpha)
-    held = reference(frame, [Neighbour(painted, Motion(still, still), 1, frame)])
-    for part, weight in ((slice(0, 20), 1), (slice(20, 40), 0.25), (slice(40, None), 1)):
-        assert (held.weight[..., part] - weight).abs().max() < 1e-3
-    assert torch.allclose(held.rgb, painted.rgb, atol=1e-5)
-
-
 def test_of_several_neighbours_on_a_side_a_farther_one_shows_what_is_hidden_in_the_nearer():
     frame = photo("coffee", HEIGHT, WIDTH)
     still = np.zeros((HEIGHT, WIDTH, 2), np.float32)

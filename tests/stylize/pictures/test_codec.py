@@ -36,7 +36,7 @@ from stylize.pictures.codec import (
     to_pil,
 )
 from stylize.pictures.gamuts import profile_of
-from stylize.pictures.picture import Picture
+from stylize.pictures.picture import Picture, grounded, painted
 from stylize.pictures.reading import open as files
 from stylize.pictures.reading.colours import is_plain, to_rgb
 from stylize.pictures.reading.open import PIXEL_LIMIT, open_raster
@@ -274,22 +274,67 @@ def test_one_colour_may_be_declared_transparent(bits: int, colour_type: int, sam
 @pytest.mark.parametrize("image_format", ["png", "tiff"])
 def test_what_was_painted_where_a_picture_is_clear_is_kept(image_format: Format) -> None:
     """Frames hold to it: what is hidden there has its part in how the rest is painted."""
-    painted, alpha = noise(1, 24, 32), noise(2, 24, 32)[:, :1].clone()
+    rgb, alpha = noise(1, 24, 32), noise(2, 24, 32)[:, :1].clone()
     alpha[..., :8], alpha[..., 8:16] = 0, 1
-    picture = Picture(painted, alpha)
-    again = decode_painted(encode(picture, image_format))
+    picture = painted(rgb, alpha)
+    file = encode(picture, image_format)
+    again, kept = decode_painted(file), as_stored(picture)
     assert again.alpha is not None
-    for part, near in ((slice(0, 16), 0.5 / 255 + 1e-6), (slice(24, 32), 1.0)):
-        off = (again.rgb - painted)[..., part].abs()
-        assert bool((off <= near).all())
-    # Half clear, nothing is darker than the white that comes through, and all else is as it was.
-    floor = torch.maximum(painted, 1 - alpha)[..., 16:]
-    assert (again.rgb[..., 16:] - floor).abs().max() < 1.5 / 255
-    kept = as_stored(picture)
     assert kept.alpha is not None
+    assert (again.rgb - rgb).abs().max() <= 0.5 / 255 + 1e-4
     assert torch.equal(kept.rgb, again.rgb)
     assert torch.equal(kept.alpha, again.alpha)
-    assert (decode(encode(picture, image_format)).rgb[..., :8] == 1).all()
+    over_white = rgb * alpha + (1 - alpha)
+    assert (decode(file).rgb - over_white).abs().max() < 1.1 / 255
+
+
+def test_a_format_without_alpha_shows_a_picture_over_white() -> None:
+    alpha = torch.ones(1, 1, 32, 48)
+    alpha[..., :24] = 0
+    with Image.open(io.BytesIO(encode(painted(noise(1, 32, 48) * 0.1, alpha), "jpeg"))) as image:
+        shown = np.asarray(image)
+    assert shown[:, :16].min() > 240
+    assert shown[:, 32:].max() < 90
+
+
+# -- grounds -----------------------------------------------------------------------------------------
+
+
+def test_a_ground_has_the_colours_around_it() -> None:
+    """Blue on the left, red on the right, clear but for a stripe of each."""
+    pixels = np.zeros((40, 64, 4), np.uint8)
+    pixels[:, 10:14] = (20, 40, 200, 255)
+    pixels[:, 50:54] = (200, 40, 20, 255)
+    ground = grounded(read(Image.fromarray(pixels)))
+    assert ground.alpha is not None
+    rgb = ground.rgb[0] * 255
+    assert (rgb[:, :, 10:14] - rgb.new_tensor([20, 40, 200])[:, None, None]).abs().max() < 1e-3
+    assert (rgb[1] - 40).abs().max() < 1
+    assert rgb[2, :, :10].min() > 180
+    assert rgb[0, :, 54:].min() > 180
+    assert 60 < rgb[0, 20, 32] < 160
+
+
+@settings(deadline=None, max_examples=40)
+@given(height=st.integers(1, 40), width=st.integers(1, 40), seed=st.integers(0, 99))
+def test_a_ground_adds_no_colour_and_changes_none(height: int, width: int, seed: int) -> None:
+    rgb, alpha = noise(seed, height, width), noise(seed + 1, height, width)[:, :1]
+    alpha = torch.where(alpha < 0.6, 0, alpha)
+    ground = grounded(painted(rgb, alpha)).rgb
+    seen = alpha > 0
+    if not bool(seen.any()):
+        assert bool((ground == 1).all())
+        return
+    shown = rgb[0][:, seen[0, 0]]
+    assert (ground[0][:, seen[0, 0]] - shown).abs().max() < 1e-5
+    for channel in range(3):
+        assert ground[0, channel].min() >= shown[channel].min() - 1e-5
+        assert ground[0, channel].max() <= shown[channel].max() + 1e-5
+
+
+def test_an_opaque_picture_has_no_ground() -> None:
+    picture = Picture(noise(1, 8, 8))
+    assert grounded(picture) is picture
 
 
 def test_an_opaque_alpha_channel_is_none() -> None:
