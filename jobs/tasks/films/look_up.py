@@ -10,11 +10,12 @@ from collections.abc import Callable, Sequence
 from pathlib import PurePosixPath
 
 from jobs.errors import InputError, JobFileError, Problem
-from jobs.inputs.archives.archive import MARK, is_film
+from jobs.inputs.archives.archive import MARK
 from jobs.inputs.archives.film import DIGITS
 from jobs.jobfile.job import Job
 from jobs.jobfile.recipes import sweep_combinations
 from jobs.jobfile.yaml_source import FieldPath
+from jobs.spec.films.film import is_film
 from jobs.spec.films.frame_numbers import as_text, numbers_of
 from jobs.spec.pairs import PairSet
 from jobs.tasks.films.film_set import FilmSet, mask_sequence
@@ -107,9 +108,6 @@ def _check_video(job: Job, k: int, pair: PairSet, problems: list[Problem]) -> No
         check_written(pair.video.written_codec)
     except StylizeError as error:
         problems.append(job.problem(("pairs", k, "video"), str(error)))
-    if pair.video.rate is not None and is_film(pair.film or ""):
-        message = f"{pair.film} has times of its own, and the video has them, too: leave rate out"
-        problems.append(job.problem(("pairs", k, "video", "rate"), message))
 
 
 def _step(numbers: Sequence[int]) -> int:
