@@ -66,6 +66,7 @@ def _pictures(looked: Findings) -> list[str]:
         lines.append(f"  {looked.scope}")
     if looked.hopeless:
         lines.append(f"  {looked.hopelessness}")
+    lines += [f"  will fail: {frames}" for frames in looked.unreadable[:MISSING_SHOWN]]
     lines += [f"  not looked at: {why}" for why in looked.unreachable]
     lines += [f"  doubtful: {doubt}" for doubt in looked.doubts[:MISSING_SHOWN]]
     if len(looked.doubts) > MISSING_SHOWN:
