@@ -462,6 +462,8 @@ class NoVideo:
     """The rest of a sentence: ``frame 1012 has failed``."""
     failed: bool
     """Whether something has failed; else frames are only not painted yet."""
+    video: str = ""
+    """The key that it would have in the output; empty in lines of an earlier version."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ import pytest
 
 from jobs.errors import JobFileError
 from jobs.records.statuses import Ledger
-from jobs.tasks.films.film_set import FilmSet
+from jobs.tasks.films.film_set import FilmSet, useful_workers
 from jobs.tasks.task import Task
 from jobs.tasks.todo import Agenda
 from stylize.film.structure import place_of
@@ -314,10 +314,18 @@ def test_a_census_counts_every_frame(shots: Path) -> None:
 
 def test_a_film_says_how_many_workers_it_can_keep_busy(shots: Path) -> None:
     pair = "film: shots/a.####.png, style: [w.jpg, v.jpg], cuts: [1017, 1020]"
-    (film,) = agenda(shots, f"{pair}, sweep: {{size: [64, 128]}}").films
-    assert film.known_workers is None  # its shots were not asked for yet
+    twice = "film: shots, style: w.jpg, cuts: [1017, 1020], recipe: {size: 64}, video: mp4"
+    found = agenda(shots, f"{pair}, sweep: {{size: [64, 128]}}}}, {{{twice}")
+    film, _ = found.films
+    assert useful_workers(found.films) is None  # the shots were not asked for yet
 
     # By hand: 16 frames hold in turn 1, 1, 1, 2, 4 and 7; 3 frames 1, 1, 1; and of 21 frames four are keys.
     assert film.shots == [(0, 16), (16, 19), (19, 40)]
     assert list(film.widths)[:2] == [7, 1]
-    assert film.known_workers == film.workers == sum(film.widths) * 2 * 2
+    assert useful_workers([film]) == sum(film.widths) * 2 * 2
+    # What another entry paints, too, is painted once.
+    assert found.films[1].shots == film.shots
+    assert useful_workers(found.films) == sum(film.widths) * 2 * 2
+    other = agenda(shots, f"{twice}}}, {{{twice.replace('size: 64', 'size: 96')}").films
+    assert [one.shots for one in other] == [film.shots] * 2
+    assert useful_workers(other) == sum(film.widths) * 2
