@@ -17,8 +17,9 @@ from cluster.events.json_lines import from_json
 from cluster.events.live import has_ended, read_live
 from cluster.open_job import open_agenda
 from jobs.errors import ClusterError, ExitStatus, StorageError, StylefarmError, printable
-from jobs.jobfile.job import Job
+from jobs.jobfile.job import Job, open_output
 from jobs.parallel import parallel_map
+from jobs.proofs.proofs import proofs_of
 from jobs.records.commit import Records
 from jobs.storage import keys
 from jobs.storage.base import Storage
@@ -90,6 +91,8 @@ class JobStatus:
     """The keys of the videos that are there; None while a run lasts, which makes them at its end."""
     videos_missing: tuple[NoVideoYet, ...] | None = None
     """Those that the job asks for and that are not there; None also where the job is not known."""
+    proof: bool = False
+    """Whether this is about the job's proofs, because no picture was rendered yet."""
 
     @property
     def exit_status(self) -> int:
@@ -182,8 +185,28 @@ def of_all(head: Head, submissions: Sequence[Submission]) -> list[JobStatus]:
     return list(parallel_map(status_from_log, submissions, MAX_LOG_REQUESTS))
 
 
+def of_job(job: Job) -> JobStatus | None:
+    """Return a job's status from its output, or that of its proofs where these are all that was rendered.
+
+    Returns:
+        The status; None where nothing has been rendered yet.
+
+    Raises:
+        StorageError: The output cannot be read.
+    """
+    status = of_output(job, open_output(job))
+    if status is not None:
+        return status
+    proofs = of_output(job, open_output(proofs_of(job)))
+    return None if proofs is None else replace(proofs, proof=True)
+
+
 def of_output(job: Job, storage: Storage) -> JobStatus | None:
     """Return a job's status from its output alone; None where nothing has been rendered yet.
+
+    Args:
+        job: The job.
+        storage: The output, or that of the job's proofs.
 
     Raises:
         StorageError: The output cannot be read.
