@@ -86,7 +86,13 @@ def _one_shot(loop: bool, others: ValidationInfo) -> bool:
     return loop
 
 
-Film = Annotated[str | None, AfterValidator(_film)]
+def _one(film: object) -> object:
+    if isinstance(film, list):
+        raise PydanticCustomError("film", "is a list: write an entry of pairs for each film")
+    return film
+
+
+Film = Annotated[str | None, BeforeValidator(_one), AfterValidator(_film)]
 """A sequence such as ``shots/a.####.png`` or ``shots/a.%04d.png``, or a folder; None: the entry has none."""
 
 Frames = Annotated[str | None, AfterValidator(_frames), AfterValidator(with_film)]

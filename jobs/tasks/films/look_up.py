@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import itertools
 import posixpath
@@ -9,9 +10,10 @@ from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from pathlib import PurePosixPath
 
-from jobs.errors import InputError, JobFileError, Problem
+from jobs.errors import InputError, InputNotFoundError, JobFileError, Problem, StorageError
 from jobs.inputs.archives.archive import MARK
 from jobs.inputs.archives.film import DIGITS
+from jobs.inputs.similar import nearest
 from jobs.jobfile.job import Job
 from jobs.jobfile.recipes import sweep_combinations
 from jobs.jobfile.yaml_source import FieldPath
@@ -135,6 +137,16 @@ def _look_up_frames(
         if not uris:
             return None
         if uris == [finder.spelling(written)]:
+            try:
+                finder.read(uris[0])
+            except InputNotFoundError as error:
+                if PurePosixPath(written).suffix:
+                    problems.append(job.problem(place, _no_film(finder, written, error)))
+                else:
+                    found(job, finder, f"{written}/", place, problems)  # which says what is near
+                return None
+            except InputError:  # it is there
+                pass
             problems.append(
                 job.problem(place, f"{written} is one picture: name the frames as in a.####.png")
             )
@@ -170,9 +182,24 @@ def _frames_of_file(
         there = range(1, finder.frame_count(written) + 1)
         names = Numbered(f"{finder.spelling(written)}{MARK}", DIGITS, "")
     except InputError as error:
-        problems.append(job.problem(place, str(error)))
+        problems.append(job.problem(place, _no_film(finder, written, error)))
         return None
     return _chosen_of_list(job, k, pair, named_frames(names, there), problems)
+
+
+def _no_film(finder: PictureFinder, written: str, error: InputError) -> str:
+    """Return the sentence about a film that cannot be used, with the name that is probably meant."""
+    if not isinstance(error, InputNotFoundError):
+        return str(error)
+    if glob.has_magic(posixpath.basename(written)):
+        return f"{written} has wildcards: write an entry of pairs for each film"
+    folder, name = posixpath.split(written)
+    with contextlib.suppress(InputError, StorageError):
+        films = finder.expand(posixpath.join(glob.escape(folder), "*"), is_film)
+        near = nearest(name, map(posixpath.basename, films))
+        if near is not None:
+            return f"{str(error).rstrip('.')}; is {posixpath.join(folder, near)} meant?"
+    return str(error)
 
 
 def _sequence(finder: PictureFinder, written: str) -> Numbered | None:

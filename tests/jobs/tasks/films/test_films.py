@@ -55,6 +55,41 @@ def test_the_same_frames_are_the_same_tasks_however_they_are_named(shots: Path, 
     assert one == absolute
 
 
+@pytest.mark.parametrize(
+    ("film", "sentence"),
+    [
+        (
+            "harbor.mp4",
+            "There is no file harbor.mp4 (looked for {base}/harbor.mp4); is harbour.mp4 meant?",
+        ),
+        (
+            "harbour.mp",
+            "There is no file harbour.mp (looked for {base}/harbour.mp); is harbour.mp4 meant?",
+        ),
+        ("shotz", "shotz/ matches no picture: there is no folder {base}/shotz; is shots/ meant?"),
+        ("'*.mp4'", "*.mp4 has wildcards: write an entry of pairs for each film"),
+    ],
+)
+def test_a_film_that_is_not_there_is_told_with_the_one_that_is_meant(
+    shots: Path, film: str, sentence: str
+) -> None:
+    touch(shots, "harbour.mp4")
+    assert told(shots, f"film: {film}, style: w.jpg") == [f"film: {sentence.format(base=shots)}"]
+
+
+def test_a_film_is_no_picture(shots: Path) -> None:
+    touch(shots, "harbour.mp4")
+    where = "name it under film:, or one of its frames, as harbour.mp4::000001"
+    assert told(shots, "film: shots, style: [w.jpg, harbour.mp4]") == [
+        f"style[1]: harbour.mp4 is a film: {where}"
+    ]
+    assert told(shots, "content: harbour.mp4, style: w.jpg") == [
+        f"content: harbour.mp4 is a film: {where}"
+    ]
+    # Films beside photos are left out, as ever.
+    assert len(tasks(shots, "content: ./, style: w.jpg")) == 2
+
+
 def test_each_frame_comes_after_those_that_it_holds_to(shots: Path) -> None:
     found = tasks(
         shots,
