@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 from fractions import Fraction
 from pathlib import Path
@@ -159,3 +160,19 @@ def test_small_films_are_planned_without_what_may_end_the_process():
     assert "cutree=0" in planned(32, 24)
     assert "cutree=0" in planned(640, 24)
     assert "cutree" not in planned(64, 64)
+
+
+def give_up(path: Path) -> None:
+    with FilmWriter(path, (64, 64), steady(Fraction(24), 9), codec="av1") as writer:
+        writer.write(np.zeros((64, 64, 3), np.uint8))
+        raise KeyboardInterrupt
+
+
+def test_a_video_that_is_given_up_is_so_in_silence(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(KeyboardInterrupt) as caught:
+        give_up(tmp_path / "a.mp4")
+    del caught  # which has the writer, and so its encoder
+    gc.collect()
+    assert capfd.readouterr() == ("", "")
