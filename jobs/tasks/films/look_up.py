@@ -140,10 +140,11 @@ def _look_up_frames(
             try:
                 finder.read(uris[0])
             except InputNotFoundError as error:
-                if PurePosixPath(written).suffix:
+                # A folder that is not there is told with the one that is near.
+                if PurePosixPath(written).suffix or found(
+                    job, finder, f"{written}/", place, problems
+                ):
                     problems.append(job.problem(place, _no_film(finder, written, error)))
-                else:
-                    found(job, finder, f"{written}/", place, problems)  # which says what is near
                 return None
             except InputError:  # it is there
                 pass

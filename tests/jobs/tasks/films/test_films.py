@@ -337,6 +337,8 @@ def test_a_film_may_be_in_a_bucket(s3_rig: Rig, tmp_path: Path) -> None:
         assert by_number(found)[2].content == f"{s3_rig.url}/shots/a.02.png"
     with pytest.raises(JobFileError, match="lacks the frame 4; to do without"):
         tasks(tmp_path, f"{pair}/a.##.png'", storage)
+    with pytest.raises(JobFileError, match="if a folder is meant, end it with '/'"):
+        tasks(tmp_path, f"{pair}'", storage)
 
 
 def test_a_census_counts_every_frame(shots: Path) -> None:
