@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import glob
 import itertools
 import posixpath
@@ -133,8 +132,12 @@ def _look_up_frames(
         if fault := _no_folder(written):
             problems.append(job.problem(place, f"{written} {fault}"))
             return None
+        before = len(problems)
         uris = in_natural_order(found(job, finder, written, place, problems))
         if not uris:
+            if films := _films_in(finder, written):
+                message = f"{written} has films and no frames: name one, such as {films[0]}"
+                problems[before:] = [job.problem(place, message)]
             return None
         if uris == [finder.spelling(written)]:
             try:
@@ -195,12 +198,18 @@ def _no_film(finder: PictureFinder, written: str, error: InputError) -> str:
     if glob.has_magic(posixpath.basename(written)):
         return f"{written} has wildcards: write an entry of pairs for each film"
     folder, name = posixpath.split(written)
-    with contextlib.suppress(InputError, StorageError):
-        films = finder.expand(posixpath.join(glob.escape(folder), "*"), is_film)
-        near = nearest(name, map(posixpath.basename, films))
-        if near is not None:
-            return f"{str(error).rstrip('.')}; is {posixpath.join(folder, near)} meant?"
-    return str(error)
+    near = nearest(name, map(posixpath.basename, _films_in(finder, folder)))
+    if near is None:
+        return str(error)
+    return f"{str(error).rstrip('.')}; is {posixpath.join(folder, near)} meant?"
+
+
+def _films_in(finder: PictureFinder, folder: str) -> list[str]:
+    """Return the film files in a folder; none where it cannot be listed."""
+    try:
+        return finder.expand(posixpath.join(glob.escape(folder), "*"), is_film)
+    except (InputError, StorageError):
+        return []
 
 
 def _sequence(finder: PictureFinder, written: str) -> Numbered | None:

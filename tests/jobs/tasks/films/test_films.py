@@ -67,13 +67,14 @@ def test_the_same_frames_are_the_same_tasks_however_they_are_named(shots: Path, 
             "There is no file harbour.mp (looked for {base}/harbour.mp); is harbour.mp4 meant?",
         ),
         ("shotz", "shotz/ matches no picture: there is no folder {base}/shotz; is shots/ meant?"),
+        ("films", "films has films and no frames: name one, such as films/pier.mp4"),
         ("'*.mp4'", "*.mp4 has wildcards: write an entry of pairs for each film"),
     ],
 )
 def test_a_film_that_is_not_there_is_told_with_the_one_that_is_meant(
     shots: Path, film: str, sentence: str
 ) -> None:
-    touch(shots, "harbour.mp4")
+    touch(shots, "harbour.mp4", "films/pier.mp4")
     assert told(shots, f"film: {film}, style: w.jpg") == [f"film: {sentence.format(base=shots)}"]
 
 
