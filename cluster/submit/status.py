@@ -169,7 +169,7 @@ def of_submission(
     with contextlib.suppress(StylefarmError):
         status = replace(status, videos=tuple(video_keys(storage)))
         if job is not None:
-            with contextlib.closing(open_agenda(job)) as agenda:
+            with contextlib.closing(open_agenda(job, _look_no_further)) as agenda:
                 status = _with_videos(status, agenda, storage)
     return status
 
@@ -234,14 +234,25 @@ def of_output(job: Job, storage: Storage) -> JobStatus | None:
     return status if state == "running" else _counted(status, job, storage)
 
 
+class _UnsearchedError(StylefarmError):
+    """Tasks can be counted only when a film is looked through for cuts."""
+
+
+def _look_no_further(film: str, looked_at: int, frames: int) -> None:
+    """Keep a film from being looked through, which a run may do for minutes and a status does not."""
+    raise _UnsearchedError(film)
+
+
 def _counted(status: JobStatus, job: Job, storage: Storage) -> JobStatus:
     """Return the status with its tasks counted: the last summary of a killed run may be old."""
     ledger = Records(storage).ledger()
     try:
-        with contextlib.closing(open_agenda(job)) as agenda:
+        with contextlib.closing(open_agenda(job, _look_no_further)) as agenda:
             census = agenda.census(ledger)
             status = _with_videos(status, agenda, storage)
-    except StylefarmError:  # its pictures may be out of reach from here
+    except (
+        StylefarmError
+    ):  # its pictures may be out of reach from here, or cuts not be looked for yet
         return replace(
             status,
             done=ledger.count("done"),

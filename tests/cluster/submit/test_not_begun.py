@@ -9,6 +9,7 @@ import pytest
 
 from cluster.open_job import open_agenda
 from cluster.submit.not_begun import tasks_waiting
+from cluster.submit.status import of_job
 from jobs.jobfile.job import Job
 from jobs.records.statuses import Ledger
 from tests.jobs.support import read, touch
@@ -90,3 +91,16 @@ def test_proofs_that_are_there_are_told_and_what_comes_next(tmp_path: Path) -> N
     after = stylefarm("status", job.file)
     assert "  1 done, 0 failed, 2 left" in after.stdout.splitlines()
     assert "picture is rendered yet" not in after.stdout
+
+
+def test_a_status_looks_for_no_cuts(tmp_path: Path) -> None:
+    job = write_video_job(tmp_path, there=3, cuts="auto")
+    VideoRun(job, limit=1)
+    (kept,) = (tmp_path / "out/films").glob("*/cuts.json")
+    kept.unlink()  # as when the run was ended while it looked
+
+    status = of_job(job)
+
+    assert status is not None
+    assert (status.done, status.left, status.videos) == (1, 2, ())
+    assert not kept.exists()
