@@ -171,8 +171,9 @@ class ConsoleView:
                 self._video_made(event)
             case events.NoVideo():
                 colour = "red" if event.failed else "yellow"
+                what = event.video or f"video of {event.name}"
                 self._say(
-                    f"[{colour}]no video[/] of {escape(event.name)}: {escape(event.reason)}",
+                    f"[{colour}]no[/] {escape(what)}: {escape(event.reason)}",
                     even_if_quiet=event.failed,
                 )
             case events.Draining():

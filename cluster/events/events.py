@@ -146,7 +146,8 @@ class PicturesUnread:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PicturesMissing:
-    """Input pictures that tasks to do need are missing, or cannot be used. Those tasks will fail."""
+    """Input pictures that tasks to do need are missing, or cannot be used. Those tasks will fail. A film with
+    frames that cannot be read, which shows while cuts are looked for, has an event of its own."""
 
     event: ClassVar[str] = "pictures_missing"
     pictures: int
@@ -156,7 +157,8 @@ class PicturesMissing:
     complete: bool
     """Whether all pictures of the job were looked at."""
     first: tuple[str, ...]
-    """The first of them, each with its place in the job, the reason, and how many tasks need it."""
+    """The first of them, each with its place in the job, the reason, and how many tasks need it; of a film
+    one sentence about all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -460,6 +462,8 @@ class NoVideo:
     """The rest of a sentence: ``frame 1012 has failed``."""
     failed: bool
     """Whether something has failed; else frames are only not painted yet."""
+    video: str = ""
+    """The key that it would have in the output; empty in lines of an earlier version."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

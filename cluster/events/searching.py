@@ -53,9 +53,10 @@ class Searching:
         now, told = self._now, self._told
         if now is None or now == told:
             return
+        was_told = told is not None and told.film == now.film
         due = time.monotonic() >= self._told_at + TELL_SECONDS
-        ends = told is not None and told.film == now.film and now.looked_at == now.frames
-        if due or ends:
+        # A run that paints long since has nothing to say of a film that was looked through in a second.
+        if was_told if now.looked_at == now.frames else due:
             self._told, self._told_at = now, time.monotonic()
             self._listen(now)
 

@@ -1,21 +1,35 @@
-"""What a film takes: how many of its frames can be painted at once, and how long that lasts at least."""
+"""What a film takes: how many of its frames can be painted at once, how long that lasts at least, and which
+videos are made of it."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
+from typing import Any
 
 from jobs.storage import keys
 from jobs.storage.base import Storage
-from jobs.tasks.films.film_set import FilmSet
+from jobs.tasks.films.film_set import FilmSet, SameFilm, films_once
 from jobs.tasks.identity import Draft
+from jobs.tasks.todo import Agenda
+from jobs.videos.wanted import wanted_videos
+
+
+@dataclass(frozen=True, slots=True)
+class VideoPlan:
+    """A video that a job asks for."""
+
+    video: str
+    """Its key in the output."""
+    options: dict[str, Any]
+    """How it is made (``WantedVideo.identity``)."""
 
 
 @dataclass(frozen=True, slots=True)
 class FilmPlan:
-    """A film, in each of its styles and recipes."""
+    """A film, in each of its styles and recipes, however many entries of ``pairs`` name it."""
 
     film: str
     """The film as the job file names it."""
@@ -37,18 +51,36 @@ class FilmPlan:
     """Workers that all its shots, in all styles by all recipes, can use at once, at most."""
     motion_bytes: int | None = None
     """Bytes that the motion between its frames takes in the output; None: nobody has measured any."""
+    videos: tuple[VideoPlan, ...] = ()
+    """The videos that are made of it."""
 
 
-def plan_film(film: FilmSet, pair_bytes: float | None) -> FilmPlan:
-    """Return what a film takes.
+def plan_films(agenda: Agenda, storage: Storage, pair_bytes: float | None) -> tuple[FilmPlan, ...]:
+    """Return what the films of a job take, each once, in the order of the job file.
 
     Args:
-        film: The film.
-        pair_bytes: Bytes of the motion between two of its frames; None: unknown.
+        agenda: The job.
+        storage: The output, where earlier runs have kept motion.
+        pair_bytes: Bytes of the motion between two frames; None: unknown.
 
     Raises:
-        JobFileError, StorageError: As ``FilmSet.shots``.
+        JobFileError, StorageError: As ``FilmSet.shots``; or the output cannot be listed.
     """
+    films = films_once(agenda.films)
+    places = {id(entry.frames): k for k, same in enumerate(films) for entry in same.entries}
+    videos: defaultdict[int, list[VideoPlan]] = defaultdict(list)
+    for video in wanted_videos(agenda):
+        videos[places[id(video.frames)]].append(VideoPlan(video.key, video.identity))
+    return tuple(
+        _plan_film(
+            same, kept_pair_bytes(storage, same.film.frames.id) or pair_bytes, videos.get(k, ())
+        )
+        for k, same in enumerate(films)
+    )
+
+
+def _plan_film(same: SameFilm, pair_bytes: float | None, videos: Sequence[VideoPlan]) -> FilmPlan:
+    film: FilmSet = same.film
     shots = film.shots
     longest = max(end - first for first, end in shots)
     pairs = len(film.frames) - (0 if film.loop else len(shots))
@@ -61,8 +93,9 @@ def plan_film(film: FilmSet, pair_bytes: float | None) -> FilmPlan:
         depth=film.depth,
         longest=longest,
         width=max(film.widths),
-        workers=film.workers,
+        workers=same.workers,
         motion_bytes=None if pair_bytes is None else round(pair_bytes * pairs),
+        videos=tuple(videos),
     )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from cluster.plan.film_plan import FilmPlan, Trees, kept_pair_bytes, plan_film
+from cluster.plan.film_plan import FilmPlan, Trees, plan_films
 from jobs.id_sets import IdTable
 from jobs.jobfile.job import open_output
 from jobs.proofs.proofs import Proofs, have_other_size, proofs_of, wanted_size
@@ -263,10 +263,7 @@ def make_plan(
         done=done,
         failed=failed,
         groups=tuple(groups.values()),
-        films=tuple(
-            plan_film(film, kept_pair_bytes(pictures, film.frames.id) or measured_pair_bytes)
-            for film in agenda.films
-        ),
+        films=plan_films(agenda, pictures, measured_pair_bytes),
         frames=frames,
         useful_workers=useful_workers(agenda.films) or 0,
         films_seconds=trees.seconds(lambda kind, held: groups[kind, held].seconds_each, price.gpus),

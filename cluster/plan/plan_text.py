@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from cluster.events.progress import plural, rows_text, saved_text, unread_text
-from cluster.plan.film_plan import FilmPlan
+from cluster.plan.film_plan import FilmPlan, VideoPlan
 from cluster.plan.plan import Group, Plan
 from cluster.time_text import duration_text
-from jobs.errors import Problem
+from jobs.errors import Problem, printable
 from jobs.inputs.formats import UNREAD_SHOWN
 from jobs.preflight.preflight import Findings
 
 MISSING_SHOWN = 10
 BAD_ROWS_SHOWN = 20
+VIDEOS_SHOWN = 10
 
 
 def to_text(
@@ -66,6 +67,7 @@ def _pictures(looked: Findings) -> list[str]:
         lines.append(f"  {looked.scope}")
     if looked.hopeless:
         lines.append(f"  {looked.hopelessness}")
+    lines += [f"  will fail: {frames}" for frames in looked.unreadable[:MISSING_SHOWN]]
     lines += [f"  not looked at: {why}" for why in looked.unreachable]
     lines += [f"  doubtful: {doubt}" for doubt in looked.doubts[:MISSING_SHOWN]]
     if len(looked.doubts) > MISSING_SHOWN:
@@ -91,7 +93,21 @@ def _film(film: FilmPlan) -> list[str]:
     ]
     if film.motion_bytes is not None:
         lines.append(f"    the motion between its frames takes {_bytes(film.motion_bytes)}")
+    lines += [f"    video {_video(video)}" for video in film.videos[:VIDEOS_SHOWN]]
+    if len(film.videos) > VIDEOS_SHOWN:
+        lines.append(f"    and {len(film.videos) - VIDEOS_SHOWN:,} more videos")
     return lines
+
+
+def _video(video: VideoPlan) -> str:
+    """Return "videos/a--wave-1f.mp4: h264, quality 75, 24 frames per second"."""
+    options = video.options
+    words = [options["codec"]]
+    words += [] if options["quality"] is None else [f"quality {options['quality']}"]
+    words += [] if options["bits"] is None else [f"{options['bits']} bits"]
+    words += [] if options["rate"] is None else [f"{options['rate']} frames per second"]
+    words += [] if options["sound"] or options["source"] is None else ["without sound"]
+    return f"{printable(video.video)}: {', '.join(words)}"
 
 
 def _frames(film: FilmPlan) -> str:

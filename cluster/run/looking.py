@@ -52,6 +52,9 @@ class Looking:
         self._told: set[str] = set()
         """Sentences about masks that were told."""
         self._pages_told: set[str] = set()
+        self._unreadable = agenda.unreadable
+        """What is found out about films on whichever thread looks for their cuts."""
+        self._unreadable_told = 0
         self._closed = threading.Event()
         threading.Thread(
             target=self._preflight.search, args=(LOOK_SECONDS,), name="look", daemon=True
@@ -95,6 +98,7 @@ class Looking:
             listen: Hears what was found, now and later.
         """
         self._listen = listen
+        self._tell_unreadable()
         found = self._findings
         if found is None:
             return
@@ -113,6 +117,7 @@ class Looking:
             )
 
     def __call__(self, event: Event) -> None:
+        self._tell_unreadable()
         if isinstance(event, Beat):
             self.tell_doubts()
         match event:
@@ -123,6 +128,19 @@ class Looking:
                     self._listen(PagesLeftOut(pictures=len(new), first=tuple(new[:SHOWN])))
             case _:
                 self._listen(event)
+
+    def _tell_unreadable(self) -> None:
+        """Say which frames cannot be read, of each film once: before the first of them fails."""
+        for film in self._unreadable[self._unreadable_told :]:
+            self._unreadable_told += 1
+            self._listen(
+                PicturesMissing(
+                    pictures=film.count,
+                    looked_at=film.frames,
+                    complete=True,
+                    first=(str(film.problem),),
+                )
+            )
 
     def tell_doubts(self) -> None:
         """Say what was found out about masks since."""

@@ -17,8 +17,9 @@ from cluster.events.json_lines import from_json
 from cluster.events.live import has_ended, read_live
 from cluster.open_job import open_agenda
 from jobs.errors import ClusterError, ExitStatus, StorageError, StylefarmError, printable
-from jobs.jobfile.job import Job
+from jobs.jobfile.job import Job, open_output
 from jobs.parallel import parallel_map
+from jobs.proofs.proofs import proofs_of
 from jobs.records.commit import Records
 from jobs.storage import keys
 from jobs.storage.base import Storage
@@ -90,6 +91,8 @@ class JobStatus:
     """The keys of the videos that are there; None while a run lasts, which makes them at its end."""
     videos_missing: tuple[NoVideoYet, ...] | None = None
     """Those that the job asks for and that are not there; None also where the job is not known."""
+    proof: bool = False
+    """Whether this is about the job's proofs, because no picture was rendered yet."""
 
     @property
     def exit_status(self) -> int:
@@ -166,7 +169,7 @@ def of_submission(
     with contextlib.suppress(StylefarmError):
         status = replace(status, videos=tuple(video_keys(storage)))
         if job is not None:
-            with contextlib.closing(open_agenda(job)) as agenda:
+            with contextlib.closing(open_agenda(job, _look_no_further)) as agenda:
                 status = _with_videos(status, agenda, storage)
     return status
 
@@ -182,8 +185,28 @@ def of_all(head: Head, submissions: Sequence[Submission]) -> list[JobStatus]:
     return list(parallel_map(status_from_log, submissions, MAX_LOG_REQUESTS))
 
 
+def of_job(job: Job) -> JobStatus | None:
+    """Return a job's status from its output, or that of its proofs where these are all that was rendered.
+
+    Returns:
+        The status; None where nothing has been rendered yet.
+
+    Raises:
+        StorageError: The output cannot be read.
+    """
+    status = of_output(job, open_output(job))
+    if status is not None:
+        return status
+    proofs = of_output(job, open_output(proofs_of(job)))
+    return None if proofs is None else replace(proofs, proof=True)
+
+
 def of_output(job: Job, storage: Storage) -> JobStatus | None:
     """Return a job's status from its output alone; None where nothing has been rendered yet.
+
+    Args:
+        job: The job.
+        storage: The output, or that of the job's proofs.
 
     Raises:
         StorageError: The output cannot be read.
@@ -211,14 +234,23 @@ def of_output(job: Job, storage: Storage) -> JobStatus | None:
     return status if state == "running" else _counted(status, job, storage)
 
 
+class _UnsearchedError(StylefarmError):
+    """Tasks can be counted only when a film is looked through for cuts."""
+
+
+def _look_no_further(film: str, looked_at: int, frames: int) -> None:
+    """Keep a film from being looked through, which a run may do for minutes and a status does not."""
+    raise _UnsearchedError(film)
+
+
 def _counted(status: JobStatus, job: Job, storage: Storage) -> JobStatus:
     """Return the status with its tasks counted: the last summary of a killed run may be old."""
     ledger = Records(storage).ledger()
     try:
-        with contextlib.closing(open_agenda(job)) as agenda:
+        with contextlib.closing(open_agenda(job, _look_no_further)) as agenda:
             census = agenda.census(ledger)
             status = _with_videos(status, agenda, storage)
-    except StylefarmError:  # its pictures may be out of reach from here
+    except StylefarmError:  # its pictures may be out of reach, or cuts not be looked for yet
         return replace(
             status,
             done=ledger.count("done"),

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 
 from cluster.events.live import QUIET_SECONDS
-from cluster.events.progress import status_line
+from cluster.events.progress import plural, status_line
 from cluster.submit.status import JobStatus
 from cluster.time_text import duration_text
 from jobs.errors import printable
@@ -26,12 +26,17 @@ VIDEOS_SHOWN = 10
 
 def to_text(status: JobStatus) -> str:
     """Return a status as lines for a terminal."""
-    lines = [f"{status.id or status.job}: {_state(status)}", f"  {status.job} -> {status.output}"]
+    what = "proofs " if status.proof else ""
+    lines = [
+        f"{status.id or status.job}: {what}{_state(status)}",
+        f"  {status.job} -> {status.output}",
+    ]
     live = status.live
     if live is not None and status.state == "running":
         lines.append(f"  {status_line(live)}")
     elif status.done is not None:
-        counts = [f"{status.done:,} done", f"{status.failed or 0:,} failed"]
+        of_all = f" of {plural(status.tasks, 'proof')}" if status.proof and status.tasks else ""
+        counts = [f"{status.done:,}{of_all} done", f"{status.failed or 0:,} failed"]
         counts += [] if status.left is None else [f"{status.left:,} left"]
         lines.append(f"  {', '.join(counts)}")
     if status.reason is not None and status.reason != "complete":
@@ -42,6 +47,10 @@ def to_text(status: JobStatus) -> str:
         lines.append(f"  last heard of {duration_text(quiet)} ago")
     if status.state == "lost":
         lines.append("  it may have been killed; run or submit it again to resume")
+    if status.proof and status.state != "running":
+        lines.append(
+            "  no picture is rendered yet: stylefarm run JOB renders all, stylefarm promote JOB the chosen"
+        )
     return "\n".join(lines)
 
 

@@ -7,6 +7,7 @@ from pathlib import PurePath
 from jobs.errors import InputError
 from jobs.inputs.addresses import display, is_web
 from jobs.inputs.archives.archive import ENDINGS, MARK, PACKED, check_archive
+from jobs.spec.films.film import is_film
 from stylize.pictures.reading.formats import KNOWN_ELSEWHERE, READ
 
 UNREAD_SHOWN = 5
@@ -35,6 +36,10 @@ def check_format(uri: str) -> None:
     """Raise InputError for an address that, by its extension, is no picture that is read."""
     if MARK in uri:
         check_archive(uri)
+    elif is_film(uri) and not is_web(uri):
+        raise InputError(
+            f"{uri} is a film: name it under film:, or one of its frames, as {uri}{MARK}000001"
+        )
     kind = format_unread(uri)
     if kind == ARCHIVE and MARK in uri:
         raise InputError(

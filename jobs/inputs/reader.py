@@ -23,7 +23,6 @@ from jobs.inputs.archives.archive import (
     MARK,
     check_archive,
     is_archive,
-    is_film,
     member_of,
     names_archives,
 )
@@ -33,6 +32,7 @@ from jobs.inputs.data import MAX_BYTES, InputData, InputStat, input_data
 from jobs.inputs.formats import Unread, check_format
 from jobs.inputs.local import LocalFiles, taken_literally
 from jobs.inputs.web import check_address, download
+from jobs.spec.films.film import is_film
 from jobs.storage import keys
 from jobs.storage.addresses import fault_of
 from jobs.storage.authorities import trusting

@@ -17,6 +17,7 @@ from jobs.errors import AddressError, JobFileError, Problem
 from jobs.jobfile.job import Job
 from jobs.jobfile.messages import problems_of
 from jobs.jobfile.recipes import recipe_problems
+from jobs.jobfile.videos import video_problems
 from jobs.jobfile.yaml_source import BYTE_LIMIT, Source, read_yaml
 from jobs.manifests.manifest import is_manifest
 from jobs.spec.job import JobSpec
@@ -107,6 +108,7 @@ def parse_job(data: bytes, file: str, base: Path, default_name: str = "job") -> 
     except ValidationError as error:
         problems += problems_of(source, error)
     problems += recipe_problems(source, values)
+    problems += video_problems(source, values)
     if isinstance(values.get("pairs"), list) and not values["pairs"]:
         problems.append(source.problem(("pairs",), "is empty; name at least one content and style"))
     if spec is not None:

@@ -63,6 +63,8 @@ class Findings:
     """Why pictures of a store could not be looked at."""
     masks: tuple[str, ...]
     """The first ``MOST_MASKS`` masks of tasks to do, as far as they are on this disk."""
+    unreadable: tuple[Problem, ...] = ()
+    """The films with frames that cannot be read, as far as cuts were looked for in them."""
     doubts: tuple[str, ...] = ()
     """Sentences about those of them that are doubtful, once they were looked at."""
 
@@ -100,6 +102,7 @@ class Findings:
                 for m in self.missing
             ],
             "unreachable": list(self.unreachable),
+            "unreadable_frames": [str(problem) for problem in self.unreadable],
             "masks": len(self.masks),
             "doubtful_masks": list(self.doubts),
         }
@@ -178,6 +181,7 @@ class Preflight:
             doomed=doomed,
             unreachable=tuple(search.unreachable),
             masks=tuple(masks)[:MOST_MASKS],
+            unreadable=tuple(frames.problem for frames in agenda.unreadable),
         )
 
     def doubts(self, masks: Sequence[str], stop: Callable[[], bool]) -> Iterator[str]:

@@ -24,7 +24,13 @@ from jobs.tasks.films.film_set import FilmSet
 from jobs.tasks.films.frames import Frames
 from jobs.tasks.films.look_up import look_up_film, shots_from
 from jobs.tasks.films.spots import Shots
-from jobs.tasks.films.survey import Survey, Watch, unwatched
+from jobs.tasks.films.survey import (
+    Survey,
+    UnreadableFrames,
+    Watch,
+    unreadable_text,
+    unwatched,
+)
 from jobs.tasks.identity import Draft
 from jobs.tasks.manifest_rows import KNOB, ManifestSet, find_manifests
 from jobs.tasks.pairs import PictureSet, look_up_pair
@@ -125,6 +131,8 @@ class Agenda:
         """Pictures in outputs of other jobs that globs come upon, and that are left out, by output."""
         self.own_pictures = inputs.left_out
         """Pictures that patterns match and that are left out, because the job itself has made them."""
+        self.unreadable: list[UnreadableFrames] = []
+        """Frames that turned out to be unreadable while cuts were looked for; each film adds its own once."""
         self.without_effect = knobs_without_effect(job, self.sets)
         """What the job gives that changes none of its pictures."""
         for entry in self.entries:
@@ -298,10 +306,15 @@ class Agenda:
     def _shots(self, k: int, inputs: Inputs, frames: Frames) -> Shots:
         """Return the shots of the film of entry ``k``, looked for in its frames."""
         try:
-            starts = Survey(inputs, open_output(self.job)).starts(frames, self._watch)
+            found = Survey(inputs, open_output(self.job)).look(frames, self._watch)
         except StylizeError as error:
             raise JobFileError([self.job.problem(("pairs", k, "cuts"), str(error))]) from error
-        return shots_from(starts, len(frames))
+        if found.unreadable:
+            film = self.job.spec.pairs[k].film or frames.name
+            text = unreadable_text(film, frames.numbers, found)
+            problem = self.job.problem(("pairs", k, "film"), text)
+            self.unreadable.append(UnreadableFrames(len(found.unreadable), len(frames), problem))
+        return shots_from(found.starts, len(frames))
 
     def _digest_of(self, recipe: Recipe) -> str:
         key = (recipe.weights, recipe.weights_input)

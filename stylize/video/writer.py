@@ -107,8 +107,9 @@ class FilmWriter:
         """When, in ticks of the encoder."""
         self._is_open = True
         if self.coding.encoder == "libsvtav1":
-            # It writes to the standard error by itself, unless the environment tells it to say errors alone.
-            os.environ.setdefault("SVT_LOG", "1")
+            # It writes to the standard error by itself, unless the environment tells it not to. What it calls
+            # an error is raised, too, but for the end of a video that is given up.
+            os.environ.setdefault("SVT_LOG", "0")
         options = _muxer_options(self.container, self.timing.time_base, target)
         file = f"file:{target}" if isinstance(target, str | Path) else target
         with self._in_words():

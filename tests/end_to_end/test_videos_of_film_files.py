@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cluster.events.events import NoVideo
-from jobs.errors import ExitStatus, JobFileError
+from cluster.events.events import NoVideo, PicturesMissing, TaskFailed
+from jobs.errors import ExitStatus
 from stylize.video.film import open_film
 from tests.stylize.video.support import (
     LOSSLESS,
@@ -18,6 +18,7 @@ from tests.stylize.video.support import (
     WIDTH,
     X264,
     chart,
+    damage,
     ffmpeg,
     film_of_chart,
     moving,
@@ -28,6 +29,7 @@ from tests.stylize.video.support import (
     stream_of,
     times,
 )
+from tests.support.farm import stylefarm
 from tests.support.videos import VideoRun, video_record, write_video_job
 
 SIZE = {"recipe": {"size": WIDTH}}
@@ -63,6 +65,29 @@ def test_times_sound_and_tags_are_those_of_the_film(tmp_path: Path) -> None:
     assert (record.has_sound, record.rate, record.bits) == (True, "30000/1001", 8)
     assert target["tags"]["timecode"] == record.timecode == "01:00:59;20"
     assert record.made_from.source is not None
+
+
+def test_a_damaged_frame_is_told_before_it_fails(tmp_path: Path) -> None:
+    damage(moving(tmp_path / "shot.mp4", "-an", *X264, "-g", "1", seconds=0.3), 6)
+    job = write_video_job(tmp_path, film="shot.mp4", cuts="auto", **SIZE)
+    sentence = (
+        "pairs[0].film: frame 6 of shot.mp4 cannot be read, and what holds to it fails, too; to do without, "
+        "write frames: 1-5,7-9 (shot.mp4 is damaged: its frame at 0.167 s cannot be decoded: Invalid data "
+        "found when processing input)"
+    )
+    planned = stylefarm("plan", tmp_path / "job.yaml")
+    assert planned.returncode == 0
+    (warned,) = (line for line in planned.stdout.splitlines() if "will fail" in line)
+    assert warned.endswith(sentence)
+
+    run = VideoRun(job)
+
+    (told,) = run.said(PicturesMissing)
+    assert (told.pictures, told.looked_at, len(told.first)) == (1, 9, 1)
+    assert warned == f"  will fail: {told.first[0]}"
+    kinds = [type(event) for event in run.events]
+    assert kinds.index(PicturesMissing) < kinds.index(TaskFailed)
+    assert run.painted > 0
 
 
 def video_record_of(made: Path):
@@ -175,15 +200,6 @@ def test_a_film_with_another_sound_makes_its_video_anew(tmp_path: Path) -> None:
     assert (run.painted, run.made) == (0, [key])
     with open_film(tmp_path / "out" / key) as made:
         assert not made.facts.has_sound
-
-
-def test_a_film_file_takes_no_rate(tmp_path: Path) -> None:
-    moving(tmp_path / "shot.mp4", *X264, seconds=0.2)
-    job = write_video_job(tmp_path, {"rate": 25}, film="shot.mp4")
-    with pytest.raises(
-        JobFileError, match=r"job.yaml:\d+: pairs\[0\].video.rate: shot.mp4 has times"
-    ):
-        VideoRun(job)
 
 
 # --- colours ------------------------------------------------------------------------------------

@@ -282,22 +282,31 @@ def status(
     if job_status is None:
         if target.problem_status:
             raise typer.Exit(target.problem_status)
-        raise UsageError(f"{name} has not rendered anything yet")
+        raise UsageError(f"{name} has not rendered anything yet{_waiting_text(target)}")
     if watch:
         raise typer.Exit(_watch(target, job_status))
     print(json.dumps(job_status.to_json(), ensure_ascii=False) if as_json else to_text(job_status))
     raise typer.Exit(target.problem_status or job_status.exit_status)
 
 
+def _waiting_text(target: Target) -> str:
+    """Return the rest of the sentence about a job that was never run; empty: it cannot be told at once."""
+    from cluster.submit.not_begun import tasks_waiting
+
+    if target.job is None or (waiting := tasks_waiting(target.job)) is None:
+        return ""
+    return f": {waiting.text}; stylefarm run {target.job.file} begins"
+
+
 def _status_of(target: Target) -> JobStatus | None:
     """Return the status of what a name means; None where nothing has been rendered yet."""
-    from cluster.submit.status import of_output, of_submission
+    from cluster.submit.status import of_job, of_submission
 
     if target.submission is not None:
         assert target.head is not None
         return of_submission(target.head, target.submission, target.storage, target.job)
-    if target.job is not None and target.storage is not None:
-        return of_output(target.job, target.storage)
+    if target.job is not None:
+        return of_job(target.job)
     return None
 
 

@@ -194,7 +194,13 @@ class Videos:
         self._told += 1
         if self._told <= MOST_TOLD:
             self._listen(
-                NoVideo(id=video.id, name=video.name, reason=why.reason, failed=why.has_failed)
+                NoVideo(
+                    id=video.id,
+                    name=video.name,
+                    reason=why.reason,
+                    failed=why.has_failed,
+                    video=video.key,
+                )
             )
 
 

@@ -22,6 +22,7 @@ from jobs.inputs.archives.headers import entries_of
 from jobs.inputs.archives.source import RangeFile, Source
 from jobs.inputs.archives.unpacking import METHODS, unpack
 from jobs.inputs.similar import nearest
+from jobs.spec.films.film import is_film
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -34,9 +35,6 @@ ENDINGS = (".tar", ".zip")
 
 TABLES = (".parquet",)
 """Extensions of tables with columns of pictures, ``data.parquet::image/7``."""
-
-FILMS = (".mp4", ".m4v", ".mov", ".mkv", ".webm")
-"""Extensions of film files, whose frames are pictures, ``shot.mp4::000001``."""
 
 PACKED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".7z", ".rar")
 """Extensions of archives that can be read only as a whole."""
@@ -95,11 +93,6 @@ def is_archive(name: str) -> bool:
 def is_table(name: str) -> bool:
     """Return whether a name has the extension of a table."""
     return name.lower().endswith(TABLES)
-
-
-def is_film(name: str) -> bool:
-    """Return whether a name has the extension of a film file."""
-    return name.lower().endswith(FILMS)
 
 
 def check_archive(name: str) -> None:

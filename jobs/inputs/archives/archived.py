@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from jobs.errors import InputError, StorageError
 from jobs.inputs.addresses import display, is_web
-from jobs.inputs.archives.archive import MARK, Member, Members, is_film, is_table
+from jobs.inputs.archives.archive import MARK, Member, Members, is_table
 from jobs.inputs.archives.film import FilmFrames, film_from
 from jobs.inputs.archives.known import Archives
 from jobs.inputs.archives.source import Source, Stored
@@ -15,6 +15,7 @@ from jobs.inputs.buckets import Buckets, named
 from jobs.inputs.data import InputData, InputStat, check_size, input_data, is_shown, no_object
 from jobs.inputs.globs import matches_glob
 from jobs.inputs.local import LocalFiles
+from jobs.spec.films.film import is_film
 
 if TYPE_CHECKING:
     from stylize.video.film import Film

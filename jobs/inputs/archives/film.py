@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from jobs.errors import InputError, InputNotFoundError
@@ -90,11 +91,16 @@ class FilmFrames(Members):
         if index not in self._kept:
             last = next(reversed(self._kept), None)
             first = index if last is None or not last < index <= last + AHEAD else last + 1
-            for at in range(first, index + 1):
-                self._kept[at] = self._film.frame(at).values
-                if len(self._kept) > KEPT:
-                    self._kept.popitem(last=False)
+            with suppress(FilmError):  # one that is damaged is no fault of those after it
+                for at in range(first, index):
+                    self._keep(at, self._film.frame(at).values)
+            self._keep(index, self._film.frame(index).values)
         return self._kept[index]
+
+    def _keep(self, index: int, values: Any) -> None:
+        self._kept[index] = values
+        if len(self._kept) > KEPT:
+            self._kept.popitem(last=False)
 
 
 def film_from(uri: str, source: Source) -> Film:

@@ -6,10 +6,11 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 
-from jobs.inputs.archives.archive import Archive, Members, is_film, is_table
+from jobs.inputs.archives.archive import Archive, Members, is_table
 from jobs.inputs.archives.film import FilmFrames
 from jobs.inputs.archives.source import Source, Stored
 from jobs.inputs.archives.table import PictureTable
+from jobs.spec.films.film import is_film
 
 AT_HAND = 3
 """Archives that keep memory to read on."""

@@ -12,8 +12,16 @@ from jobs.spec.films.frame_numbers import NUMBERS, numbers_of
 from jobs.spec.values import has_value, shown
 from jobs.storage.addresses import fault_of
 
+FILE_ENDINGS = (".mp4", ".m4v", ".mov", ".mkv", ".webm")
+"""Extensions of film files, whose frames are pictures, ``shot.mp4::000001``."""
+
 NOT_FOR_FILMS = ("content", "combine", "init", "manifest", "on_bad_row")
 """Keys that an entry with a film cannot have."""
+
+
+def is_film(name: str) -> bool:
+    """Return whether a name has the extension of a film file."""
+    return name.lower().endswith(FILE_ENDINGS)
 
 
 def _film(film: str | None, others: ValidationInfo) -> str | None:
@@ -78,7 +86,13 @@ def _one_shot(loop: bool, others: ValidationInfo) -> bool:
     return loop
 
 
-Film = Annotated[str | None, AfterValidator(_film)]
+def _one(film: object) -> object:
+    if isinstance(film, list):
+        raise PydanticCustomError("film", "is a list: write an entry of pairs for each film")
+    return film
+
+
+Film = Annotated[str | None, BeforeValidator(_one), AfterValidator(_film)]
 """A sequence such as ``shots/a.####.png`` or ``shots/a.%04d.png``, or a folder; None: the entry has none."""
 
 Frames = Annotated[str | None, AfterValidator(_frames), AfterValidator(with_film)]

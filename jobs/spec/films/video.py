@@ -71,20 +71,21 @@ def _rate(rate: object) -> object:
         ) from None
 
 
-def _fits(check: Callable[[CodecName, ContainerName | None, Any], object]) -> AfterValidator:
-    """Return a validator that puts what a video cannot have into a sentence at its key.
+def _fits(check: Callable[[CodecName, Any], object]) -> AfterValidator:
+    """Return a validator that puts what a codec cannot have into a sentence at its key.
 
     Args:
-        check: Gets the codec, the container and the value, and raises FilmError.
+        check: Gets the codec and the value, and raises FilmError.
     """
 
     def validate(value: Any, others: ValidationInfo) -> Any:
-        if value is None or not {"container", "codec"} <= others.data.keys() | {others.field_name}:
+        said: dict[str, Any] = {**others.data, str(others.field_name): value}
+        # A codec that is named says enough, also beside a container that is wrong.
+        known = "codec" in said and (said["codec"] is not None or "container" in said)
+        if value is None or not known:
             return value  # what it depends on is wrong itself
-        container = others.data["container"]
-        codec = value if others.field_name == "codec" else others.data["codec"]
         try:
-            check(codec or codec_for(container), container, value)
+            check(said["codec"] or codec_for(said["container"]), value)
         except FilmError as error:
             raise PydanticCustomError("video", "{fault}", {"fault": str(error)}) from None
         return value
@@ -115,20 +116,19 @@ class VideoOptions(Section):
 
     model_config = ConfigDict(json_schema_extra=_schema())
 
-    container: ContainerName | None = Field(
-        None, description="mp4, mov, mkv or webm. Default: mp4, or the codec's usual one."
+    # The first field, because the validators of the others read it.
+    codec: CodecName | None = Field(
+        None,
+        description="h264, h265, av1, prores, or ffv1, which is lossless. Default: h264, in webm av1.",
     )
-    codec: Annotated[CodecName | None, _fits(lambda codec, to, _: container_for(codec, to, ""))] = (
-        Field(
-            None,
-            description="h264, h265, av1, prores, or ffv1, which is lossless. Default: h264, in webm av1.",
-        )
-    )
+    container: Annotated[
+        ContainerName | None, _fits(lambda codec, container: container_for(codec, container, ""))
+    ] = Field(None, description="mp4, mov, mkv or webm. Default: mp4, or the codec's usual one.")
     quality: Annotated[
         int | None,
-        _fits(lambda codec, to, q: coding_of(codec, container_for(codec, to, ""), 8, q, 8)),
+        _fits(lambda codec, quality: coding_of(codec, CONTAINERS[codec][0], 8, quality, 8)),
     ] = Field(None, ge=1, le=100, description="1 to 100; default: 75. Not for ffv1.")
-    bits: Annotated[int | None, _fits(lambda codec, _, bits: bits_for(codec, bits, 8))] = Field(
+    bits: Annotated[int | None, _fits(lambda codec, bits: bits_for(codec, bits, 8))] = Field(
         None,
         description="Bits of a value: 8, 10, 12 or 16, as the codec has them. Default: as the film, or as "
         "the pictures of numbered frames.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -83,15 +84,19 @@ class FilmSet:
         return generations(self.shots, loop=self.loop)
 
     @property
-    def workers(self) -> int:
-        """The workers that all its shots, in all styles by all recipes, can use at once, at most. Raises as
-        ``shots``."""
-        return sum(self.widths) * len(self.styles) * len(self.recipes)
+    def has_shots(self) -> bool:
+        """Whether its shots are found."""
+        return bool(self._shots)
 
-    @property
-    def known_workers(self) -> int | None:
-        """The same; None: its shots are not found yet."""
-        return self.workers if self._shots else None
+    @cached_property
+    def paintings(self) -> frozenset[object]:
+        """What is equal for films of the same frames that become the same pictures: each style with each
+        recipe, and where the motion comes from."""
+        kinds = [Kind(recipe, "") for recipe in self.recipes]
+        flow = self.flow.way, tuple(self.flow.files.items())
+        return frozenset(
+            (style, kind.effect or kind.json, flow) for style in self.styles for kind in kinds
+        )
 
     def drafts(self, digest_of: Callable[[Recipe], str]) -> Iterator[Draft]:
         """Yield a draft for every frame in every style with every recipe, each after those that it holds to.
@@ -154,12 +159,42 @@ def mask_sequence(mask: str) -> Numbered | None:
     return None if parts is None else Numbered(*parts)
 
 
-def useful_workers(films: Iterable[FilmSet]) -> int | None:
-    """Return the workers that films can use at once, at most; None: the shots of one are not found yet."""
-    total = 0
+@dataclass(frozen=True, slots=True)
+class SameFilm:
+    """Entries of ``pairs`` with the same frames in the same shots, such as several videos of one film."""
+
+    entries: Sequence[FilmSet]
+    """At least one."""
+
+    @property
+    def film(self) -> FilmSet:
+        """The first of them."""
+        return self.entries[0]
+
+    @property
+    def workers(self) -> int:
+        """The workers that all its shots, in all styles by all recipes, can use at once, at most."""
+        paintings = {painting for entry in self.entries for painting in entry.paintings}
+        return sum(self.film.widths) * len(paintings)
+
+
+def films_once(films: Iterable[FilmSet]) -> list[SameFilm]:
+    """Return each film once, in the order in which they are named first.
+
+    Args:
+        films: Entries.
+
+    Raises:
+        JobFileError, StorageError: As ``FilmSet.shots``.
+    """
+    once: defaultdict[object, list[FilmSet]] = defaultdict(list)
     for film in films:
-        workers = film.known_workers
-        if workers is None:
-            return None
-        total += workers
-    return total
+        once[film.frames.id, len(film.frames), tuple(film.shots), film.loop].append(film)
+    return list(map(SameFilm, once.values()))
+
+
+def useful_workers(films: Sequence[FilmSet]) -> int | None:
+    """Return the workers that films can use at once, at most; None: the shots of one are not found yet."""
+    if not all(film.has_shots for film in films):
+        return None
+    return sum(same.workers for same in films_once(films))

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import overload
 
-from jobs.inputs.archives.archive import MARK, is_film
+from jobs.inputs.archives.archive import MARK
+from jobs.spec.films.film import is_film
 from jobs.spec.films.flow_names import PLACEHOLDER
 from jobs.spec.films.frame_numbers import as_text
 

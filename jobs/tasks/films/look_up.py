@@ -9,12 +9,14 @@ from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from pathlib import PurePosixPath
 
-from jobs.errors import InputError, JobFileError, Problem
-from jobs.inputs.archives.archive import MARK, is_film
+from jobs.errors import InputError, InputNotFoundError, JobFileError, Problem, StorageError
+from jobs.inputs.archives.archive import MARK
 from jobs.inputs.archives.film import DIGITS
+from jobs.inputs.similar import nearest
 from jobs.jobfile.job import Job
 from jobs.jobfile.recipes import sweep_combinations
 from jobs.jobfile.yaml_source import FieldPath
+from jobs.spec.films.film import is_film
 from jobs.spec.films.frame_numbers import as_text, numbers_of
 from jobs.spec.pairs import PairSet
 from jobs.tasks.films.film_set import FilmSet, mask_sequence
@@ -107,9 +109,6 @@ def _check_video(job: Job, k: int, pair: PairSet, problems: list[Problem]) -> No
         check_written(pair.video.written_codec)
     except StylizeError as error:
         problems.append(job.problem(("pairs", k, "video"), str(error)))
-    if pair.video.rate is not None and is_film(pair.film or ""):
-        message = f"{pair.film} has times of its own, and the video has them, too: leave rate out"
-        problems.append(job.problem(("pairs", k, "video", "rate"), message))
 
 
 def _step(numbers: Sequence[int]) -> int:
@@ -133,10 +132,25 @@ def _look_up_frames(
         if fault := _no_folder(written):
             problems.append(job.problem(place, f"{written} {fault}"))
             return None
+        before = len(problems)
         uris = in_natural_order(found(job, finder, written, place, problems))
         if not uris:
+            if films := _films_in(finder, written):
+                message = f"{written} has films and no frames: name one, such as {films[0]}"
+                problems[before:] = [job.problem(place, message)]
             return None
         if uris == [finder.spelling(written)]:
+            try:
+                finder.read(uris[0])
+            except InputNotFoundError as error:
+                # A folder that is not there is told with the one that is near.
+                if PurePosixPath(written).suffix or found(
+                    job, finder, f"{written}/", place, problems
+                ):
+                    problems.append(job.problem(place, _no_film(finder, written, error)))
+                return None
+            except InputError:  # it is there
+                pass
             problems.append(
                 job.problem(place, f"{written} is one picture: name the frames as in a.####.png")
             )
@@ -172,9 +186,30 @@ def _frames_of_file(
         there = range(1, finder.frame_count(written) + 1)
         names = Numbered(f"{finder.spelling(written)}{MARK}", DIGITS, "")
     except InputError as error:
-        problems.append(job.problem(place, str(error)))
+        problems.append(job.problem(place, _no_film(finder, written, error)))
         return None
     return _chosen_of_list(job, k, pair, named_frames(names, there), problems)
+
+
+def _no_film(finder: PictureFinder, written: str, error: InputError) -> str:
+    """Return the sentence about a film that cannot be used, with the name that is probably meant."""
+    if not isinstance(error, InputNotFoundError):
+        return str(error)
+    if glob.has_magic(posixpath.basename(written)):
+        return f"{written} has wildcards: write an entry of pairs for each film"
+    folder, name = posixpath.split(written)
+    near = nearest(name, map(posixpath.basename, _films_in(finder, folder)))
+    if near is None:
+        return str(error)
+    return f"{str(error).rstrip('.')}; is {posixpath.join(folder, near)} meant?"
+
+
+def _films_in(finder: PictureFinder, folder: str) -> list[str]:
+    """Return the film files in a folder; none where it cannot be listed."""
+    try:
+        return finder.expand(posixpath.join(glob.escape(folder), "*"), is_film)
+    except (InputError, StorageError):
+        return []
 
 
 def _sequence(finder: PictureFinder, written: str) -> Numbered | None:

@@ -113,7 +113,9 @@ def test_quiet_is_quiet():
 MADE = VideoMade(
     id="ab", name="a--b", video="videos/a--[b]-ab.mp4", frames=1, length=4.04, size=2500, seconds=61
 )
-FAILED_VIDEO = NoVideo(id="cd", name="c--b", reason="shot.mp4 is [gone]", failed=True)
+FAILED_VIDEO = NoVideo(
+    id="cd", name="c--b", reason="shot.mp4 is [gone]", failed=True, video="videos/c--b-cd.mp4"
+)
 DOUBTFUL = VideoDoubtful(film="shots/[a].####.png", reason="its frames have several sizes")
 LATER = NoVideo(id="ef", name="e--b", reason="a frame is not painted yet: 1012", failed=False)
 
@@ -127,10 +129,13 @@ def test_videos_are_named_with_what_they_are_or_why_they_are_not():
         Finished(done=1, failed=0, left=3, seconds=65.0, reason="limit", videos=1, videos_failed=2),
     )
     assert "video videos/a--[b]-ab.mp4 (1 frame, 4.0 s, 2.5 kB; made in 0:01:01)" in text
-    assert "no video of c--b: shot.mp4 is [gone]" in text
+    assert "no videos/c--b-cd.mp4: shot.mp4 is [gone]" in text
     assert "no video of e--b: a frame is not painted yet: 1012" in text
     assert "3 left, 1 video made, 2 videos failed in 0:01:05; stopped by --limit" in text
-    assert shown(MADE, LATER, FAILED_VIDEO, quiet=True) == "no video of c--b: shot.mp4 is [gone]\n"
+    assert (
+        shown(MADE, LATER, FAILED_VIDEO, quiet=True)
+        == "no videos/c--b-cd.mp4: shot.mp4 is [gone]\n"
+    )
     nothing = Finished(done=0, failed=0, left=0, seconds=2.0, reason="complete", videos=2)
     assert "everything is already done, 2 videos made (0:00:02)" in shown(nothing)
 

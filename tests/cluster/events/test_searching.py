@@ -83,6 +83,17 @@ def test_other_threads_are_told_of_by_the_one_that_listens(monkeypatch: pytest.M
         watch("a", 1, 3)
 
 
+def test_what_has_taken_no_time_is_not_told_later(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(cluster.events.searching, "TELL_SECONDS", 0.0)
+    told: list[Event] = []
+    watch = Searching(told.append)
+    thread = threading.Thread(target=lambda: watch("a", 3, 3))
+    thread.start()
+    thread.join()
+    watch.tell()
+    assert told == []
+
+
 def test_ctrl_c_ends_a_run_that_looks_for_cuts(tmp_path: Path):
     job = job_of(tmp_path, 2000, (1600, 900))
     run = subprocess.Popen(

@@ -20,6 +20,7 @@ from jobs.storage.folder import FolderStorage
 from jobs.tasks.census import Counter
 from jobs.tasks.row_account import RowAccount
 from jobs.tasks.todo import Agenda
+from jobs.videos.wanted import wanted_videos
 from stylize.film.structure import places
 from tests.jobs.support import read, touch
 from tests.stylize.film.clips import pan
@@ -106,6 +107,37 @@ def test_motion_that_is_there_tells_how_much_there_will_be(tmp_path: Path):
 
     (film_plan,) = make_plan(agenda, None, "out").films
     assert film_plan.motion_bytes == 19_000
+
+
+def test_a_film_is_told_once_and_each_of_its_videos_by_its_file(tmp_path: Path):
+    touch(tmp_path, "w.jpg", *(f"shots/a.{n:04d}.png" for n in range(1, 41)))
+    text = """\
+        output: out
+        pairs:
+        - {film: shots/a.####.png, style: w.jpg, cuts: none, video: mp4}
+        - {film: shots, style: w.jpg, cuts: none, video: {codec: ffv1, bits: 16, rate: 25}}
+        - {film: shots, style: w.jpg, cuts: [21], video: {codec: prores, quality: 90}}
+        - {film: shots, style: w.jpg, cuts: none, recipe: {seed: 1, init: noise}}
+        """
+    agenda = Agenda(read(text, tmp_path), lambda recipe: "digest")
+    plan = make_plan(agenda, None, "out")
+
+    begins = "  film", "    its", "    video"
+    lines = [line for line in to_text(plan).splitlines() if line.startswith(begins)]
+    files = [video.key for video in wanted_videos(agenda)]
+    one_shot, _, two_shots, _ = agenda.films
+    wide, few = max(one_shot.widths), max(two_shots.widths)
+    assert lines == [
+        "  film shots/a.####.png: 40 frames 1-40 in 1 shot; 7 are painted one after the other",
+        # by the first recipe, and by the last
+        f"    its longest shot, 40 frames, keeps at most {wide} workers busy at once, all of it {2 * wide}",
+        f"    video {files[0]}: h264, quality 75, 24 frames per second",
+        f"    video {files[1]}: ffv1, 16 bits, 25 frames per second",
+        f"  film shots: 40 frames 1-40 in 2 shots; {two_shots.depth} are painted one after the other",
+        f"    its longest shot, 20 frames, keeps at most {few} workers busy at once, all of it {2 * few}",
+        f"    video {files[2]}: prores, quality 90, 24 frames per second",
+    ]
+    assert plan.useful_workers == 2 * wide + 2 * few
 
 
 def test_held_frames_are_less_work_to_go(tmp_path: Path):

@@ -15,9 +15,10 @@ from cluster.run import looking
 from cluster.run.looking import Looking
 from cluster.run.options import RunOptions
 from cluster.run.run_job import run_job
-from jobs.errors import JobFileError
+from jobs.errors import JobFileError, Problem
 from jobs.inputs.reader import Inputs
 from jobs.records.statuses import Ledger
+from jobs.tasks.films.survey import UnreadableFrames
 from jobs.tasks.todo import Agenda
 from tests.jobs.support import read, touch
 from tests.support.farm import STAND_IN, wait_for, write_stand_in_job
@@ -91,6 +92,19 @@ def heard_of(job: Agenda, *later: events.Event) -> list[events.Event]:
     found.tell_doubts()
     found.close()
     return heard
+
+
+def test_what_is_found_out_about_a_film_later_is_told_before_the_next_event(tmp_path):
+    job, heard = agenda(tmp_path, "b.jpg"), []
+    found = Looking(job)
+    found.judge(job, lambda: NOTHING, retry_failed=False, refuse=True)
+    found.tell(heard.append)
+    problem = Problem("job.yaml", 3, "pairs[0].film", "frame 6 of a.mp4 cannot be read")
+    job.unreadable.append(UnreadableFrames(1, 9, problem))
+    found(BEAT)
+    found(BEAT)
+    told = events.PicturesMissing(pictures=1, looked_at=9, complete=True, first=(str(problem),))
+    assert heard == [told, BEAT, BEAT]
 
 
 BEAT = events.Beat(done=0, failed=0, workers=1, running=())

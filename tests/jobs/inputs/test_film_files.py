@@ -18,6 +18,7 @@ from jobs.tasks.todo import Agenda
 from stylize.video.film import open_film
 from stylize.video.timing import steady
 from stylize.video.writer import FilmWriter
+from tests.stylize.video.support import X264, damage, moving
 
 COUNT = 40
 
@@ -57,6 +58,20 @@ def test_frames_are_pictures_in_any_order(clip: Path):
     assert there.modified == clip.stat().st_mtime
     assert inputs.stat("clip.mp4::000041") is None
     assert inputs.expand("clip.mp4::00003*") == [f"clip.mp4::{n:06d}" for n in range(30, 40)]
+
+
+def test_a_damaged_frame_is_no_fault_of_those_after_it(tmp_path: Path):
+    path = moving(tmp_path / "a.mp4", "-an", *X264, "-g", "1", seconds=0.4)
+    damage(path, 4)
+    inputs = Inputs(tmp_path)
+    read = []
+    for number in range(1, 12):
+        try:
+            inputs.read(f"a.mp4::{number:06d}")
+            read.append(number)
+        except InputError as error:
+            assert "a.mp4 is damaged: its frame at 0.100 s" in str(error)  # noqa: PT017
+    assert read == [1, 2, 3, *range(5, 12)]
 
 
 def test_deep_films_are_deep_pictures(tmp_path: Path):

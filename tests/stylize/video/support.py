@@ -161,6 +161,15 @@ def moving(path: Path, *arguments: object, seconds: float = 2, rate: str = "3000
     return path
 
 
+def damage(path: Path, number: int) -> None:
+    """Damage one frame of a film file, from 1."""
+    packets = sorted(ffprobe(path, "-show_packets")["packets"], key=lambda p: int(p["pts"]))
+    data = bytearray(path.read_bytes())
+    begin = int(packets[number - 1]["pos"]) + (8 if path.suffix == ".mkv" else 0)
+    data[begin : begin + 16] = b"\xff" * 16
+    path.write_bytes(data)
+
+
 X264 = ("-c:v", "libx264", "-preset", "veryfast")
 LOSSLESS = ("-c:v", "libx264", "-preset", "ultrafast", "-qp", "0")
 

@@ -20,6 +20,7 @@ from tests.stylize.video.support import (
     WIDTH,
     X264,
     chart,
+    damage,
     ffmpeg,
     ffprobe,
     film_of_chart,
@@ -392,11 +393,7 @@ def test_frames_before_and_after_damage_are_shown(tmp_path, suffix):
     path = moving(tmp_path / f"film.{suffix}", "-an", *X264, "-bf", "2", "-g", "12")
     with open_film(path) as film:
         whole = pictures(film)
-    damaged = sorted(ffprobe(path, "-show_packets")["packets"], key=lambda p: int(p["pts"]))[30]
-    data = bytearray(path.read_bytes())
-    begin = int(damaged["pos"]) + (8 if suffix == "mkv" else 0)
-    data[begin : begin + 16] = b"\xff" * 16
-    path.write_bytes(data)
+    damage(path, 31)
     with open_film(path) as film:
         with pytest.raises(
             FilmError, match=r"is damaged: its frame at 1\.00\d s cannot be decoded"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 from fractions import Fraction
 from pathlib import Path
@@ -168,3 +169,19 @@ def test_narrow_films_are_not_divided_among_threads_of_av1():
     assert "lp=1" in planned(200, 63)
     assert "lp=1" in planned(63, 200)
     assert "lp" not in planned(64, 64)
+
+
+def give_up(path: Path) -> None:
+    with FilmWriter(path, (64, 64), steady(Fraction(24), 9), codec="av1") as writer:
+        writer.write(np.zeros((64, 64, 3), np.uint8))
+        raise KeyboardInterrupt
+
+
+def test_a_video_that_is_given_up_is_so_in_silence(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(KeyboardInterrupt) as caught:
+        give_up(tmp_path / "a.mp4")
+    del caught  # which has the writer, and so its encoder
+    gc.collect()
+    assert capfd.readouterr() == ("", "")

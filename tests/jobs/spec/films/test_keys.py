@@ -129,7 +129,7 @@ def test_right_for_loader_and_schema(pair: str) -> None:
         ),
         ("film: s/, style: b.jpg, loop: 1", "loop: 1 is not true or false"),
         ("film: '', style: b.jpg", "film: is empty"),
-        ("film: [s/], style: b.jpg", "film: ['s/'] is not text"),
+        ("film: [s/], style: b.jpg", "film: is a list: write an entry of pairs for each film"),
         (
             "film: 'https://e.org/a.%d.png', style: b.jpg",
             "film: https://e.org/a.%d.png is on the web: copy the frames to a folder or to s3://",

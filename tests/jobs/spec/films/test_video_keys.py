@@ -80,9 +80,12 @@ def test_a_rate_is_what_people_mean_by_it(written: str, rate: Fraction) -> None:
         ("{codec: vp9}", "video.codec: "),
         (
             "{codec: h264, container: webm}",
-            "video.codec: h264 is not written to webm but to mp4 or mov or mkv",
+            "video.container: h264 is not written to webm but to mp4 or mov or mkv",
         ),
-        ("{codec: prores, container: mp4}", "video.codec: prores is not written to mp4 but to mov"),
+        (
+            "{codec: prores, container: mp4}",
+            "video.container: prores is not written to mp4 but to mov",
+        ),
         ("{bits: 12}", "video.bits: h264 is not written with 12 bits but with 8 or 10"),
         ("{codec: prores, bits: 8}", "video.bits: prores is not written with 8 bits but with 10"),
         ("{container: webm, bits: 16}", "video.bits: av1 is not written with 16 bits"),
@@ -112,3 +115,28 @@ def test_only_films_become_videos(entry: str) -> None:
     assert not accepts(job("mp4", entry))
     assert read(job("~", entry)).spec.pairs[0].video is None
     assert accepts(job("~", entry))
+
+
+def test_the_faults_of_all_videos_are_told_at_once() -> None:
+    text = """\
+output: out
+pairs:
+- {film: shots/, style: b.jpg, video: {codec: vp9, rate: fast}}
+- film: harbour.mp4
+  style: b.jpg
+  video:
+    container: webm
+    codec: ffv1
+    quality: 50
+    bits: 9
+    rate: 25
+"""
+    told = [problem.removeprefix(f"{FILE}:")[:45] for problem in refusal(text)]
+    assert told == [
+        "3: pairs[0].video.codec: 'vp9' is not one of ",
+        "3: pairs[0].video.rate: 'fast' is no frame ra",
+        "7: pairs[1].video.container: ffv1 is not writ",
+        "9: pairs[1].video.quality: ffv1 is lossless a",
+        "10: pairs[1].video.bits: ffv1 is not written ",
+        "11: pairs[1].video.rate: harbour.mp4 has time",
+    ]

@@ -10,7 +10,7 @@ import pytest
 
 from jobs.errors import JobFileError
 from jobs.records.statuses import Ledger
-from jobs.tasks.films.film_set import FilmSet
+from jobs.tasks.films.film_set import FilmSet, useful_workers
 from jobs.tasks.task import Task
 from jobs.tasks.todo import Agenda
 from stylize.film.structure import place_of
@@ -53,6 +53,42 @@ def test_the_same_frames_are_the_same_tasks_however_they_are_named(shots: Path, 
 
     assert numbers(one) == list(range(1001, 1041))
     assert one == absolute
+
+
+@pytest.mark.parametrize(
+    ("film", "sentence"),
+    [
+        (
+            "harbor.mp4",
+            "There is no file harbor.mp4 (looked for {base}/harbor.mp4); is harbour.mp4 meant?",
+        ),
+        (
+            "harbour.mp",
+            "There is no file harbour.mp (looked for {base}/harbour.mp); is harbour.mp4 meant?",
+        ),
+        ("shotz", "shotz/ matches no picture: there is no folder {base}/shotz; is shots/ meant?"),
+        ("films", "films has films and no frames: name one, such as films/pier.mp4"),
+        ("'*.mp4'", "*.mp4 has wildcards: write an entry of pairs for each film"),
+    ],
+)
+def test_a_film_that_is_not_there_is_told_with_the_one_that_is_meant(
+    shots: Path, film: str, sentence: str
+) -> None:
+    touch(shots, "harbour.mp4", "films/pier.mp4")
+    assert told(shots, f"film: {film}, style: w.jpg") == [f"film: {sentence.format(base=shots)}"]
+
+
+def test_a_film_is_no_picture(shots: Path) -> None:
+    touch(shots, "harbour.mp4")
+    where = "name it under film:, or one of its frames, as harbour.mp4::000001"
+    assert told(shots, "film: shots, style: [w.jpg, harbour.mp4]") == [
+        f"style[1]: harbour.mp4 is a film: {where}"
+    ]
+    assert told(shots, "content: harbour.mp4, style: w.jpg") == [
+        f"content: harbour.mp4 is a film: {where}"
+    ]
+    # Films beside photos are left out, as ever.
+    assert len(tasks(shots, "content: ./, style: w.jpg")) == 2
 
 
 def test_each_frame_comes_after_those_that_it_holds_to(shots: Path) -> None:
@@ -302,6 +338,8 @@ def test_a_film_may_be_in_a_bucket(s3_rig: Rig, tmp_path: Path) -> None:
         assert by_number(found)[2].content == f"{s3_rig.url}/shots/a.02.png"
     with pytest.raises(JobFileError, match="lacks the frame 4; to do without"):
         tasks(tmp_path, f"{pair}/a.##.png'", storage)
+    with pytest.raises(JobFileError, match="if a folder is meant, end it with '/'"):
+        tasks(tmp_path, f"{pair}'", storage)
 
 
 def test_a_census_counts_every_frame(shots: Path) -> None:
@@ -314,10 +352,18 @@ def test_a_census_counts_every_frame(shots: Path) -> None:
 
 def test_a_film_says_how_many_workers_it_can_keep_busy(shots: Path) -> None:
     pair = "film: shots/a.####.png, style: [w.jpg, v.jpg], cuts: [1017, 1020]"
-    (film,) = agenda(shots, f"{pair}, sweep: {{size: [64, 128]}}").films
-    assert film.known_workers is None  # its shots were not asked for yet
+    twice = "film: shots, style: w.jpg, cuts: [1017, 1020], recipe: {size: 64}, video: mp4"
+    found = agenda(shots, f"{pair}, sweep: {{size: [64, 128]}}}}, {{{twice}")
+    film, _ = found.films
+    assert useful_workers(found.films) is None  # the shots were not asked for yet
 
     # By hand: 16 frames hold in turn 1, 1, 1, 2, 4 and 7; 3 frames 1, 1, 1; and of 21 frames four are keys.
     assert film.shots == [(0, 16), (16, 19), (19, 40)]
     assert list(film.widths)[:2] == [7, 1]
-    assert film.known_workers == film.workers == sum(film.widths) * 2 * 2
+    assert useful_workers([film]) == sum(film.widths) * 2 * 2
+    # What another entry paints, too, is painted once.
+    assert found.films[1].shots == film.shots
+    assert useful_workers(found.films) == sum(film.widths) * 2 * 2
+    other = agenda(shots, f"{twice}}}, {{{twice.replace('size: 64', 'size: 96')}").films
+    assert [one.shots for one in other] == [film.shots] * 2
+    assert useful_workers(other) == sum(film.widths) * 2

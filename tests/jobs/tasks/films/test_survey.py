@@ -17,7 +17,7 @@ from jobs.inputs.reader import Inputs
 from jobs.storage import keys
 from jobs.storage.folder import FolderStorage
 from jobs.tasks.films.frames import Frames, Numbered, named_frames
-from jobs.tasks.films.survey import LOOKED_AT, Survey
+from jobs.tasks.films.survey import LOOKED_AT, Survey, unreadable_text
 from jobs.tasks.todo import Agenda
 from stylize.film import cv
 from tests.jobs.support import read
@@ -61,7 +61,7 @@ def film(tmp_path: Path) -> Path:
 
 
 def starts(base: Path, seen: Seen, frames: Frames = FRAMES) -> list[int]:
-    return Survey(Inputs(base), FolderStorage(base / "out"), seen).starts(frames)
+    return Survey(Inputs(base), FolderStorage(base / "out"), seen).look(frames).starts
 
 
 def test_cuts_are_found_and_kept(film: Path) -> None:
@@ -111,12 +111,40 @@ def test_a_frame_that_cannot_be_read_counts_as_the_one_before(film: Path) -> Non
     assert starts(film, Seen()) == [0, 3]
 
 
+def test_frames_that_cannot_be_read_are_named_also_later(film: Path) -> None:
+    for number in (2, 3, 7):
+        (film / f"a.{number:04}.png").write_bytes(b"no picture")
+    (film / "a.0005.png").write_bytes(b"")  # which shows without reading it
+    for _ in range(2):
+        seen = Seen()
+        found = Survey(Inputs(film), FolderStorage(film / "out"), seen).look(FRAMES)
+        assert found.unreadable == [1, 2, 6]
+        assert "a.0002.png" in found.why
+        text = unreadable_text("a.####.png", FRAMES.numbers, found)
+        assert text.startswith(
+            "frames 2-3,7 of a.####.png cannot be read, and what holds to them fails, too; "
+            "to do without, write frames: 1,4-6,8 (a.0002.png "
+        )
+    assert seen.calls == 0
+
+
+def test_what_can_be_read_by_now_is_not_named(film: Path) -> None:
+    path, status = film / "a.0002.png", (film / "a.0002.png").stat()
+    whole = path.read_bytes()
+    path.write_bytes(b"no picture".ljust(len(whole)))
+    os.utime(path, (status.st_atime, status.st_mtime))
+    assert Survey(Inputs(film), FolderStorage(film / "out"), Seen()).look(FRAMES).unreadable == [1]
+    path.write_bytes(whole)  # as when what reads it is installed: the file is no other
+    os.utime(path, (status.st_atime, status.st_mtime))
+    assert Survey(Inputs(film), FolderStorage(film / "out"), Seen()).look(FRAMES).unreadable == []
+
+
 def test_a_finder_that_stops_early_loses_no_frame(film: Path) -> None:
     write(film, 8, 200, (48, 64))
 
     survey = Survey(Inputs(film), FolderStorage(film / "out"), lambda frames: [])
 
-    assert survey.starts(FRAMES) == [0, 7]
+    assert survey.look(FRAMES).starts == [0, 7]
 
 
 def test_frames_are_looked_at_small_and_in_their_colours(tmp_path: Path) -> None:
@@ -132,7 +160,7 @@ def test_frames_are_looked_at_small_and_in_their_colours(tmp_path: Path) -> None
         return []
 
     frames = named_frames(Numbered("a.", 4, ".png"), range(1, 4))
-    Survey(Inputs(tmp_path), FolderStorage(tmp_path / "out"), look).starts(frames)
+    Survey(Inputs(tmp_path), FolderStorage(tmp_path / "out"), look).look(frames)
 
     expected = noise.reshape(180, 4, 320, 4, 3).mean((1, 3))
     assert seen[0].shape == (180, 320, 3)
