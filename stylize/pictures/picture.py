@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
@@ -47,8 +48,9 @@ def straight(picture: Picture) -> Tensor:
     if picture.alpha is None:
         return picture.rgb
     alpha = picture.alpha.to(picture.rgb)
-    colours = (picture.rgb - (1 - alpha)) / alpha.clamp(min=1e-6)
-    return colours.where(alpha > 0, picture.rgb)
+    # In place after the first step, because the largest pictures take gigabytes.
+    colours = (picture.rgb - (1 - alpha)).div_(alpha.clamp(min=1e-6))
+    return torch.where(alpha > 0, colours, picture.rgb, out=colours)
 
 
 def on_white(picture: Picture) -> Tensor:
@@ -84,17 +86,21 @@ def grounded(picture: Picture) -> Picture:
     """
     if picture.alpha is None:
         return picture
-    alpha = picture.alpha
-    colours = straight(picture).clamp(0, 1)
-    seen = [(colours * alpha, alpha)]
-    while max(alpha.shape[2:]) > 1:
-        weighted, weight = (F.avg_pool2d(part, 2, ceil_mode=True) for part in seen[-1])
+    colours = straight(picture).clamp_(0, 1)
+    weighted, weight = colours * picture.alpha, picture.alpha
+    seen: list[tuple[Tensor, Tensor]] = []
+    while max(weight.shape[2:]) > 1:
+        weighted, mean = (F.avg_pool2d(part, 2, ceil_mode=True) for part in (weighted, weight))
         # One pixel that is seen is enough for all four.
-        alpha = (4 * weight).clamp(max=1)
-        seen.append((weighted * alpha / weight.clamp(min=1e-6), alpha))
-    ground = seen[-1][0].new_ones((1, 3, 1, 1))
+        weight = (4 * mean).clamp_(max=1)
+        weighted *= weight / mean.clamp(min=1e-6)
+        seen.append((weighted, weight))
+    ground = (weighted / weight.clamp(min=1e-6)).where(weight > 0, weight.new_ones(()))
     for weighted, weight in reversed(seen):
-        ground = F.interpolate(ground, weight.shape[2:], mode="bilinear", align_corners=False)
-        ground = weighted + (1 - weight) * ground
-    own = (picture.alpha / RELIABLE).clamp(max=1)
-    return Picture(own * colours + (1 - own) * ground, picture.alpha)
+        ground = _enlarged(ground, weight).mul_(1 - weight).add_(weighted)
+    own = (picture.alpha / RELIABLE).clamp_(max=1)
+    return Picture(_enlarged(ground, own).lerp_(colours, own), picture.alpha)
+
+
+def _enlarged(x_1CHW: Tensor, to_11HW: Tensor) -> Tensor:
+    return F.interpolate(x_1CHW, to_11HW.shape[2:], mode="bilinear", align_corners=False)
