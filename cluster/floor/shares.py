@@ -81,20 +81,28 @@ def share_out(devices: Mapping[str, float], demands: Sequence[Demand]) -> dict[s
         For each run, the nodes on which it gets workers, and how many.
     """
     fair = _fair(devices, demands)
-    counts = {run: sum(nodes.values()) for run, nodes in fair.items()}
-    return _near_held(devices, demands, counts) or fair
+    near = _near_held(devices, demands, fair)
+    # Where sizes and nodes are mixed, another order may leave room that this one does not.
+    left_over = near is None or any(
+        near.count(demand) < demand.wanted and near.place(demand) for demand in demands
+    )
+    return fair.placements if near is None or left_over else near.placements
 
 
-def _fair(devices: Mapping[str, float], demands: Sequence[Demand]) -> dict[str, Placement]:
+def _fair(devices: Mapping[str, float], demands: Sequence[Demand]) -> _Packing:
     """Return the shares, without regard to what runs hold."""
     packing = _Packing(devices, demands)
     ordered = sorted(demands, key=lambda d: (d.rank, d.run))
     # Everybody's fewest: the first one of each before the second one of any.
     _hand_out(packing, ordered, lambda d: min(d.fewest, d.wanted), lambda d, has: float(has))
-    for priority in sorted({d.priority for d in demands}, reverse=True):
-        peers = [d for d in ordered if d.priority == priority]
-        _hand_out(packing, peers, lambda d: d.wanted, lambda d, has: has * d.each / d.weight)
-    return packing.placements
+    has_grown = True
+    while has_grown:  # what has moved may have left room
+        before = packing.workers
+        for priority in sorted({d.priority for d in demands}, reverse=True):
+            peers = [d for d in ordered if d.priority == priority]
+            _hand_out(packing, peers, lambda d: d.wanted, lambda d, has: has * d.each / d.weight)
+        has_grown = packing.workers > before
+    return packing
 
 
 def _hand_out(
@@ -114,7 +122,7 @@ def _hand_out(
     heapq.heapify(heap)
     while heap:
         *_, k, demand = heap[0]
-        # Room never comes back while workers are handed out: a run that found none is done.
+        # Room hardly comes back while workers are handed out: a run that found none is done.
         if packing.count(demand) < most(demand) and packing.place(demand):
             heapq.heapreplace(heap, entry(k, demand))
         else:
@@ -122,8 +130,8 @@ def _hand_out(
 
 
 def _near_held(
-    devices: Mapping[str, float], demands: Sequence[Demand], counts: Mapping[str, int]
-) -> dict[str, Placement] | None:
+    devices: Mapping[str, float], demands: Sequence[Demand], fair: _Packing
+) -> _Packing | None:
     """Return a placement of so many workers in which as few as possible move; None: none was found.
 
     Those stay first that a run was given and that are up. Then others that are up: two runs that have each
@@ -136,16 +144,16 @@ def _near_held(
     largest_first = sorted(demands, key=lambda d: (-d.each, d.rank, d.run))
     for where in map(attrgetter, ("given_and_up", "up", "given", "held")):
         for demand in largest_first:
-            left = counts[demand.run] - packing.count(demand)
+            left = fair.count(demand) - packing.count(demand)
             for node, count in sorted(where(demand).items()):
                 more = count - packing.placements[demand.run].get(node, 0)
                 for _ in range(min(more, left)):
                     left -= demand.may_use(node) and packing.place_on(demand, node)
     for demand in largest_first:
-        while packing.count(demand) < counts[demand.run]:
+        while packing.count(demand) < fair.count(demand):
             if not packing.place(demand):
                 return None
-    return packing.placements
+    return packing
 
 
 class _Node:
@@ -204,6 +212,11 @@ class _Packing:
         for name in self._nodes:
             self._file(name)
 
+    @property
+    def workers(self) -> int:
+        """How many have a place."""
+        return self._counts.total()
+
     def count(self, demand: Demand) -> int:
         """Return how many workers a run has."""
         return self._counts[demand.run]
@@ -212,7 +225,8 @@ class _Packing:
         """Give a run one more worker; return whether there was room.
 
         The node with the least room is taken. If no node of the run has any, workers of the same size move,
-        each to another node that its run can use, until one has: an augmenting path.
+        each to another node that its run can use, until one has: an augmenting path. Else larger
+        ones do, which came first and can be elsewhere.
         """
         node = self._least_room(demand)
         if node is not None:
@@ -243,11 +257,28 @@ class _Packing:
 
     def _place_by_moving(self, demand: Demand) -> bool:
         units = _units(demand)
+        node = self._make_room(demand, units)
+        if node is not None:
+            self._note(demand.run, node, 1)
+            self._counts[demand.run] += 1
+            return True
+        larger = {_units(other) for other in self._demands.values()}
+        for size in sorted(size for size in larger if size > units and size >= UNITS):
+            node = self._make_room(demand, size)
+            if node is not None:
+                self._give_back(node, size)
+                self._put(demand, node)
+                return True
+        return False
+
+    def _make_room(self, demand: Demand, units: int) -> str | None:
+        """Move workers of a size so that one less is on a node of a run, whose room is still taken; return
+        this node. None: there is no way."""
         came_from: dict[str, tuple[str, str] | None] = {
             node: None for node in self._nodes if demand.may_use(node)
         }
         if not any(of.fits(units) for node, of in self._nodes.items() if node not in came_from):
-            return False
+            return None
         waiting = deque(came_from)
         while waiting:
             node = waiting.popleft()
@@ -257,10 +288,9 @@ class _Packing:
                         continue
                     came_from[other] = (node, run)
                     if self._nodes[other].fits(units):
-                        self._move_along(other, came_from, demand)
-                        return True
+                        return self._move_along(other, came_from, units)
                     waiting.append(other)
-        return False
+        return None
 
     def _movable(self, node: str, units: int) -> Iterator[str]:
         """Iterate over the runs that have workers of a size on a node."""
@@ -269,18 +299,17 @@ class _Packing:
                 yield run
 
     def _move_along(
-        self, free: str, came_from: Mapping[str, tuple[str, str] | None], demand: Demand
-    ) -> None:
-        """Move a worker to the free node, another to its place, and so on; the run's comes last."""
-        self._take(free, _units(demand))
+        self, free: str, came_from: Mapping[str, tuple[str, str] | None], units: int
+    ) -> str:
+        """Move a worker to the free node, another to its place, and so on; return where the last one was."""
+        self._take(free, units)
         step = came_from[free]
         while step is not None:
             node, run = step
             self._note(run, free, 1)
             self._note(run, node, -1)
             free, step = node, came_from[node]
-        self._note(demand.run, free, 1)
-        self._counts[demand.run] += 1
+        return free
 
     def _put(self, demand: Demand, node: str) -> None:
         self._take(node, _units(demand))
@@ -288,10 +317,18 @@ class _Packing:
         self._counts[demand.run] += 1
 
     def _take(self, name: str, units: int) -> None:
-        node = self._nodes[name]
-        before = node.whole
-        node.take(units)
-        if node.whole != before:
+        before = self._nodes[name].whole
+        self._nodes[name].take(units)
+        self._file_again(name, before)
+
+    def _give_back(self, name: str, units: int) -> None:
+        """Free whole devices."""
+        before = self._nodes[name].whole
+        self._nodes[name].whole += units // UNITS
+        self._file_again(name, before)
+
+    def _file_again(self, name: str, before: int) -> None:
+        if self._nodes[name].whole != before:
             del self._by_room[before][name]
         self._file(name)
 

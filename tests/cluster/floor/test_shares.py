@@ -78,6 +78,15 @@ def test_a_chain_of_runs_makes_room() -> None:
     assert shares == {"ab": {"b": 1}, "bc": {"c": 1}, "cd": {"d": 1}, "a": {"a": 1}}
 
 
+@pytest.mark.parametrize("node", ["a", "d"])
+def test_whole_devices_make_room_for_shares_of_one(node: str) -> None:
+    shares = Demand("shares", 5, 0.5, fewest=0, nodes=frozenset(node))
+    whole = Demand("whole", 2, 1, fewest=0)
+    assert counts(share_out({"a": 4, "d": 4}, [shares, whole])) == {"shares": 5, "whole": 2}
+    more = Demand("more", 9, 1)
+    assert counts(share_out({"a": 4, "d": 4}, [shares, more])) == {"shares": 5, "more": 5}
+
+
 def test_what_is_held_stays_where_it_is() -> None:
     old = Demand("old", 9, 1, held={"b": 2, "c": 2, "d": 4})
     shares = share_out(four_by_four(), [old, Demand("new", 9, 1)])
