@@ -30,10 +30,6 @@ def to_text(
         motion: Why the motion of a film cannot be found here; None: it can.
     """
     lines = [f"{plan.name} -> {plan.output}", *_work(plan, "task")]
-    if proofs is not None:
-        sizes = sorted({group.sizes[-1] for group in proofs.groups})
-        few = "" if len(sizes) > 1 else f", {sizes[0]} px"
-        lines += [f"proofs (run --proof{few}) -> {proofs.output}", *_work(proofs, "proof")]
     lines += [line for film in plan.films for line in _film(film)]
     lines += _rows(plan)
     if plan.unused_columns:
@@ -57,6 +53,10 @@ def to_text(
         lines += _pictures(looked)
     if motion is not None:
         lines.append(f"  will fail: {motion}")
+    if proofs is not None:
+        sizes = sorted({group.sizes[-1] for group in proofs.groups})
+        few = "" if len(sizes) > 1 else f", {sizes[0]} px"
+        lines += [f"proofs (run --proof{few}) -> {proofs.output}", *_work(proofs, "proof")]
     return "\n".join(lines)
 
 

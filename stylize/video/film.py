@@ -37,7 +37,7 @@ from stylize.video.pixels.tags import (
 from stylize.video.timecode import Timecode, read_timecode
 from stylize.video.timing import Timing
 from stylize.video.views import SharedFile
-from stylize.video.whole import container_of, encrypted, name_of
+from stylize.video.whole import Checksums, container_of, encrypted, name_of
 
 if TYPE_CHECKING:
     from stylize.video.library import (
@@ -117,6 +117,9 @@ class Film:
         self._kept: VideoFrame | None = None
         """The last one that it gave."""
         self._depth = 0
+        self._checksums: Checksums | None = None
+        self._broken: set[int] = set()
+        """When frames are shown that are other than their checksums say, or made from such."""
         self._tick = Fraction(self._stream.time_base or 0)
         self._index = read_index(self._container, self._stream)
         self._restart()
@@ -195,7 +198,7 @@ class Film:
             raise FilmError(f"{self.name} has {len(self)} frames; there is no frame {index}")
         with _named(self.name):
             decoded = self._frame(index)
-            if decoded.is_corrupt:
+            if decoded.is_corrupt or decoded.pts in self._broken:
                 raise FilmError(f"is damaged: {self._at(index)} cannot be decoded whole")
             values = self._shown(decoded, index)
         pts, duration = self._index.pts[index], self._index.durations[index]
@@ -238,7 +241,14 @@ class Film:
 
     def _decoded_from(self, packets: Iterable[Packet[Any]]) -> Iterator[VideoFrame]:
         decoder = self._decoder
+        has_checksums, is_broken = decoder.name == "ffv1", False
         for packet in packets:
+            if has_checksums and packet.pts is not None:
+                data = bytes(packet)
+                self._checksums = self._checksums or Checksums(data)
+                is_broken = (is_broken and not packet.is_keyframe) or not self._checksums.fit(data)
+                if is_broken:
+                    self._broken.add(packet.pts)
             yield from decoder.decode(packet)
         yield from decoder.decode(None)
 

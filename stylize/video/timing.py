@@ -106,6 +106,25 @@ class Timing:
         end = round(self.seconds(len(self)) / time_base)
         return Timing(time_base, pts, np.diff(pts, append=max(end, pts[-1] + 1)), self.said)
 
+    def exact(self) -> Timing:
+        """Return the same at the exact times of its rate, if it is usual and only ticks are too coarse."""
+        rate = self.rate
+        if self.step > 1 or rate not in RATES or not self._is_of(rate):
+            return self
+        first, last = (
+            round(seconds * rate.numerator) for seconds in (self.seconds(0), self._last())
+        )
+        if abs(last - rate.denominator) <= self.time_base * rate.numerator:
+            last = rate.denominator
+        pts = first + np.arange(len(self), dtype=np.int64) * rate.denominator
+        durations = np.full(len(self), rate.denominator, np.int64)
+        durations[-1] = last
+        return Timing(Fraction(1, rate.numerator), pts, durations, rate)
+
+    def _last(self) -> Fraction:
+        """Return for how many seconds the last frame is shown."""
+        return int(self.durations[-1]) * self.time_base
+
     def nearest(self, time_base: Fraction) -> Ticks:
         """Return (N,): the tick of so many seconds that is nearest to when each frame appears.
 

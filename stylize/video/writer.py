@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from fractions import Fraction
+from math import lcm
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -110,13 +111,17 @@ class FilmWriter:
             # It writes to the standard error by itself, unless the environment tells it not to. What it calls
             # an error is raised, too, but for the end of a video that is given up.
             os.environ.setdefault("SVT_LOG", "0")
-        options = _muxer_options(self.container, self.timing.time_base, target)
+        ticks = self.timing.time_base.denominator
+        self.timecode = _written_timecode(timecode, self.container)
+        """Of the first frame, as it is written."""
+        if timecode is not None and self.timecode is not None:
+            # FFmpeg has the length of a frame of timecode in these, and rounds it up.
+            ticks = lcm(ticks, timing.rate.limit_denominator(1_000_000).numerator)
+        options = _muxer_options(self.container, ticks, target)
         file = f"file:{target}" if isinstance(target, str | Path) else target
         with self._in_words():
             self._output = av.open(file, "w", format=self.coding.muxer, container_options=options)
             self._stream = self._add_stream()
-            self.timecode = self._call_first(timecode)
-            """Of the first frame, as it is written."""
             self._sound = SoundCopy(sound, self._output, self.container) if sound else None
             self._output.start_encoding()
 
@@ -221,21 +226,16 @@ class FilmWriter:
         # An encoder that is told of finer ticks than frames need writes a rate of as many frames.
         context.time_base = timing.time_base * timing.step
         stream.time_base = timing.time_base
+        if self.timecode is not None:
+            # From the one FFmpeg makes a track of timecode, the other is read from Matroska.
+            notes = stream if self.container in ("mp4", "mov") else self._output
+            notes.metadata["timecode"] = self.timecode
         if coding.tag:
             context.codec_tag = coding.tag
         if coding.steps == (2, 2):
             context.gop_size = max(1, min(600, round(rate * KEY_SECONDS)))
         _tag(context, self.tags)
         return stream
-
-    def _call_first(self, timecode: Timecode | None) -> str | None:
-        """Write what the first frame is called; return it."""
-        if timecode is None or self.container == "webm" or timecode.per_second not in WRITTEN:
-            return None
-        # From the one FFmpeg makes a track of timecode, the other is read from Matroska.
-        notes = self._stream.metadata if self.container in ("mp4", "mov") else self._output.metadata
-        notes["timecode"] = str(timecode)
-        return str(timecode)
 
     def _ended(self, packets: list[Any]) -> list[Any]:
         """Return the last packets, with the end of the film in MP4 and MOV.
@@ -364,6 +364,8 @@ def written_tags(tags: ColourTags, coding: Coding, size: tuple[int, int]) -> Col
 def _timing_in(container: ContainerName, timing: Timing) -> Timing:
     """Return when frames are shown in a container: as given, unless it cannot count so finely."""
     if container in ("mp4", "mov"):
+        if timing.time_base == MATROSKA_TICK:
+            return timing.exact()
         return timing.in_ticks(FINEST_TICK) if timing.time_base < FINEST_TICK else timing
     rounded = timing.in_ticks(MATROSKA_TICK)
     # The muxer rounds by itself, but gives two frames within a thousandth one time, and one would be lost.
@@ -391,10 +393,23 @@ def _tag(thing: Any, tags: ColourTags) -> None:
     thing.color_range = 2 if tags.range == "full" else 1
 
 
-def _muxer_options(container: ContainerName, time_base: Fraction, target: object) -> dict[str, str]:
+def _written_timecode(timecode: Timecode | None, container: ContainerName) -> str | None:
+    """Return what the first frame is called in a file; None: it has no name there."""
+    if timecode is None or container == "webm" or timecode.per_second not in WRITTEN:
+        return None
+    return str(timecode)
+
+
+def _muxer_options(container: ContainerName, ticks: int, target: object) -> dict[str, str]:
+    """Return what the muxer is told.
+
+    Args:
+        container: The container.
+        ticks: How many of them a second has, in which MP4 and MOV count.
+        target: What is written.
+    """
     if container not in ("mp4", "mov"):
         return {}
-    ticks = time_base.denominator
     options = {
         "video_track_timescale": str(ticks),
         "movie_timescale": str(ticks * -(-EDIT_TICKS // ticks)),

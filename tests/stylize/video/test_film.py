@@ -403,6 +403,25 @@ def test_frames_before_and_after_damage_are_shown(tmp_path, suffix):
             assert np.array_equal(film.frame(index).rgb, whole[index])
 
 
+def test_a_checksum_that_does_not_fit_is_damage(tmp_path):
+    """FFmpeg shows what frames before had there, and makes from that what follows, up to a key frame."""
+    checked = ("-c:v", "ffv1", "-level", 3, "-slicecrc", 1, "-g", 4)
+    path = moving(tmp_path / "film.mkv", "-an", *checked, seconds=0.4)
+    with open_film(path) as film:
+        whole = pictures(film)
+    packet = ffprobe(path, "-select_streams", "v", "-show_packets")["packets"][4]
+    data = bytearray(path.read_bytes())
+    middle = int(packet["pos"]) + int(packet["size"]) // 2
+    data[middle : middle + 8] = bytes(value ^ 0xFF for value in data[middle : middle + 8])
+    path.write_bytes(data)
+    with open_film(path) as film:
+        for index, second in ((6, "0.2"), (4, "0.13"), (5, "0.16")):
+            with pytest.raises(FilmError, match=rf"is damaged: its frame at {second}\d* s cannot"):
+                film.frame(index)
+        for index in (0, 3, 8, 11):
+            assert np.array_equal(film.frame(index).rgb, whole[index])
+
+
 def test_an_encrypted_film_says_so(tmp_path):
     film = moving(
         tmp_path / "film.mp4",

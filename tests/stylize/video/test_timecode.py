@@ -101,6 +101,23 @@ def test_a_film_keeps_its_timecode(tmp_path, source, target):
         assert film.facts.timecode == "01:01:00;04"
 
 
+@pytest.mark.parametrize(
+    ("rate", "code"),
+    [("60000/1001", "01:00:59;50"), ("60", "10:00:00;30"), ("24000/1001", "01:00:59:20")],
+)
+def test_thousandths_of_a_second_are_no_obstacle(tmp_path, rate, code):
+    """Matroska has them, and of 60 frames none takes a whole number."""
+    path = film_with(tmp_path / "source.mkv", code, rate)
+    copied(path, tmp_path / "film.mov")
+    assert said(tmp_path / "film.mov") == code
+    with open_film(path) as one, open_film(tmp_path / "film.mov") as other:
+        assert other.rate == one.rate == Fraction(rate)
+        assert other.facts.timecode == code
+        for index in range(len(one) + 1):
+            assert other.timing.seconds(index) == pytest.approx(index / float(Fraction(rate)))
+            assert abs(other.timing.seconds(index) - one.timing.seconds(index)) <= Fraction(1, 1000)
+
+
 def test_of_every_second_frame_seconds_are_kept(tmp_path):
     path = film_with(tmp_path / "source.mov", "10:00:00:20", "50")
     with (
