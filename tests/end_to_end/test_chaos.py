@@ -101,7 +101,7 @@ def test_chaos_and_a_poison_picture(tmp_path: Path, make_cluster: Callable[..., 
 
     chaos = Chaos(cluster, seed=5)
     # On a slow machine there would be no end to it: whatever is killed takes its time to begin again.
-    chaos.reign(lambda: run.process.poll() is not None, 100)
+    chaos.reign(lambda: run.process.poll() is not None, 60)
     status = run.wait(260)
 
     print(
