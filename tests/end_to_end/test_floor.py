@@ -141,7 +141,8 @@ def test_a_node_that_is_taken_away_hands_its_tasks_to_others(
 
     assert left == []
     assert run.wait(120) == 0, run.log.read_text()
-    assert {e["kind"] for e in run.said("worker_lost")} == {"preempted"}
+    # One that had given all back before its run heard of the node is not lost.
+    assert {e["kind"] for e in run.said("worker_lost")} <= {"preempted"}
     assert len(run.said("done")) == 8
     records = records_of(job)
     moved = [record for record in records if len(record.attempts) > 1]

@@ -357,7 +357,8 @@ def test_a_run_shows_its_rows_until_the_gallery_has_them(tmp_path, proof):
     def rows_shown():
         values = at.stat(keys.LIVE) and shown(at)
         rows = [called(at.get(key), "fresh")["rows"] for key in values["fresh"]] if values else []
-        return values if rows and len(rows[0]) == 2 else None
+        # The rows may be newer than what was shown a moment before.
+        return values if rows and len(rows[0]) == len(values["newest"]) == 2 else None
 
     env = os.environ | {"PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(command, cwd=tmp_path, env=env, stderr=subprocess.PIPE)
