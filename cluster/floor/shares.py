@@ -83,10 +83,9 @@ def share_out(devices: Mapping[str, float], demands: Sequence[Demand]) -> dict[s
     fair = _fair(devices, demands)
     near = _near_held(devices, demands, fair)
     # Where sizes and nodes are mixed, another order may leave room that this one does not.
-    left_over = near is None or any(
-        near.count(demand) < demand.wanted and near.place(demand) for demand in demands
-    )
-    return fair.placements if near is None or left_over else near.placements
+    if near is None or any(near.count(d) < d.wanted and near.place(d) for d in demands):
+        return fair.placements
+    return near.placements
 
 
 def _fair(devices: Mapping[str, float], demands: Sequence[Demand]) -> _Packing:

@@ -38,6 +38,9 @@ FINEST_TICK = Fraction(1, 1_000_000)
 """In seconds, of MP4 and MOV. They count in 32 bits for how long a frame is shown, and FFmpeg in 31: of
 nanoseconds, which some WebM have, that is two seconds."""
 
+MOST_TICKS = 10_000_000
+"""Of a second, for the sake of timecode; see ``FINEST_TICK``."""
+
 MATROSKA_TICK = Fraction(1, 1000)
 """In seconds, as FFmpeg writes Matroska and WebM."""
 
@@ -114,9 +117,10 @@ class FilmWriter:
         ticks = self.timing.time_base.denominator
         self.timecode = _written_timecode(timecode, self.container)
         """Of the first frame, as it is written."""
-        if timecode is not None and self.timecode is not None:
+        if self.timecode is not None:
             # FFmpeg has the length of a frame of timecode in these, and rounds it up.
-            ticks = lcm(ticks, timing.rate.limit_denominator(1_000_000).numerator)
+            finer = lcm(ticks, timing.rate.limit_denominator(1_000_000).numerator)
+            ticks = finer if finer <= MOST_TICKS else ticks
         options = _muxer_options(self.container, ticks, target)
         file = f"file:{target}" if isinstance(target, str | Path) else target
         with self._in_words():

@@ -469,6 +469,14 @@ def test_a_soft_edge_is_what_was_painted_there() -> None:
     assert abs(float(seen[..., :20].mean() - seen[..., 24:].mean())) < 0.1
 
 
+def test_a_style_with_alpha_lies_on_white() -> None:
+    half = Image.new("RGBA", (32, 32), (200, 30, 10, 255))
+    half.paste((200, 30, 10, 0), (0, 0, 16, 32))
+    white = Image.new("RGB", (32, 32), (255, 255, 255))
+    white.paste(half, (0, 0), half)
+    assert same(paint(style=half), paint(style=white))
+
+
 def test_the_styles_alpha_is_not_the_results() -> None:
     assert paint(style=Image.new("RGBA", (32, 32), (9, 9, 9, 9))).picture.alpha is None
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from stylize.video.film import open_film
 from stylize.video.timecode import Timecode, read_timecode
-from stylize.video.timing import steady
+from stylize.video.timing import Timing, steady
 from stylize.video.writer import FilmWriter, film_like
 from tests.stylize.video.support import copied, ffmpeg, ffprobe
 
@@ -116,6 +116,20 @@ def test_thousandths_of_a_second_are_no_obstacle(tmp_path, rate, code):
         for index in range(len(one) + 1):
             assert other.timing.seconds(index) == pytest.approx(index / float(Fraction(rate)))
             assert abs(other.timing.seconds(index) - one.timing.seconds(index)) <= Fraction(1, 1000)
+
+
+def test_ticks_that_no_frame_is_a_number_of_are_no_obstacle(tmp_path):
+    """Of 240 to a second 4.8 are a frame; FFmpeg would have 5, and 48 frames."""
+    ends = np.rint(np.arange(13) * 4.8).astype(np.int64)
+    timing = Timing(Fraction(1, 240), ends[:-1], np.diff(ends), Fraction(50))
+    code = read_timecode("01:00:59:49", Fraction(50))
+    with FilmWriter(tmp_path / "film.mov", (64, 48), timing, timecode=code) as writer:
+        for _ in range(12):
+            writer.write(np.full((48, 64, 3), 90, np.uint8))
+    assert writer.timecode == said(tmp_path / "film.mov") == "01:00:59:49"
+    with open_film(tmp_path / "film.mov") as film:
+        for index in range(12):
+            assert film.timing.seconds(index) == timing.seconds(index)
 
 
 def test_of_every_second_frame_seconds_are_kept(tmp_path):
