@@ -15,7 +15,7 @@ import psutil
 from ray import cluster_utils
 
 from jobs.jobfile.job import Job
-from tests.support.farm import ROOT, chained, write_stand_in_job
+from tests.support.farm import PATIENCE, ROOT, chained, write_stand_in_job
 
 GPUS = 4
 """Of a node, unless it is said."""
@@ -108,7 +108,7 @@ class Run:
         return beats[-1]["running"] if beats else []
 
     def wait(self, seconds: float) -> int:
-        status = self.process.wait(seconds)
+        status = self.process.wait(PATIENCE * seconds)
         self._reader.join(10)
         return status
 

@@ -398,11 +398,15 @@ def records_of(job: Path | Job) -> dict[str, TaskRecord]:
     return {f"{Path(r.content).name}|{r.name}|{r.id}": r for r in Records(storage).all()}
 
 
+PATIENCE = 3
+"""How much longer than a quiet machine takes is waited for what is bound to come: others may be at work."""
+
+
 def wait_for(condition: Callable[[], Any], seconds: float = 60) -> Any:
-    """What ``condition`` returns once it is true; fails the test when that takes too long."""
-    until = time.monotonic() + seconds
+    """What ``condition`` returns once it is true; fails the test when that takes far too long."""
+    until = time.monotonic() + PATIENCE * seconds
     while time.monotonic() < until:
         if value := condition():
             return value
         time.sleep(0.05)
-    raise AssertionError(f"still waiting after {seconds} s")
+    raise AssertionError(f"still waiting after {PATIENCE * seconds} s")
