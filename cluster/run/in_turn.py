@@ -46,10 +46,10 @@ def wait_in_turn(
     told = ""
     while not standing.well:
         what = f"{standing.what}, {standing.counts}" if standing.counts else standing.what
-        board.awaits(f"waits for {predecessor.name}: {what}", after, before)
+        board.awaits(f"waits for {standing.name}: {what}", after, before)
         if standing.what != told:
             told = standing.what
-            board(JobAwaited(job=predecessor.name, output=after, what=what))
+            board(JobAwaited(job=standing.name, output=after, what=what))
         _sleep(asked)
         standing = _look(predecessor, storage, standing)
     board.begins()

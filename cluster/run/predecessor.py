@@ -55,6 +55,8 @@ class ChainBrokenError(StylefarmError):
 class Standing:
     """How far a predecessor is."""
 
+    name: str
+    """What it is called, now that it may have begun."""
     well: bool
     """Whether it has ended with all of its tasks done."""
     what: str
@@ -68,7 +70,7 @@ class Predecessor:
     """The job after which a run begins.
 
     Args:
-        name: What it is called.
+        name: What it is called until it says so itself.
         storage: Its output.
         options: How its output is reached.
         recorded: Whether its records say that all is done, where no run has told.
@@ -89,18 +91,21 @@ class Predecessor:
             StorageError: Its output cannot be read.
         """
         live = read_live(self.storage)
-        if live is None and self.recorded:
-            return Standing(True, "it is done")
-        if live is None or live.run == self.earlier:
-            return Standing(False, "it has not begun")
+        if live is None:
+            return Standing(
+                self.name, self.recorded, "it is done" if self.recorded else "it has not begun"
+            )
+        if live.run == self.earlier:
+            return Standing(live.job, False, "it has not begun")
         counts = "" if live.tasks is None else f"{live.done:,} of {live.tasks:,} done"
         if live.state == "ended":
             return self._ended(live, counts)
         if has_ended(self.storage, live):
-            return Standing(False, "it was killed; run or submit it again to resume", counts)
+            what = "it was killed; run or submit it again to resume"
+            return Standing(live.job, False, what, counts)
         if live.state == "waiting":
-            return Standing(False, live.waits or "it waits, too")
-        return Standing(False, "it is being rendered", counts)
+            return Standing(live.job, False, live.waits or "it waits, too")
+        return Standing(live.job, False, "it is being rendered", counts)
 
     def check_chain(self, own: Storage) -> None:
         """Raise UsageError where the predecessor is the run itself, or waits for it.
@@ -123,17 +128,16 @@ class Predecessor:
     def _ended(self, live: Live, counts: str) -> Standing:
         # Whatever ended it: a run that found all tasks done, and then waited in vain, has spoilt nothing.
         if live.tasks is not None and not live.failed and live.left == 0:
-            return Standing(True, "it is done", counts)
+            return Standing(live.job, True, "it is done", counts)
         if live.reason in _RESUMED:
-            return Standing(
-                False, "its machine was taken away; run or submit it again to resume", counts
-            )
+            what_to_do = "its machine was taken away; run or submit it again to resume"
+            return Standing(live.job, False, what_to_do, counts)
         what = [f"{plural(live.failed, 'task')} failed"] if live.failed else []
         what += [f"{plural(live.left, 'task')} left"] if live.left else []
         if live.reason != "complete":
             what.append(f"reason: {live.reason}")
         why = ", ".join(what) or "it was not read to its end"
-        raise ChainBrokenError(self.name, why, self.storage.url)
+        raise ChainBrokenError(live.job, why, self.storage.url)
 
     def _chain(self) -> Iterator[str]:
         """Yield the outputs that the predecessor waits for, one after another, as far as can be seen."""

@@ -32,6 +32,10 @@ _CHILD = (
 )
 """The child's code. It drops the current folder, which may have a ``cluster`` of its own, from the path."""
 
+START_SECONDS = 300.0
+"""For how long a child process that starts need not give a sign of life, in seconds. A cold disk takes a
+minute to give it torch."""
+
 VERDICT_SECONDS = 5.0
 """How long a worker must outlive its child process before the picture is blamed for the death, in seconds."""
 
@@ -52,6 +56,7 @@ def paint_isolated(
     note: Callable[[Sequence[Progress]], None],
     *,
     decoding: Callable[[str | None], None],
+    unblamed: Callable[[], None],
     stopping: Callable[[], bool],
     preempted: Callable[[], bool],
 ) -> Outcome | Failure:
@@ -64,6 +69,8 @@ def paint_isolated(
         device_index: The index of the device, among those that this process sees.
         note: Takes the progress of the child's attempt, every ``POLL_SECONDS``.
         decoding: Takes what the child decodes, and None when it has decoded it.
+        unblamed: Called every ``POLL_SECONDS`` while it is not the picture's fault that nothing is painted:
+            the child starts, or has died.
         stopping: Returns whether the worker was stopped; the child is then stopped, too.
         preempted: Returns whether the worker was preempted; the child is then preempted, too.
 
@@ -82,6 +89,7 @@ def paint_isolated(
     child_pipe.close()
     sent: set[str] = set()
     begun = False
+    start_until = time.monotonic() + START_SECONDS
     decoded: str | None = None
     try:
         pipe.send((setup, name, assignment, device_index))
@@ -90,6 +98,8 @@ def paint_isolated(
                 if request not in sent and asked():
                     sent.add(request)
                     pipe.send(request)
+            if not begun and time.monotonic() < start_until:
+                unblamed()
             if pipe.poll(POLL_SECONDS):
                 message = pipe.recv()
                 begun = True
@@ -105,7 +115,10 @@ def paint_isolated(
         if failure.kind == "poison":
             # Whatever ends a worker, Ray included, may end its children first. So the picture is blamed only
             # if the worker outlives the child.
-            time.sleep(VERDICT_SECONDS)
+            verdict = time.monotonic() + VERDICT_SECONDS
+            while time.monotonic() < verdict:
+                unblamed()
+                time.sleep(POLL_SECONDS)
         return failure
     finally:
         pipe.close()

@@ -570,6 +570,7 @@ class Worker:
                 self._first_device + self._renderers.index(renderer),
                 note,
                 decoding=lambda name: self._note_decoding(attempt.id, name),
+                unblamed=lambda: self._heartbeat.sign(attempt.id),
                 stopping=self._stopping.is_set,
                 preempted=lambda: self._deadline is not None,
             )

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -19,7 +20,7 @@ from jobs.records.record import TaskRecord
 from jobs.storage.folder import FolderStorage
 from jobs.storage.open import open_storage
 from tests.support.cluster import Cluster, Run, chain_of, title, write_tasks
-from tests.support.farm import ROOT, wait_for, write_stand_in_job
+from tests.support.farm import HURRY, ROOT, hurry, wait_for, write_stand_in_job
 
 pytestmark = pytest.mark.slow
 
@@ -48,11 +49,16 @@ def assert_undisturbed(job: Job, steps: int = STEPS) -> None:
         assert picture["chain"] == chain_of(picture["n"], steps)
 
 
+def at_work(run: Run, step: int = 0) -> dict[str, dict[str, Any]]:
+    """What each worker paints, by its name, if that is beyond this step."""
+    return {p["worker"]: p for p in run.painting() if p["step"] > step}
+
+
 def test_larger_renders_are_painted_by_larger_cards(tmp_path: Path, cluster: Cluster) -> None:
     job = write_stand_in_job(
         tmp_path,
-        # Enough for the smaller card, too, when it is the last to be up.
-        [{"seconds": 1.0, "n": k} for k in range(10)],
+        # Until the smaller card is at work, too, which may be the last to be up.
+        [{"steps": 100, "pace": 1.0, "hurry": HURRY, "n": k} for k in range(10)],
         pairs=[
             {
                 "content": [f"c{k:03}.png" for k in range(10)],
@@ -62,6 +68,8 @@ def test_larger_renders_are_painted_by_larger_cards(tmp_path: Path, cluster: Clu
         ],
     )
     run = Run(tmp_path / "job.yaml", cluster.address)
+    wait_for(lambda: len(at_work(run)) == 3, 120)
+    hurry(job)
 
     assert run.wait(120) == 0, run.log.read_text()
     memory: dict[int, set[int | None]] = {64: set(), 8192: set()}
@@ -72,13 +80,14 @@ def test_larger_renders_are_painted_by_larger_cards(tmp_path: Path, cluster: Clu
 
 
 def test_a_stopped_workers_task_is_done_elsewhere(tmp_path: Path, cluster: Cluster) -> None:
-    job = write_tasks(tmp_path, 4, STEPS, workers={"max": 2, "stall_timeout": 3})
+    job = write_tasks(tmp_path, 4, STEPS, pace=0.1, workers={"max": 2, "stall_timeout": 6})
     run = Run(tmp_path / "job.yaml", cluster.address)
-    wait_for(lambda: any(p["step"] > 20 for p in run.painting()), 60)
-    name = run.painting()[0]["worker"]
+    name, *_ = wait_for(lambda: at_work(run, 20), 60)
     stopped = int(name.rpartition(":")[2])
 
     os.kill(stopped, signal.SIGSTOP)
+    wait_for(lambda: run.said("worker_lost"), 60)
+    hurry(job)
 
     assert run.wait(120) == 0, run.log.read_text()
     assert [(e["kind"], e["worker"]) for e in run.said("worker_lost")] == [("stalled", name)]
@@ -91,10 +100,10 @@ def test_a_stopped_workers_task_is_done_elsewhere(tmp_path: Path, cluster: Clust
 def test_a_picture_that_ends_or_holds_what_decodes_it_fails_alone(
     tmp_path: Path, cluster: Cluster
 ) -> None:
-    bad = {2: "exit", 5: "kill", 8: "crash", 11: "hang", 14: "hold"}
+    bad = {1: "exit", 3: "kill", 5: "crash", 7: "hang", 9: "hold"}
     # Others may be in a worker at each of its deaths, so that three attempts could be too few for them.
-    more = {"workers": {"max": 2, "stall_timeout": 8}, "retries": {"attempts": 8}}
-    job = write_tasks(tmp_path, 18, 60, **more)
+    more = {"workers": {"max": 2, "stall_timeout": 5}, "retries": {"attempts": 5}}
+    job = write_tasks(tmp_path, 12, 60, **more)
     for n, how in bad.items():
         (tmp_path / f"c{n:03}.png").write_text(json.dumps({"n": n, "decode": how}))
     run = Run(tmp_path / "job.yaml", cluster.address)
@@ -107,10 +116,10 @@ def test_a_picture_that_ends_or_holds_what_decodes_it_fails_alone(
         if how in ("hang", "hold"):
             said = f"s while it decoded content c{n:03}.png"
         assert said in failed[f"c{n:03}.png"], how
-    assert "(exit status 7)" in failed["c002.png"]
-    assert "SIGSEGV" in failed["c008.png"]
+    assert "(exit status 7)" in failed["c001.png"]
+    assert "SIGSEGV" in failed["c005.png"]
     done = [record for record in records_of(job) if record.status == "done"]
-    assert len(done) == 13
+    assert len(done) == 7
     for record in done:
         assert record.output is not None
         picture = json.loads(FolderStorage(tmp_path / "out").get(record.output.key))
@@ -167,14 +176,16 @@ def test_sigterm_on_the_driver_keeps_checkpoints_and_the_next_run_goes_on(
     tmp_path: Path, cluster: Cluster
 ) -> None:
     steps = 3 * STEPS
-    job = write_tasks(tmp_path, 3, steps)
+    job = write_tasks(tmp_path, 3, steps, pace=0.1)
     first = Run(tmp_path / "job.yaml", cluster.address)
-    wait_for(lambda: len([p for p in first.painting() if p["step"] > 50]) == 3, 60)
+    wait_for(lambda: len(at_work(first, 20)) == 3, 60)
 
     first.process.terminate()
     assert first.wait(30) == 130, first.log.read_text()
     kept = {s.key for s in FolderStorage(tmp_path / "out").list("checkpoints/")}
     second = Run(tmp_path / "job.yaml", cluster.address)
+    wait_for(lambda: len(at_work(second)) == 3, 60)
+    hurry(job)
 
     assert second.wait(120) == 0, second.log.read_text()
     assert first.said("draining")[0]["leaving"]
@@ -182,7 +193,7 @@ def test_sigterm_on_the_driver_keeps_checkpoints_and_the_next_run_goes_on(
     assert not first.said("failed")
     assert len(kept) == 3
     # It goes on from where they were: nobody is seen at an earlier step.
-    assert min(p["step"] for b in second.said("progress") for p in b["running"] if p["step"]) >= 50
+    assert min(p["step"] for b in second.said("progress") for p in b["running"] if p["step"]) >= 20
     assert_undisturbed(job, steps)
     wait_for(lambda: not cluster.workers(), 20)
 
@@ -191,8 +202,10 @@ def test_the_end_of_a_job_is_not_as_long_as_the_longest_queue(
     tmp_path: Path, cluster: Cluster
 ) -> None:
     """The first worker that is up takes all; the others get what waits there."""
-    write_tasks(tmp_path, 3, 500)
+    job = write_tasks(tmp_path, 3, STEPS, pace=0.5)
     run = Run(tmp_path / "job.yaml", cluster.address)
+    wait_for(lambda: len(at_work(run)) == 3, 120)
+    hurry(job)
 
     assert run.wait(120) == 0, run.log.read_text()
     done = run.said("done")

@@ -13,7 +13,16 @@ import pytest
 
 from cluster.listening import check_listening
 from jobs.errors import ExitStatus
-from tests.support.farm import ROOT, command, picture, records_of, stylefarm, wait_for, write_job
+from tests.support.farm import (
+    PATIENCE,
+    ROOT,
+    command,
+    picture,
+    records_of,
+    stylefarm,
+    wait_for,
+    write_job,
+)
 from tests.support.head import ray_head
 from tests.support.machine import alone, folder_for_all, stylefarm_of_stranger
 from tests.support.rigs import free_port, make_authority, web_server
@@ -80,7 +89,7 @@ def test_a_folder_that_is_gone_is_one_sentence(tmp_path: Path, words: list[str])
         ["sh", "-c", shell],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE * 60,
         check=False,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
@@ -101,7 +110,7 @@ def test_a_cluster_that_asks_for_a_token_is_one_sentence_at_once(tmp_path: Path)
                 ({"HOME": str(tmp_path)}, "the cluster asks for a token, and none was given: set"),
                 ({**token, "RAY_AUTH_TOKEN": "f" * 32}, "and has another than this machine: set"),
             ):
-                ran = stylefarm("run", job, "--address", address, timeout=25, **given)
+                ran = stylefarm("run", job, "--address", address, **given)
                 assert ran.returncode == 3
                 assert said in ran.stderr.splitlines()[-1]
                 assert len(ran.stderr.splitlines()) == 4, (
@@ -244,7 +253,7 @@ def _run_alone(*arguments: str | Path, **env: str) -> subprocess.CompletedProces
         alone(command(*arguments)),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE * 60,
         env={**os.environ, "OMP_NUM_THREADS": "1", **env},
         check=False,
     )

@@ -1,8 +1,9 @@
-"""Jobs on the clock, for real: a service with a schedule of two seconds that is overtaken, killed and started
+"""Jobs on the clock, for real: a service with a schedule of a second that is overtaken, killed and started
 again."""
 
 from __future__ import annotations
 
+import calendar
 import contextlib
 import itertools
 import json
@@ -21,7 +22,16 @@ import pytest
 import yaml
 
 from cluster.schedule.history import History, Tick
-from tests.support.farm import ROOT, command, picture, records_of, stylefarm, wait_for, write_job
+from tests.support.farm import (
+    PATIENCE,
+    ROOT,
+    command,
+    picture,
+    records_of,
+    stylefarm,
+    wait_for,
+    write_job,
+)
 
 Start = Callable[..., subprocess.Popen[str]]
 
@@ -56,7 +66,7 @@ def a_job(folder: Path, **schedule: Any) -> Path:
         "name": "harbour",
         "output": schedule.pop("output", "out"),
         "pairs": [{"content": "a.jpg", "style": "b.jpg"}],
-        "schedule": {"every": "2s", **schedule},
+        "schedule": {"every": "1s", **schedule},
     }
     file = folder / "job" / "job.yaml"
     file.write_text(yaml.safe_dump(said))
@@ -90,31 +100,38 @@ def overlap(found: list[dict[str, Any]]) -> bool:
 
 def end(process: subprocess.Popen[str], number: int = signal.SIGTERM) -> int:
     process.send_signal(number)
-    return process.wait(30)
+    return process.wait(PATIENCE * 30)
+
+
+def at_work(folder: Path) -> dict[str, Any]:
+    """The only run that there is, once it has a process."""
+    (mark,) = wait_for(lambda: (found := runs(folder)) and found[0]["pid"] and found, 30)
+    return mark
 
 
 def test_forbid_skips_what_comes_while_one_runs_and_says_so(tmp_path, farm):
-    clock = farm(a_job(tmp_path, concurrency_policy="forbid"), "--seconds", "3")
+    clock = farm(a_job(tmp_path, concurrency_policy="forbid"), "--seconds", "1.5")
 
-    wait_for(lambda: outcomes(tmp_path).count("done") >= 2, 30)
+    wait_for(lambda: outcomes(tmp_path).count("done") >= 2 and "skipped" in outcomes(tmp_path), 30)
     assert end(clock) == 0
 
     assert not overlap(ticks(tmp_path))
-    assert "skipped" in outcomes(tmp_path)
     skipped = next(tick for tick in told(tmp_path) if tick.outcome == "skipped")
     assert "was still running" in (skipped.reason or "")
-    # Every tick is accounted for: two seconds lie between any two.
-    planned = sorted(time.strptime(t.planned, "%Y-%m-%dT%H:%M:%SZ") for t in told(tmp_path))
-    seconds = [time.mktime(moment) for moment in planned]
-    assert all(b - a == 2 for a, b in itertools.pairwise(seconds))
+    # Every tick is accounted for, once: a second lies between any two. A machine that is slow misses some.
+    planned = [
+        calendar.timegm(time.strptime(tick.planned, "%Y-%m-%dT%H:%M:%SZ")) + n
+        for tick in told(tmp_path)
+        for n in range(tick.count)
+    ]
+    assert sorted(planned) == [*range(min(planned), min(planned) + len(planned))]
 
 
 def test_replace_stops_the_one_before_at_a_checkpoint(tmp_path, farm):
     clock = farm(a_job(tmp_path, concurrency_policy="replace"), "--seconds", "60")
 
     wait_for(lambda: outcomes(tmp_path).count("replaced") >= 2, 30)
-    wait_for(lambda: [mark for mark in runs(tmp_path) if mark["pid"]], 30)
-    assert len(runs(tmp_path)) == 1
+    wait_for(lambda: [bool(mark["pid"]) for mark in runs(tmp_path)] == [True], 30)
     assert end(clock) == 0
 
     assert not overlap(ticks(tmp_path))
@@ -126,26 +143,28 @@ def test_replace_stops_the_one_before_at_a_checkpoint(tmp_path, farm):
 
 def test_allow_lets_them_run_side_by_side(tmp_path, farm):
     job = a_job(tmp_path, concurrency_policy="allow", output="out/{time}")
-    clock = farm(job, "--seconds", "5")
+    clock = farm(job, "--seconds", "3")
 
-    wait_for(lambda: outcomes(tmp_path).count("done") >= 2, 40)
+    wait_for(lambda: outcomes(tmp_path).count("done") >= 2 and overlap(ticks(tmp_path)), 40)
     assert end(clock) == 0
 
-    assert overlap(ticks(tmp_path))
-    assert set(outcomes(tmp_path)) <= {"done", "interrupted"}
+    # A machine that is slow misses some.
+    assert set(outcomes(tmp_path)) <= {"done", "interrupted", "missed"}
 
 
 def test_a_clock_that_was_killed_knows_its_run_again_and_makes_up_for_one_tick(tmp_path, farm):
-    job = a_job(tmp_path, concurrency_policy="forbid", starting_deadline="1m")
-    clock = farm(job, "--seconds", "8")
-    wait_for(lambda: [mark for mark in runs(tmp_path) if mark["pid"]], 30)
-    (mark,) = runs(tmp_path)
+    job = a_job(tmp_path, concurrency_policy="forbid", starting_deadline="10m")
+    log = tmp_path / "clock.log"
+    clock = farm(job, "--seconds", "600")
+    mark = at_work(tmp_path)
     clock.kill()
     clock.wait()
-    time.sleep(5)
+    time.sleep(2.5)  # for two ticks
 
     clock = farm(job, "--seconds", "0.1")
-    wait_for(lambda: "done" in outcomes(tmp_path), 40)
+    wait_for(lambda: "still runs, started by an earlier service" in log.read_text(), 40)
+    wait_for(lambda: {"missed", "skipped"} <= set(outcomes(tmp_path)), 40)
+    (tmp_path / "job" / "enough").touch()
     wait_for(lambda: outcomes(tmp_path).count("done") >= 2, 40)
     assert end(clock) == 0
 
@@ -157,20 +176,18 @@ def test_a_clock_that_was_killed_knows_its_run_again_and_makes_up_for_one_tick(t
     # Of those that were missed the latest came while it still ran; the others are told.
     missed = [tick for tick in told(tmp_path) if tick.outcome == "missed"]
     assert sum(tick.count for tick in missed) >= 1
-    assert "still runs, started by an earlier service" in (tmp_path / "clock.log").read_text()
 
 
 def test_a_run_that_died_with_its_clock_was_interrupted_and_the_latest_tick_is_made_up_for(
     tmp_path, farm
 ):
-    job = a_job(tmp_path, starting_deadline="1m")
-    clock = farm(job, "--seconds", "60")
-    wait_for(lambda: [mark for mark in runs(tmp_path) if mark["pid"]], 30)
-    (mark,) = runs(tmp_path)
+    job = a_job(tmp_path, starting_deadline="10m")
+    clock = farm(job, "--seconds", "600")
+    mark = at_work(tmp_path)
     clock.kill()
     clock.wait()
     os.kill(mark["pid"], signal.SIGKILL)
-    time.sleep(5)
+    time.sleep(2.5)  # for two ticks
 
     clock = farm(job, "--seconds", "0.1")
     wait_for(lambda: "missed" in outcomes(tmp_path), 40)
@@ -191,7 +208,7 @@ def test_a_run_that_died_with_its_clock_was_interrupted_and_the_latest_tick_is_m
 def test_what_was_missed_for_longer_than_the_deadline_is_told_and_not_run(tmp_path, farm):
     job = a_job(tmp_path, starting_deadline="1s")
     # Due long ago, and not again soon.
-    text = job.read_text().replace("every: 2s", "every: 1d")
+    text = job.read_text().replace("every: 1s", "every: 1d")
     job.write_text(text)
     clock = farm(job)
     wait_for(lambda: "next at" in (tmp_path / "clock.log").read_text(), 30)
@@ -223,24 +240,23 @@ def test_a_tick_that_fails_stops_none_after_it(tmp_path, farm):
     wait_for(lambda: outcomes(tmp_path).count("failed") >= 2, 30)
     assert end(clock) == 0
 
-    tick = told(tmp_path)[0]
+    tick = next(tick for tick in told(tmp_path) if tick.outcome == "failed")
     assert (tick.exit_status, tick.reason) == (3, "nothing of this works")
     assert Path(tick.log or "").read_text() == "nothing of this works\n"
 
 
 def test_ctrl_c_lets_what_runs_be_committed_and_twice_stores_checkpoints(tmp_path, farm):
-    clock = farm(a_job(tmp_path, starting_deadline="1s"), "--seconds", "4")
-    wait_for(lambda: [mark for mark in runs(tmp_path) if mark["pid"]], 30)
-    time.sleep(0.5)
+    job, log = a_job(tmp_path, starting_deadline="1s"), tmp_path / "clock.log"
+    clock = farm(job, "--seconds", "2")
+    at_work(tmp_path)
     assert end(clock, signal.SIGINT) == 130
     assert ticks(tmp_path)[-1]["reason"] == "interrupted"
-    assert ticks(tmp_path)[-1]["ended"] - ticks(tmp_path)[-1]["began"] > 3.5
+    assert ticks(tmp_path)[-1]["ended"] - ticks(tmp_path)[-1]["began"] > 1.9
 
-    clock = farm(a_job(tmp_path, starting_deadline="1s"), "--seconds", "60")
-    wait_for(lambda: [mark for mark in runs(tmp_path) if mark["pid"]], 30)
-    time.sleep(0.5)
+    clock = farm(job, "--seconds", "600")
+    at_work(tmp_path)
     clock.send_signal(signal.SIGINT)
-    time.sleep(1)
+    wait_for(lambda: log.read_text().count("press Ctrl-C again to stop now") == 2)
     assert clock.poll() is None
     assert end(clock, signal.SIGINT) == 130
     assert ticks(tmp_path)[-1]["reason"] == "preempted"
@@ -249,7 +265,7 @@ def test_ctrl_c_lets_what_runs_be_committed_and_twice_stores_checkpoints(tmp_pat
 
 def test_a_job_file_is_read_again_and_a_broken_one_is_told(tmp_path, farm):
     job = a_job(tmp_path)
-    job.write_text(job.read_text().replace("every: 2s", "every: 1d"))
+    job.write_text(job.read_text().replace("every: 1s", "every: 1d"))
     clock = farm(job, "--seconds", "0.1")
     log = tmp_path / "clock.log"
     wait_for(lambda: "next at" in log.read_text(), 30)
@@ -257,7 +273,7 @@ def test_a_job_file_is_read_again_and_a_broken_one_is_told(tmp_path, farm):
     job.write_text(job.read_text().replace("every: 1d", "every: soon"))
     wait_for(lambda: "'soon' is not a duration" in log.read_text(), 30)
     assert ticks(tmp_path) == []
-    job.write_text(job.read_text().replace("every: soon", "every: 2s"))
+    job.write_text(job.read_text().replace("every: soon", "every: 1s"))
     wait_for(lambda: "done" in outcomes(tmp_path), 30)
 
     assert end(clock) == 0
@@ -265,7 +281,7 @@ def test_a_job_file_is_read_again_and_a_broken_one_is_told(tmp_path, farm):
 
 def test_only_one_clock_works_in_a_folder(tmp_path, farm):
     job = a_job(tmp_path)
-    job.write_text(job.read_text().replace("every: 2s", "every: 1d"))
+    job.write_text(job.read_text().replace("every: 1s", "every: 1d"))
     clock = farm(job)
     wait_for(lambda: "next at" in (tmp_path / "clock.log").read_text(), 30)
 
@@ -300,18 +316,20 @@ def test_each_tick_renders_what_is_new_or_changed(tmp_path):
     try:
         wait_for(lambda: looked() >= 1 and rendered(), 90)
         first = rendered()["p0.png"]
+        os.utime(tmp_path / "photos" / "p0.png")  # touched, which is no change
         picture(7).save(tmp_path / "photos" / "new.png")
-        wait_for(lambda: "new.png" in rendered(), 90)
+        new = wait_for(lambda: rendered().get("new.png"), 90)
         assert rendered()["p0.png"] == first  # what is done stays
         picture(8).save(tmp_path / "photos" / "p0.png")
         wait_for(lambda: rendered().get("p0.png", first) != first, 90)
-        os.utime(tmp_path / "photos" / "new.png")  # touched, which is no change
+        # The run that rendered it may have begun before the picture was there: one more has seen all.
         again, before = rendered(), looked()
         wait_for(lambda: looked() >= before + 2, 90)
         assert rendered() == again
+        assert again["new.png"] == new
     finally:
         clock.terminate()
-        status = clock.wait(60)
+        status = clock.wait(PATIENCE * 60)
     assert status == 0, (tmp_path / "clock.log").read_text()
     shown = stylefarm("schedule", "--history", *state, COLUMNS="200").stdout
     assert re.search(r"test +\d{4}-\d\d-\d\d .* done ", shown)
@@ -345,7 +363,7 @@ def test_what_is_asked_wrongly_is_told_in_a_sentence(tmp_path):
 def test_the_next_ticks_are_shown_and_exports_are_written(tmp_path):
     job = a_job(tmp_path)
     job.write_text(
-        job.read_text().replace("every: 2s", "cron: 30 2 * * *\n  time_zone: Europe/Rome")
+        job.read_text().replace("every: 1s", "cron: 30 2 * * *\n  time_zone: Europe/Rome")
     )
 
     shown = stylefarm("schedule", job, "--next", "3").stdout.splitlines()
@@ -368,8 +386,8 @@ def test_a_state_that_cannot_be_written_is_told_and_nothing_is_lost(tmp_path, fa
 
     jobs.rename(tmp_path / "elsewhere")
     jobs.write_text("in the way")
-    wait_for(lambda: "it is tried again every 5 s" in log.read_text(), 30)
-    time.sleep(4.5)  # for two more ticks
+    wait_for(lambda: "it is tried again every 1 s" in log.read_text(), 30)
+    time.sleep(2.5)  # for two more ticks
     ended = outcomes(tmp_path).count("done")
     jobs.unlink()
     (tmp_path / "elsewhere").rename(jobs)

@@ -15,8 +15,16 @@ import pytest
 
 from stylize.team.team import MODULE
 from tests.support.cluster import title
-from tests.support.farm import command, picture, records_of, stylefarm, wait_for, write_job
-from tests.support.head import RayHead, ray_head
+from tests.support.farm import (
+    PATIENCE,
+    command,
+    picture,
+    records_of,
+    stylefarm,
+    wait_for,
+    write_job,
+)
+from tests.support.head import RayHead, descendants, ray_head
 
 SPLIT = {"gpus": 2, "split": "picture", "threads": 2}
 
@@ -30,10 +38,9 @@ def write_large(folder: Path, **changes: Any) -> Path:
     return job
 
 
-def of_workers() -> list[psutil.Process]:
-    """The processes in which Ray's workers paint a picture together, in order."""
-    found = [p for p in psutil.process_iter() if MODULE in title(p)]
-    found = [p for p in found if (parent := p.parent()) and "RayWorker" in title(parent)]
+def of_workers(cluster: RayHead) -> list[psutil.Process]:
+    """The processes in which the cluster's workers paint a picture together, in order."""
+    found = [process for process in descendants(cluster.pid) if MODULE in title(process)]
     return sorted(found, key=lambda process: process.cmdline()[4])
 
 
@@ -52,6 +59,11 @@ def test_two_processes_paint_what_one_does(tmp_path: Path) -> None:
         assert record.losses["total"] == pytest.approx(of_alone[key].losses["total"], rel=0.05)
 
 
+def painting(event: str) -> list[dict[str, Any]]:
+    """What is painted, by an event that says so."""
+    return json.loads(event).get("running") or []
+
+
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[RayHead]:
     env = {"RAY_AUTH_MODE": "disabled"}
@@ -62,7 +74,7 @@ def cluster() -> Iterator[RayHead]:
 def test_a_member_is_killed_amid_a_picture(tmp_path: Path, cluster: RayHead) -> None:
     """The worker lives on, the picture is painted again, and the GPUs are those of one worker."""
     job = write_large(
-        tmp_path, workers=SPLIT, recipe={"steps": 300, "optimizer": "adam", "start_size": None}
+        tmp_path, workers=SPLIT, recipe={"steps": 200, "optimizer": "adam", "start_size": None}
     )
     process = subprocess.Popen(
         command("run", job, "--address", cluster.gcs, "--json"),
@@ -72,11 +84,12 @@ def test_a_member_is_killed_amid_a_picture(tmp_path: Path, cluster: RayHead) -> 
         env={**os.environ, "RAY_AUTH_MODE": "disabled", "OMP_NUM_THREADS": "1"},
     )
     assert process.stdout is not None
-    wait_for(lambda: json.loads(process.stdout.readline()).get("running"), 90)
-    family = of_workers()
+    # Amid the first picture of two, of which both make steps.
+    wait_for(lambda: any(p["step"] for p in painting(process.stdout.readline())), 90)
+    family = of_workers(cluster)
     assert len(family) == 2
     os.kill(family[1].pid, signal.SIGKILL)
-    _, err = process.communicate(timeout=180)
+    _, err = process.communicate(timeout=PATIENCE * 120)
 
     assert process.returncode == 0, err
     records = records_of(job).values()

@@ -1,6 +1,6 @@
 """``python -m tests.support.clock STATE JOB... [--seconds S] [--status N]``: the clock, with ticks that
-are quick to start. ``... tick`` is such a tick: it takes S seconds, says when it began and ended, and heeds
-signals as a run does."""
+are quick to start. ``... tick`` is such a tick: it takes S seconds, or until there is a file ``enough``
+beside the job file, says when it began and ended, and heeds signals as a run does."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ from pathlib import Path
 
 COMMITTED, CHECKPOINT, DONE = "interrupted", "preempted", "complete"
 
+RELOAD_SECONDS = 1
+"""The interval between two looks of the clock at its job files, in seconds."""
+
 
 def tick(folder: Path, planned: str, seconds: float, status: int) -> int:
     """What a run does, without rendering."""
@@ -23,7 +26,11 @@ def tick(folder: Path, planned: str, seconds: float, status: int) -> int:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM))  # as a run does
     began = time.time()
     until = time.monotonic() + seconds
-    while time.monotonic() < until and signal.SIGTERM not in asked:
+    while (
+        time.monotonic() < until
+        and signal.SIGTERM not in asked
+        and not (folder / "enough").exists()
+    ):
         time.sleep(0.02)
     reason = CHECKPOINT if signal.SIGTERM in asked else COMMITTED if asked else DONE
     with (folder / "ticks.jsonl").open("a") as file:
@@ -40,8 +47,11 @@ def tick(folder: Path, planned: str, seconds: float, status: int) -> int:
 
 def clock(state: Path, jobs: list[Path], seconds: float, status: int) -> int:
     """The clock itself, as the command starts it."""
+    from cluster.schedule import service
     from cluster.schedule.service import Command, Service
     from jobs.jobfile.job import Job
+
+    service.RELOAD_SECONDS = RELOAD_SECONDS
 
     class Quick(Command):
         def words(self, job: Job, planned: datetime) -> list[str]:

@@ -15,7 +15,7 @@ import psutil
 from ray import cluster_utils
 
 from jobs.jobfile.job import Job
-from tests.support.farm import PATIENCE, ROOT, chained, write_stand_in_job
+from tests.support.farm import HURRY, PATIENCE, ROOT, chained, write_stand_in_job
 
 GPUS = 4
 """Of a node, unless it is said."""
@@ -35,6 +35,7 @@ class Cluster:
         )
         self.others = [self.add(**other) for other in others]
         self.address: str = self._cluster.address
+        self.closed = False
 
     def add(self, **node: Any) -> Any:
         return self._cluster.add_node(**_node(**node))
@@ -62,11 +63,20 @@ class Cluster:
         return [process for process in now if process not in self._before]
 
     def close(self) -> None:
+        self.closed = True
         self._cluster.shutdown()
 
 
 def _node(**changes: Any) -> dict[str, Any]:
-    return {"num_cpus": 1, "num_gpus": GPUS, "object_store_memory": 80 * 2**20, **changes}
+    # Each of these two would be a process that takes seconds to start, and nobody would hear of it.
+    without = {"no_monitor": True, "include_log_monitor": False}
+    return {
+        "num_cpus": 1,
+        "num_gpus": GPUS,
+        "object_store_memory": 80 * 2**20,
+        **without,
+        **changes,
+    }
 
 
 def title(process: psutil.Process) -> str:
@@ -114,11 +124,28 @@ class Run:
 
 
 def write_tasks(
-    folder: Path, count: int, steps: int, poison: int | None = None, **changes: Any
+    folder: Path,
+    count: int,
+    steps: int,
+    poison: int | None = None,
+    *,
+    pace: float = 0.01,
+    **changes: Any,
 ) -> Job:
-    """Renders of so many hundredths of a second, whose pictures tell whether a step is missing."""
+    """Renders whose pictures tell whether a step is missing.
+
+    Args:
+        folder: The job's.
+        count: How many.
+        steps: Of each.
+        poison: The number of one that kills what paints it.
+        pace: Seconds of a step, until ``hurry`` is called: a test of what happens meanwhile gives them so
+            many that no machine is too slow to see it.
+        **changes: Of the job's keys.
+    """
     directives: list[dict[str, Any]] = [
-        {"n": k, "steps": steps, "every": 10, "chain": True} for k in range(count)
+        {"n": k, "steps": steps, "every": 10, "chain": True, "pace": pace, "hurry": HURRY}
+        for k in range(count)
     ]
     if poison is not None:
         directives[poison] = {"n": poison, "fail": "die"}

@@ -44,7 +44,8 @@ class Stream:
     """A standard stream in a state: what to give to the process, and what came out.
 
     Besides ``STATES``, it may be "stuck": nobody reads until the process is over; "held": nobody reads until
-    ``go_on``; or "stopped": a terminal that was stopped with Ctrl-S, until ``go_on``.
+    ``go_on``; "stopped": a terminal that was stopped with Ctrl-S, until ``go_on``; or "terminal": one that
+    nothing befalls.
     """
 
     def __init__(self, state: str) -> None:
@@ -58,13 +59,14 @@ class Stream:
             return
         if state == "full":
             self.descriptor = os.open("/dev/full", os.O_WRONLY)
-        elif state in ("vanished", "stopped"):
+        elif state in ("vanished", "stopped", "terminal"):
             self._reader, self.descriptor = pty.openpty()
             if state == "vanished":
                 os.close(self._reader)
                 self._reader = None
             else:
-                termios.tcflow(self.descriptor, termios.TCOOFF)
+                if state == "stopped":
+                    termios.tcflow(self.descriptor, termios.TCOOFF)
                 self._begin_to_read()
         else:
             self._reader, self.descriptor = os.pipe()
@@ -93,6 +95,10 @@ class Stream:
         if self.descriptor is not None:
             os.close(self.descriptor)
             self.descriptor = None
+
+    def so_far(self) -> str:
+        """What has come out by now."""
+        return self._got.decode(errors="ignore")
 
     def text(self) -> str | None:
         """What came out, once the process is over; None: that cannot be known."""

@@ -3,20 +3,24 @@
 ``python -m tests.support.driver JOB`` runs a job. ``... JOB --count`` prints how many points there are,
 just before and just after each write, at which it could be killed; ``... JOB --points 1 2 ...`` makes a copy
 of the job's folder for each of these points, runs it there until that point kills it, and runs it again to
-the end. One process imports everything and forks for each.
+the end. ``... JOB --kills N`` kills a run N times at random moments, and prints after each what is committed
+by then; then tells it to hurry, and runs it to the end. One process imports everything and forks for each.
 """
 
 from __future__ import annotations
 
 import argparse
 import gc
-import importlib
+import hashlib
 import os
+import random
 import re
+import select
 import shutil
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,10 +33,12 @@ from cluster.events.events import Event, TaskDone
 from cluster.run.options import RunOptions
 from cluster.run.run_job import run_job
 from jobs.jobfile.load import load_job
+from jobs.storage import keys
 from jobs.storage.folder import FolderStorage
+from jobs.storage.open import open_storage
 from jobs.storage.s3 import S3Storage
-from tests.support.farm import STAND_IN
-from tests.support.forked import PRELOADED
+from tests.support.farm import PATIENCE, STAND_IN, hurry
+from tests.support.forked import preload
 
 _lock = threading.Lock()
 _points = 0
@@ -120,6 +126,34 @@ def _interrupted(job: Path, last: int) -> int:
     return run(job)
 
 
+def _killed(job: Path, moments: random.Random) -> None:
+    """Run a job in a child, and kill it: soon after its first task is done, or at any moment before."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.dup2(writer, sys.stdout.fileno())
+            run(job)
+        finally:
+            os._exit(99)
+    os.close(writer)
+    if moments.random() < 0.8:
+        select.select([reader], [], [], PATIENCE * 60)
+    time.sleep(moments.uniform(0, 0.3))
+    os.kill(child, signal.SIGKILL)
+    os.close(reader)
+    print("status", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+
+
+def _tell_records(job: Path) -> int:
+    loaded = load_job(job)
+    storage = open_storage(loaded.spec.output, loaded.spec.storage, base=loaded.base)
+    for stat in storage.list(keys.RECORDS):
+        digest = hashlib.sha256(storage.get(stat.key)).hexdigest()
+        print("record", stat.key, digest, flush=True)
+    return 0
+
+
 def copy_job(job: Path, number: int) -> Path:
     """The job in a folder of its own, with an output of its own."""
     folder = job.parent.with_name(f"{job.parent.name}-{number}")
@@ -135,13 +169,23 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("job", type=Path)
     parser.add_argument("--count", action="store_true")
-    parser.add_argument("--points", type=int, nargs="+")
+    parser.add_argument("--points", type=int, nargs="+", default=[])
+    parser.add_argument("--kills", type=int, default=0)
     options = parser.parse_args()
-    if options.points is None:
+    if not options.points and not options.kills:
         sys.exit(_count(options.job) if options.count else run(options.job))
-    for name in PRELOADED:
-        importlib.import_module(name)
+    preload()
     gc.freeze()
+    # A kill loses nothing that was written, as a loss of power would: nobody needs to wait for the disk.
+    os.fsync = lambda descriptor: None
+    moments = random.Random(4)
+    for _ in range(options.kills):
+        _killed(options.job, moments)
+        _in_child(lambda: _tell_records(options.job))
+    if options.kills:
+        hurry(options.job)
+        print("status", _in_child(lambda: run(options.job)), flush=True)
+        _in_child(lambda: _tell_records(options.job))
     for number in options.points:
         copy = copy_job(options.job, number)
         print("crash", number, flush=True)

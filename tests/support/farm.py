@@ -36,6 +36,12 @@ from tests.support import forked
 
 ROOT = forked.ROOT
 
+PATIENCE = 3
+"""How much longer than a quiet machine takes is waited for what is bound to come: others may be at work."""
+
+HURRY = "hurry"
+"""The file that ends the patience of the stand-in's renders, beside the job file."""
+
 TINY_RECIPE = {"size": 32, "start_size": None, "steps": 5, "weights_input": "caffe"}
 """Of pictures painted in a blink; the weights are added by ``write_job``."""
 
@@ -126,22 +132,34 @@ class chained:  # noqa: N801 - used like a function
 
     def __init__(self, content: Any, step: int = 0, state: str = "") -> None:
         self.step = step
-        self.state = state or json.dumps(content, sort_keys=True)
+        # How long a step takes is no part of it.
+        named = {key: value for key, value in content.items() if key not in ("pace", "hurry")}
+        self.state = state or json.dumps(named, sort_keys=True)
 
     def __next__(self) -> None:
         self.step += 1
         self.state = hashlib.sha256(f"{self.state}{self.step}".encode()).hexdigest()
 
 
+def hurry(job: Path | Job) -> None:
+    """From now on the steps of the stand-in take no time, where its directives name ``HURRY``: what was to be
+    seen has been seen."""
+    (job.parent if isinstance(job, Path) else job.base).joinpath(HURRY).touch()
+
+
 class StandIn:
     """A renderer that does what its content file says: {"seconds" or "steps" (of a hundredth of one), "fail",
-    "die_once", "checkpoint" (at a step, or at "every" so many), "shape", "chain"}. A mask's says {"doubt"}.
+    "die_once", "checkpoint" (at a step, or at "every" so many), "shape", "chain", "pace", "hurry"}. A mask's
+    says {"doubt"}.
     Any picture's may say {"decode"}: "exit", "kill", "crash", "hang", or "hold", to hang with Python's lock.
 
     A frame's picture has a digest of those that it holds to, under "held"; "root_steps" are the steps of one
     that holds to none.
 
     With "chain" the picture is a digest that every step changes, as ``chained`` computes it.
+
+    With "pace" a step takes so many seconds. With "hurry" it takes none once the file of this name is beside
+    the job file, so that a render lasts until the test has seen what it waits for, and no longer.
 
     Of a render that fails as diverged, "good" are the last good pictures; "concessions" are as they come. Its
     device has as much memory as the label "memory-gb" of its Ray node says.
@@ -200,6 +218,9 @@ class StandIn:
             begin, _, state = (orders[0].resumption.checkpoint or b"0:").decode().partition(":")
             begin = int(begin)
             chains = [chained(content, begin, state) for content in contents]
+            hurry = {self._base / content["hurry"] for content in contents if "hurry" in content}
+            hurries = any(file.exists() for file in hurry)
+            pace = max(content.get("pace", 0.01) for content in contents)
             for order in orders:
                 order.resumption.begin(begin)
             for step in range(begin, steps + 1):
@@ -216,7 +237,9 @@ class StandIn:
                 timed = all("steps" not in content for content in contents)
                 if step == steps or (timed and time.monotonic() >= until):
                     break
-                time.sleep(0.01)
+                if not hurries:
+                    time.sleep(pace)
+                    hurries = any(file.exists() for file in hurry)
                 for chain in chains:
                     next(chain)
             return [
@@ -370,7 +393,7 @@ def setup_of(job: Job, renderer: str = STAND_IN, **changes: Any) -> WorkerSetup:
 
 
 def stylefarm(
-    *arguments: str | Path, timeout: float = 120, **env: str
+    *arguments: str | Path, timeout: float = PATIENCE * 120, **env: str
 ) -> subprocess.CompletedProcess[str]:
     """Run the command in a process of its own."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", **env}
@@ -396,10 +419,6 @@ def records_of(job: Path | Job) -> dict[str, TaskRecord]:
     loaded = load_job(job) if isinstance(job, Path) else job
     storage = open_storage(loaded.spec.output, loaded.spec.storage, base=loaded.base)
     return {f"{Path(r.content).name}|{r.name}|{r.id}": r for r in Records(storage).all()}
-
-
-PATIENCE = 3
-"""How much longer than a quiet machine takes is waited for what is bound to come: others may be at work."""
 
 
 def wait_for(condition: Callable[[], Any], seconds: float = 60) -> Any:

@@ -41,14 +41,25 @@ PRELOADED = (
     *("jobs.report.gallery", "jobs.report.tables", "jobs.report.templates", "jobs.storage.s3"),
     *("jobs.proofs.find_job", "stylize.api", "stylize.render.render", "stylize.pictures.codec"),
     *("boto3", "imagecodecs", "jinja2", "requests", "safetensors.torch", "tifffile"),
+    *("aiohttp.web", "filelock", "google.protobuf.message_factory", "jsonschema", "psutil"),
 )
-"""What most calls need. Never Ray, which starts threads and reads the environment when it is imported."""
+"""What most calls need. Never Ray, which starts threads and reads the environment when it is imported; but
+what Ray imports, which takes as long."""
 
 READ_EARLY = ("LANG", "LC_", "OMP_", "PYTHON")
 """How names of variables begin that are read before the command is: it has to be started for them."""
 
-SECONDS = 90
+SECONDS = 300
 """Until everything is imported, on a machine that has other work."""
+
+
+def preload() -> None:
+    """Import what most calls need; it starts no thread."""
+    for name in PRELOADED:
+        importlib.import_module(name)
+    # By its door, which sets how it allocates; an allocator that is not used would start a thread.
+    os.environ["JE_ARROW_MALLOC_CONF"] = "background_thread:false"
+    importlib.import_module("jobs.arrow").compute()
 
 
 def run(
@@ -112,8 +123,7 @@ _kept: list[subprocess.Popen[bytes]] = []
 
 def main(address: str) -> None:
     """Fork for everybody who connects, until standard input ends."""
-    for name in PRELOADED:
-        importlib.import_module(name)
+    preload()
     assert len(os.listdir("/proc/self/task")) == threading.active_count() == 1  # noqa: PTH208
     gc.freeze()  # so that looking for garbage copies none of this memory
     signal.signal(signal.SIGINT, signal.SIG_IGN)

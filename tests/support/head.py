@@ -43,6 +43,8 @@ class RayHead:
     metrics_port: int
     client_port: int
     """Where ``ray://`` is answered, some seconds after the head is up."""
+    pid: int
+    """The process that all others of it descend from."""
 
 
 @contextlib.contextmanager
@@ -61,6 +63,8 @@ def ray_head(
     start = [
         *(str(Path(sys.executable).with_name("ray")), "start", "--head", "--block"),
         *("--num-cpus=2", "--disable-usage-stats", "--object-store-memory=80000000"),
+        # Each of these two would be a process that takes seconds to start, and nobody would hear of it.
+        *("--no-monitor", "--include-log-monitor=false"),
         # These are for Ray to choose when it binds them: nobody can be faster.
         *("--port=0", "--min-worker-port=0", "--max-worker-port=0", f"--temp-dir={folder}"),
         *(f"--{name}={port}" for name, port in ports.items()),
@@ -90,6 +94,7 @@ def ray_head(
             f"http://127.0.0.1:{ports['dashboard-port']}",
             ports["metrics-export-port"],
             ports["ray-client-server-port"],
+            process.pid,
         )
         return head if ready(head) else None
 

@@ -149,10 +149,14 @@ def test_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         found = predecessor_named(str(output), job)
         assert (found.name, found.earlier) == (str(output), "r1")
         patch.setenv(EARLIER_RUN, "")
-        assert predecessor_named(str(output), job).earlier is None
+        early = predecessor_named(str(output), job)
+        assert early.earlier is None
+        assert early.standing().name == str(output)
     # Its last run was complete, but there are pictures now that it did not know.
     live(output, job="other", state="ended", reason="complete", done=4, left=0, tasks=4)
     assert predecessor_named(str(other), job).earlier == "r1"
     by_output = predecessor_named(str(output), job)
     assert (by_output.name, by_output.earlier) == ("other", None)
     assert by_output.standing().well
+    # One that waits since before it began has its name now, too.
+    assert early.standing().name == "other"

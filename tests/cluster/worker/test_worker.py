@@ -603,10 +603,17 @@ def test_a_worker_that_is_ended_with_its_own_process_blames_no_picture(farm):
     worker, (task,), _ = farm({"fail": "die"})
     began = time.monotonic()
 
-    outcome = attempt(worker, task, isolated=True)
+    outcomes, (thread,) = in_thread(worker, task, isolated=True)
+    quiet = 0.0
+    while thread.is_alive():
+        quiet = max(quiet, worker.report().quiet_seconds)
+        time.sleep(0.05)
 
+    (outcome,) = outcomes.values()
     assert outcome.failure.kind == "poison"
     assert time.monotonic() - began > VERDICT_SECONDS
+    # Neither that its process starts nor the time until the verdict is a silence of the picture.
+    assert quiet < VERDICT_SECONDS / 2
 
 
 @pytest.mark.parametrize(
