@@ -115,7 +115,8 @@ def stylize(
     the pictures at a time, then in strips. ``Result.concessions`` says so.
 
     Args:
-        content: A path, bytes, a Pillow image, or an RGB tensor (3, H, W) in [0, 1]; or a list of these.
+        content: A path, bytes, a Pillow image, an array (H, W, 3) or, with opacity, (H, W, 4), of 8 or 16
+            bits or floats in [0, 1], or an RGB tensor (3, H, W) in [0, 1]; or a list of these.
         style: A picture as for ``content``; or several, blended, as (picture, share) or (picture, share,
             mask), where the mask is a grey picture of the content's proportions, white where the style
             applies, black or transparent where it does not; or a list with one style per content.

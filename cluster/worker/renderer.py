@@ -188,13 +188,15 @@ class Renderer(Protocol):
     """The versions of the software that paints, by name, for the records."""
 
     @staticmethod
-    def decode(data: bytes, name: str, image: ImageOptions) -> Any:
+    def decode(data: bytes, name: str, image: ImageOptions, *, keep_opaque: bool = False) -> Any:
         """Decode a picture's file.
 
         Args:
             data: The file's bytes.
             name: What the picture is, for error messages: ``content photos/a.jpg``.
             image: The job's ``image`` section: profile.
+            keep_opaque: Whether an alpha channel counts in which all pixels are opaque, as in frames of a
+                film, whose pictures are to be of one kind.
 
         Returns:
             The picture, in the renderer's own type.
@@ -413,13 +415,13 @@ class Painter:
         }
 
     @staticmethod
-    def decode(data: bytes, name: str, image: ImageOptions) -> Any:
+    def decode(data: bytes, name: str, image: ImageOptions, *, keep_opaque: bool = False) -> Any:
         """Return a ``stylize.pictures.picture.Picture``; see ``Renderer.decode``."""
         from stylize.pictures.codec import decode
         from stylize.pictures.picture import Picture
 
         keep_to_one_core()
-        picture = decode(data, name, image.profile)
+        picture = decode(data, name, image.profile, keep_opaque=keep_opaque)
         # Whose file will have no alpha is painted as it is shown, on white.
         has_alpha = image.alpha == "keep" and image.format != "jpeg"
         return picture if has_alpha else Picture(picture.rgb)

@@ -271,7 +271,9 @@ class Worker:
     def _prepare(self, attempt: Attempt) -> _Ready:
         task = attempt.task
         fetched = self._fetch(task)
-        content = self._decode(attempt, "content", fetched.content)
+        content = self._decode(
+            attempt, "content", fetched.content, keep_opaque=task.part is not None
+        )
         pictures = [self._decode(attempt, "style", style) for style in fetched.styles]
         masks = {uri: self._decode_mask(attempt, mask) for uri, mask in fetched.masks.items()}
         init = self._decode(attempt, "init", fetched.init) if fetched.init else None
@@ -334,13 +336,17 @@ class Worker:
         except StorageError as error:
             raise explain_fetch(uri, error) from error
 
-    def _decode(self, attempt: Attempt, what: str, data: InputData) -> Any:
+    def _decode(
+        self, attempt: Attempt, what: str, data: InputData, keep_opaque: bool = False
+    ) -> Any:
         from stylize.pictures.reading.pages import further_pages  # Pillow is slow to import
 
         with self._noting(attempt, f"{what} {display(data.uri)}") as name:
             if (pages := further_pages(data.data)) is not None:
                 attempt.pages.append(f"{display(data.uri)} {pages}")
-            return self._renderers[0].decode(data.data, name, self._setup.image)
+            return self._renderers[0].decode(
+                data.data, name, self._setup.image, keep_opaque=keep_opaque
+            )
 
     @contextmanager
     def _noting(self, attempt: Attempt, name: str) -> Iterator[str]:

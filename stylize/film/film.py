@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from stylize.api import Result, stylize
 from stylize.errors import PictureError
@@ -31,9 +30,6 @@ from stylize.recipe import Recipe
 from stylize.render.recorder import Observer
 from stylize.video.film import open_film
 
-FrameLike = PictureLike | NDArray[Any]
-"""A frame: an array of 8 or 16 bits, (H, W, 3) or (H, W, 4) with opacity, or what ``stylize`` takes."""
-
 
 @dataclass(frozen=True)
 class FilmFrame:
@@ -51,7 +47,7 @@ class FilmFrame:
 
 
 def stylize_film(
-    frames: Iterable[FrameLike] | str | os.PathLike[str],
+    frames: Iterable[PictureLike] | str | os.PathLike[str],
     style: StyleLike,
     recipe: Recipe | None = None,
     *,
@@ -245,7 +241,7 @@ def _neighbour(
     return Neighbour(picture, *between(motions, index, need), painted.frame)
 
 
-def _shown(frames: Iterable[FrameLike] | str | os.PathLike[str]) -> Iterator[FrameLike]:
+def _shown(frames: Iterable[PictureLike] | str | os.PathLike[str]) -> Iterator[PictureLike]:
     """Yield the frames that a film shows, or those that are given."""
     if not isinstance(frames, str | os.PathLike):
         yield from frames
@@ -255,10 +251,11 @@ def _shown(frames: Iterable[FrameLike] | str | os.PathLike[str]) -> Iterator[Fra
             yield frame.values
 
 
-def _pictures(frames: Iterable[FrameLike]) -> Iterator[Picture]:
+def _pictures(frames: Iterable[PictureLike]) -> Iterator[Picture]:
     shape = None
     for index, frame in enumerate(frames):
-        picture = _picture(frame, index) if isinstance(frame, np.ndarray) else read(frame)
+        name = f"frame {index}" if isinstance(frame, np.ndarray) else ""
+        picture = read(frame, name, keep_opaque=True)
         shape = shape or picture.rgb.shape
         if picture.rgb.shape != shape:
             (h, w), (height, width) = picture.rgb.shape[2:], shape[2:]
@@ -266,18 +263,3 @@ def _pictures(frames: Iterable[FrameLike]) -> Iterator[Picture]:
                 f"frame {index} is {w} x {h} px, and those before it {width} x {height} px"
             )
         yield picture
-
-
-def _picture(frame: NDArray[Any], index: int) -> Picture:
-    """Return an array as a picture, laid over white where it is transparent."""
-    white = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}.get(frame.dtype)
-    if frame.ndim != 3 or frame.shape[2] not in (3, 4) or white is None:
-        raise PictureError(
-            f"frame {index} is {frame.dtype} {frame.shape}: an array is uint8 or uint16, (H, W, 3), "
-            "or (H, W, 4) with opacity"
-        )
-    values = torch.from_numpy(frame.astype(np.float32)).permute(2, 0, 1)[None] / white
-    rgb, alpha = values[:, :3], values[:, 3:]
-    if bool((alpha == 1).all()):
-        return Picture(rgb.contiguous())
-    return Picture(rgb * alpha + (1 - alpha), alpha.contiguous())

@@ -68,7 +68,9 @@ LOSSY: dict[Format, Callable[[Pixels, Labels, int], bytes]] = {
 }
 
 
-def decode(data: bytes, name: str = "the picture", gamut: Gamut = "srgb") -> Picture:
+def decode(
+    data: bytes, name: str = "the picture", gamut: Gamut = "srgb", *, keep_opaque: bool = False
+) -> Picture:
     """Decode a picture file of any of ``reading.formats.FORMATS``.
 
     Transparent pixels are laid over white, so that invisible colours do not affect the painting.
@@ -77,6 +79,8 @@ def decode(data: bytes, name: str = "the picture", gamut: Gamut = "srgb") -> Pic
         data: The bytes of the file, at most 150 million pixels.
         name: The name of the picture, with which an error message begins.
         gamut: The colour space of the result; colours outside of it are clipped.
+        keep_opaque: Whether an alpha channel counts in which all pixels are opaque: in a film, frames of one
+            kind are wanted.
 
     Returns:
         The upright picture in that colour space, (1, 3, H, W) in [0, 1], and its alpha channel,
@@ -85,7 +89,7 @@ def decode(data: bytes, name: str = "the picture", gamut: Gamut = "srgb") -> Pic
     Raises:
         PictureError: The data is empty, damaged, too large or of another format.
     """
-    return _to_picture(open_raster(data, name), gamut)
+    return _to_picture(open_raster(data, name), gamut, keep_opaque=keep_opaque)
 
 
 def decode_painted(data: bytes, name: str = "the picture", gamut: Gamut = "srgb") -> Picture:
@@ -158,12 +162,20 @@ def encode(
     return LOSSY[image_format](pixels, labels, quality)
 
 
-def read(source: Picture | Image.Image | Tensor | bytes | str | Path) -> Picture:
-    """Read a picture from a path, bytes, a Pillow image or a tensor.
+def read(
+    source: Picture | Image.Image | npt.NDArray[Any] | Tensor | bytes | str | Path,
+    name: str = "",
+    *,
+    keep_opaque: bool = False,
+) -> Picture:
+    """Read a picture from a path, bytes, a Pillow image, an array or a tensor.
 
     Args:
-        source: A path or the bytes of a file; a Pillow image; a floating tensor (3, H, W) or
+        source: A path or the bytes of a file; a Pillow image; an array (H, W), (H, W, 3) or (H, W, 4) as
+            ``open_raster`` takes it; a floating tensor (3, H, W) or
             (1, 3, H, W), RGB in [0, 1]; or a ``Picture``, which is returned as it is.
+        name: The name of the picture, with which an error message begins. Default: the path.
+        keep_opaque: As of ``decode``.
 
     Returns:
         The picture, float32, on the CPU.
@@ -175,7 +187,7 @@ def read(source: Picture | Image.Image | Tensor | bytes | str | Path) -> Picture
         return source
     if isinstance(source, Tensor):
         return Picture(_checked(source).detach().to("cpu", torch.float32))
-    return _to_picture(open_raster(source))
+    return _to_picture(open_raster(source, name), keep_opaque=keep_opaque)
 
 
 def to_pil(picture: Picture) -> Image.Image:
@@ -193,13 +205,15 @@ def _checked(tensor: Tensor) -> Tensor:
     return rgb
 
 
-def _to_picture(raster: Raster, gamut: Gamut = "srgb", is_painted: bool = False) -> Picture:
+def _to_picture(
+    raster: Raster, gamut: Gamut = "srgb", *, is_painted: bool = False, keep_opaque: bool = False
+) -> Picture:
     opacity = raster.opacity
     if opacity is None and raster.values.dtype != np.float32 and is_plain(raster, gamut):
         return Picture(_divided(raster))
     rgb, associated = to_rgb(raster, gamut), raster.associated
     del raster  # a large picture is not in memory three times
-    if opacity is None or bool((opacity == 1).all()):
+    if opacity is None or (not keep_opaque and bool((opacity == 1).all())):
         return Picture(_to_tensor(rgb.clip(0, 1, out=rgb)))
     if is_painted and not associated:
         return Picture(_to_tensor(rgb.clip(0, 1, out=rgb)), _to_tensor(opacity[..., None]))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
@@ -20,7 +21,7 @@ from stylize.pictures.picture import Picture, Reference, grounded, straight
 from stylize.pictures.resize import check_shape
 from stylize.recipe import Recipe
 
-PictureLike = Picture | Image.Image | Tensor | bytes | str | Path
+PictureLike = Picture | Image.Image | NDArray[Any] | Tensor | bytes | str | Path
 """Anything that ``codec.read`` takes."""
 MaskLike = Mask | PictureLike
 """A mask that was read, or a picture that is one."""

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from stylize.pictures.reading.open import open_raster
-from stylize.pictures.reading.raster import Floats, Raster, unit
+from stylize.pictures.reading.raster import Floats, Raster, Values, unit
 
 LUMA = (299, 587, 114)
 """Rec. 601's weights of red, green and blue, in thousandths."""
@@ -50,11 +50,11 @@ class Mask:
     """What an error message calls it."""
 
 
-def read_mask(source: Image.Image | bytes | str | Path, name: str = "") -> Mask:
+def read_mask(source: Image.Image | Values | bytes | str | Path, name: str = "") -> Mask:
     """Read a picture as a mask.
 
     Args:
-        source: A path, the bytes of a file or a Pillow image, as ``open_raster`` takes them.
+        source: A path, the bytes of a file, a Pillow image or an array, as ``open_raster`` takes them.
         name: The name of the mask, with which an error message begins. Default: the path.
 
     Raises:

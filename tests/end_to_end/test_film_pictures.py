@@ -103,7 +103,7 @@ def test_alpha_goes_from_film_to_film(tmp_path: Path):
     for record in Records(open_output(load_job(job))).all():
         with Image.open(tmp_path / "out" / record.output.key) as image:
             kept[record.film.number] = np.asarray(image)
-    assert {number: picture.shape[2] for number, picture in kept.items()} == {1: 3, 2: 4, 3: 4}
+    assert {number: picture.shape[2] for number, picture in kept.items()} == {1: 4, 2: 4, 3: 4}
     (made,) = (tmp_path / "out/videos").glob("*.mov")
     with open_film(tmp_path / "clip.mov") as film, open_film(made) as video:
         assert video.facts.has_alpha

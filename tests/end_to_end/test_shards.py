@@ -31,7 +31,14 @@ HEADER = 2048
 class Looks(StandIn):
     """Renders nothing, of pictures that can be decoded."""
 
-    def decode(self, data: bytes, name: str, image: ImageOptions | None = None) -> Any:
+    def decode(
+        self,
+        data: bytes,
+        name: str,
+        image: ImageOptions | None = None,
+        *,
+        keep_opaque: bool = False,
+    ) -> Any:
         with Image.open(io.BytesIO(data)) as picture:
             picture.load()
             return {"seconds": 0, "size": picture.size}

@@ -439,9 +439,18 @@ def test_every_kind_of_source_gives_the_same_picture(tmp_path: Path) -> None:
     file.write_bytes(data)
     rgb = decode(data).rgb
     expected = paint(rgb)
-    for source in (data, file, str(file), to_pil(Picture(rgb)), rgb[0], Picture(rgb)):
+    array = np.asarray(to_pil(Picture(rgb)))
+    for source in (data, file, str(file), to_pil(Picture(rgb)), array, rgb[0], Picture(rgb)):
         assert same(paint(source), expected)
         assert same(paint(style=source), paint(style=rgb))
+
+
+def test_an_array_is_a_mask() -> None:
+    mask = np.zeros((24, 32), np.uint8)
+    mask[:, 16:] = 255
+    arrays = paint(style=[(STYLE, 1.0, mask), (OTHER, 1.0, 1 - mask / 255)])
+    pictures = [Image.fromarray(mask), Image.fromarray(255 - mask)]
+    assert same(arrays, paint(style=[(STYLE, 1.0, pictures[0]), (OTHER, 1.0, pictures[1])]))
 
 
 def test_the_contents_alpha_is_the_results() -> None:

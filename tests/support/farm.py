@@ -175,7 +175,9 @@ class StandIn:
         """How many were painted together, each time."""
 
     @staticmethod
-    def decode(data: bytes, name: str, image: ImageOptions | None = None) -> Any:
+    def decode(
+        data: bytes, name: str, image: ImageOptions | None = None, *, keep_opaque: bool = False
+    ) -> Any:
         try:
             found = json.loads(data)
         except ValueError:
@@ -311,12 +313,19 @@ class Echo(StandIn):
     """A renderer whose pictures are their contents, as they were read. A file ``fail-<name>`` beside the job
     file has the content of this name, without its ending, fail."""
 
-    def decode(self, data: bytes, name: str, image: ImageOptions | None = None) -> Any:
+    def decode(
+        self,
+        data: bytes,
+        name: str,
+        image: ImageOptions | None = None,
+        *,
+        keep_opaque: bool = False,
+    ) -> Any:
         from stylize.pictures.codec import decode
 
         if (self._base / f"fail-{Path(name).stem.rpartition('::')[2]}").exists():
             return "the loss became nan"
-        return decode(data, name)
+        return decode(data, name, keep_opaque=keep_opaque)
 
     def shape(self, picture: Any) -> Hashable:
         return picture if isinstance(picture, str) else tuple(picture.rgb.shape)

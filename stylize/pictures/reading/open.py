@@ -36,7 +36,7 @@ from stylize.pictures.reading.decoders.jpeg2000 import (
 )
 from stylize.pictures.reading.decoders.jxl import read_jxl
 from stylize.pictures.reading.formats import HEAD_BYTES, NAMES, recognise
-from stylize.pictures.reading.raster import Raster
+from stylize.pictures.reading.raster import Raster, Values, of_array
 
 PIXEL_LIMIT = 150_000_000
 """The maximum number of pixels of a picture, verified before decoding: more than cameras have, but for
@@ -62,12 +62,12 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
 
-def open_raster(source: Image.Image | bytes | str | Path, name: str = "") -> Raster:
+def open_raster(source: Image.Image | Values | bytes | str | Path, name: str = "") -> Raster:
     """Return the values of a picture, upright.
 
     Args:
         source: A path or the bytes of a file of one of ``FORMATS``, of which the first frame or page counts;
-            or a Pillow image.
+            a Pillow image; or an array, as ``of_array`` takes it.
         name: The name of the picture, with which an error message begins. Default: the path.
 
     Raises:
@@ -80,11 +80,17 @@ def open_raster(source: Image.Image | bytes | str | Path, name: str = "") -> Ras
             return _checked(raster_of(ImageOps.exif_transpose(_loaded(source, name))), name)
         except (OSError, SyntaxError, ValueError) as error:  # opened earlier but not read yet
             raise PictureError(_damaged(name, error)) from error
+    if isinstance(source, np.ndarray):
+        name = name or "the array"
+        raster = _named(name, lambda: of_array(source))
+        _check_size(raster.values.shape[1::-1], name)
+        return _checked(raster, name)
     if isinstance(source, bytes | bytearray):
         return _decoded(bytes(source), name or "the picture")
     if not isinstance(source, str | Path):
         raise PictureError(
-            f"a {type(source).__name__} is no picture: give a path, bytes, a Pillow image or a tensor"
+            f"a {type(source).__name__} is no picture: "
+            "give a path, bytes, a Pillow image, an array or a tensor"
         )
     try:
         data = Path(source).read_bytes()

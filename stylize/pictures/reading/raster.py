@@ -8,6 +8,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from stylize.errors import PictureError
+
 Values = npt.NDArray[Any]
 """uint8, uint16 or float32."""
 Floats = npt.NDArray[np.float32]
@@ -75,6 +77,31 @@ _TURNS = {
     8: (False, 1),
 }
 """For each orientation: whether to mirror left to right, and then the quarter turns to the left."""
+
+
+def of_array(values: Values) -> Raster:
+    """Return the raster of an array in sRGB.
+
+    Args:
+        values: (H, W), grey; (H, W, 3), RGB, not the BGR of OpenCV; or (H, W, 4), with opacity behind colours
+            that are not multiplied by it. uint8, uint16, or floats in [0, 1].
+
+    Raises:
+        PictureError: It is none of these.
+    """
+    kind, size = values.dtype.kind, values.dtype.itemsize
+    white = 1.0 if kind == "f" else {("u", 1): 255.0, ("u", 2): 65535.0}.get((kind, size))
+    channels = values.shape[2] if values.ndim == 3 else 1
+    if white is None or values.ndim not in (2, 3) or channels not in (1, 3, 4) or not values.size:
+        raise PictureError(
+            f"is {values.dtype} {values.shape}: give uint8, uint16 or floats from 0 to 1, "
+            "as (H, W), (H, W, 3) or, with opacity, (H, W, 4)"
+        )
+    native = np.float32 if kind == "f" else values.dtype.newbyteorder("=")
+    values = values.astype(native, copy=False)
+    opacity = unit(values[..., 3], white) if channels == 4 else None
+    colours = np.ascontiguousarray(values.reshape(*values.shape[:2], channels)[..., :3])
+    return Raster(colours, "rgb" if channels > 1 else "grey", white, opacity=opacity)
 
 
 def unit(values: Values, white: float) -> Floats:

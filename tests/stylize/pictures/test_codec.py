@@ -337,8 +337,43 @@ def test_an_opaque_picture_has_no_ground() -> None:
     assert grounded(picture) is picture
 
 
-def test_an_opaque_alpha_channel_is_none() -> None:
-    assert decode(saved(quarters().convert("RGBA"))).alpha is None
+def test_an_opaque_alpha_channel_is_none_except_of_a_frame() -> None:
+    data = saved(quarters().convert("RGBA"))
+    assert decode(data).alpha is None
+    kept = decode(data, keep_opaque=True)
+    assert kept.alpha is not None
+    assert bool((kept.alpha == 1).all())
+    assert torch.equal(kept.rgb, decode(data).rgb)
+    assert Image.open(io.BytesIO(encode(kept))).mode == "RGBA"
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float16, np.float32, np.float64, ">u2"])
+@pytest.mark.parametrize("shape", [(5, 7), (5, 7, 1), (5, 7, 3), (5, 7, 4)])
+def test_an_array_is_what_its_values_say(shape: tuple[int, ...], dtype: Any) -> None:
+    levels = np.random.default_rng(0).integers(0, 256, shape)
+    given = levels / 255 if np.dtype(dtype).kind == "f" else levels * (np.iinfo(dtype).max // 255)
+    picture = read(given.astype(dtype)[::-1])
+
+    values = levels[::-1].reshape(5, 7, -1) / 255
+    alpha = values[..., 3:] if values.shape[2] == 4 else np.ones((5, 7, 1))
+    shown = np.broadcast_to(values[..., :3], (5, 7, 3)) * alpha + 1 - alpha
+    assert np.abs(picture.rgb[0].permute(1, 2, 0).numpy() - shown).max() < 1e-3
+    assert (picture.alpha is not None) == (values.shape[2] == 4)
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        (np.zeros((4, 4, 2), np.uint8), r"the array is uint8 \(4, 4, 2\)"),
+        (np.zeros((4, 4, 3), np.int64), "the array is int64"),
+        (np.zeros((0, 4, 3), np.uint8), r"\(0, 4, 3\)"),
+        (np.full((4, 4, 3), 128.0), "values from 128 to 128, and floats of a picture span 0 to 1"),
+        (np.full((4, 4), np.nan), "not numbers"),
+    ],
+)
+def test_an_array_that_is_no_picture_is_one_sentence(values: Any, says: str) -> None:
+    with pytest.raises(PictureError, match=says):
+        read(values)
 
 
 # -- colour profiles ---------------------------------------------------------------------------------
