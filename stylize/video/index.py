@@ -24,7 +24,7 @@ class Index:
     """The frames of a film."""
 
     pts: Ticks
-    """(N,): when each is shown, in the order in which they are."""
+    """(N,): when each is shown, in the order in which they are; of several, at once, as far as ticks tell."""
     durations: Ticks
     """(N,)."""
     packets: Ticks
@@ -43,7 +43,9 @@ class Index:
             return 0
         wanted = int(self.pts[index])
         place = self.place_of(wanted)
-        before = np.flatnonzero((self.keys <= place) & (self.packets[self.keys] <= wanted))
+        # Of several frames that have one time, a key frame need not be the first.
+        latest = wanted if np.count_nonzero(self.pts == wanted) == 1 else wanted - 1
+        before = np.flatnonzero((self.keys <= place) & (self.packets[self.keys] <= latest))
         return int(before[-1]) if len(before) else 0
 
     def place_of(self, pts: int) -> int:
@@ -78,8 +80,12 @@ def read_index(container: InputContainer, stream: VideoStream) -> Index:
     by_time = np.argsort(order[shown], kind="stable")
     times, lengths = order[shown][by_time], np.array(durations, np.int64)[shown][by_time]
     if (np.diff(times) <= 0).any() or not keys:
-        # Two packets for one time: halves of a frame, or a stream that repeats itself.
-        return _decoded(container, stream)
+        # Two packets for one time: halves of a frame, or a picture that is not shown, or two frames within a
+        # thousandth of a second, which Matroska has no finer.
+        index = _decoded(container, stream)
+        if not keys or not np.array_equal(index.pts, times):
+            return index
+        return Index(times, index.durations, order, np.array(keys, np.int64))
     lengths = _lengths(times, lengths)
     if int(times[-1]) != pts[-1]:
         lengths[-1] = _until_end(stream, times) or lengths[-1]
@@ -106,9 +112,9 @@ def _decoded(container: InputContainer, stream: VideoStream) -> Index:
     pts = np.array(times, np.int64)
     if len(pts) == 0:
         raise FilmError("has no frame")
-    if (np.diff(pts) <= 0).any():
-        at = int(np.flatnonzero(np.diff(pts) <= 0)[0]) + 1
-        raise FilmError(f"is damaged: its frame {at} is shown no later than the one before")
+    if (np.diff(pts) < 0).any():
+        at = int(np.flatnonzero(np.diff(pts) < 0)[0]) + 1
+        raise FilmError(f"is damaged: its frame {at} is shown earlier than the one before")
     nothing = np.array([], np.int64)
     return Index(pts, _lengths(pts, np.array(lengths, np.int64)), nothing, nothing)
 

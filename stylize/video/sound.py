@@ -229,7 +229,7 @@ def _track(source: Any, output: OutputContainer, container: ContainerName) -> _T
     if taken is None or name.startswith(taken):
         try:
             target = output.add_stream_from_template(source)
-            target.metadata.update(source.metadata)
+            _call_alike(target, source)
             return _Track(source, target, encodes=False)
         except ValueError:
             pass  # Matroska does not take it, either
@@ -248,5 +248,11 @@ def _track(source: Any, output: OutputContainer, container: ContainerName) -> _T
             f"the film's sound ({name}, {context.layout.name}) can neither be copied nor encoded; "
             "write the film without it"
         ) from None
-    encoded.metadata.update(source.metadata)
+    _call_alike(encoded, source)
     return _Track(source, encoded, encodes=True)
+
+
+def _call_alike(target: Any, source: Any) -> None:
+    """Give a track the language and title of another, and whether it plays unless another is chosen."""
+    target.metadata.update(source.metadata)
+    target.disposition = source.disposition

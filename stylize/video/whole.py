@@ -22,6 +22,18 @@ _ENCRYPTED_ENTRY = re.compile(rb"stsd.{12}(?:encv|drmi)", re.DOTALL)
 """The first description of a track's samples, of pictures that are encrypted: ISO/IEC 14496-12, 8.12, and
 Apple's."""
 
+_OTHERS = (
+    (rb"RIFF.{4}AVI ", "AVI"),
+    (rb"G.{187}G|.{4}G.{191}G", "an MPEG transport stream"),
+    (rb"\x00\x00\x01\xba", "an MPEG program stream"),
+    (rb"\x06\x0e\x2b\x34", "MXF"),
+    (rb"FLV\x01", "Flash Video"),
+    (rb"OggS", "Ogg"),
+    (rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "Windows Media"),
+    (rb"GIF8", "GIF"),
+)
+"""How files of other kinds begin, which are often named ``.mp4`` or ``.mov``."""
+
 _BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot", b"moof", b"styp", b"uuid")
 
 
@@ -40,6 +52,13 @@ def container_of(file: SharedFile) -> Container:
     if head[4:8] in _BOXES:
         _check_boxes(file)
         return "mov"
+    head = file.read_at(0, 256)
+    for begin, kind in _OTHERS:
+        if re.match(begin, head, re.DOTALL):
+            raise FilmError(
+                f"is {kind}, whatever its name says, and stylefarm reads MP4, MOV, MKV and WebM: ffmpeg -i "
+                "FILM -c:v ffv1 -c:a flac FILM.mkv makes one of it"
+            )
     raise FilmError("is no film of a kind that stylefarm reads: MP4, MOV, MKV or WebM")
 
 

@@ -6,6 +6,7 @@ import io
 import subprocess
 import sys
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -103,6 +104,72 @@ def test_a_frame_in_the_middle_is_reached_from_the_key_frame_before_it(tmp_path,
         film.frame(51)
         film.frame(20)
         assert sought == [4, 1]
+
+
+def test_frames_within_a_thousandth_of_a_second_are_shown_one_after_the_other(tmp_path):
+    path = tmp_path / "fast.mkv"  # 1.5 frames in each tick
+    testsrc = f"testsrc2=s={WIDTH}x{HEIGHT}:r=1500:d=0.02"
+    ffmpeg(
+        "-f", "lavfi", "-i", testsrc, "-fps_mode", "passthrough", *X264, "-bf", 2, "-g", 10, path
+    )
+    raw = ffmpeg("-i", path, "-fps_mode", "passthrough", "-pix_fmt", "gray", "-f", "rawvideo", "-")
+    shown = np.frombuffer(raw, np.uint8).reshape(-1, HEIGHT, WIDTH)
+    assert len(shown) == 30
+    with open_film(path) as film:
+        assert len(film) == 30
+        seconds = [float(film.timing.seconds(index)) for index in range(31)]
+        assert all(a < b for a, b in pairwise(seconds))
+        assert seconds == pytest.approx(np.arange(31) / 1500, abs=0.001)
+        inorder = pictures(film)
+        for index in (29, 11, 10, 20, 19, 21, 2, 1, 0, 1, 2, 15):
+            frame = film.frame(index)
+            assert np.array_equal(frame.rgb, inorder[index]), index
+            assert frame.pts == film.timing.pts[index]
+        greys = [picture.mean(-1) for picture in inorder]
+        errors = np.array([[abs(grey - other).mean() for other in shown] for grey in greys])
+        assert errors.argmin(1).tolist() == list(range(30))
+
+
+def test_frames_that_are_all_at_once_are_damage(tmp_path):
+    path = tmp_path / "film.mkv"
+    ffmpeg(
+        *(
+            "-f",
+            "lavfi",
+            "-i",
+            f"testsrc2=s={WIDTH}x{HEIGHT}:r=25:d=1",
+            "-vf",
+            "settb=1/25,setpts=N/20000/TB",
+        ),
+        *("-fps_mode", "passthrough", "-enc_time_base", "1/20000", *X264, "-bf", 0, path),
+    )
+    with pytest.raises(
+        FilmError, match=r"is damaged: \d+ of its frames are shown at once, at 0\.00"
+    ):
+        open_film(path)
+
+
+@pytest.mark.parametrize("suffix", ["mov", "mkv"])
+def test_the_track_that_plays_is_shown(tmp_path, suffix):
+    path = tmp_path / f"film.{suffix}"
+    ffmpeg(
+        *("-f", "lavfi", "-i", "color=red:s=48x48:r=25:d=0.2"),
+        *(
+            "-f",
+            "lavfi",
+            "-i",
+            f"color=blue:s={WIDTH}x{HEIGHT}:r=25:d=0.2",
+            "-map",
+            "0",
+            "-map",
+            "1",
+        ),
+        *(*X264, "-disposition:v:0", "0", "-disposition:v:1", "default", path),
+    )
+    with open_film(path) as film:
+        assert (film.facts.width, film.facts.height) == (WIDTH, HEIGHT)
+        red, _, blue = film.frame(3).rgb.mean((0, 1))
+        assert blue > 200 > 50 > red
 
 
 def test_frames_that_an_edit_list_hides_are_not_counted(tmp_path):
@@ -357,6 +424,9 @@ def test_films_that_cannot_be_read_say_why(tmp_path):
     text.write_text("#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1:9/a.ts\n")
     empty = tmp_path / "empty.mp4"
     empty.touch()
+    others = {name: tmp_path / f"{name}.mp4" for name in ("avi", "mpegts", "vob", "flv", "gif")}
+    for name, path in others.items():
+        ffmpeg("-f", "lavfi", "-i", "testsrc2=s=96x64:r=25:d=0.2", "-f", name, path)
     sound = tmp_path / "sound.m4a"
     ffmpeg("-f", "lavfi", "-i", "sine=d=1", sound)
     said = {
@@ -366,6 +436,13 @@ def test_films_that_cannot_be_read_say_why(tmp_path):
         matroska: "is cut off: it goes on to byte",
         head: "is cut off: the part 'moov'",
         text: "is no film of a kind that stylefarm reads: MP4, MOV, MKV or WebM",
+        others[
+            "avi"
+        ]: "is AVI, whatever its name says, and stylefarm reads MP4, MOV, MKV and WebM: ffmpeg -i ",
+        others["mpegts"]: "is an MPEG transport stream, whatever its name says",
+        others["vob"]: "is an MPEG program stream, whatever",
+        others["flv"]: "is Flash Video, whatever",
+        others["gif"]: "is GIF, whatever",
         empty: "is empty",
         sound: "has sound, but no pictures",
         tmp_path / "nowhere.mp4": "cannot be opened: No such file",
