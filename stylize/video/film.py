@@ -406,7 +406,8 @@ class Film:
         size = square_size(width, height, facts.aspect)
         if (size[::-1] if facts.turn.transposed else size) != (facts.width, facts.height):
             raise FilmError(
-                f"changes its size: {self._at(index)} has {width} x {height} px; all must have one size"
+                f"changes its size: {self._at(index)} has {width} x {height} px; all must have one "
+                f"size: ffmpeg -i FILM -vf scale={facts.width}:{facts.height} -c:v ffv1 FILM.mkv"
             )
         shown = to_rgb(planes, facts.tags)
         if facts.has_alpha:

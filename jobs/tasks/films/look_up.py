@@ -218,6 +218,11 @@ def _frames_of_file(
     except InputError as error:
         problems.append(job.problem(place, _no_film(finder, written, error)))
         return None
+    if pair.video is not None and pair.video.sound:
+        try:
+            finder.check_sound(written, pair.video.written_container)
+        except InputError as error:  # now, and not when all frames are painted
+            problems.append(job.problem(("pairs", k, "video"), f"{error}: sound: false"))
     return _chosen_of_list(job, k, pair, named_frames(names, there), problems)
 
 
