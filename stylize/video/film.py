@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from stylize.errors import FilmError
-from stylize.video.index import packets_of, read_index, without_first
+from stylize.video.index import packets_of, read_index, without_first, without_gaps
 from stylize.video.library import (
     alpha_decoder,
     chroma_place,
@@ -38,7 +38,7 @@ from stylize.video.pixels.tags import (
 from stylize.video.timecode import Timecode, read_timecode
 from stylize.video.timing import Timing, spread
 from stylize.video.views import SharedFile
-from stylize.video.whole import Checksums, container_of, encrypted, name_of
+from stylize.video.whole import Checksums, container_of, empty_edits, encrypted, name_of
 
 if TYPE_CHECKING:
     from stylize.video.library import (
@@ -123,6 +123,9 @@ class Film:
         """When frames are shown that are other than their checksums say, or made from such."""
         self._tick = Fraction(self._stream.time_base or 0)
         self._index = read_index(self._container, self._stream)
+        if self.format == "mov":
+            gaps = empty_edits(file, self._stream.id)
+            self._index = without_gaps(self._index, gaps, self._tick)
         self._restart()
         first = self._decoded(0)
         self._index = without_first(self._index, first)

@@ -6,8 +6,9 @@ every frame decoded.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -135,6 +136,24 @@ def _until_end(stream: VideoStream, times: Ticks) -> int:
     if not stream.frames or not stream.duration or stream.start_time != times[0]:
         return 0
     return max(0, int(times[0]) + stream.duration - int(times[-1]))
+
+
+def without_gaps(index: Index, gaps: Sequence[tuple[Fraction, Fraction]], tick: Fraction) -> Index:
+    """Return an index without the frames in times in which nothing is shown: what was before stays longer.
+
+    Args:
+        index: All frames.
+        gaps: From when until when, in seconds.
+        tick: Seconds of a tick.
+    """
+    kept = np.ones(len(index.pts), bool)
+    for begin, end in gaps:
+        # A frame that begins within half a tick of the end belongs to what follows.
+        kept &= (index.pts < float(begin / tick) - 0.5) | (index.pts >= float(end / tick) - 0.5)
+    if kept.all() or not kept.any():
+        return index
+    pts = index.pts[kept]
+    return Index(pts, _lengths(pts, index.durations[kept]), index.packets, index.keys)
 
 
 def without_first(index: Index, first: VideoFrame) -> Index:

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import os
 import re
+import struct
 import zlib
+from collections.abc import Iterator
+from fractions import Fraction
 from typing import Literal
 
 from stylize.errors import FilmError
@@ -124,6 +127,71 @@ def name_of(source: object) -> str:
     """Return what to call a file in a message: its path, or what the object calls itself."""
     name = source if isinstance(source, str | os.PathLike) else getattr(source, "name", None)
     return os.fspath(name) if isinstance(name, str | os.PathLike) else "the film"
+
+
+def empty_edits(file: SharedFile, track: int) -> list[tuple[Fraction, Fraction]]:
+    """Return from when until when a track shows nothing, in seconds, but for its beginning.
+
+    FFmpeg 8.1 takes such an edit for what it is if it is the first. In the place of others it shows frames
+    from the track's beginning. Source: ISO/IEC 14496-12, 8.6.6.
+
+    Args:
+        file: An MP4 or MOV that is whole.
+        track: The track's number.
+    """
+    movie = _movie(file)
+    scale = next((_field(head) for head in _parts(movie, b"mvhd")), 0)
+    for box in _parts(movie, b"trak"):
+        if scale and any(_field(head) == track for head in _parts(box, b"tkhd")):
+            lists = [edits for outer in _parts(box, b"edts") for edits in _parts(outer, b"elst")]
+            return _empty(lists[0], scale) if lists else []
+    return []
+
+
+def _empty(edits: bytes, scale: int) -> list[tuple[Fraction, Fraction]]:
+    entry = struct.Struct(">QqI" if edits[:1] == b"\x01" else ">IiI")
+    at, found = Fraction(0), []
+    whole = len(edits[8:]) // entry.size * entry.size
+    for place, (length, begin, _) in enumerate(entry.iter_unpack(edits[8 : 8 + whole])):
+        over = at + Fraction(length, scale)
+        if begin == -1 and place > 0:
+            found.append((at, over))
+        at = over
+    return found
+
+
+def _movie(file: SharedFile) -> bytes:
+    """Return what is in the part of a file that says what is where."""
+    place = 0
+    while place < file.size:
+        head = file.read_at(place, 16)
+        length, start = int.from_bytes(head[:4], "big"), 8
+        if length == 1:
+            length, start = int.from_bytes(head[8:16], "big"), 16
+        if head[4:8] == b"moov":
+            return file.read_at(place + start, (length or file.size - place) - start)
+        if length < 8:
+            break
+        place += length
+    return b""
+
+
+def _parts(data: bytes, name: bytes) -> Iterator[bytes]:
+    """Yield what is in the parts of a name."""
+    place = 0
+    while place + 8 <= len(data):
+        length = int.from_bytes(data[place : place + 4], "big")
+        if length < 8:
+            return
+        if data[place + 4 : place + 8] == name:
+            yield data[place + 8 : place + length]
+        place += length
+
+
+def _field(head: bytes) -> int:
+    """Return what stands after the two dates of a header: ticks of a second, or a track's number."""
+    place = 20 if head[:1] == b"\x01" else 12
+    return int.from_bytes(head[place : place + 4], "big")
 
 
 class Checksums:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import subprocess
 import sys
 from fractions import Fraction
@@ -184,6 +185,49 @@ def test_frames_that_an_edit_list_hides_are_not_counted(tmp_path):
         after = pictures(whole)[-len(film) :]
         for index in (0, len(film) - 1, 3):
             assert np.array_equal(film.frame(index).rgb, after[index])
+
+
+NOTHING = -1
+
+
+@pytest.mark.parametrize(
+    ("edits", "shown", "later"),
+    [
+        ([(20, 10), (5, 10)], [*range(20, 30), *range(5, 15)], 0),
+        ([(20, 10), (NOTHING, 10), (5, 10)], [*range(20, 30), *range(5, 15)], 10),
+        ([(20, 10), (NOTHING, 10)], [*range(20, 30)], 0),
+        ([(NOTHING, 10), (5, 10)], [*range(5, 15)], 0),
+    ],
+)
+def test_what_no_edit_has_is_not_shown(tmp_path, edits, shown, later):
+    source = moving(tmp_path / "source.mov", "-an", *X264, "-bf", "2", "-g", "12", rate="25")
+    path = tmp_path / "cut.mov"
+    path.write_bytes(edited(source.read_bytes(), edits))
+    with open_film(source) as whole, open_film(path) as film:
+        pts = film.timing.pts // 512
+        assert len(film) == len(shown)
+        assert (np.diff(pts) - 1).tolist() == [later * (k == 9) for k in range(len(shown) - 1)]
+        for index in (9, len(shown) - 1, 0):
+            assert np.array_equal(film.frame(index).rgb, whole.frame(shown[index]).rgb), index
+
+
+def edited(data: bytes, edits: list[tuple[int, int]]) -> bytes:
+    """A film of 25 frames per second with other edits, (first frame, how many); ISO/IEC 14496-12, 8.6.6."""
+    at = data.index(b"elst") - 4
+    length, _, _, count, _, begin = struct.unpack(">I4sIIIi", data[at : at + 24])
+    assert count == 1
+    body = struct.pack(">4sII", b"elst", 0, len(edits))
+    for first, frames in edits:
+        body += struct.pack(
+            ">IiI", frames * 40, first if first < 0 else begin + first * 512, 1 << 16
+        )
+    changed = bytearray(data)
+    changed[at : at + length] = struct.pack(">I", len(body) + 4) + body
+    for name in (b"edts", b"trak", b"moov"):
+        outer = data.rindex(name, 0, at) - 4
+        (size,) = struct.unpack(">I", data[outer : outer + 4])
+        changed[outer : outer + 4] = struct.pack(">I", size + len(body) + 4 - length)
+    return bytes(changed)
 
 
 @pytest.mark.parametrize("offset", ["0", "1"])
