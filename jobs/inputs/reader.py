@@ -39,6 +39,7 @@ from jobs.storage.authorities import trusting
 from jobs.storage.base import StorageOptions, resolve_options
 
 if TYPE_CHECKING:
+    from stylize.video.codecs import ContainerName
     from stylize.video.film import Film
 
 
@@ -153,6 +154,19 @@ class Inputs:
             StorageError: The disk or store does not answer; a retry may succeed.
         """
         return self._archived.frame_count(self.spelling(uri))
+
+    def check_sound(self, uri: str, container: ContainerName) -> None:
+        """Check that a video can have the sound of a film file.
+
+        Args:
+            uri: As of ``frame_count``.
+            container: What the video is written to.
+
+        Raises:
+            InputError: It cannot, or as of ``frame_count``.
+            StorageError: The disk or store does not answer; a retry may succeed.
+        """
+        self._archived.check_sound(self.spelling(uri), container)
 
     def open_film(self, uri: str) -> Film:
         """Return a film file, open for reading: its times, its sound, and its frames.

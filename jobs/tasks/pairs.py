@@ -21,6 +21,7 @@ from jobs.spec.styles import MASK_FIELD, StyleMix, StylePart
 from jobs.tasks.identity import Draft, Kind
 from jobs.tasks.task import Task, make_task, stem_of
 from stylize.recipe import Recipe, resolve
+from stylize.video.codecs import ContainerName
 
 OWN = "that this job itself has made"
 """Which pictures are no input, in the words of every message about them."""
@@ -61,6 +62,14 @@ class PictureFinder(Protocol):
 
         Raises:
             InputError: The film cannot be read.
+            StorageError: The store does not answer.
+        """
+
+    def check_sound(self, uri: str, container: ContainerName) -> None:
+        """Check that a video in a container can have the sound of a film file.
+
+        Raises:
+            InputError: It cannot.
             StorageError: The store does not answer.
         """
 

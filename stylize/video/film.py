@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from stylize.errors import FilmError
-from stylize.video.index import packets_of, read_index, without_first
+from stylize.video.index import packets_of, read_index, without_first, without_gaps
 from stylize.video.library import (
     alpha_decoder,
     chroma_place,
     display_matrix,
+    is_default,
     load_av,
     open_input,
 )
@@ -35,9 +36,9 @@ from stylize.video.pixels.tags import (
     check_known,
 )
 from stylize.video.timecode import Timecode, read_timecode
-from stylize.video.timing import Timing
+from stylize.video.timing import Timing, spread
 from stylize.video.views import SharedFile
-from stylize.video.whole import Checksums, container_of, encrypted, name_of
+from stylize.video.whole import Checksums, container_of, empty_edits, encrypted, name_of
 
 if TYPE_CHECKING:
     from stylize.video.library import (
@@ -122,14 +123,19 @@ class Film:
         """When frames are shown that are other than their checksums say, or made from such."""
         self._tick = Fraction(self._stream.time_base or 0)
         self._index = read_index(self._container, self._stream)
+        if self.format == "mov":
+            gaps = empty_edits(file, self._stream.id)
+            self._index = without_gaps(self._index, gaps, self._tick)
         self._restart()
         first = self._decoded(0)
         self._index = without_first(self._index, first)
         self._depth = self._decoder.reorder_depth
         self.facts = self._described(first)
         said = self._stream.average_rate
-        self.timing = Timing(
-            self._tick, self._index.pts, self._index.durations, Fraction(said) if said else None
+        self.timing = spread(
+            Timing(
+                self._tick, self._index.pts, self._index.durations, Fraction(said) if said else None
+            )
         )
         self._restart()
 
@@ -201,7 +207,7 @@ class Film:
             if decoded.is_corrupt or decoded.pts in self._broken:
                 raise FilmError(f"is damaged: {self._at(index)} cannot be decoded whole")
             values = self._shown(decoded, index)
-        pts, duration = self._index.pts[index], self._index.durations[index]
+        pts, duration = self.timing.pts[index], self.timing.durations[index]
         return Frame(index, int(pts), int(duration), values)
 
     def close(self) -> None:
@@ -219,7 +225,8 @@ class Film:
         if not streams:
             has_sound = bool(container.streams.audio)
             raise FilmError("has sound, but no pictures" if has_sound else "has no pictures")
-        chosen = streams[0]
+        # What plays in a player: of an alternate, or a depth map of phones, the file says that it does not.
+        chosen = next(filter(is_default, streams), streams[0])
         if "enc_key_id" in chosen.metadata:  # FFmpeg's name of Matroska's ContentEncKeyID
             raise encrypted()
         for stream in container.streams:
@@ -314,6 +321,9 @@ class Film:
         """
         av = load_av()
         wanted = int(self._index.pts[index])
+        # Of frames that have one time, those are passed over that come before it and were not given yet.
+        begin = int(np.searchsorted(self._index.pts, wanted))
+        before = index - (begin if key is not None else max(begin, self._next))
         is_first = self._depth == 0 and index == 0
         # If it fails, what the decoder gives next is unknown, so that it begins anew whatever is wanted then.
         self._next, self._kept = len(self), None
@@ -329,6 +339,9 @@ class Film:
                     continue
                 if frame.pts > wanted and not is_first:
                     break
+                if before:
+                    before -= 1
+                    continue
                 self._next, self._kept = index + 1, frame
                 return frame
         except av.FFmpegError as error:
@@ -396,7 +409,8 @@ class Film:
         size = square_size(width, height, facts.aspect)
         if (size[::-1] if facts.turn.transposed else size) != (facts.width, facts.height):
             raise FilmError(
-                f"changes its size: {self._at(index)} has {width} x {height} px; all must have one size"
+                f"changes its size: {self._at(index)} has {width} x {height} px; all must have one "
+                f"size: ffmpeg -i FILM -vf scale={facts.width}:{facts.height} -c:v ffv1 FILM.mkv"
             )
         shown = to_rgb(planes, facts.tags)
         if facts.has_alpha:

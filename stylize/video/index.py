@@ -6,8 +6,9 @@ every frame decoded.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,7 +25,7 @@ class Index:
     """The frames of a film."""
 
     pts: Ticks
-    """(N,): when each is shown, in the order in which they are."""
+    """(N,): when each is shown, in the order in which they are; of several, at once, as far as ticks tell."""
     durations: Ticks
     """(N,)."""
     packets: Ticks
@@ -43,7 +44,9 @@ class Index:
             return 0
         wanted = int(self.pts[index])
         place = self.place_of(wanted)
-        before = np.flatnonzero((self.keys <= place) & (self.packets[self.keys] <= wanted))
+        # Of several frames that have one time, a key frame need not be the first.
+        latest = wanted if np.count_nonzero(self.pts == wanted) == 1 else wanted - 1
+        before = np.flatnonzero((self.keys <= place) & (self.packets[self.keys] <= latest))
         return int(before[-1]) if len(before) else 0
 
     def place_of(self, pts: int) -> int:
@@ -78,8 +81,12 @@ def read_index(container: InputContainer, stream: VideoStream) -> Index:
     by_time = np.argsort(order[shown], kind="stable")
     times, lengths = order[shown][by_time], np.array(durations, np.int64)[shown][by_time]
     if (np.diff(times) <= 0).any() or not keys:
-        # Two packets for one time: halves of a frame, or a stream that repeats itself.
-        return _decoded(container, stream)
+        # Two packets for one time: halves of a frame, or a picture that is not shown, or two frames within a
+        # thousandth of a second, which Matroska has no finer.
+        index = _decoded(container, stream)
+        if not keys or not np.array_equal(index.pts, times):
+            return index
+        return Index(times, index.durations, order, np.array(keys, np.int64))
     lengths = _lengths(times, lengths)
     if int(times[-1]) != pts[-1]:
         lengths[-1] = _until_end(stream, times) or lengths[-1]
@@ -106,9 +113,9 @@ def _decoded(container: InputContainer, stream: VideoStream) -> Index:
     pts = np.array(times, np.int64)
     if len(pts) == 0:
         raise FilmError("has no frame")
-    if (np.diff(pts) <= 0).any():
-        at = int(np.flatnonzero(np.diff(pts) <= 0)[0]) + 1
-        raise FilmError(f"is damaged: its frame {at} is shown no later than the one before")
+    if (np.diff(pts) < 0).any():
+        at = int(np.flatnonzero(np.diff(pts) < 0)[0]) + 1
+        raise FilmError(f"is damaged: its frame {at} is shown earlier than the one before")
     nothing = np.array([], np.int64)
     return Index(pts, _lengths(pts, np.array(lengths, np.int64)), nothing, nothing)
 
@@ -129,6 +136,24 @@ def _until_end(stream: VideoStream, times: Ticks) -> int:
     if not stream.frames or not stream.duration or stream.start_time != times[0]:
         return 0
     return max(0, int(times[0]) + stream.duration - int(times[-1]))
+
+
+def without_gaps(index: Index, gaps: Sequence[tuple[Fraction, Fraction]], tick: Fraction) -> Index:
+    """Return an index without the frames in times in which nothing is shown: what was before stays longer.
+
+    Args:
+        index: All frames.
+        gaps: From when until when, in seconds.
+        tick: Seconds of a tick.
+    """
+    kept = np.ones(len(index.pts), bool)
+    for begin, end in gaps:
+        # A frame that begins within half a tick of the end belongs to what follows.
+        kept &= (index.pts < float(begin / tick) - 0.5) | (index.pts >= float(end / tick) - 0.5)
+    if kept.all() or not kept.any():
+        return index
+    pts = index.pts[kept]
+    return Index(pts, _lengths(pts, index.durations[kept]), index.packets, index.keys)
 
 
 def without_first(index: Index, first: VideoFrame) -> Index:

@@ -58,6 +58,11 @@ def open_input(file: Any, format_name: str) -> InputContainer:
     return container
 
 
+def is_default(stream: Any) -> bool:
+    """Return whether a file says of a stream that it plays unless another is chosen."""
+    return bool(stream.disposition & load_av().stream.Disposition.default)
+
+
 def display_matrix(frame: Any) -> list[int] | None:
     """Return the nine numbers by which a frame is turned to be shown; None: it has none.
 

@@ -5,6 +5,7 @@ Packets are read as frames are written, so that neither waits in memory for the 
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stylize.errors import FilmError
-from stylize.video.codecs import ContainerName
+from stylize.video.codecs import MUXERS, ContainerName
 from stylize.video.library import load_av, open_input
 from stylize.video.views import SharedFile
 
@@ -151,6 +152,17 @@ class SoundCopy:
         self._output.mux(packets)
 
 
+def check_sound(sound: Sound, container: ContainerName) -> None:
+    """Raise FilmError unless sound can be copied to a container, or encoded for it.
+
+    Args:
+        sound: Which.
+        container: What it goes to.
+    """
+    with load_av().open(io.BytesIO(), "w", format=MUXERS[container]) as output:
+        SoundCopy(sound, output, container).close()
+
+
 class _Track:
     """One stream of sound."""
 
@@ -229,7 +241,7 @@ def _track(source: Any, output: OutputContainer, container: ContainerName) -> _T
     if taken is None or name.startswith(taken):
         try:
             target = output.add_stream_from_template(source)
-            target.metadata.update(source.metadata)
+            _call_alike(target, source)
             return _Track(source, target, encodes=False)
         except ValueError:
             pass  # Matroska does not take it, either
@@ -244,9 +256,18 @@ def _track(source: Any, output: OutputContainer, container: ContainerName) -> _T
             encoded.codec_context.format = "s32"
         encoded.codec_context.open()
     except (ValueError, av.FFmpegError):
+        others = (
+            "write the film to mkv, which takes it, or" if taken is not None else "write the film"
+        )
         raise FilmError(
-            f"the film's sound ({name}, {context.layout.name}) can neither be copied nor encoded; "
-            "write the film without it"
+            f"the film's sound ({name}, {context.layout.name}) can neither be copied to {container} nor "
+            f"encoded for it; {others} without it"
         ) from None
-    encoded.metadata.update(source.metadata)
+    _call_alike(encoded, source)
     return _Track(source, encoded, encodes=True)
+
+
+def _call_alike(target: Any, source: Any) -> None:
+    """Give a track the language and title of another, and whether it plays unless another is chosen."""
+    target.metadata.update(source.metadata)
+    target.disposition = source.disposition

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from math import lcm
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,10 @@ RATES = tuple(
     if rate.denominator == 1 or whole % 6 == 0
 )
 """Rates that are usual: those of cinema and television, the latter with their thousandths."""
+
+
+MOST_AT_ONCE = 8
+"""Frames within a thousandth of a second, as fine as Matroska usually counts: of 8,000 in a second."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -111,15 +116,18 @@ class Timing:
         rate = self.rate
         if self.step > 1 or rate not in RATES or not self._is_of(rate):
             return self
-        first, last = (
-            round(seconds * rate.numerator) for seconds in (self.seconds(0), self._last())
-        )
-        if abs(last - rate.denominator) <= self.time_base * rate.numerator:
-            last = rate.denominator
-        pts = first + np.arange(len(self), dtype=np.int64) * rate.denominator
-        durations = np.full(len(self), rate.denominator, np.int64)
+        begin, ticks = self.seconds(0), rate.numerator
+        if (begin * ticks).denominator > 1:
+            # A film may begin between two of its frames, where its sound begins at 0.
+            ticks = lcm(ticks, self.time_base.denominator)
+        step = ticks * rate.denominator // rate.numerator
+        first, last = (round(seconds * ticks) for seconds in (begin, self._last()))
+        if abs(last - step) <= self.time_base * ticks:
+            last = step
+        pts = first + np.arange(len(self), dtype=np.int64) * step
+        durations = np.full(len(self), step, np.int64)
         durations[-1] = last
-        return Timing(Fraction(1, rate.numerator), pts, durations, rate)
+        return Timing(Fraction(1, ticks), pts, durations, rate)
 
     def _last(self) -> Fraction:
         """Return for how many seconds the last frame is shown."""
@@ -166,6 +174,35 @@ class Timing:
         late = (self.pts - self.pts[0]) - np.arange(len(self)) * step
         # The first frame may be rounded, too, so all may be late, but by the same.
         return float(late.max() - late.min()) <= 1.0
+
+
+def spread(timing: Timing) -> Timing:
+    """Return when frames are shown of which a file says of some that they are at once: they share the time
+    until the next one.
+
+    Args:
+        timing: Their ticks, of which several in a row may be the same.
+
+    Raises:
+        FilmError: They are too many to be so by rounding. The text has no name yet.
+    """
+    times, counts = np.unique(timing.pts, return_counts=True)
+    most = int(counts.max())
+    if most == 1:
+        return timing
+    if most > MOST_AT_ONCE:
+        at = float(int(times[counts.argmax()]) * timing.time_base)
+        raise FilmError(f"is damaged: {most} of its frames are shown at once, at {at:.3f} s")
+    end = int(times[-1]) + max(1, int(timing.durations[-1]))
+    gaps = np.diff(times, append=end)
+    pts = np.concatenate(
+        [
+            int(tick) * most + np.arange(count) * (int(gap) * most) // count
+            for tick, gap, count in zip(times, gaps, counts, strict=True)
+        ]
+    )
+    said = timing.said
+    return Timing(timing.time_base / most, pts, np.diff(pts, append=end * most), said)
 
 
 def steady(rate: Fraction, count: int, step: int = 1) -> Timing:

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import os
 import re
+import struct
 import zlib
+from collections.abc import Iterator
+from fractions import Fraction
 from typing import Literal
 
 from stylize.errors import FilmError
@@ -21,6 +24,18 @@ _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 _ENCRYPTED_ENTRY = re.compile(rb"stsd.{12}(?:encv|drmi)", re.DOTALL)
 """The first description of a track's samples, of pictures that are encrypted: ISO/IEC 14496-12, 8.12, and
 Apple's."""
+
+_OTHERS = (
+    (rb"RIFF.{4}AVI ", "AVI"),
+    (rb"G.{187}G|.{4}G.{191}G", "an MPEG transport stream"),
+    (rb"\x00\x00\x01\xba", "an MPEG program stream"),
+    (rb"\x06\x0e\x2b\x34", "MXF"),
+    (rb"FLV\x01", "Flash Video"),
+    (rb"OggS", "Ogg"),
+    (rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "Windows Media"),
+    (rb"GIF8", "GIF"),
+)
+"""How files of other kinds begin, which are often named ``.mp4`` or ``.mov``."""
 
 _BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot", b"moof", b"styp", b"uuid")
 
@@ -40,6 +55,13 @@ def container_of(file: SharedFile) -> Container:
     if head[4:8] in _BOXES:
         _check_boxes(file)
         return "mov"
+    head = file.read_at(0, 256)
+    for begin, kind in _OTHERS:
+        if re.match(begin, head, re.DOTALL):
+            raise FilmError(
+                f"is {kind}, whatever its name says, and stylefarm reads MP4, MOV, MKV and WebM: ffmpeg -i "
+                "FILM -c:v ffv1 -c:a flac FILM.mkv makes one of it"
+            )
     raise FilmError("is no film of a kind that stylefarm reads: MP4, MOV, MKV or WebM")
 
 
@@ -105,6 +127,71 @@ def name_of(source: object) -> str:
     """Return what to call a file in a message: its path, or what the object calls itself."""
     name = source if isinstance(source, str | os.PathLike) else getattr(source, "name", None)
     return os.fspath(name) if isinstance(name, str | os.PathLike) else "the film"
+
+
+def empty_edits(file: SharedFile, track: int) -> list[tuple[Fraction, Fraction]]:
+    """Return from when until when a track shows nothing, in seconds, but for its beginning.
+
+    FFmpeg 8.1 takes such an edit for what it is if it is the first. In the place of others it shows frames
+    from the track's beginning. Source: ISO/IEC 14496-12, 8.6.6.
+
+    Args:
+        file: An MP4 or MOV that is whole.
+        track: The track's number.
+    """
+    movie = _movie(file)
+    scale = next((_field(head) for head in _parts(movie, b"mvhd")), 0)
+    for box in _parts(movie, b"trak"):
+        if scale and any(_field(head) == track for head in _parts(box, b"tkhd")):
+            lists = [edits for outer in _parts(box, b"edts") for edits in _parts(outer, b"elst")]
+            return _empty(lists[0], scale) if lists else []
+    return []
+
+
+def _empty(edits: bytes, scale: int) -> list[tuple[Fraction, Fraction]]:
+    entry = struct.Struct(">QqI" if edits[:1] == b"\x01" else ">IiI")
+    at, found = Fraction(0), []
+    whole = len(edits[8:]) // entry.size * entry.size
+    for place, (length, begin, _) in enumerate(entry.iter_unpack(edits[8 : 8 + whole])):
+        over = at + Fraction(length, scale)
+        if begin == -1 and place > 0:
+            found.append((at, over))
+        at = over
+    return found
+
+
+def _movie(file: SharedFile) -> bytes:
+    """Return what is in the part of a file that says what is where."""
+    place = 0
+    while place < file.size:
+        head = file.read_at(place, 16)
+        length, start = int.from_bytes(head[:4], "big"), 8
+        if length == 1:
+            length, start = int.from_bytes(head[8:16], "big"), 16
+        if head[4:8] == b"moov":
+            return file.read_at(place + start, (length or file.size - place) - start)
+        if length < 8:
+            break
+        place += length
+    return b""
+
+
+def _parts(data: bytes, name: bytes) -> Iterator[bytes]:
+    """Yield what is in the parts of a name."""
+    place = 0
+    while place + 8 <= len(data):
+        length = int.from_bytes(data[place : place + 4], "big")
+        if length < 8:
+            return
+        if data[place + 4 : place + 8] == name:
+            yield data[place + 8 : place + length]
+        place += length
+
+
+def _field(head: bytes) -> int:
+    """Return what stands after the two dates of a header: ticks of a second, or a track's number."""
+    place = 20 if head[:1] == b"\x01" else 12
+    return int.from_bytes(head[place : place + 4], "big")
 
 
 class Checksums:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from cluster.events.events import NoVideo, PicturesMissing, TaskFailed
-from jobs.errors import ExitStatus
+from jobs.errors import ExitStatus, JobFileError
 from stylize.video.film import open_film
 from tests.stylize.video.support import (
     LOSSLESS,
@@ -124,6 +124,21 @@ def test_a_part_has_its_part_of_the_sound(tmp_path: Path) -> None:
     assert any(
         np.array_equal(samples[:9000], whole[at : at + 9000]) for at in range(first, first + 1300)
     )
+
+
+def test_sound_that_no_video_can_have_is_told_before_anything_is_painted(tmp_path: Path) -> None:
+    channels = "pan=16c|" + "|".join(f"c{k}=c0" for k in range(16))
+    moving(tmp_path / "shot.mov", *X264, "-af", channels, "-c:a", "pcm_s16le", seconds=0.2)
+    with pytest.raises(
+        JobFileError, match=r"pairs\[0\]\.video: the film's sound .* copied to mp4"
+    ) as told:
+        VideoRun(write_video_job(tmp_path, "mp4", film="shot.mov", **SIZE))
+    assert str(told.value).endswith(
+        "write the film to mkv, which takes it, or without it: sound: false"
+    )
+    made = through(tmp_path, "mkv")
+    assert stream_of(made, "a:0")["channels"] == 16
+    assert not video_record_of(through(tmp_path, {"sound": False})).has_sound
 
 
 def test_every_second_frame_is_shown_twice_as_long_and_the_sound_stays(tmp_path: Path) -> None:

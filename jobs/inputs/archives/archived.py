@@ -18,6 +18,7 @@ from jobs.inputs.local import LocalFiles
 from jobs.spec.films.film import is_film
 
 if TYPE_CHECKING:
+    from stylize.video.codecs import ContainerName
     from stylize.video.film import Film
 
 
@@ -100,6 +101,12 @@ class ArchivedPictures:
         film = self._archive(uri)
         assert isinstance(film, FilmFrames)
         return len(film)
+
+    def check_sound(self, uri: str, container: ContainerName) -> None:
+        """Check a film file's sound. Raises as ``Inputs.check_sound``."""
+        film = self._archive(uri)
+        assert isinstance(film, FilmFrames)
+        film.check_sound(container)
 
     def open_film(self, uri: str) -> Film:
         """Return a film file, open for its one reader. Raises as ``Inputs.open_film``."""

@@ -14,6 +14,7 @@ from jobs.inputs.archives.source import RangeFile, Source
 from stylize.errors import FilmError
 
 if TYPE_CHECKING:
+    from stylize.video.codecs import ContainerName
     from stylize.video.film import Film
 
 DIGITS = 6
@@ -74,6 +75,17 @@ class FilmFrames(Members):
             except FilmError as error:
                 raise InputError(str(error)) from None
         return write_plain_png(values)
+
+    def check_sound(self, container: ContainerName) -> None:
+        """Raise InputError unless a video in a container can have the film's sound."""
+        from stylize.video.sound import Sound, check_sound
+
+        assert self._film is not None
+        with self._lock:
+            try:
+                check_sound(Sound(self._film.file, self._film.format), container)
+            except FilmError as error:
+                raise InputError(str(error)) from None
 
     def rest(self) -> None:
         with self._lock:

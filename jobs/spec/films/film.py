@@ -12,7 +12,7 @@ from jobs.spec.films.frame_numbers import NUMBERS, numbers_of
 from jobs.spec.values import has_value, shown
 from jobs.storage.addresses import fault_of
 
-FILE_ENDINGS = (".mp4", ".m4v", ".mov", ".mkv", ".webm")
+FILE_ENDINGS = (".mp4", ".m4v", ".3gp", ".3g2", ".mov", ".qt", ".mkv", ".webm")
 """Extensions of film files, whose frames are pictures, ``shot.mp4::000001``."""
 
 NOT_FOR_FILMS = ("content", "combine", "init", "manifest", "on_bad_row")

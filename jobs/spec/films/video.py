@@ -50,7 +50,7 @@ def rate_of(text: str) -> Fraction:
     number, _, divisor = text.replace(" ", "").partition("/")
     rate = Fraction(number) / int(divisor or 1)
     if "." in number and rate.denominator > 1:
-        rate = next((exact for exact in _TELEVISION if abs(exact - rate) < Fraction(6, 1000)), rate)
+        rate = next((exact for exact in _TELEVISION if abs(exact - rate) < Fraction(7, 1000)), rate)
     if not 0 < rate <= MOST_RATE:
         raise ValueError(text)
     return rate

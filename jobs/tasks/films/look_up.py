@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import itertools
 import posixpath
+import re
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from pathlib import PurePosixPath
@@ -12,6 +13,7 @@ from pathlib import PurePosixPath
 from jobs.errors import InputError, InputNotFoundError, JobFileError, Problem, StorageError
 from jobs.inputs.archives.archive import MARK
 from jobs.inputs.archives.film import DIGITS
+from jobs.inputs.formats import is_picture
 from jobs.inputs.similar import nearest
 from jobs.jobfile.job import Job
 from jobs.jobfile.recipes import sweep_combinations
@@ -41,9 +43,31 @@ from stylize.recipe import resolve
 from stylize.video.codecs import check_written
 
 UNREAD = frozenset(
-    (".avi", ".mxf", ".mpg", ".mpeg", ".mts", ".m2ts", ".ts", ".wmv", ".flv", ".ogv")
+    (
+        *(
+            ".avi",
+            ".mxf",
+            ".mpg",
+            ".mpeg",
+            ".mts",
+            ".m2ts",
+            ".ts",
+            ".wmv",
+            ".flv",
+            ".ogv",
+            ".asf",
+            ".vob",
+        ),
+        *(".dv", ".y4m", ".m2v", ".divx", ".f4v", ".mod", ".tod", ".rm", ".rmvb", ".gif", ".apng"),
+    )
 )
-"""Endings of film files that are not read."""
+"""Endings of film files that are not read, and of pictures that move."""
+
+_MARKS = re.compile(r"@|\$F\d*(?=\W|$)|<\w+>")
+"""What stands for the number in names that other programs write: a.@@@@.exr, a.$F4.exr, a.<UDIM>.exr."""
+
+_BELOW_ZERO = re.compile(r"(?:.*[._])?-\d+\D*")
+"""A name with a number below 0: a.-0001.png; shot-0001.png is none."""
 
 _HERE = "\ue000"
 """Stands for the number while an address is spelled: a private character, which no name has."""
@@ -129,7 +153,7 @@ def _look_up_frames(
         problems.append(job.problem(place, str(error)))
         return None
     if sequence is None:
-        if fault := _no_folder(written):
+        if fault := _no_folder(finder, written):
             problems.append(job.problem(place, f"{written} {fault}"))
             return None
         before = len(problems)
@@ -151,8 +175,9 @@ def _look_up_frames(
                 return None
             except InputError:  # it is there
                 pass
+            kind = "is one picture" if is_picture(written) else "is no film of a kind that is read"
             problems.append(
-                job.problem(place, f"{written} is one picture: name the frames as in a.####.png")
+                job.problem(place, f"{written} {kind}: name the frames as in a.####.png")
             )
             return None
         sequence = numbered_in(uris)
@@ -166,8 +191,13 @@ def _look_up_frames(
     else:
         uris = found(job, finder, sequence.pattern, place, problems, written)
     there = sorted(n for n in map(sequence.number_in, uris) if n is not None)
+    if fault := _below_zero(sequence, uris, there, pair.frames):
+        problems.append(job.problem(place, f"{written} {fault}"))
+        return None
     if uris and not there:
-        problems.append(job.problem(place, f"{written} matches no frame: {uris[0]} is none"))
+        meant = numbered_in(uris)
+        near = "" if meant is None else f"; is {meant} meant?"
+        problems.append(job.problem(place, f"{written} matches no frame: {uris[0]} is none{near}"))
     if not there:
         return None
     numbers = _chosen(job, k, pair, written, there, problems)
@@ -188,6 +218,11 @@ def _frames_of_file(
     except InputError as error:
         problems.append(job.problem(place, _no_film(finder, written, error)))
         return None
+    if pair.video is not None and pair.video.sound:
+        try:
+            finder.check_sound(written, pair.video.written_container)
+        except InputError as error:  # now, and not when all frames are painted
+            problems.append(job.problem(("pairs", k, "video"), f"{error}: sound: false"))
     return _chosen_of_list(job, k, pair, named_frames(names, there), problems)
 
 
@@ -222,17 +257,39 @@ def _sequence(finder: PictureFinder, written: str) -> Numbered | None:
     return Numbered(before, width, after)
 
 
-def _no_folder(written: str) -> str | None:
+def _below_zero(
+    sequence: Numbered, uris: Sequence[str], there: Sequence[int], chosen: str | None
+) -> str | None:
+    """Return that frames have numbers below 0; None: none has, or the job file leaves them out.
+
+    Args:
+        sequence: The names of frames.
+        uris: Names of pictures that are like these.
+        there: The numbers that these have.
+        chosen: The job file's ``frames``.
+    """
+    below = [uri for uri in uris if _BELOW_ZERO.fullmatch(posixpath.basename(uri))]
+    backwards = sequence.head.endswith("-")  # the sign would be taken for a part of the name
+    if not below or (chosen is not None and not backwards):
+        return None
+    without = "" if backwards or not there else f"; to do without, write frames: {as_text(there)}"
+    return f"has numbers below 0, such as {below[0]}: number its frames from 0 on{without}"
+
+
+def _no_folder(finder: PictureFinder, written: str) -> str | None:
     """Return why a name without a number cannot be a folder of frames; None: it can."""
+    name = posixpath.basename(written)
     if PurePosixPath(written).suffix.lower() in UNREAD:
         return (
-            "is a film of a kind that is not read, as MP4, MOV, MKV and WebM are: ffmpeg -i FILM "
-            "frames/%06d.png writes its frames, and film: frames/ names them"
+            "is a film of a kind that is not read, as MP4, MOV, MKV and WebM are: ffmpeg -i FILM -c:v ffv1 "
+            "-c:a flac FILM.mkv makes one of it"
         )
-    if glob.has_magic(posixpath.basename(written)):
+    if glob.has_magic(name) and not finder.expand(f"{glob.escape(written)}/*"):
         return "has wildcards: write #### or %04d for the number, or name the folder"
-    if "%" in posixpath.basename(written) or "#" in posixpath.basename(written):
+    if "%" in name or "#" in name:
         return "has no single place for the number: write it once, as #### or %04d"
+    if _MARKS.search(name):
+        return "has no number: write #### or %04d for it"
     return None
 
 

@@ -52,7 +52,7 @@ def further_pages(data: bytes) -> str | None:
                     else None
                 )
             case "OpenEXR" if int.from_bytes(data[4:8], "little") & _SEVERAL_PARTS:
-                return "has several parts, of which the first counts"
+                return "has several parts, of which the first with colours counts"
     except Exception:  # as damaged as it may be; decoding it says how
         return None
     return None

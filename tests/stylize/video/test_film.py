@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import struct
 import subprocess
 import sys
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -105,6 +107,72 @@ def test_a_frame_in_the_middle_is_reached_from_the_key_frame_before_it(tmp_path,
         assert sought == [4, 1]
 
 
+def test_frames_within_a_thousandth_of_a_second_are_shown_one_after_the_other(tmp_path):
+    path = tmp_path / "fast.mkv"  # 1.5 frames in each tick
+    testsrc = f"testsrc2=s={WIDTH}x{HEIGHT}:r=1500:d=0.02"
+    ffmpeg(
+        "-f", "lavfi", "-i", testsrc, "-fps_mode", "passthrough", *X264, "-bf", 2, "-g", 10, path
+    )
+    raw = ffmpeg("-i", path, "-fps_mode", "passthrough", "-pix_fmt", "gray", "-f", "rawvideo", "-")
+    shown = np.frombuffer(raw, np.uint8).reshape(-1, HEIGHT, WIDTH)
+    assert len(shown) == 30
+    with open_film(path) as film:
+        assert len(film) == 30
+        seconds = [float(film.timing.seconds(index)) for index in range(31)]
+        assert all(a < b for a, b in pairwise(seconds))
+        assert seconds == pytest.approx(np.arange(31) / 1500, abs=0.001)
+        inorder = pictures(film)
+        for index in (29, 11, 10, 20, 19, 21, 2, 1, 0, 1, 2, 15):
+            frame = film.frame(index)
+            assert np.array_equal(frame.rgb, inorder[index]), index
+            assert frame.pts == film.timing.pts[index]
+        greys = [picture.mean(-1) for picture in inorder]
+        errors = np.array([[abs(grey - other).mean() for other in shown] for grey in greys])
+        assert errors.argmin(1).tolist() == list(range(30))
+
+
+def test_frames_that_are_all_at_once_are_damage(tmp_path):
+    path = tmp_path / "film.mkv"
+    ffmpeg(
+        *(
+            "-f",
+            "lavfi",
+            "-i",
+            f"testsrc2=s={WIDTH}x{HEIGHT}:r=25:d=1",
+            "-vf",
+            "settb=1/25,setpts=N/20000/TB",
+        ),
+        *("-fps_mode", "passthrough", "-enc_time_base", "1/20000", *X264, "-bf", 0, path),
+    )
+    with pytest.raises(
+        FilmError, match=r"is damaged: \d+ of its frames are shown at once, at 0\.00"
+    ):
+        open_film(path)
+
+
+@pytest.mark.parametrize("suffix", ["mov", "mkv"])
+def test_the_track_that_plays_is_shown(tmp_path, suffix):
+    path = tmp_path / f"film.{suffix}"
+    ffmpeg(
+        *("-f", "lavfi", "-i", "color=red:s=48x48:r=25:d=0.2"),
+        *(
+            "-f",
+            "lavfi",
+            "-i",
+            f"color=blue:s={WIDTH}x{HEIGHT}:r=25:d=0.2",
+            "-map",
+            "0",
+            "-map",
+            "1",
+        ),
+        *(*X264, "-disposition:v:0", "0", "-disposition:v:1", "default", path),
+    )
+    with open_film(path) as film:
+        assert (film.facts.width, film.facts.height) == (WIDTH, HEIGHT)
+        red, _, blue = film.frame(3).rgb.mean((0, 1))
+        assert blue > 200 > 50 > red
+
+
 def test_frames_that_an_edit_list_hides_are_not_counted(tmp_path):
     source = moving(tmp_path / "source.mp4", *X264, "-g", "30", "-bf", "2")
     cut = tmp_path / "cut.mp4"
@@ -117,6 +185,49 @@ def test_frames_that_an_edit_list_hides_are_not_counted(tmp_path):
         after = pictures(whole)[-len(film) :]
         for index in (0, len(film) - 1, 3):
             assert np.array_equal(film.frame(index).rgb, after[index])
+
+
+NOTHING = -1
+
+
+@pytest.mark.parametrize(
+    ("edits", "shown", "later"),
+    [
+        ([(20, 10), (5, 10)], [*range(20, 30), *range(5, 15)], 0),
+        ([(20, 10), (NOTHING, 10), (5, 10)], [*range(20, 30), *range(5, 15)], 10),
+        ([(20, 10), (NOTHING, 10)], [*range(20, 30)], 0),
+        ([(NOTHING, 10), (5, 10)], [*range(5, 15)], 0),
+    ],
+)
+def test_what_no_edit_has_is_not_shown(tmp_path, edits, shown, later):
+    source = moving(tmp_path / "source.mov", "-an", *X264, "-bf", "2", "-g", "12", rate="25")
+    path = tmp_path / "cut.mov"
+    path.write_bytes(edited(source.read_bytes(), edits))
+    with open_film(source) as whole, open_film(path) as film:
+        pts = film.timing.pts // 512
+        assert len(film) == len(shown)
+        assert (np.diff(pts) - 1).tolist() == [later * (k == 9) for k in range(len(shown) - 1)]
+        for index in (9, len(shown) - 1, 0):
+            assert np.array_equal(film.frame(index).rgb, whole.frame(shown[index]).rgb), index
+
+
+def edited(data: bytes, edits: list[tuple[int, int]]) -> bytes:
+    """A film of 25 frames per second with other edits, (first frame, how many); ISO/IEC 14496-12, 8.6.6."""
+    at = data.index(b"elst") - 4
+    length, _, _, count, _, begin = struct.unpack(">I4sIIIi", data[at : at + 24])
+    assert count == 1
+    body = struct.pack(">4sII", b"elst", 0, len(edits))
+    for first, frames in edits:
+        body += struct.pack(
+            ">IiI", frames * 40, first if first < 0 else begin + first * 512, 1 << 16
+        )
+    changed = bytearray(data)
+    changed[at : at + length] = struct.pack(">I", len(body) + 4) + body
+    for name in (b"edts", b"trak", b"moov"):
+        outer = data.rindex(name, 0, at) - 4
+        (size,) = struct.unpack(">I", data[outer : outer + 4])
+        changed[outer : outer + 4] = struct.pack(">I", size + len(body) + 4 - length)
+    return bytes(changed)
 
 
 @pytest.mark.parametrize("offset", ["0", "1"])
@@ -357,6 +468,9 @@ def test_films_that_cannot_be_read_say_why(tmp_path):
     text.write_text("#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1:9/a.ts\n")
     empty = tmp_path / "empty.mp4"
     empty.touch()
+    others = {name: tmp_path / f"{name}.mp4" for name in ("avi", "mpegts", "vob", "flv", "gif")}
+    for name, path in others.items():
+        ffmpeg("-f", "lavfi", "-i", "testsrc2=s=96x64:r=25:d=0.2", "-f", name, path)
     sound = tmp_path / "sound.m4a"
     ffmpeg("-f", "lavfi", "-i", "sine=d=1", sound)
     said = {
@@ -366,6 +480,13 @@ def test_films_that_cannot_be_read_say_why(tmp_path):
         matroska: "is cut off: it goes on to byte",
         head: "is cut off: the part 'moov'",
         text: "is no film of a kind that stylefarm reads: MP4, MOV, MKV or WebM",
+        others[
+            "avi"
+        ]: "is AVI, whatever its name says, and stylefarm reads MP4, MOV, MKV and WebM: ffmpeg -i ",
+        others["mpegts"]: "is an MPEG transport stream, whatever its name says",
+        others["vob"]: "is an MPEG program stream, whatever",
+        others["flv"]: "is Flash Video, whatever",
+        others["gif"]: "is GIF, whatever",
         empty: "is empty",
         sound: "has sound, but no pictures",
         tmp_path / "nowhere.mp4": "cannot be opened: No such file",

@@ -110,12 +110,16 @@ def test_every_track_of_sound_comes_along_with_its_language(tmp_path):
     ffmpeg(
         *("-f", "lavfi", "-i", f"testsrc2=s={WIDTH}x{HEIGHT}:d=1", "-f", "lavfi", "-i", "sine=d=1"),
         *("-f", "lavfi", "-i", "sine=500:d=1", "-map", "0", "-map", "1", "-map", "2", *X264),
-        *("-metadata:s:a:0", "language=fre", "-metadata:s:a:1", "language=ger", source),
+        *("-metadata:s:a:0", "language=fre", "-metadata:s:a:1", "language=ger"),
+        *("-disposition:a:0", "0", "-disposition:a:1", "default", source),
     )
-    path = tmp_path / "film.mkv"
-    copied(source, path)
-    streams = ffprobe(path, "-select_streams", "a", "-show_streams")["streams"]
-    assert [stream["tags"]["language"] for stream in streams] == ["fre", "ger"]
+    for name in ("film.mkv", "film.mp4", "film.webm"):  # as they are, and encoded
+        path = tmp_path / name
+        copied(source, path, codec="av1" if name == "film.webm" else "h264")
+        streams = ffprobe(path, "-select_streams", "a", "-show_streams")["streams"]
+        assert [stream["tags"]["language"] for stream in streams] == ["fre", "ger"]
+        # The second is heard unless somebody chooses.
+        assert [stream["disposition"]["default"] for stream in streams] == [0, 1], name
     silent = tmp_path / "silent.mkv"
     copied(source, silent, sound=False)
     assert len(ffprobe(silent, "-show_streams")["streams"]) == 1

@@ -120,6 +120,36 @@ def test_times_of_matroska_stay_in_matroska_and_in_mp4(tmp_path):
         assert stream_of(path)["time_base"] == "1/1000"
 
 
+@pytest.mark.parametrize("rate", ["10", "24", "25"])
+def test_pictures_that_begin_after_their_sound_still_do(tmp_path, rate):
+    source, late = tmp_path / "source.mkv", tmp_path / "late.mkv"
+    moving(source, *X264, "-bf", 2, "-c:a", "pcm_s16le", seconds=1, rate=rate)
+    ffmpeg(
+        *(
+            "-i",
+            source,
+            "-itsoffset",
+            "0.019",
+            "-i",
+            source,
+            "-map",
+            "1:v",
+            "-map",
+            "0:a",
+            "-c",
+            "copy",
+        ),
+        late,
+    )
+    path = tmp_path / "film.mp4"
+    copied(late, path)
+    begins = [float(stream_of(film)["start_time"]) for film in (late, path)]
+    assert begins == pytest.approx([begins[0]] * 2, abs=0.0001)
+    assert begins[0] > 0.01
+    assert Fraction(stream_of(path)["r_frame_rate"]) == Fraction(rate)
+    assert float(stream_of(path, "a:0")["start_time"]) == 0
+
+
 @pytest.mark.parametrize("rate", ["24000/1001", "30000/1001", "60", "12.5"])
 @pytest.mark.parametrize(("codec", "suffix"), [("h264", "mp4"), ("h264", "mkv"), ("prores", "mov")])
 def test_numbered_frames_get_their_rate(tmp_path, codec, suffix, rate):

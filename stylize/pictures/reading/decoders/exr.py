@@ -6,7 +6,7 @@ Source: Technical Introduction to OpenEXR (Academy Software Foundation).
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,17 @@ from stylize.pictures.reading.raster import Encoding, Floats, Raster
 _GREY = ("Y",)
 _RGB = ("R", "G", "B")
 
+_BEAUTY = "Combined"
+"""The layer of Blender's files of several layers that is the picture: ``ViewLayer.Combined.R``."""
+
 
 def read_exr(data: bytes, limit: int) -> Raster:
-    """Return the raster of the first part of an OpenEXR file.
+    """Return the raster of the first part of an OpenEXR file that has colours.
 
-    The picture is the display window. Where no pixels are given it is black, and transparent if it has alpha.
+    They are the channels R, G and B, or Y; else those of the one layer that has R, G and B, or is Blender's
+    "Combined". The picture is the display window. Where no pixels are given it is black, and transparent if
+    it has alpha.
+
     Values are light: 1 is white, and what is brighter is clipped when colours are converted. Colours that are
     multiplied by their opacity, as the format has them, are divided by it.
 
@@ -36,26 +42,27 @@ def read_exr(data: bytes, limit: int) -> Raster:
     """
     channels, header = read_channels(data, limit)
     primaries = _primaries(header)
-    names = _RGB if set(_RGB) <= channels.keys() else _GREY
-    if names is _GREY and {"RY", "BY"} & channels.keys():
+    names = _colours(channels)
+    if names == _GREY and {"RY", "BY"} & channels.keys():
         raise PictureError(
             "has luminance and chroma (Y, RY, BY), which is not read: save it as RGB"
         )
-    if not set(names) <= channels.keys():
+    if names is None:
         known = ", ".join(sorted(channels)) or "none"
         raise PictureError(f"has no channels R, G and B, nor Y; it has {known}")
+    alpha = f"{names[0].rpartition('R')[0]}A"
     values = np.stack([channels[name] for name in names], axis=2)
     if not np.isfinite(values).all():
         # A division by zero in a renderer leaves such pixels; as black and as white they do no harm.
         values = np.nan_to_num(values, nan=0.0, posinf=1.0, neginf=0.0)
     opacity: Floats | None = None
-    if "A" in channels:
-        opacity = channels["A"].clip(0, 1)
+    if alpha in channels:
+        opacity = channels[alpha].clip(0, 1)
         values = np.divide(
             values, opacity[..., None], out=np.zeros_like(values), where=opacity[..., None] > 0
         )
     encoding = Encoding("linear", primaries=primaries)
-    return Raster(values, "grey" if names is _GREY else "rgb", 1.0, opacity, encoding=encoding)
+    return Raster(values, "grey" if names == _GREY else "rgb", 1.0, opacity, encoding=encoding)
 
 
 def read_channels(
@@ -67,7 +74,7 @@ def read_channels(
         data: The file.
         limit: The most pixels.
         every_part: Whether the channels of all parts are returned, those without a layer in their names with
-            the name of their part; else those of the first.
+            the name of their part; else those of the first that has colours, or of the first.
 
     Raises:
         PictureError: It needs the extra, or has too many pixels. The text has no name yet.
@@ -83,12 +90,13 @@ def read_channels(
         path = Path(folder) / "picture.exr"  # the library opens files only
         path.write_bytes(data)
         with OpenEXR.File(str(path), header_only=True) as file:
-            count = len(file.parts) if every_part else 1
-            windows = [
-                [file.header(part)[f"{kind}Window"] for kind in ("data", "display")]
-                for part in range(count)
-            ]
-        for window in (window for both in windows for window in both):
+            headers = [file.header(part) for part in range(len(file.parts))]
+            parts = range(len(headers)) if every_part else [_part_with_colours(headers)]
+            windows = {
+                part: [headers[part][f"{kind}Window"] for kind in ("data", "display")]
+                for part in parts
+            }
+        for window in (window for both in windows.values() for window in both):
             width, height = _size(window)
             if width * height > limit:
                 raise PictureError(
@@ -97,13 +105,33 @@ def read_channels(
         channels: dict[str, Floats] = {}
         with OpenEXR.File(str(path), separate_channels=True) as file:
             # All of it as copies: the file's memory ends with the block.
-            header = dict(file.header())
-            for part in range(count):
+            header = dict(file.header(parts[0]))
+            for part in parts:
                 for name, channel in file.channels(part).items():
-                    if part and "." not in name:
+                    if every_part and part and "." not in name:
                         name = f"{file.header(part).get('name', part)}.{name}"
                     channels[name] = _shown(np.array(channel.pixels, np.float32), *windows[part])
     return channels, header
+
+
+def _part_with_colours(headers: Sequence[Mapping[str, Any]]) -> int:
+    """Return the first part that has colours: a renderer may write depth before them. None has: the first."""
+    for part, header in enumerate(headers):
+        if _colours([channel.name for channel in header["channels"]]):
+            return part
+    return 0
+
+
+def _colours(channels: Collection[str]) -> tuple[str, ...] | None:
+    """Return the names of the channels that are the picture; None: none are, or it cannot be told which."""
+    for names in (_RGB, _GREY):
+        if set(names) <= set(channels):
+            return names
+    layers = [name.removesuffix("R") for name in channels if name.endswith(".R")]
+    layers = [layer for layer in layers if {f"{layer}G", f"{layer}B"} <= set(channels)]
+    if len(layers) > 1:
+        layers = [layer for layer in layers if layer.split(".")[-2] == _BEAUTY]
+    return tuple(f"{layers[0]}{name}" for name in _RGB) if len(layers) == 1 else None
 
 
 def _size(window: Any) -> tuple[int, int]:

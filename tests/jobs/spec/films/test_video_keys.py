@@ -60,6 +60,7 @@ def test_right_for_loader_and_schema(video: str, container: str, codec: str) -> 
         ("'24000 / 1001'", Fraction(24000, 1001)),
         ("29.97", Fraction(30000, 1001)),
         ("23.976", Fraction(24000, 1001)),
+        ("23.97", Fraction(24000, 1001)),
         ("'23.98'", Fraction(24000, 1001)),
         ("59.94", Fraction(60000, 1001)),
         ("1e2", Fraction(100)),

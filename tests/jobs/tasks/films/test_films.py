@@ -217,7 +217,22 @@ def test_missing_frames_are_named(shots: Path) -> None:
         (
             "clip.avi",
             "film: clip.avi is a film of a kind that is not read, as MP4, MOV, MKV and WebM are: ffmpeg -i "
-            "FILM frames/%06d.png writes its frames, and film: frames/ names them",
+            "FILM -c:v ffv1 -c:a flac FILM.mkv makes one of it",
+        ),
+        (
+            "w.txt",
+            "film: w.txt is no film of a kind that is read: name the frames as in a.####.png",
+        ),
+        ("shots/a.$F4.png", "film: shots/a.$F4.png has no number: write #### or %04d for it"),
+        ("shots/a.@@@@.png", "film: shots/a.@@@@.png has no number: write #### or %04d for it"),
+        (
+            "shots/a.######.png",
+            "film: shots/a.######.png matches no frame: shots/a.1001.png is none; is shots/a.#.png meant?",
+        ),
+        (
+            "padded/a.####.png",
+            "film: padded/a.####.png matches no frame: padded/a.00001.png is none; is padded/a.#####.png "
+            "meant?",
         ),
         (
             "gs://b/a.##.png",
@@ -226,7 +241,30 @@ def test_missing_frames_are_named(shots: Path) -> None:
     ],
 )
 def test_what_is_no_film_is_told(shots: Path, film: str, reason: str) -> None:
+    touch(shots, "w.txt", "padded/a.00001.png", "padded/a.00002.png")
     assert told(shots, f"film: '{film}', style: w.jpg") == [reason]
+
+
+def test_numbers_below_zero_are_neither_left_out_nor_taken_for_others(tmp_path: Path) -> None:
+    touch(tmp_path, "w.jpg", *(f"s/a.{n}.png" for n in ("-0002", "-0001", "0000", "0001")))
+    touch(tmp_path, *(f"below/{n}.png" for n in (-3, -2, -1)), *(f"b/shot-{n}.png" for n in (1, 2)))
+
+    assert told(tmp_path, "film: s/a.####.png, style: w.jpg") == [
+        "film: s/a.####.png has numbers below 0, such as s/a.-0001.png: number its frames from 0 on; to do "
+        "without, write frames: 0-1"
+    ]
+    for film in ("below", "below/#.png", "below/-#.png"):
+        assert told(tmp_path, f"film: '{film}', style: w.jpg") == [
+            f"film: {film} has numbers below 0, such as below/-1.png: number its frames from 0 on"
+        ]
+    some = tasks(tmp_path, "film: s/a.####.png, style: w.jpg, cuts: none, frames: 0-1")
+    assert numbers(some) == [0, 1]
+    assert numbers(tasks(tmp_path, "film: b, style: w.jpg, cuts: none")) == [1, 2]
+
+
+def test_a_folder_may_have_wildcards_in_its_name(tmp_path: Path) -> None:
+    touch(tmp_path, "w.jpg", *(f"Trip [2024]/a.{n}.png" for n in (1, 2)))
+    assert numbers(tasks(tmp_path, "film: 'Trip [2024]', style: w.jpg, cuts: none")) == [1, 2]
 
 
 def test_frames_have_masks_of_their_number_or_name(shots: Path) -> None:

@@ -224,6 +224,46 @@ def test_exr_of_luminance_and_chroma_is_refused(tmp_path: Path) -> None:
         decode((tmp_path / "a.exr").read_bytes())
 
 
+def layered(*layers: str) -> dict[str, NDArray[np.float32]]:
+    """Channels of layers that all have the ramps, the first as they are and others darker, and of depth."""
+    light = light_of(ramps()).astype(np.float32)
+    return {
+        f"{layer}.{name}": np.ascontiguousarray(light[..., k] / (1 + place))
+        for place, layer in enumerate(layers)
+        for k, name in enumerate("RGB")
+    } | {"ViewLayer.Depth.Z": np.full(light.shape[:2], 7, np.float32)}
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [("beauty",), ("ViewLayer.Combined", "ViewLayer.DiffCol"), ("Composite.Combined", "Fog.A")],
+)
+def test_the_picture_of_a_file_of_layers_is_read(tmp_path: Path, layers: tuple[str, ...]) -> None:
+    OpenEXR.File({}, layered(*layers)).write(str(tmp_path / "a.exr"))
+    assert np.abs(seen((tmp_path / "a.exr").read_bytes()) - ramps()).max() < 1e-6
+
+
+def test_layers_of_which_none_is_the_picture_are_named(tmp_path: Path) -> None:
+    for layers in (("Left", "Right"), ("A.Combined", "B.Combined")):
+        OpenEXR.File({}, layered(*layers)).write(str(tmp_path / "a.exr"))
+        with pytest.raises(
+            PictureError, match=rf"no channels R, G and B, nor Y; it has {layers[0]}\.B"
+        ):
+            decode((tmp_path / "a.exr").read_bytes())
+
+
+def test_of_several_parts_the_first_with_colours_is_read(tmp_path: Path) -> None:
+    kind = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
+    light = light_of(ramps()).astype(np.float32)
+    parts = [
+        OpenEXR.Part({**kind}, {"Z": light[..., 0].copy()}, "depth"),
+        OpenEXR.Part({**kind}, {"RGB": light}, "beauty"),
+        OpenEXR.Part({**kind}, {"RGB": light / 2}, "fog"),
+    ]
+    OpenEXR.File(parts).write(str(tmp_path / "a.exr"))
+    assert np.abs(seen((tmp_path / "a.exr").read_bytes()) - ramps()).max() < 1e-6
+
+
 @pytest.mark.parametrize("image_format", ["TIFF", "AVIF", "PNG", "GIF", "JPEG2000"])
 def test_a_file_cut_short_is_not_called_no_picture(image_format: str) -> None:
     file = io.BytesIO()

@@ -81,7 +81,9 @@ def test_an_exr_has_parts(tmp_path: Path) -> None:
         ]
         exr.File(parts).write(str(tmp_path / "a.exr"))
         found = further_pages((tmp_path / "a.exr").read_bytes())
-        assert found == (None if count == 1 else "has several parts, of which the first counts")
+        assert found == (
+            None if count == 1 else "has several parts, of which the first with colours counts"
+        )
 
 
 def test_a_heic_has_pictures() -> None:
