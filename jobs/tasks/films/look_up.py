@@ -42,25 +42,9 @@ from stylize.film.cv import opencv
 from stylize.recipe import resolve
 from stylize.video.codecs import check_written
 
-UNREAD = frozenset(
-    (
-        *(
-            ".avi",
-            ".mxf",
-            ".mpg",
-            ".mpeg",
-            ".mts",
-            ".m2ts",
-            ".ts",
-            ".wmv",
-            ".flv",
-            ".ogv",
-            ".asf",
-            ".vob",
-        ),
-        *(".dv", ".y4m", ".m2v", ".divx", ".f4v", ".mod", ".tod", ".rm", ".rmvb", ".gif", ".apng"),
-    )
-)
+_TAPES = (".avi", ".mxf", ".mpg", ".mpeg", ".mts", ".m2ts", ".ts", ".m2v", ".vob", ".mod", ".tod")
+_WEB = (".wmv", ".asf", ".flv", ".f4v", ".ogv", ".rm", ".rmvb", ".divx", ".gif", ".apng")
+UNREAD = frozenset((*_TAPES, *_WEB, ".dv", ".y4m"))
 """Endings of film files that are not read, and of pictures that move."""
 
 _MARKS = re.compile(r"@|\$F\d*(?=\W|$)|<\w+>")
