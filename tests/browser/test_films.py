@@ -107,8 +107,8 @@ def test_a_film_is_one_card(film: Path, opened: Open, records: dict[int, TaskRec
     # A filter finds frames, and the card says how many; it opens at the first of them.
     page.locator("#q").fill("1003")
     wait_for(lambda: page.locator("article").count() == 2)
-    assert "1 found" in page.locator("article").first.text_content()
-    assert page.locator("#note").text_content() == f"2 of {every}"
+    wait_for(lambda: "1 found" in page.locator("article").first.text_content())
+    wait_for(lambda: page.locator("#note").text_content() == f"2 of {every}")
     page.locator("article a.frame").first.click()
     drawn(page, "1003 result")
 

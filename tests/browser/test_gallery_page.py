@@ -49,9 +49,16 @@ def named(page: Any, name: str) -> Any:
     return page.locator("article", has=page.get_by_text(name, exact=True)).first
 
 
+def loaded(page: Any) -> None:
+    """Wait until all pictures of an opened result are there."""
+    images = page.locator("dialog .pane img")
+    wait_for(lambda: all(images.evaluate_all("all => all.map(i => i.naturalWidth)")))
+
+
 def open_first(page: Any, index: int = 0) -> None:
     page.locator("article a.frame").nth(index).click()
     page.locator("dialog .curves canvas").wait_for()
+    loaded(page)
 
 
 def test_the_wall_shows_every_picture_small(gallery: str, opened: Open, real_output: Path):
@@ -172,8 +179,7 @@ def test_one_result_opened(gallery: str, opened: Open, real_output: Path):
 
     labels = page.locator("dialog figcaption").all_text_contents()
     assert labels == ["Content", "Style: s0.png", "Result"]
-    images = page.locator("dialog .pane img")
-    wait_for(lambda: all(images.evaluate_all("all => all.map(i => i.naturalWidth)")))
+    loaded(page)
     facts = page.locator("dialog .facts").text_content()
     for text in (record.content, record.styles[0][0], record.id, record.attempts[0].device):
         assert text in facts
@@ -235,6 +241,8 @@ def test_slider_zoom_and_pan(gallery: str, opened: Open):
     page = opened(gallery)
     open_first(page)
     page.locator("[data-view=slider]").click()
+    both = page.locator("dialog .layer img")
+    wait_for(lambda: both.evaluate_all("all => all.every(i => i.naturalWidth)"))
     layer = page.locator("dialog .layer").first
     slider = page.locator("dialog .split")
 
@@ -245,7 +253,6 @@ def test_slider_zoom_and_pan(gallery: str, opened: Open):
     assert layer.evaluate("e => e.style.clipPath") == "inset(0px 0% 0px 0px)"
 
     page.locator("#natural").click()
-    both = page.locator("dialog .layer img")
     sizes = both.evaluate_all("all => all.map(i => [i.clientWidth, i.naturalWidth])")
     assert sizes[1][0] == sizes[1][1]  # the result, at its own size
     assert sizes[0][0] == sizes[1][0]  # the content, in step
@@ -310,7 +317,8 @@ def test_two_results_compared(gallery: str, opened: Open):
     assert seen() == before[::-1]
     page.locator("[data-view=difference]").click()
     assert layers.nth(1).evaluate("e => getComputedStyle(e).mixBlendMode") == "difference"
-    assert "recipe.style_weight" in page.locator("dialog .facts").text_content()
+    facts = page.locator("dialog .facts")
+    wait_for(lambda: "recipe.style_weight" in facts.text_content())
 
 
 def test_proofs_are_chosen_and_saved(gallery: str, opened: Open, real_output: Path):

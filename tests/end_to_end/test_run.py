@@ -9,6 +9,7 @@ import re
 import signal
 import struct
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from PIL import Image
 from jobs.jobfile.load import load_job
 from jobs.records.commit import Records
 from jobs.storage.open import open_storage
-from tests.support.farm import command, picture, records_of, stylefarm, wait_for, write_job
+from tests.support.farm import ROOT, command, picture, records_of, stylefarm, wait_for, write_job
 
 INLINE = ("--pool", "inline")
 
@@ -422,18 +423,20 @@ def test_doctor_goes_on_where_a_store_cannot_be_listed(tmp_path):
 
 
 def test_ctrl_c_once_commits_what_runs_and_says_how_to_go_on(tmp_path):
-    job = write_job(tmp_path, recipe={"steps": 1500, "optimizer": "adam"})
+    job = write_job(tmp_path, recipe={"steps": 400, "optimizer": "adam"})
     process = start(job)
     wait_for(lambda: running(process))
 
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    before = events_until(process, "draining")
+    after, err = ended(process)
 
     assert process.returncode == 130
     assert "run the same command again" in err
     assert "Traceback" not in err
-    done = [r for r in records_of(job).values() if r.status == "done"]
-    assert len(done) == 1  # what was painting; what waited was not begun
+    # What was painting is done; what waited was not begun.
+    assert after.count("done") == 1
+    assert len(records_of(job)) == before.count("done") + 1 < 4
 
 
 def test_ctrl_c_twice_stops_at_once_and_keeps_what_was_committed(tmp_path):
@@ -442,9 +445,9 @@ def test_ctrl_c_twice_stops_at_once_and_keeps_what_was_committed(tmp_path):
     wait_for(lambda: running(process))
 
     process.send_signal(signal.SIGINT)
-    wait_for(lambda: "draining" in process.stdout.readline())
+    events_until(process, "draining")
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=60)
 
     assert process.returncode == 130
     assert "Traceback" not in err
@@ -452,15 +455,17 @@ def test_ctrl_c_twice_stops_at_once_and_keeps_what_was_committed(tmp_path):
 
 
 def test_sigterm_lets_a_picture_end_that_does_so_within_the_grace(tmp_path):
-    job = write_job(tmp_path, recipe={"steps": 1500, "optimizer": "adam"}, workers={"grace": "3m"})
+    job = write_job(tmp_path, recipe={"steps": 400, "optimizer": "adam"}, workers={"grace": "3m"})
     process = start(job)
     wait_for(lambda: running(process))
 
     process.terminate()
-    process.communicate(timeout=180)
+    before = events_until(process, "draining")
+    after, _ = ended(process)
 
     assert process.returncode == 130
-    assert len(records_of(job)) == 1
+    assert after.count("done") == 1
+    assert len(records_of(job)) == before.count("done") + 1 < 4
 
 
 def start(job: Path) -> subprocess.Popen[str]:
@@ -479,28 +484,57 @@ def running(process: subprocess.Popen[str]) -> bool:
     return bool(json.loads(process.stdout.readline()).get("running"))
 
 
+def events_until(process: subprocess.Popen[str], kind: str) -> list[str]:
+    """The kinds of all events up to the next of this kind."""
+    assert process.stdout is not None
+    found: list[str] = []
+    for line in process.stdout:
+        found.append(json.loads(line)["event"])
+        if found[-1] == kind:
+            return found
+    raise AssertionError(f"it ended without {kind}: {found}")
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[list[str], str]:
+    """The kinds of all other events, and what was said, once it has ended."""
+    assert process.stdout is not None
+    assert process.stderr is not None
+    found = [json.loads(line)["event"] for line in process.stdout]
+    said = process.stderr.read()
+    process.wait()
+    return found, said
+
+
+KILLED_AFTER_ONE = """
+import os, signal
+from cluster.events import json_lines
+said = json_lines.to_json
+
+def to_json(event, **how):
+    if event.event == "done":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return said(event, **how)
+
+json_lines.to_json = to_json
+from cluster.cli.app import main
+main()
+"""
+
+
 def test_an_overwrite_that_is_killed_is_gone_on_with(tmp_path):
-    job = write_job(tmp_path, recipe={"steps": 120, "optimizer": "adam"}, losses={"every": 1})
+    job = write_job(tmp_path, recipe={"steps": 60, "optimizer": "adam"}, losses={"every": 1})
     stylefarm("run", job, *INLINE)
     before = images(tmp_path)
-    process = subprocess.Popen(
-        [*command("run", job, *INLINE, "--json"), "--overwrite"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    assert process.stdout is not None
-    wait_for(lambda: '"event": "done"' in process.stdout.readline())
-    process.kill()
-    process.wait()
+    words = [sys.executable, "-c", KILLED_AFTER_ONE, "run", job, *INLINE, "--json", "--overwrite"]
+    killed = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
 
     # What has a record is whole; what was to be done again has none until it is.
     done = records_of(job)
     assert 1 <= len(done) < 4
     for record in done.values():
         log = (tmp_path / "out" / record.losses_key).read_text().splitlines()
-        assert len(log) == 1 + 121
+        assert len(log) == 1 + 61
     assert stylefarm("run", job, *INLINE).returncode == 0
     assert len(records_of(job)) == 4
     assert images(tmp_path) == before

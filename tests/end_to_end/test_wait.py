@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cluster.schedule.history import History
+from cluster.schedule.history import History, Tick
 from jobs.jobfile.job import open_output
 from jobs.jobfile.parse import read_job
 from jobs.storage.lease import Lease
@@ -70,10 +70,10 @@ def test_a_run_that_waits_renders_what_is_to_do_then(job: Path) -> None:
             assert 590 < float(str(waits["patience"])) <= 600
             # A picture that comes while it waits is rendered, too.
             picture(7).save(job.parent / "photos" / "late.png")
-            time.sleep(3)
+            time.sleep(1)
             assert records_of(job) == {}
         assert next_event(process)["event"] == "started"
-        process.communicate(timeout=60)
+        process.communicate(timeout=150)
         assert process.returncode == 0
     assert [record.status for record in records_of(job).values()] == ["done", "done"]
 
@@ -93,7 +93,7 @@ def test_ctrl_c_ends_the_wait(job: Path) -> None:
         assert process.stderr is not None
         assert "press Ctrl-C to wait no longer" in process.stderr.readline()
         process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 130
+        assert process.wait(60) == 130
         lease.guard()
 
 
@@ -110,15 +110,19 @@ def test_how_long_must_be_a_duration(job: Path, wait: str) -> None:
 def test_a_tick_waits_for_a_run_by_hand(tmp_path: Path, job: Path) -> None:
     job.write_text(job.read_text() + yaml.safe_dump({"schedule": {"every": "3s"}}))
     state = tmp_path / "state"
+    history = History(state / "history.jsonl")
+
+    def ticks(outcome: str) -> list[Tick]:
+        return [tick for tick in history.ticks() if tick.outcome == outcome]
+
     with held(job):
         clock = subprocess.Popen(command("schedule", job, "--state", state, "--pool=inline"))
         wait_for(lambda: any("output_held" in log.read_text() for log in state.rglob("*.log")))
-        time.sleep(4)  # for another tick
+        wait_for(lambda: ticks("skipped"))  # another tick, while the first one waits
     try:
-        history = History(state / "history.jsonl")
-        done = wait_for(lambda: [tick for tick in history.ticks() if tick.outcome == "done"])
-        assert done[0].done == 1
-        assert all(tick.outcome in ("done", "skipped") for tick in history.ticks())
+        assert wait_for(lambda: ticks("done"))[0].done == 1
+        # One that this machine had no time for is missed.
+        assert {tick.outcome for tick in history.ticks()} <= {"done", "skipped", "missed"}
     finally:
         clock.terminate()
         clock.wait(60)

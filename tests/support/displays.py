@@ -8,6 +8,7 @@ import os
 import pty
 import re
 import subprocess
+import sys
 import termios
 import threading
 import time
@@ -15,7 +16,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.farm import ROOT
+from tests.support import forked
+from tests.support.farm import ROOT, command
+
+Process = subprocess.Popen[bytes] | forked.Forked
 
 STATES = ("normal", "closed", "full", "broken", "vanished", "non-blocking", "slow")
 """What a reader reads at once; closed when the process starts; a full disk; a pipe without a reader; a
@@ -149,7 +153,7 @@ class Ended:
 @contextlib.contextmanager
 def started(
     words: list[str], out: Stream, err: Stream, *, folder: Path, **env: str
-) -> Iterator[subprocess.Popen[bytes]]:
+) -> Iterator[Process]:
     """A process with these streams."""
     closed = [n for n, stream in ((1, out), (2, err)) if stream.descriptor is None]
     before: Callable[[], None] | None = None
@@ -164,12 +168,39 @@ def started(
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), **env},
         preexec_fn=before,
     )
-    try:
+    with _ended(process, out, err):
         yield process
+
+
+@contextlib.contextmanager
+def begun(
+    words: list[str], out: Stream, err: Stream, *, folder: Path, **env: str
+) -> Iterator[Process]:
+    """The same, in a fork of a process that has imported the command, where that shows as much."""
+    closed = out.descriptor is None or err.descriptor is None
+    early = any(name.startswith(forked.READ_EARLY) for name in env)
+    if closed or early or sys.platform != "linux":
+        with started(command(*words), out, err, folder=folder, **env) as process:
+            yield process
+        return
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), **env}
+    assert out.descriptor is not None
+    assert err.descriptor is not None
+    fork = forked.begin(
+        words, out.descriptor, err.descriptor, folder=folder, environment=environment
+    )
+    with _ended(fork, out, err):
+        yield fork
+
+
+@contextlib.contextmanager
+def _ended(process: Process, *streams: Stream) -> Iterator[None]:
+    try:
+        yield
     finally:
         process.kill()
         process.wait()
-        for stream in (out, err):
+        for stream in streams:
             stream.release()
 
 
@@ -179,18 +210,29 @@ def run(
     err: str = "normal",
     *,
     folder: Path,
-    meanwhile: Callable[[subprocess.Popen[bytes]], None] = lambda _: None,
+    meanwhile: Callable[[Process], None] = lambda _: None,
     env: Mapping[str, str] | None = None,
     seconds: float = 150,
+    begin: Callable[..., contextlib.AbstractContextManager[Process]] = started,
 ) -> Ended:
     """Run a command whose streams are in these states.
+
+    Args:
+        words: The whole command; with ``begun``, what follows its name.
+        out: The state of standard output.
+        err: That of standard error.
+        folder: Where it begins.
+        meanwhile: Called while it runs.
+        env: What its environment has besides that of this process.
+        seconds: How long it may take.
+        begin: ``started`` or ``begun``.
 
     Raises:
         subprocess.TimeoutExpired: It does not end.
     """
     streams = Stream(out), Stream(err)
     try:
-        with started(words, *streams, folder=folder, **(env or {})) as process:
+        with begin(words, *streams, folder=folder, **(env or {})) as process:
             meanwhile(process)
             status = process.wait(seconds)
     finally:

@@ -150,7 +150,7 @@ def hurry(job: Path | Job) -> None:
 class StandIn:
     """A renderer that does what its content file says: {"seconds" or "steps" (of a hundredth of one), "fail",
     "die_once", "checkpoint" (at a step, or at "every" so many), "shape", "chain", "pace", "hurry"}. A mask's
-    says {"doubt"}.
+    says {"doubt"}. With {"until": "name"} it paints for as long as no file of this name is beside the job.
     Any picture's may say {"decode"}: "exit", "kill", "crash", "hang", or "hold", to hang with Python's lock.
 
     A frame's picture has a digest of those that it holds to, under "held"; "root_steps" are the steps of one
@@ -213,6 +213,7 @@ class StandIn:
         try:
             contents = [order.content for order in orders]
             until = time.monotonic() + max(c.get("seconds", 0.0) for c in contents)
+            gates = [self._base / c["until"] for c in contents if "until" in c]
             key = "steps" if orders[0].hold else "root_steps"
             steps = max(c.get(key, c.get("steps", 1_000_000)) for c in contents)
             for content in contents:
@@ -237,7 +238,8 @@ class StandIn:
                         made = f"{step}:{chain.state}".encode()
                         order.resumption.offer(lambda made=made: made)
                 timed = all("steps" not in content for content in contents)
-                if step == steps or (timed and time.monotonic() >= until):
+                over = timed and time.monotonic() >= until
+                if step == steps or (over and all(gate.exists() for gate in gates)):
                     break
                 if not hurries:
                     time.sleep(pace)

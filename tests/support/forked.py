@@ -4,7 +4,8 @@ Importing the command and what it renders with takes some seconds of a core, and
 times. One process for each process of pytest imports all of it once, and then forks for every call. It has no
 threads when it does. What a fork shows less truly than a process that was started is what is decided before
 the first line of the command and after its last: how Python meets closed streams, which modules are imported
-when, how Python ends. The tests of these start their processes, and so does each that holds on to a process.
+when, how Python ends. The tests of these start their processes. ``begin`` comes nearest to that: its process
+has streams as Python makes them of these descriptors, and ends as Python does.
 
 ``python -m tests.support.forked SOCKET`` is that process. Whoever connects sends three descriptors and, as
 JSON, the words, the folder and the environment. The answers are two lines: the process's id, and its status.
@@ -62,6 +63,80 @@ def preload() -> None:
     importlib.import_module("jobs.arrow").compute()
 
 
+class Forked:
+    """The command in a fork, with what ``subprocess.Popen`` has of it."""
+
+    def __init__(self, line: socket.socket, words: Sequence[str]) -> None:
+        self.args = list(words)
+        self.returncode: int | None = None
+        self._line = line
+        self._answers = line.makefile("r")
+        self.pid = int(self._answers.readline())
+
+    def poll(self) -> int | None:
+        """Its status once it has ended."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.wait(0)
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Its status when it has ended.
+
+        Raises:
+            subprocess.TimeoutExpired: It does not end in time.
+        """
+        if self.returncode is None:
+            if not select.select([self._line], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired(self.args, timeout or 0)
+            self.returncode = int(self._answers.readline())
+            self._answers.close()
+            self._line.close()
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        """Send it a signal, unless it has ended."""
+        if self.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """End it."""
+        self.send_signal(signal.SIGKILL)
+
+
+def begin(
+    words: Sequence[str],
+    out: int,
+    err: int,
+    *,
+    folder: Path,
+    environment: Mapping[str, str],
+    anew: bool = True,
+) -> Forked:
+    """Begin the command with these words.
+
+    Args:
+        words: What follows its name.
+        out: The descriptor of its standard output.
+        err: That of its standard error.
+        folder: Where it begins.
+        environment: All of its environment.
+        anew: Whether its streams are made, and it ends, as those of a process that was started.
+    """
+    request = {
+        "words": list(words),
+        "folder": str(folder),
+        "environment": dict(environment),
+        "anew": anew,
+    }
+    line = socket.socket(socket.AF_UNIX)
+    line.connect(_parent())
+    with open(os.devnull, "rb") as nothing:  # noqa: PTH123
+        socket.send_fds(line, [b"."], [nothing.fileno(), out, err])
+    line.sendall(json.dumps(request).encode() + b"\n")
+    return Forked(line, words)
+
+
 def run(
     words: Sequence[str], environment: Mapping[str, str], timeout: float
 ) -> subprocess.CompletedProcess[str]:
@@ -71,27 +146,20 @@ def run(
         subprocess.TimeoutExpired: It did not end in time, and was killed.
     """
     said = []
-    request = {
-        "words": list(words),
-        "folder": str(Path.cwd()),
-        "environment": dict(environment),
-    }
-    with (
-        tempfile.TemporaryFile() as nothing,
-        tempfile.TemporaryFile() as out,
-        tempfile.TemporaryFile() as err,
-        socket.socket(socket.AF_UNIX) as line,
-    ):
-        line.connect(_parent())
-        socket.send_fds(line, [b"."], [file.fileno() for file in (nothing, out, err)])
-        line.sendall(json.dumps(request).encode() + b"\n")
-        answers = line.makefile("r")
-        number = int(answers.readline())
-        if not select.select([line], [], [], timeout)[0]:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(number, signal.SIGKILL)
-            raise subprocess.TimeoutExpired(list(words), timeout)
-        status = int(answers.readline())
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        process = begin(
+            words,
+            out.fileno(),
+            err.fileno(),
+            folder=Path.cwd(),
+            environment=environment,
+            anew=False,
+        )
+        try:
+            status = process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
         for file in (out, err):
             file.seek(0)
             said.append(io.TextIOWrapper(file, "utf-8").read())
@@ -166,7 +234,9 @@ def _attend(line: socket.socket) -> None:
     os._exit(0)
 
 
-def _become(streams: list[int], words: list[str], folder: str, environment: dict[str, str]) -> None:
+def _become(
+    streams: list[int], words: list[str], folder: str, environment: dict[str, str], anew: bool
+) -> None:
     """Run the command in this process, and end it as it ends."""
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
@@ -178,6 +248,12 @@ def _become(streams: list[int], words: list[str], folder: str, environment: dict
     tempfile.tempdir = None
     os.chdir(folder)
     sys.argv = [str(ROOT / "cluster/cli/__main__.py"), *words]
+    if anew:
+        _make_streams()
+        from cluster.cli.app import main as started
+
+        started()
+        sys.exit()  # through all that is above, to where Python ends
     # Of a new process these have nothing in their buffers.
     for stream in (sys.stdout, sys.stderr):
         assert isinstance(stream, io.TextIOWrapper)
@@ -196,6 +272,21 @@ def _become(streams: list[int], words: list[str], folder: str, environment: dict
     sys.stdout.flush()
     # Taking apart all that was imported, object by object, would take its time.
     os._exit(status if isinstance(status, int) else status is not None)
+
+
+def _make_streams() -> None:
+    """Make standard output and standard error as Python does when it starts."""
+    for number, name, errors in ((1, "stdout", "strict"), (2, "stderr", "backslashreplace")):
+        was = getattr(sys, name)
+        stream = io.TextIOWrapper(
+            open(number, "wb", closefd=False),  # noqa: SIM115
+            encoding=was.encoding,
+            errors=errors,
+            newline="\n",
+            line_buffering=number == 2 or os.isatty(number),
+        )
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
 
 
 if __name__ == "__main__":

@@ -123,16 +123,17 @@ def test_eight_workers_each_see_exactly_one_gpu_and_all_different(make_pool):
     assert {re.search(r"\(gpu (\d)\)", name)[1] for name in names} == set("01234567")
 
 
-def test_two_workers_share_a_card_and_a_worker_holds_two(make_pool):
+def test_two_workers_share_a_card_and_a_worker_holds_two(make_pool, tmp_path):
     pool, _ = make_pool([{}], gpus=0.5, max=4)
     up(pool, 4)
     halves = ray.get([member.actor.about.remote() for member in pool._roster])
     pool.close()
-    pool, tasks = make_pool([{"seconds": 4, "n": k} for k in range(2)], gpus=2, max=1)
+    pool, tasks = make_pool([{"until": "seen", "n": k} for k in range(2)], gpus=2, max=1)
     up(pool, 1)
     (about,) = ray.get([member.actor.about.remote() for member in pool._roster])
     submit(pool, *tasks)
     wait_for(lambda: (pool.wait(0.1), len(pool.progress()) == 2)[1], 30)
+    (tmp_path / "seen").touch()
 
     assert all(len(gpus_of(half)) == 1 for half in halves)
     # Which cards, and whether two share one already, is Ray's choice; three never do.
@@ -190,7 +191,7 @@ def test_a_stopped_worker_is_noticed_killed_and_replaced(make_pool):
     assert lost.failure.kind == "stalled"
     assert lost.painting == {f"1-{tasks[0].id}"}
     assert "no sign of life" in lost.failure.message
-    assert noticed < 10
+    assert noticed < 40  # by its own stall_timeout, not by the five minutes that are usual
     wait_for(lambda: not Path(f"/proc/{before}/cmdline").exists(), 30)
 
 
@@ -262,7 +263,7 @@ def test_a_process_of_its_own_goes_with_its_worker(make_pool):
 
 
 def test_waiting_calls_are_sent_back_for_idle_workers(make_pool):
-    pool, tasks = make_pool([{"seconds": 4, "n": k} for k in range(3)], max=1)
+    pool, tasks = make_pool([{"seconds": 600, "n": k} for k in range(3)], max=1)
     up(pool, 1)
     submit(pool, *tasks)
     wait_for(lambda: (pool.wait(0.1), pool.progress())[1])
@@ -334,7 +335,7 @@ def test_no_more_workers_than_there_are_tasks_and_idle_ones_are_released(make_po
     up(pool, 6)
 
     pool.want(2)
-    wait_for(lambda: (pool.wait(0.2), pool.workers == 2)[1], 20)
+    wait_for(lambda: (pool.wait(0.2), pool.workers == 2)[1])
     pool.want(0)
     wait_for(lambda: (pool.wait(0.2), pool.workers == 1)[1], 20)  # workers.min
 
@@ -362,9 +363,9 @@ def test_beside_others_more_nodes_are_asked_for_and_no_more_than_the_share_is_ta
     shares.undecided = False
     up(pool, 3)
     # Four more than the node has room for: an autoscaler sees them, and Ray places none on this node.
-    wait_for(lambda: (pool.wait(0.2), pool.pending == 4)[1], 20)
+    wait_for(lambda: (pool.wait(0.2), pool.pending == 4)[1])
     assert (pool.wanted, pool.share, pool.given_back) == (GPUS + 4, 3, 0)
-    wait_for(lambda: (pool.wait(0.2), shares.told[-1] == (GPUS + 4, 3, 3))[1], 20)
+    wait_for(lambda: (pool.wait(0.2), shares.told[-1] == (GPUS + 4, 3, 3))[1])
 
     shares.share = dict.fromkeys(shares.share, 1)
     up(pool, 1)
@@ -372,20 +373,22 @@ def test_beside_others_more_nodes_are_asked_for_and_no_more_than_the_share_is_ta
     assert pool.waits == shares.waits
 
     pool.want(GPUS + 1)
-    wait_for(lambda: (pool.wait(0.2), pool.pending == 1)[1], 20)
+    wait_for(lambda: (pool.wait(0.2), pool.pending == 1)[1])
     pool.want(2)
-    wait_for(lambda: (pool.wait(0.2), pool.pending == 0)[1], 20)
+    wait_for(lambda: (pool.wait(0.2), pool.pending == 0)[1])
 
 
-def test_a_drained_pool_finishes_what_paints(make_pool):
-    pool, tasks = make_pool([{"seconds": 1.5, "n": k} for k in range(2)], max=1)
+def test_a_drained_pool_finishes_what_paints(make_pool, tmp_path):
+    pool, tasks = make_pool([{"until": "drained", "n": k} for k in range(2)], max=1)
     up(pool, 1)
     submit(pool, tasks[0])
     wait_for(lambda: (pool.wait(0.1), pool.progress())[1])
     submit(pool, tasks[1])
 
     pool.drain()
-    ended = {e.outcome.attempt_record.id: e.outcome for e in finish(pool, 2)}
+    ended = finish(pool, 1)  # what waited comes back at once
+    (tmp_path / "drained").touch()
+    ended = {e.outcome.attempt_record.id: e.outcome for e in [*ended, *finish(pool, 1)]}
 
     assert ended[f"1-{tasks[0].id}"].record is not None
     assert ended[f"1-{tasks[1].id}"].failure.kind == "stopped"
