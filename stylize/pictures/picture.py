@@ -87,6 +87,8 @@ def grounded(picture: Picture) -> Picture:
     if picture.alpha is None:
         return picture
     colours = straight(picture).clamp_(0, 1)
+    if bool((picture.alpha >= RELIABLE).all()):  # as of an opaque frame of a film
+        return Picture(colours, picture.alpha)
     weighted, weight = colours * picture.alpha, picture.alpha
     seen: list[tuple[Tensor, Tensor]] = []
     while max(weight.shape[2:]) > 1:

@@ -335,6 +335,9 @@ def test_a_ground_adds_no_colour_and_changes_none(height: int, width: int, seed:
 def test_an_opaque_picture_has_no_ground() -> None:
     picture = Picture(noise(1, 8, 8))
     assert grounded(picture) is picture
+    opaque = Picture(picture.rgb, torch.ones(1, 1, 8, 8))
+    assert torch.equal(grounded(opaque).rgb, picture.rgb)
+    assert grounded(opaque).alpha is opaque.alpha
 
 
 def test_an_opaque_alpha_channel_is_none_except_of_a_frame() -> None:
