@@ -125,7 +125,7 @@ def _writer(
         "quality": options.quality,
     }
     if takes_alpha(options.written_codec, options.quality):
-        # Of numbered frames, some may have alpha, and others none.
+        # A frame whose file has alpha has it, opaque or not; of numbered frames, some may have none.
         some = {at: pictures[at] for at in (0, len(pictures) // 2, -1)}
         how["alpha"] = any(_values(output, one).shape[2] == 4 for one in some.values())
     asked = options.bits

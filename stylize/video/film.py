@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from stylize.errors import FilmError
-from stylize.video.index import packets_of, read_index, without_first, without_gaps
+from stylize.video.index import as_edited, packets_of, read_index, without_first
 from stylize.video.library import (
     alpha_decoder,
     chroma_place,
@@ -38,7 +38,7 @@ from stylize.video.pixels.tags import (
 from stylize.video.timecode import Timecode, read_timecode
 from stylize.video.timing import Timing, spread
 from stylize.video.views import SharedFile
-from stylize.video.whole import Checksums, container_of, empty_edits, encrypted, name_of
+from stylize.video.whole import Checksums, container_of, edit_list, encrypted, name_of
 
 if TYPE_CHECKING:
     from stylize.video.library import (
@@ -124,8 +124,8 @@ class Film:
         self._tick = Fraction(self._stream.time_base or 0)
         self._index = read_index(self._container, self._stream)
         if self.format == "mov":
-            gaps = empty_edits(file, self._stream.id)
-            self._index = without_gaps(self._index, gaps, self._tick)
+            edits = edit_list(file, self._stream.id, self._tick)
+            self._index = self._index if edits is None else as_edited(self._index, edits)
         self._restart()
         first = self._decoded(0)
         self._index = without_first(self._index, first)

@@ -6,9 +6,8 @@ every frame decoded.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from stylize.video.timing import Ticks
 
 if TYPE_CHECKING:
     from stylize.video.library import InputContainer, Packet, VideoFrame, VideoStream
+    from stylize.video.whole import EditList
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,7 +45,8 @@ class Index:
         wanted = int(self.pts[index])
         place = self.place_of(wanted)
         # Of several frames that have one time, a key frame need not be the first.
-        latest = wanted if np.count_nonzero(self.pts == wanted) == 1 else wanted - 1
+        first, after = (int(np.searchsorted(self.pts, wanted, side)) for side in ("left", "right"))
+        latest = wanted if after - first == 1 else wanted - 1
         before = np.flatnonzero((self.keys <= place) & (self.packets[self.keys] <= latest))
         return int(before[-1]) if len(before) else 0
 
@@ -138,22 +139,34 @@ def _until_end(stream: VideoStream, times: Ticks) -> int:
     return max(0, int(times[0]) + stream.duration - int(times[-1]))
 
 
-def without_gaps(index: Index, gaps: Sequence[tuple[Fraction, Fraction]], tick: Fraction) -> Index:
-    """Return an index without the frames in times in which nothing is shown: what was before stays longer.
+def as_edited(index: Index, edits: EditList) -> Index:
+    """Return an index without the frames at times at which an edit list shows nothing: what was before stays.
 
     Args:
-        index: All frames.
-        gaps: From when until when, in seconds.
-        tick: Seconds of a tick.
+        index: The frames that FFmpeg shows.
+        edits: The list.
+
+    Raises:
+        FilmError: FFmpeg shows frames at wrong times. The text has no name yet.
     """
     kept = np.ones(len(index.pts), bool)
-    for begin, end in gaps:
-        # A frame that begins within half a tick of the end belongs to what follows.
-        kept &= (index.pts < float(begin / tick) - 0.5) | (index.pts >= float(end / tick) - 0.5)
-    if kept.all() or not kept.any():
-        return index
-    pts = index.pts[kept]
-    return Index(pts, _lengths(pts, index.durations[kept]), index.packets, index.keys)
+    for begin, end in edits.gaps:
+        inside = (index.pts >= begin) & (index.pts < end)
+        # What FFmpeg shows there begins with the track's first frame, unless B-frames have moved it.
+        if inside.any() and len(index.keys) and begin not in index.packets[index.keys]:
+            raise FilmError(
+                "has a gap in its edit list amid B-frames, where FFmpeg shows frames at wrong times: export "
+                "it without the gap"
+            )
+        kept &= ~inside
+    kept = kept if kept.any() else ~kept
+    pts, durations = index.pts[kept], index.durations[kept]
+    lengths = durations if kept.all() else _lengths(pts, durations)
+    # FFmpeg counts a gap at the beginning as a part of what follows.
+    until_end = edits.end - int(pts[-1])
+    if not kept[-1] or 0 < until_end < lengths[-1] - edits.rounding:
+        lengths[-1] = until_end
+    return Index(pts, lengths, index.packets, index.keys)
 
 
 def without_first(index: Index, first: VideoFrame) -> Index:

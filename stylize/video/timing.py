@@ -194,13 +194,10 @@ def spread(timing: Timing) -> Timing:
         at = float(int(times[counts.argmax()]) * timing.time_base)
         raise FilmError(f"is damaged: {most} of its frames are shown at once, at {at:.3f} s")
     end = int(times[-1]) + max(1, int(timing.durations[-1]))
-    gaps = np.diff(times, append=end)
-    pts = np.concatenate(
-        [
-            int(tick) * most + np.arange(count) * (int(gap) * most) // count
-            for tick, gap, count in zip(times, gaps, counts, strict=True)
-        ]
-    )
+    gaps = np.diff(times, append=end) * most
+    place = np.arange(len(timing.pts)) - np.repeat(np.cumsum(counts) - counts, counts)
+    later = place * np.repeat(gaps, counts) // np.repeat(counts, counts)
+    pts = np.repeat(times * most, counts) + later
     said = timing.said
     return Timing(timing.time_base / most, pts, np.diff(pts, append=end * most), said)
 

@@ -11,7 +11,9 @@ import re
 import struct
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from fractions import Fraction
+from math import ceil
 from typing import Literal
 
 from stylize.errors import FilmError
@@ -129,35 +131,49 @@ def name_of(source: object) -> str:
     return os.fspath(name) if isinstance(name, str | os.PathLike) else "the film"
 
 
-def empty_edits(file: SharedFile, track: int) -> list[tuple[Fraction, Fraction]]:
-    """Return from when until when a track shows nothing, in seconds, but for its beginning.
+@dataclass(frozen=True, slots=True)
+class EditList:
+    """What of a track is shown when, in ticks of the track."""
 
-    FFmpeg 8.1 takes such an edit for what it is if it is the first. In the place of others it shows frames
-    from the track's beginning. Source: ISO/IEC 14496-12, 8.6.6.
+    gaps: tuple[tuple[int, int], ...]
+    """From when until when nothing is shown, but for the beginning."""
+    end: int
+    """When the last edit is over."""
+    rounding: int
+    """By how much times may be other, because the list has them in coarser ticks."""
+
+
+def edit_list(file: SharedFile, track: int, tick: Fraction) -> EditList | None:
+    """Return the edit list of a track; None: it has none.
+
+    FFmpeg 8.1 takes an edit without pictures for what it is if it is the first. In the place of others it
+    shows frames from the track's beginning. Source: ISO/IEC 14496-12, 8.6.6.
 
     Args:
         file: An MP4 or MOV that is whole.
         track: The track's number.
+        tick: Seconds of a tick.
     """
     movie = _movie(file)
     scale = next((_field(head) for head in _parts(movie, b"mvhd")), 0)
     for box in _parts(movie, b"trak"):
         if scale and any(_field(head) == track for head in _parts(box, b"tkhd")):
             lists = [edits for outer in _parts(box, b"edts") for edits in _parts(outer, b"elst")]
-            return _empty(lists[0], scale) if lists else []
-    return []
+            return _edits(lists[0], scale, tick) if lists else None
+    return None
 
 
-def _empty(edits: bytes, scale: int) -> list[tuple[Fraction, Fraction]]:
+def _edits(edits: bytes, scale: int, tick: Fraction) -> EditList:
     entry = struct.Struct(">QqI" if edits[:1] == b"\x01" else ">IiI")
-    at, found = Fraction(0), []
+    at, gaps = 0, []
     whole = len(edits[8:]) // entry.size * entry.size
     for place, (length, begin, _) in enumerate(entry.iter_unpack(edits[8 : 8 + whole])):
-        over = at + Fraction(length, scale)
+        # Each is rounded, as FFmpeg does it, so that the sum is what it shows.
+        over = at + int(Fraction(length, scale) / tick + Fraction(1, 2))
         if begin == -1 and place > 0:
-            found.append((at, over))
+            gaps.append((at, over))
         at = over
-    return found
+    return EditList(tuple(gaps), at, ceil(1 / (scale * tick)))
 
 
 def _movie(file: SharedFile) -> bytes:

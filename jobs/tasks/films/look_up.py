@@ -50,8 +50,8 @@ UNREAD = frozenset((*_TAPES, *_WEB, ".dv", ".y4m"))
 _MARKS = re.compile(r"@|\$F\d*(?=\W|$)|<\w+>")
 """What stands for the number in names that other programs write: a.@@@@.exr, a.$F4.exr, a.<UDIM>.exr."""
 
-_BELOW_ZERO = re.compile(r"(?:.*[._])?-\d+\D*")
-"""A name with a number below 0: a.-0001.png; shot-0001.png is none."""
+_BELOW_ZERO = re.compile(r"(?:.*[._])?-")
+"""How names begin whose number seems to be below 0: a.-0001.png; shot-0001.png is none."""
 
 _HERE = "\ue000"
 """Stands for the number while an address is spelled: a private character, which no name has."""
@@ -178,11 +178,14 @@ def _look_up_frames(
     if fault := _below_zero(sequence, uris, there, pair.frames):
         problems.append(job.problem(place, f"{written} {fault}"))
         return None
+    meant = _meant(sequence, uris, there)
+    near = "" if meant is None else f"; is {meant} meant?"
     if uris and not there:
-        meant = numbered_in(uris)
-        near = "" if meant is None else f"; is {meant} meant?"
         problems.append(job.problem(place, f"{written} matches no frame: {uris[0]} is none{near}"))
-    if not there:
+    elif near:
+        some = f"{len(there):,} of {len(uris):,} frames"
+        problems.append(job.problem(place, f"{written} matches {some}{near}"))
+    if near or not there:
         return None
     numbers = _chosen(job, k, pair, written, there, problems)
     return None if numbers is None else named_frames(sequence, numbers)
@@ -252,12 +255,34 @@ def _below_zero(
         there: The numbers that these have.
         chosen: The job file's ``frames``.
     """
-    below = [uri for uri in uris if _BELOW_ZERO.fullmatch(posixpath.basename(uri))]
-    backwards = sequence.head.endswith("-")  # the sign would be taken for a part of the name
-    if not below or (chosen is not None and not backwards):
+    if chosen is not None:
         return None
-    without = "" if backwards or not there else f"; to do without, write frames: {as_text(there)}"
-    return f"has numbers below 0, such as {below[0]}: number its frames from 0 on{without}"
+    how = f"write frames: {as_text(there)}" if there else ""
+    # The sign would be taken for a part of the name, and frames for those of the reverse order.
+    if there and _BELOW_ZERO.fullmatch(posixpath.basename(sequence.head)):
+        below, without = sequence.name(there[0]), f"; if the hyphen is no sign, {how}"
+    else:
+        head, tail = len(sequence.head), len(sequence.tail)
+        below = next((u for u in uris if re.fullmatch(r"-\d+", u[head : len(u) - tail])), "")
+        without = f"; to do without, {how}" if how else ""
+    if not below:
+        return None
+    return f"has numbers below 0, such as {below}: number its frames from 0 on{without}"
+
+
+def _meant(sequence: Numbered, uris: Sequence[str], there: Sequence[int]) -> Numbered | None:
+    """Return the sequence whose frames a pattern leaves out; None: it leaves out none of one.
+
+    Args:
+        sequence: The pattern's.
+        uris: Names that are like it but for the number's digits.
+        there: The numbers of those that it matches.
+    """
+    if not there:
+        return numbered_in(uris)
+    # Of 0001 to 1200 a single # matches 1000 and more.
+    meant = numbered_in(uris) if len(uris) > len(there) else None
+    return meant if meant is not None and meant.width > sequence.width else None
 
 
 def _no_folder(finder: PictureFinder, written: str) -> str | None:
@@ -268,13 +293,21 @@ def _no_folder(finder: PictureFinder, written: str) -> str | None:
             "is a film of a kind that is not read, as MP4, MOV, MKV and WebM are: ffmpeg -i FILM -c:v ffv1 "
             "-c:a flac FILM.mkv makes one of it"
         )
-    if glob.has_magic(name) and not finder.expand(f"{glob.escape(written)}/*"):
+    if glob.has_magic(name) and not _is_folder(finder, written):
         return "has wildcards: write #### or %04d for the number, or name the folder"
     if "%" in name or "#" in name:
         return "has no single place for the number: write it once, as #### or %04d"
-    if _MARKS.search(name):
+    if _MARKS.search(name) and is_picture(name):
         return "has no number: write #### or %04d for it"
     return None
+
+
+def _is_folder(finder: PictureFinder, written: str) -> bool:
+    """Return whether a name with wildcards is that of a folder with pictures."""
+    try:
+        return bool(finder.expand(f"{glob.escape(written)}/*"))
+    except InputError:
+        return False
 
 
 def _chosen(

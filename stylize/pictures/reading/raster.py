@@ -100,6 +100,8 @@ def of_array(values: Values) -> Raster:
     native = np.float32 if kind == "f" else values.dtype.newbyteorder("=")
     values = values.astype(native, copy=False)
     opacity = unit(values[..., 3], white) if channels == 4 else None
+    if opacity is not None and not ((opacity >= 0) & (opacity <= 1)).all():  # NaN is neither
+        raise PictureError("has an opacity that is not from 0 to 1")
     colours = np.ascontiguousarray(values.reshape(*values.shape[:2], channels)[..., :3])
     return Raster(colours, "rgb" if channels > 1 else "grey", white, opacity=opacity)
 

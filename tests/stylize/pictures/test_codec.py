@@ -372,6 +372,8 @@ def test_an_array_is_what_its_values_say(shape: tuple[int, ...], dtype: Any) -> 
         (np.zeros((0, 4, 3), np.uint8), r"\(0, 4, 3\)"),
         (np.full((4, 4, 3), 128.0), "values from 128 to 128, and floats of a picture span 0 to 1"),
         (np.full((4, 4), np.nan), "not numbers"),
+        (np.full((4, 4, 4), [0.5, 0.5, 0.5, 2]), "opacity that is not from 0 to 1"),
+        (np.full((4, 4, 4), [0.5, 0.5, 0.5, np.nan]), "opacity that is not from 0 to 1"),
     ],
 )
 def test_an_array_that_is_no_picture_is_one_sentence(values: Any, says: str) -> None:

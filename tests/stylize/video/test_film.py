@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
 import subprocess
 import sys
@@ -195,7 +196,7 @@ NOTHING = -1
     [
         ([(20, 10), (5, 10)], [*range(20, 30), *range(5, 15)], 0),
         ([(20, 10), (NOTHING, 10), (5, 10)], [*range(20, 30), *range(5, 15)], 10),
-        ([(20, 10), (NOTHING, 10)], [*range(20, 30)], 0),
+        ([(20, 10), (NOTHING, 10)], [*range(20, 30)], 10),
         ([(NOTHING, 10), (5, 10)], [*range(5, 15)], 0),
     ],
 )
@@ -206,12 +207,46 @@ def test_what_no_edit_has_is_not_shown(tmp_path, edits, shown, later):
     with open_film(source) as whole, open_film(path) as film:
         pts = film.timing.pts // 512
         assert len(film) == len(shown)
-        assert (np.diff(pts) - 1).tolist() == [later * (k == 9) for k in range(len(shown) - 1)]
+        ends = np.append(pts[1:], pts[-1] + film.timing.durations[-1] // 512)
+        assert (ends - pts - 1).tolist() == [later * (k == 9) for k in range(len(shown))]
         for index in (9, len(shown) - 1, 0):
             assert np.array_equal(film.frame(index).rgb, whole.frame(shown[index]).rgb), index
 
 
-def edited(data: bytes, edits: list[tuple[int, int]]) -> bytes:
+def test_the_frame_after_a_gap_is_shown_though_it_lies_between_two_ticks(tmp_path):
+    """Of 533 thousandths of a second each, which FFmpeg rounds to ticks one by one."""
+    source = moving(tmp_path / "source.mov", "-an", *X264, "-bf", "2", "-g", "12", rate="25")
+    path = tmp_path / "cut.mov"
+    path.write_bytes(edited(source.read_bytes(), [(20, 13.325), (NOTHING, 13.325), (5, 10)]))
+    with open_film(source) as whole, open_film(path) as film:
+        assert len(film) == 14 + 10
+        for index, shown in ((0, 20), (13, 33), (14, 5), (23, 14)):
+            assert np.array_equal(film.frame(index).rgb, whole.frame(shown).rgb), index
+
+
+def test_a_gap_at_which_ffmpeg_misplaces_frames_is_refused(tmp_path):
+    source = moving(tmp_path / "source.mov", "-an", *X264, "-bf", "2", "-g", "12", rate="25")
+    path = tmp_path / "cut.mov"
+    refused = 0
+    for first in range(20, 26):
+        edits = [(first, 10), (NOTHING, 10), (1, 10)]
+        path.write_bytes(edited(source.read_bytes(), edits))
+        meant = [*range(first, first + 10), *range(1, 11)]
+        with open_film(source) as whole:
+            try:
+                film = open_film(path)
+            except FilmError as error:
+                assert re.search("gap in its edit list|is damaged", str(error))  # noqa: PT017
+                refused += 1
+                continue
+            with film:
+                assert len(film) == len(meant)
+                for index in (0, 9, 10, 19):
+                    assert np.array_equal(film.frame(index).rgb, whole.frame(meant[index]).rgb)
+    assert 0 < refused < 6
+
+
+def edited(data: bytes, edits: list[tuple[int, float]]) -> bytes:
     """A film of 25 frames per second with other edits, (first frame, how many); ISO/IEC 14496-12, 8.6.6."""
     at = data.index(b"elst") - 4
     length, _, _, count, _, begin = struct.unpack(">I4sIIIi", data[at : at + 24])
@@ -219,7 +254,7 @@ def edited(data: bytes, edits: list[tuple[int, int]]) -> bytes:
     body = struct.pack(">4sII", b"elst", 0, len(edits))
     for first, frames in edits:
         body += struct.pack(
-            ">IiI", frames * 40, first if first < 0 else begin + first * 512, 1 << 16
+            ">IiI", round(frames * 40), first if first < 0 else begin + first * 512, 1 << 16
         )
     changed = bytearray(data)
     changed[at : at + length] = struct.pack(">I", len(body) + 4) + body

@@ -25,9 +25,9 @@ _BEAUTY = "Combined"
 def read_exr(data: bytes, limit: int) -> Raster:
     """Return the raster of the first part of an OpenEXR file that has colours.
 
-    They are the channels R, G and B, or Y; else those of the one layer that has R, G and B, or is Blender's
-    "Combined". The picture is the display window. Where no pixels are given it is black, and transparent if
-    it has alpha.
+    They are the channels R, G and B, or Y; if no part has these, those of the one layer that has R, G and B,
+    or is Blender's "Combined". The picture is the display window. Where no pixels are given it is black, and
+    transparent if it has alpha.
 
     Values are light: 1 is white, and what is brighter is clipped when colours are converted. Colours that are
     multiplied by their opacity, as the format has them, are divided by it.
@@ -115,17 +115,20 @@ def read_channels(
 
 
 def _part_with_colours(headers: Sequence[Mapping[str, Any]]) -> int:
-    """Return the first part that has colours: a renderer may write depth before them. None has: the first."""
-    for part, header in enumerate(headers):
-        if _colours([channel.name for channel in header["channels"]]):
-            return part
-    return 0
+    """Return the first part whose channels are colours, else that has a layer of them, else the first.
+
+    A renderer may write depth, or a layer of albedo, before the picture.
+    """
+    found = [_colours([channel.name for channel in header["channels"]]) for header in headers]
+    plain = [part for part, names in enumerate(found) if names in (_RGB, _GREY)]
+    return (plain or [part for part, names in enumerate(found) if names] or [0])[0]
 
 
 def _colours(channels: Collection[str]) -> tuple[str, ...] | None:
     """Return the names of the channels that are the picture; None: none are, or it cannot be told which."""
     for names in (_RGB, _GREY):
-        if set(names) <= set(channels):
+        is_place = names == _GREY and "X" in channels  # X, Y and Z
+        if set(names) <= set(channels) and not is_place:
             return names
     layers = [name.removesuffix("R") for name in channels if name.endswith(".R")]
     layers = [layer for layer in layers if {f"{layer}G", f"{layer}B"} <= set(channels)]

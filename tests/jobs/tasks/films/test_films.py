@@ -253,18 +253,46 @@ def test_numbers_below_zero_are_neither_left_out_nor_taken_for_others(tmp_path: 
         "film: s/a.####.png has numbers below 0, such as s/a.-0001.png: number its frames from 0 on; to do "
         "without, write frames: 0-1"
     ]
-    for film in ("below", "below/#.png", "below/-#.png"):
-        assert told(tmp_path, f"film: '{film}', style: w.jpg") == [
-            f"film: {film} has numbers below 0, such as below/-1.png: number its frames from 0 on"
-        ]
+    said = "has numbers below 0, such as below/-1.png: number its frames from 0 on"
+    told_apart = "; if the hyphen is no sign, write frames: 1-3"
+    for film, rest in (("below", told_apart), ("below/#.png", ""), ("below/-#.png", told_apart)):
+        assert told(tmp_path, f"film: '{film}', style: w.jpg") == [f"film: {film} {said}{rest}"]
+    hyphen = tasks(tmp_path, "film: 'below/-#.png', style: w.jpg, cuts: none, frames: 1-3")
+    assert numbers(hyphen) == [1, 2, 3]
+    touch(tmp_path, "d/depth_-1.png", "d/0001.png", "d/0002.png", "j/a.-0001.jp2", "j/a.0000.jp2")
+    assert numbers(tasks(tmp_path, "film: d/####.png, style: w.jpg, cuts: none")) == [1, 2]
+    (jpeg2000,) = told(tmp_path, "film: j/a.####.jp2, style: w.jpg")
+    assert "such as j/a.-0001.jp2" in jpeg2000
     some = tasks(tmp_path, "film: s/a.####.png, style: w.jpg, cuts: none, frames: 0-1")
     assert numbers(some) == [0, 1]
     assert numbers(tasks(tmp_path, "film: b, style: w.jpg, cuts: none")) == [1, 2]
 
 
-def test_a_folder_may_have_wildcards_in_its_name(tmp_path: Path) -> None:
-    touch(tmp_path, "w.jpg", *(f"Trip [2024]/a.{n}.png" for n in (1, 2)))
-    assert numbers(tasks(tmp_path, "film: 'Trip [2024]', style: w.jpg, cuts: none")) == [1, 2]
+@pytest.mark.parametrize("folder", ["Trip [2024]", "shots@2x", "$F4"])
+def test_a_folder_may_have_marks_of_patterns_in_its_name(tmp_path: Path, folder: str) -> None:
+    touch(tmp_path, "w.jpg", *(f"{folder}/a.{n}.png" for n in (1, 2)))
+    assert numbers(tasks(tmp_path, f"film: '{folder}', style: w.jpg, cuts: none")) == [1, 2]
+
+
+@pytest.mark.parametrize("film", ["$SHOTS/a*.png", "gs://b/a*.png"])
+def test_wildcards_are_told_wherever_they_are(tmp_path: Path, film: str) -> None:
+    touch(tmp_path, "w.jpg")
+    assert told(tmp_path, f"film: '{film}', style: w.jpg") == [
+        f"film: {film} has wildcards: write #### or %04d for the number, or name the folder"
+    ]
+
+
+def test_a_pattern_that_leaves_frames_out_is_told_with_the_one_that_is_meant(
+    tmp_path: Path,
+) -> None:
+    touch(tmp_path, "w.jpg", *(f"s/a.{n:04}.png" for n in range(998, 1003)))
+    for film in ("s/a.#.png", "s/a.###.png"):
+        assert told(tmp_path, f"film: '{film}', style: w.jpg") == [
+            f"film: {film} matches 3 of 5 frames; is s/a.####.png meant?"
+        ]
+    # More than four digits are no fault.
+    touch(tmp_path, *(f"t/a.{n:04}.png" for n in range(9998, 10003)))
+    assert len(tasks(tmp_path, "film: 't/a.####.png', style: w.jpg, cuts: none")) == 5
 
 
 def test_frames_have_masks_of_their_number_or_name(shots: Path) -> None:
