@@ -14,6 +14,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from stylize.errors import FilmError
+from stylize.video.files.checksums import Checksums
+from stylize.video.files.edit_list import edit_list
+from stylize.video.files.views import SharedFile
+from stylize.video.files.whole import container_of, encrypted, name_of
 from stylize.video.index import as_edited, packets_of, read_index, without_first
 from stylize.video.library import (
     alpha_decoder,
@@ -37,8 +41,6 @@ from stylize.video.pixels.tags import (
 )
 from stylize.video.timecode import Timecode, read_timecode
 from stylize.video.timing import Timing, spread
-from stylize.video.views import SharedFile
-from stylize.video.whole import Checksums, container_of, edit_list, encrypted, name_of
 
 if TYPE_CHECKING:
     from stylize.video.library import (

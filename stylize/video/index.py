@@ -16,8 +16,8 @@ from stylize.errors import FilmError
 from stylize.video.timing import Ticks
 
 if TYPE_CHECKING:
+    from stylize.video.files.edit_list import EditList
     from stylize.video.library import InputContainer, Packet, VideoFrame, VideoStream
-    from stylize.video.whole import EditList
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -15,8 +15,8 @@ import numpy as np
 
 from stylize.errors import FilmError
 from stylize.video.codecs import MUXERS, ContainerName
+from stylize.video.files.views import SharedFile
 from stylize.video.library import load_av, open_input
-from stylize.video.views import SharedFile
 
 if TYPE_CHECKING:
     from stylize.video.library import OutputContainer

@@ -23,6 +23,7 @@ from stylize.video.codecs import (
     coding_of,
     container_for,
 )
+from stylize.video.files.whole import name_of
 from stylize.video.film import Film
 from stylize.video.library import load_av
 from stylize.video.pixels.convert import from_rgb, to_floats
@@ -32,7 +33,6 @@ from stylize.video.pixels.tags import BT709, LINEAR, RGB, SRGB_CURVE, UNSPECIFIE
 from stylize.video.sound import Sound, SoundCopy
 from stylize.video.timecode import WRITTEN, Timecode
 from stylize.video.timing import Timing
-from stylize.video.whole import name_of
 
 FINEST_TICK = Fraction(1, 1_000_000)
 """In seconds, of MP4 and MOV. They count in 32 bits for how long a frame is shown, and FFmpeg in 31: of

@@ -8,16 +8,10 @@ from __future__ import annotations
 
 import os
 import re
-import struct
-import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass
-from fractions import Fraction
-from math import ceil
 from typing import Literal
 
 from stylize.errors import FilmError
-from stylize.video.views import SharedFile
+from stylize.video.files.views import SharedFile
 
 Container = Literal["mov", "matroska"]
 """FFmpeg's names of the readers: MP4 and MOV; Matroska and WebM."""
@@ -129,117 +123,3 @@ def name_of(source: object) -> str:
     """Return what to call a file in a message: its path, or what the object calls itself."""
     name = source if isinstance(source, str | os.PathLike) else getattr(source, "name", None)
     return os.fspath(name) if isinstance(name, str | os.PathLike) else "the film"
-
-
-@dataclass(frozen=True, slots=True)
-class EditList:
-    """What of a track is shown when, in ticks of the track."""
-
-    gaps: tuple[tuple[int, int], ...]
-    """From when until when nothing is shown, but for the beginning."""
-    end: int
-    """When the last edit is over."""
-    rounding: int
-    """By how much times may be other, because the list has them in coarser ticks."""
-
-
-def edit_list(file: SharedFile, track: int, tick: Fraction) -> EditList | None:
-    """Return the edit list of a track; None: it has none.
-
-    FFmpeg 8.1 takes an edit without pictures for what it is if it is the first. In the place of others it
-    shows frames from the track's beginning. Source: ISO/IEC 14496-12, 8.6.6.
-
-    Args:
-        file: An MP4 or MOV that is whole.
-        track: The track's number.
-        tick: Seconds of a tick.
-    """
-    movie = _movie(file)
-    scale = next((_field(head) for head in _parts(movie, b"mvhd")), 0)
-    for box in _parts(movie, b"trak"):
-        if scale and any(_field(head) == track for head in _parts(box, b"tkhd")):
-            lists = [edits for outer in _parts(box, b"edts") for edits in _parts(outer, b"elst")]
-            return _edits(lists[0], scale, tick) if lists else None
-    return None
-
-
-def _edits(edits: bytes, scale: int, tick: Fraction) -> EditList:
-    entry = struct.Struct(">QqI" if edits[:1] == b"\x01" else ">IiI")
-    at, gaps = 0, []
-    whole = len(edits[8:]) // entry.size * entry.size
-    for place, (length, begin, _) in enumerate(entry.iter_unpack(edits[8 : 8 + whole])):
-        # Each is rounded, as FFmpeg does it, so that the sum is what it shows.
-        over = at + int(Fraction(length, scale) / tick + Fraction(1, 2))
-        if begin == -1 and place > 0:
-            gaps.append((at, over))
-        at = over
-    return EditList(tuple(gaps), at, ceil(1 / (scale * tick)))
-
-
-def _movie(file: SharedFile) -> bytes:
-    """Return what is in the part of a file that says what is where."""
-    place = 0
-    while place < file.size:
-        head = file.read_at(place, 16)
-        length, start = int.from_bytes(head[:4], "big"), 8
-        if length == 1:
-            length, start = int.from_bytes(head[8:16], "big"), 16
-        if head[4:8] == b"moov":
-            return file.read_at(place + start, (length or file.size - place) - start)
-        if length < 8:
-            break
-        place += length
-    return b""
-
-
-def _parts(data: bytes, name: bytes) -> Iterator[bytes]:
-    """Yield what is in the parts of a name."""
-    place = 0
-    while place + 8 <= len(data):
-        length = int.from_bytes(data[place : place + 4], "big")
-        if length < 8:
-            return
-        if data[place + 4 : place + 8] == name:
-            yield data[place + 8 : place + length]
-        place += length
-
-
-def _field(head: bytes) -> int:
-    """Return what stands after the two dates of a header: ticks of a second, or a track's number."""
-    place = 20 if head[:1] == b"\x01" else 12
-    return int.from_bytes(head[place : place + 4], "big")
-
-
-class Checksums:
-    """Those of the frames of FFV1, which FFmpeg (8.1) shows as well as it can where they do not fit.
-
-    Each slice of a frame ends with its length, a byte, and four by which its CRC becomes 0 (RFC 9043, 4.8).
-
-    Args:
-        first: The first frame: if it has none that fit, no frame has any.
-    """
-
-    def __init__(self, first: bytes) -> None:
-        self._are_there = _fit(first)
-
-    def fit(self, frame: bytes) -> bool:
-        """Return whether a frame is what its checksums say, as far as there are any."""
-        return not self._are_there or _fit(frame)
-
-
-_FOOTER = 8
-_BACKWARDS = bytes(int(f"{value:08b}"[::-1], 2) for value in range(256))
-
-
-def _fit(frame: bytes) -> bool:
-    end = len(frame)
-    while end > 0:
-        begin = end - _FOOTER - int.from_bytes(frame[max(0, end - _FOOTER) : end - 5], "big")
-        # FFV1 takes bits from the highest on, zlib from the lowest; it begins with ones, and FFV1 with zeros.
-        if (
-            begin < 0
-            or zlib.crc32(frame[begin:end].translate(_BACKWARDS), 0xFFFFFFFF) != 0xFFFFFFFF
-        ):
-            return False
-        end = begin
-    return True

@@ -1,0 +1,1 @@
+"""Film files as bytes: which container they are, whether they are whole, and what FFmpeg does not tell."""
