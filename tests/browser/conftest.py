@@ -89,7 +89,7 @@ def opened(chromium: Any) -> Iterator[Callable[..., Any]]:
             accept_downloads=True, **{"viewport": {"width": 1280, "height": 900}, **settings}
         )
         contexts.append(context)
-        context.set_default_timeout(20_000)
+        context.set_default_timeout(60_000)
         parts = urlsplit(url)
         origin = "file://" if parts.scheme == "file" else f"{parts.scheme}://{parts.netloc}/"
         page = context.new_page()
@@ -156,7 +156,7 @@ def served(*outputs: str | Path, **environment: str) -> Iterator[str]:
         yield address
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
 
 
 @pytest.fixture(scope="session")

@@ -32,17 +32,18 @@ with ended_by_interrupt():
 """
 
 HEEDED = """
-import os, signal, time
+import os, signal, threading, time
 from cluster import signals
 
-signals.INSIST_SECONDS = 0.2
 with signals.ended_by_interrupt():
     try:
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(60)
     except KeyboardInterrupt:
         print("heard", flush=True)
-time.sleep(1)
+for thread in threading.enumerate():
+    if thread is not threading.main_thread():
+        thread.join()  # a timer that is not cancelled ends the process in here
 print("and goes on")
 """
 

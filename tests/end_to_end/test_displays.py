@@ -262,7 +262,6 @@ def losses(case: Case, out: str, err: str, ended: Ended, usual: Ended) -> Iterat
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
 @pytest.mark.parametrize("name", WITHOUT_RAY)
 def test_any_display_may_fail(name: str, templates: Path, tmp_path: Path) -> None:
     case = WITHOUT_RAY[name]
@@ -301,7 +300,6 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
 @pytest.mark.parametrize("name", ON_RAY)
 def test_any_display_may_fail_on_ray(
     name: str, templates: Path, tmp_path: Path, head: Head

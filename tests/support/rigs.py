@@ -280,7 +280,7 @@ def running(
 
 def wait_until_up(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    for _ in range(600):
+    for _ in range(3600):  # three minutes: others may be at work
         if process.poll() is not None:
             break
         try:

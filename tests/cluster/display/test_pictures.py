@@ -135,7 +135,9 @@ def test_the_environment_says_what_a_terminal_shows(env, protocol, monkeypatch):
 
 ASK = """
 import os, sys, termios
+from cluster.display.pictures import terminals
 from cluster.display.pictures.terminals import protocol_of
+terminals.ANSWER_SECONDS = float(sys.argv[1])
 print("asks", flush=True)
 before = termios.tcgetattr(0)
 print(protocol_of("auto"), termios.tcgetattr(0) == before, flush=True)
@@ -191,7 +193,9 @@ class AtTerminal:
     ],
 )
 def test_a_terminal_is_asked_and_is_left_as_it_was(tmp_path, answer, protocol):
-    process = AtTerminal([sys.executable, "-c", ASK], tmp_path, answer)
+    # One that answers may be slow to.
+    seconds = "30" if answer else "0.5"
+    process = AtTerminal([sys.executable, "-c", ASK, seconds], tmp_path, answer)
     wait_for(lambda: f"{protocol} True" in process.text, 20)
     process.type(b"hello\n")
     assert process.wait() == 0
@@ -203,7 +207,7 @@ def test_a_terminal_is_asked_and_is_left_as_it_was(tmp_path, answer, protocol):
 
 def test_nothing_that_was_typed_ahead_is_lost(tmp_path):
     ask = "import time; time.sleep(0.5)" + ASK
-    process = AtTerminal([sys.executable, "-c", ask], tmp_path, b"\x1b[?62;4;6c")
+    process = AtTerminal([sys.executable, "-c", ask, "0.5"], tmp_path, b"\x1b[?62;4;6c")
     process.type(b"make\n")
     assert process.wait() == 0
     assert "None True" in process.text
@@ -373,9 +377,10 @@ def test_nothing_is_sent_where_no_picture_is_to_be_shown(how, quick):
 # --- a run on a terminal ---------------------------------------------------------------------------
 
 RUN = """
-from cluster.display.pictures import newest
+from cluster.display.pictures import newest, terminals
 from cluster.worker.worker import Worker
 newest.SECONDS = 0.1
+terminals.ANSWER_SECONDS = 30
 store = Worker._store
 def store_with_thumbnail(self, renderer, key_of, task, picture):
     output = store(self, renderer, key_of, task, picture)

@@ -296,13 +296,18 @@ def test_asked_to_stop_it_commits_what_paints_and_begins_nothing(tmp_path):
     asked = []
     floor = Floor(
         tmp_path,
-        [{"seconds": 0.5, "n": k} for k in range(6)],
+        [{"until": "go", "n": k} for k in range(6)],
         asked=lambda: "drain" if asked else "no",
     )
-    floor.driver._listen = lambda event: (
-        floor.events.append(event),
-        isinstance(event, Beat) and event.running and asked.append(1),
-    )
+
+    def listen(event):
+        if isinstance(event, Beat) and event.running:
+            asked.append(1)
+            if floor.said(Draining):  # now it may end
+                (tmp_path / "go").touch()
+        floor.events.append(event)
+
+    floor.driver._listen = listen
 
     counts = floor.run()
 
@@ -382,7 +387,7 @@ def test_the_floor_waits_for_storage_in_trouble_and_goes_on(tmp_path, monkeypatc
 
 
 def test_gpu_hours_end_the_run_and_what_paints_is_committed(tmp_path):
-    floor = Floor(tmp_path, [{"seconds": 0.4, "n": k} for k in range(8)], max_gpu_hours=0.6 / 3600)
+    floor = Floor(tmp_path, [{"seconds": 2.0, "n": k} for k in range(8)], max_gpu_hours=3.0 / 3600)
 
     counts = floor.run()
 

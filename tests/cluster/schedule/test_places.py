@@ -138,8 +138,9 @@ def test_what_could_not_be_recorded_is_tried_again_in_seconds(
         time.sleep(1)
         (told,) = said
         assert told.endswith("it is tried again every 0.2 s")
-        jobs.unlink()
-        (tmp_path / "elsewhere").rename(jobs)
+        with service._state_lock:  # so that it is not tried between these two
+            jobs.unlink()
+            (tmp_path / "elsewhere").rename(jobs)
         wait_for(lambda: [tick.outcome for tick in service.history.ticks()], 20)
         assert [tick.outcome for tick in service.history.ticks()] == ["done"]
     finally:

@@ -283,4 +283,4 @@ def test_it_opens_the_page_in_the_browser(output: tuple[Path, str], tmp_path: Pa
         assert opened.read_text().strip() == address
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)

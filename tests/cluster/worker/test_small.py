@@ -226,7 +226,16 @@ def test_a_task_in_a_process_of_its_own_is_shown_as_well(tmp_path: Path) -> None
 # -- previews ----------------------------------------------------------------------------------------
 
 
-def test_previews_appear_while_a_picture_is_painted_and_change_nothing(tmp_path: Path) -> None:
+def test_previews_appear_while_a_picture_is_painted_and_change_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take = Previews.take
+
+    def stored(previews: Previews, picture: Any) -> None:
+        take(previews, picture)
+        previews.close()  # before the next step, however slow the disk is
+
+    monkeypatch.setattr(Previews, "take", stored)
     job = load_job(write_job(tmp_path, photos=2, styles=1, recipe={"size": 64, "steps": 40}))
     plain = {r.id: r for r in map(record_of, all_of(worker_of(job)[0], job))}
     setup = setup_of(job, PAINTER, threads=1)

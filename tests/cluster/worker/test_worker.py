@@ -307,9 +307,9 @@ def test_output_that_takes_nothing_is_storage_trouble(farm, tmp_path):
     assert attempt(worker, task, "1-aa").failure.kind == "storage"
 
 
-def test_attempts_take_turns_at_the_device(farm):
+def test_attempts_take_turns_at_the_device(farm, tmp_path):
     # The stand-in fails, as a bug, when two paint at once.
-    worker, tasks, _ = farm(*[{"seconds": 0.2, "n": k} for k in range(3)])
+    worker, tasks, _ = farm(*[{"until": "go", "n": k} for k in range(3)])
     outcomes = []
     threads = [
         threading.Thread(target=lambda t=task: outcomes.append(attempt(worker, t, t.id)))
@@ -317,6 +317,9 @@ def test_attempts_take_turns_at_the_device(farm):
     ]
     for thread in threads:
         thread.start()
+    wait_for(lambda: len(worker._devices._queue) == 2)
+    time.sleep(0.3)
+    (tmp_path / "go").touch()
     for thread in threads:
         thread.join()
 
@@ -358,8 +361,8 @@ def test_progress_tells_the_step(farm):
     assert worker.progress() == []
 
 
-def test_draining_finishes_what_paints_and_drops_what_waits(farm):
-    worker, (first, second), _ = farm({"seconds": 0.5, "n": 0}, {"seconds": 0.5, "n": 1})
+def test_draining_finishes_what_paints_and_drops_what_waits(farm, tmp_path):
+    worker, (first, second), _ = farm({"until": "go", "n": 0}, {"until": "go", "n": 1})
     outcomes = {}
     run = lambda t: outcomes.update({t.id: attempt(worker, t, t.id)})  # noqa: E731
     one = threading.Thread(target=run, args=(first,))
@@ -367,11 +370,12 @@ def test_draining_finishes_what_paints_and_drops_what_waits(farm):
     wait_for(worker.progress, 5)
     two = threading.Thread(target=run, args=(second,))
     two.start()
-    time.sleep(0.1)
+    wait_for(lambda: worker._devices._queue, 5)
 
     worker.drain()
-    one.join(5)
-    two.join(5)
+    (tmp_path / "go").touch()
+    one.join(60)
+    two.join(60)
 
     assert outcomes[first.id].record is not None
     assert outcomes[second.id].failure.kind == "stopped"
@@ -425,7 +429,8 @@ def test_the_seconds_of_a_batch_are_shared_out(farm):
     records = [outcome.record for outcome in run_all(worker, tasks).values()]
 
     assert worker._renderers[0].batches == [4]
-    assert 0.35 <= sum(record.seconds["render"] for record in records) <= 0.8
+    # Not shared out, it would be 1.6.
+    assert 0.35 <= sum(record.seconds["render"] for record in records) < 1.5
 
 
 def test_a_batch_is_painted_by_the_real_painter_as_if_each_were_alone(tmp_path):
@@ -524,26 +529,28 @@ def test_without_a_checkpoint_in_time_it_stores_the_last_one_and_breaks_off(farm
     assert storage.get(keys.checkpoint(task.id)).startswith(b"20:")
 
 
-def test_what_is_finished_in_the_time_of_grace_is_done(farm):
-    worker, (task,), _ = farm({"seconds": 0.6})
+def test_what_is_finished_in_the_time_of_grace_is_done(farm, tmp_path):
+    worker, (task,), _ = farm({"until": "go"})
     outcomes, threads = in_thread(worker, task)
     wait_for(worker.progress, 10)
 
     worker.preempt(grace_seconds=30)
-    threads[0].join(10)
+    (tmp_path / "go").touch()
+    threads[0].join(60)
 
     assert outcomes[task.id].record.status == "done"
 
 
-def test_what_waits_can_be_recalled_and_what_paints_cannot(farm):
-    worker, tasks, _ = farm({"seconds": 0.8, "n": 0}, {"seconds": 0.8, "n": 1})
+def test_what_waits_can_be_recalled_and_what_paints_cannot(farm, tmp_path):
+    worker, tasks, _ = farm({"until": "go", "n": 0}, {"until": "go", "n": 1})
     outcomes, threads = in_thread(worker, *tasks)
     painting = wait_for(worker.progress, 10)[0].attempt_id
-    time.sleep(0.1)
+    wait_for(lambda: worker._devices._queue, 10)
 
     worker.recall([task.id for task in tasks])
+    (tmp_path / "go").touch()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
 
     (waited,) = {task.id for task in tasks} - {painting}
     assert outcomes[painting].record is not None
@@ -551,15 +558,16 @@ def test_what_waits_can_be_recalled_and_what_paints_cannot(farm):
 
 
 def test_a_worker_of_two_devices_paints_two_at_once(tmp_path):
-    job = write_stand_in_job(tmp_path, [{"seconds": 0.5, "n": k} for k in range(2)])
+    job = write_stand_in_job(tmp_path, [{"until": "go", "n": k} for k in range(2)])
     worker = make_worker(job, devices=2)
     outcomes, threads = in_thread(worker, *open_agenda(job).tasks())
     wait_for(lambda: len(worker.progress()) == 2, 5)
+    (tmp_path / "go").touch()
     for thread in threads:
-        thread.join(5)
+        thread.join(60)
 
+    assert len(outcomes) == 2
     assert all(o.record for o in outcomes.values())
-    assert all(o.record.seconds["wait"] < 0.2 for o in outcomes.values())
 
 
 # In a process of its own.
@@ -721,13 +729,14 @@ def test_the_list_of_an_archive_may_take_long(s3, tmp_path, monkeypatch):
     worker = make_worker(job)
     hangs, *others = open_agenda(job).tasks()
     outcomes, threads = in_thread(worker, *others)
-    quiet = []
+    began, quiet = time.monotonic(), []
     while any(thread.is_alive() for thread in threads):
         quiet.append(worker.report().quiet_seconds)
         time.sleep(0.05)
 
-    assert len(quiet) > 40  # it took more than two seconds
-    assert max(quiet) < 1
+    seconds = time.monotonic() - began
+    assert seconds > 2
+    assert max(quiet) < seconds / 2
     assert all(outcome.record for outcome in outcomes.values())
     # What hangs in a decoder gets no sign of life from what is read beside it.
     threading.Thread(target=attempt, args=(worker, hangs, hangs.id), daemon=True).start()

@@ -1132,9 +1132,9 @@ def aliases(levels: int, each: int) -> str:
     ],
 )
 def test_bombs_are_refused_at_once(text: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     assert refusal(MINIMAL + text)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 @pytest.mark.parametrize(

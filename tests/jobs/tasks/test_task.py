@@ -288,10 +288,10 @@ def test_tasks_are_made_one_by_one() -> None:
     styles = [(StylePart(f"styles/{k}.jpg", 1.0),) for k in range(100)]
     pictures = PictureSet(contents, styles, "product", None, [resolve({})])
     assert len(pictures) == 10_000_000
-    start = time.perf_counter()
+    start = time.process_time()
     tasks = expand([pictures], "{content}--{style}", lambda _: "digest")
     next(tasks)
-    assert time.perf_counter() - start < 0.5
+    assert time.process_time() - start < 0.5
     tracemalloc.start()
     try:
         for _ in islice(tasks, 10_000):
@@ -305,9 +305,9 @@ def test_tasks_are_made_one_by_one() -> None:
 def test_a_blend_of_a_whole_archive_takes_no_time() -> None:
     blend = tuple(StylePart(f"archive/painting-{k:05}.jpg", 1.0) for k in range(10_000))
     pictures = PictureSet(["a.jpg"], [blend], "product", None, [resolve({})])
-    start = time.perf_counter()
+    start = time.process_time()
     (task,) = expand([pictures], "{content}--{style}", lambda _: "digest")
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
     assert len(task.name) <= 150
 
 

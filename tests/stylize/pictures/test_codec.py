@@ -450,9 +450,9 @@ def test_a_picture_cut_short_is_refused(image_format: str, kept: float) -> None:
 @pytest.mark.parametrize("bits", [1, 8])
 def test_a_gigantic_picture_is_refused_before_it_is_decoded(bits: int) -> None:
     data = png(40_000, 40_000, bits, 0, b"")
-    began = time.perf_counter()
+    began = time.process_time()
     assert "150 million pixels" in refusal(data)
-    assert time.perf_counter() - began < 0.5
+    assert time.process_time() - began < 0.5
 
 
 def test_the_limit_is_the_one_it_says() -> None:
