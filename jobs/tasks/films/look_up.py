@@ -178,14 +178,9 @@ def _look_up_frames(
     if fault := _below_zero(sequence, uris, there, pair.frames):
         problems.append(job.problem(place, f"{written} {fault}"))
         return None
-    meant = _meant(sequence, uris, there)
-    near = "" if meant is None else f"; is {meant} meant?"
-    if uris and not there:
-        problems.append(job.problem(place, f"{written} matches no frame: {uris[0]} is none{near}"))
-    elif near:
-        some = f"{len(there):,} of {len(uris):,} frames"
-        problems.append(job.problem(place, f"{written} matches {some}{near}"))
-    if near or not there:
+    if fault := _unmatched(sequence, uris, there):
+        problems.append(job.problem(place, f"{written} matches {fault}"))
+    if fault or not there:
         return None
     numbers = _chosen(job, k, pair, written, there, problems)
     return None if numbers is None else named_frames(sequence, numbers)
@@ -270,19 +265,25 @@ def _below_zero(
     return f"has numbers below 0, such as {below}: number its frames from 0 on{without}"
 
 
-def _meant(sequence: Numbered, uris: Sequence[str], there: Sequence[int]) -> Numbered | None:
-    """Return the sequence whose frames a pattern leaves out; None: it leaves out none of one.
+def _unmatched(sequence: Numbered, uris: Sequence[str], there: Sequence[int]) -> str | None:
+    """Return what a pattern matches, if that is probably not what is meant; None: it is.
 
     Args:
         sequence: The pattern's.
-        uris: Names that are like it but for the number's digits.
+        uris: Names that are like it but for the number.
         there: The numbers of those that it matches.
     """
     if not there:
-        return numbered_in(uris)
+        meant = numbered_in(uris)
+        near = "" if meant is None else f"; is {meant} meant?"
+        return f"no frame: {uris[0]} is none{near}" if uris else None
     # Of 0001 to 1200 a single # matches 1000 and more.
-    meant = numbered_in(uris) if len(uris) > len(there) else None
-    return meant if meant is not None and meant.width > sequence.width else None
+    head, tail = len(sequence.head), len(sequence.tail)
+    like = [uri for uri in uris if uri[head : len(uri) - tail].isdigit()]
+    meant = numbered_in(like)
+    if meant is None or meant.width <= sequence.width:
+        return None
+    return f"{len(there):,} of {len(like):,} frames; is {meant} meant?"
 
 
 def _no_folder(finder: PictureFinder, written: str) -> str | None:

@@ -211,6 +211,9 @@ def test_what_no_edit_has_is_not_shown(tmp_path, edits, shown, later):
         assert (ends - pts - 1).tolist() == [later * (k == 9) for k in range(len(shown))]
         for index in (9, len(shown) - 1, 0):
             assert np.array_equal(film.frame(index).rgb, whole.frame(shown[index]).rgb), index
+        for frame in film.frames():
+            assert np.array_equal(frame.rgb, whole.frame(shown[frame.index]).rgb), frame.index
+        assert frame.index == len(shown) - 1
 
 
 def test_the_frame_after_a_gap_is_shown_though_it_lies_between_two_ticks(tmp_path):

@@ -285,7 +285,7 @@ def test_wildcards_are_told_wherever_they_are(tmp_path: Path, film: str) -> None
 def test_a_pattern_that_leaves_frames_out_is_told_with_the_one_that_is_meant(
     tmp_path: Path,
 ) -> None:
-    touch(tmp_path, "w.jpg", *(f"s/a.{n:04}.png" for n in range(998, 1003)))
+    touch(tmp_path, "w.jpg", "s/a.small.png", *(f"s/a.{n:04}.png" for n in range(998, 1003)))
     for film in ("s/a.#.png", "s/a.###.png"):
         assert told(tmp_path, f"film: '{film}', style: w.jpg") == [
             f"film: {film} matches 3 of 5 frames; is s/a.####.png meant?"
