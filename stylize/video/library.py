@@ -119,6 +119,6 @@ def chroma_place(stream: Any) -> tuple[int, int] | None:
             output.start_encoding()
     except (ValueError, av.FFmpegError):
         return None
-    _, _, colour = file.getvalue().partition(b"\x55\xb0")
-    found = re.match(rb".{1,40}?\x55\xb7\x81(.)\x55\xb8\x81(.)", colour, re.DOTALL)
+    # Both together: the header also has random numbers, in which one name alone may be by chance.
+    found = re.search(rb"\x55\xb7\x81(.)\x55\xb8\x81(.)", file.getvalue(), re.DOTALL)
     return None if found is None else (found.group(1)[0], found.group(2)[0])

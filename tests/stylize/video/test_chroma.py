@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from skimage.data import astronaut
 
+from stylize.video.library import chroma_place, open_input
 from stylize.video.pixels.chroma import gather, spread
 from stylize.video.pixels.tags import ColourTags
 from tests.stylize.video.support import film_of_chart, rgb_by_ffmpeg, unit, write
@@ -81,3 +82,12 @@ def test_a_photo_is_nearer_than_by_the_filters_of_zimg(tmp_path, bits):
         off.append(np.sqrt(((rgb_by_ffmpeg(theirs, shown, size) - picture) ** 2).mean()))
     assert off[0] < 0.97 * min(off[1:])
     assert off[0] < 0.92 * off[1]  # the filter by which it is shown
+
+
+def test_where_chroma_lies_is_told_every_time(tmp_path):
+    """It is read from a header that also has numbers by chance, of which one in some 2,000 was in its way."""
+    path = tmp_path / "chart.mp4"
+    film_of_chart(path, "zscale=matrixin=gbr:matrix=709:chromal=left,format=yuv420p")
+    with path.open("rb") as file, open_input(file, "mov") as container:
+        stream = container.streams.video[0]
+        assert {chroma_place(stream) for _ in range(30_000)} == {(1, 2)}
