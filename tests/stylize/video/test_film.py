@@ -635,3 +635,21 @@ def test_without_pyav_the_extra_is_named(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "FilmError films need PyAV: pip install 'stylefarm[film]'"
+
+
+def test_a_film_that_changes_its_size_is_told_with_what_makes_one_of_it(tmp_path):
+    """As calls over the web are recorded."""
+    parts, path = [], tmp_path / "call.mkv"
+    for width, height in ((96, 64), (64, 48)):
+        parts.append(tmp_path / f"{width}.ts")
+        source = f"testsrc2=s={width}x{height}:r=25:d=0.2"
+        ffmpeg("-f", "lavfi", "-i", source, *X264, parts[-1])
+    ffmpeg("-i", f"concat:{parts[0]}|{parts[1]}", "-c", "copy", path)
+    with open_film(path) as film, pytest.raises(FilmError, match="changes its size") as told:
+        list(film.frames())
+    filters = re.search(r"-vf (\S+) -c:v ffv1", str(told.value))
+    assert filters is not None
+    made = tmp_path / "made.mkv"
+    ffmpeg("-i", path, "-vf", filters[1], "-c:v", "ffv1", made)
+    with open_film(made) as film:
+        assert {frame.rgb.shape for frame in film.frames()} == {(64, 96, 3)}
