@@ -28,7 +28,7 @@ def test_a_run_is_followed(
         tmp_path,
         photos=2,
         styles=2,
-        recipe={"size": 64, "steps": 500},
+        recipe={"size": 64, "steps": 2000},
         image={"previews": "every 5 s"},
         name="a night",
     )
@@ -56,7 +56,7 @@ def follow(page: Any, run: subprocess.Popen[bytes], folder: Path) -> None:
     wait_for(lambda: state.count() and state.text_content() == "running")
     wait_for(lambda: page.locator("#live .floor tbody tr").count() == 1)
     row = page.locator("#live .floor tbody tr")
-    wait_for(lambda: "of 500" in row.text_content())
+    wait_for(lambda: "of 2,000" in row.text_content())
     done = page.locator(".tiles div", has_text="Done").locator("dd")
     wait_for(lambda: done.text_content() == "1")
     assert page.locator("[data-kind=live]").text_content() == "Live \u25cf"
@@ -65,7 +65,7 @@ def follow(page: Any, run: subprocess.Popen[bytes], folder: Path) -> None:
     # What has come is on the wall, too, and opens.
     page.locator("[data-kind=pictures]").click()
     wait_for(lambda: page.locator("article img").count() == 1)
-    assert "to go" in page.locator("#live-line").text_content()
+    wait_for(lambda: "to go" in page.locator("#live-line").text_content())
     page.locator("article a.frame").first.click()
     page.locator("dialog .curves canvas").wait_for()
     page.keyboard.press("Escape")

@@ -1,6 +1,7 @@
 """A run whose pictures are painted when they are told to, in a process of its own.
 
-``python -m tests.support.gated JOB``: the n-th picture is half painted until ``go-<n>`` is beside the job.
+``python -m tests.support.gated JOB``: the n-th picture is painted slowly from its middle on, and is not ready,
+until ``go-<n>`` is beside the job. It never stands still, since a run whose steps do has no speed to show.
 """
 
 from __future__ import annotations
@@ -18,9 +19,12 @@ from tests.support.farm import Echo
 
 STEPS_AT_ONCE = 10
 
+SLOW_SECONDS = 3.0
+"""How long so many steps take from the middle on."""
+
 
 class Gated(Echo):
-    """Makes its steps in groups, with rows and previews, and stops midway until it may go on."""
+    """Makes its steps in groups, with rows and previews, and lingers from its middle on until it may end."""
 
     count = 0
 
@@ -35,7 +39,10 @@ class Gated(Echo):
             order.observe([LossRow(32, step, 9.0, 1.0, 5.0, layers, 3.0, 0.0)])
             if order.preview is not None and order.preview.due:
                 order.preview.take(order.content)
+            began = time.monotonic()
             while step >= steps // 2 and not gate.exists():
+                if step < steps and time.monotonic() - began > SLOW_SECONDS:
+                    break
                 time.sleep(0.05)
             time.sleep(0.01)
         return [Painted(order.content, ())]

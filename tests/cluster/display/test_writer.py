@@ -89,9 +89,9 @@ def test_who_writes_never_waits_for_a_reader_that_reads_nothing():
         assert it.stream.problem is None  # it may come back
 
         reading = it.start_to_read()
-        assert it.writer.drain(10)
+        assert it.writer.drain(60)
         print("the end", file=it.stream)
-        assert it.writer.drain(10)
+        assert it.writer.drain(60)
         it.close()
         reading.join()
     notices = [line for line in it.lines() if "left out" in line]
@@ -119,7 +119,7 @@ def test_every_line_is_read_or_counted(lines, room, begins):
                 reading = it.start_to_read()
             it.stream.write_line(f"{k} {'x' * size}", None if part is None else int(room * part))
         reading = reading or it.start_to_read()
-        assert it.writer.drain(10)
+        assert it.writer.drain(60)
         it.close()
         reading.join()
     told = [int(line.split()[1]) for line in it.lines() if line.startswith("!")]
@@ -152,7 +152,7 @@ def test_who_writes_data_waits_for_its_reader():
         threading.Thread(target=write, daemon=True).start()
         assert not over.wait(0.5)
         reading = it.start_to_read()
-        assert over.wait(5)
+        assert over.wait(60)
         it.close()
         reading.join()
     assert len(it.read) == 20_000
@@ -166,7 +166,7 @@ def test_frames_of_a_bar_do_not_pile_up_and_are_not_counted():
             it.stream.flush()
         print("last", file=it.stream)
         reading = it.start_to_read()
-        assert it.writer.drain(10)
+        assert it.writer.drain(60)
         it.close()
         reading.join()
     text = it.read.decode()
@@ -181,7 +181,7 @@ def test_the_end_waits_briefly_and_then_lets_go_of_who_reads_nothing():
         print("x" * 10_000, file=it.stream)
         began = time.monotonic()
         it.stream.finish(0.3)
-        assert 0.25 < time.monotonic() - began < 3
+        assert 0.25 < time.monotonic() - began < 30
         assert it.stream.problem == "nobody reads it"
         print("more", file=it.stream)  # waits for nobody
         it.stream.finish(0.3)
@@ -205,12 +205,10 @@ def test_other_code_is_not_held_up_at_the_same_descriptor():
     """Such as a library's warnings in C; and it is heard again when the reader is back."""
     with pipe() as it:
         print("x" * 10_000, file=it.stream)
-        wait_for(lambda: it.outlet._muted)
-        began = time.monotonic()
-        os.write(it.file.fileno(), b"y" * 100_000)
-        assert time.monotonic() - began < 1
+        wait_for(lambda: os.path.samestat(os.fstat(it.file.fileno()), os.stat(os.devnull)))
+        os.write(it.file.fileno(), b"y" * 100_000)  # or it waits for ever
         reading = it.start_to_read()
-        assert it.writer.drain(5)
+        assert it.writer.drain(60)
         os.write(it.file.fileno(), b"heard\n")
         it.close()
         reading.join()
@@ -224,7 +222,7 @@ def test_what_another_process_makes_non_blocking_loses_nothing():
         text = "".join(f"line {k}\n" for k in range(20_000))
         it.stream.write(text)
         reading = it.start_to_read()
-        assert it.writer.drain(10)
+        assert it.writer.drain(60)
         it.close()
         reading.join()
     assert it.read.decode() == text
@@ -237,7 +235,7 @@ def test_a_reader_that_goes_away_is_no_error():
     os.close(it.reader)
     for _ in range(3):
         print("into the void", file=it.stream)
-        assert it.writer.drain(5)
+        assert it.writer.drain(60)
     assert (it.stream.problem, it.stream.reader_gone) == ("Broken pipe", True)
     assert told == ["Broken pipe"]
     os.write(it.file.fileno(), b"nor for others")
@@ -254,15 +252,15 @@ def test_a_disk_that_was_full_is_written_again_when_it_has_room(tmp_path: Path, 
         stream = GuardedStream(file, outlet, writer)
         stream.patient = patient
         print("before", file=stream, flush=True)
-        assert writer.drain(5)
+        assert writer.drain(60)
         full, assert_kept = os.open("/dev/full", os.O_WRONLY), os.dup(outlet._descriptor or 0)
         os.dup2(full, outlet._descriptor or 0)
         print("lost\nlost", file=stream, flush=True)
         print("lost", file=stream, flush=True)
-        assert writer.drain(5)
+        assert writer.drain(60)
         os.dup2(assert_kept, outlet._descriptor or 0)
         print("after", file=stream, flush=True)
-        assert writer.drain(5)
+        assert writer.drain(60)
     assert stream.problem == "No space left on device"
     assert path.read_text() == (
         "before\n" if patient else "before\n[3 lines were left out here]\nafter\n"
@@ -273,7 +271,7 @@ def test_characters_that_an_encoding_lacks_are_escaped(tmp_path: Path):
     with (tmp_path / "log").open("w", encoding="ascii") as file:
         stream = GuardedStream(file, Outlet(file), Writer())
         print("Größe \udcff", file=stream)
-        stream.finish(5)
+        stream.finish(60)
         assert stream.problem is None
     assert (tmp_path / "log").read_text() == "Gr\\xf6\\xdfe \\udcff\n"
 
@@ -284,7 +282,7 @@ def test_bytes_go_behind_the_text_before_them(tmp_path: Path):
         stream.write("text ")
         stream.buffer.write(b"\xff ")
         stream.writelines(["a ", "b"])
-        stream.finish(5)
+        stream.finish(60)
     assert (tmp_path / "log").read_bytes() == b"text \xff a b"
 
 
@@ -294,7 +292,7 @@ def test_a_stream_without_a_descriptor_is_written_to_as_it_is():
     kept = TextIOWrapper(io.BytesIO(), encoding="utf-8")
     stream = GuardedStream(kept, Outlet(kept), Writer())
     print("Größe", file=stream)
-    stream.finish(5)
+    stream.finish(60)
     kept.seek(0)
     assert kept.read() == "Größe\n"
 
@@ -332,7 +330,7 @@ def test_where_no_thread_can_be_had_lines_are_written_all_the_same(
             limited.setattr(threading.Thread, "start", refuse)
             print("without", file=stream, flush=True)
         print("with", file=stream, flush=True)
-        stream.finish(5)
+        stream.finish(60)
     assert (tmp_path / "log").read_text() == "without\nwith\n"
 
 
@@ -343,5 +341,5 @@ def test_whoever_hears_of_a_loss_cannot_end_the_writer():
         stream.when_lost(lambda: 1 / 0)
         for _ in range(3):
             print("lost", file=stream)
-        stream.finish(5)
+        stream.finish(60)
     assert stream.problem == "No space left on device"
