@@ -1,7 +1,7 @@
 """A run whose pictures are painted when they are told to, in a process of its own.
 
-``python -m tests.support.gated JOB``: the n-th picture is painted slowly from its middle on, and is not ready,
-until ``go-<n>`` is beside the job. It never stands still, since a run whose steps do has no speed to show.
+``python -m tests.support.gated JOB``: the n-th picture is painted slowly from its middle on, and is not
+ready, until ``go-<n>`` is beside the job. It never stands still: a run whose steps do has no speed to show.
 """
 
 from __future__ import annotations

@@ -205,7 +205,7 @@ def test_other_code_is_not_held_up_at_the_same_descriptor():
     """Such as a library's warnings in C; and it is heard again when the reader is back."""
     with pipe() as it:
         print("x" * 10_000, file=it.stream)
-        wait_for(lambda: os.path.samestat(os.fstat(it.file.fileno()), os.stat(os.devnull)))
+        wait_for(lambda: os.path.samestat(os.fstat(it.file.fileno()), Path(os.devnull).stat()))
         os.write(it.file.fileno(), b"y" * 100_000)  # or it waits for ever
         reading = it.start_to_read()
         assert it.writer.drain(60)
