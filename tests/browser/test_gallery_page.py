@@ -21,6 +21,13 @@ from tests.support.farm import stylefarm, wait_for
 
 Open = Callable[..., Any]
 
+ALL_TYPED = """(() => {
+  const told = new URLSearchParams(location.hash.slice(1));
+  return ["q", "style", "content"].every(key =>
+    (document.getElementById(key)?.value ?? "") === (told.get(key) ?? ""));
+})()"""
+"""Whether the address has all that was typed, to the last letter."""
+
 
 def cards(page: Any) -> list[str]:
     """The names on the wall, in order."""
@@ -37,6 +44,7 @@ def settled(page: Any, act: Callable[[], object]) -> None:
     before = where(page)
     act()
     wait_for(lambda: where(page) != before)
+    wait_for(lambda: page.evaluate(ALL_TYPED))
     wait_for(lambda: page.evaluate("document.documentElement.dataset.shownFor === location.hash"))
     wait_for(lambda: page.evaluate(DRAWN))
 

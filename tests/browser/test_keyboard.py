@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.browser.test_gallery_page import cards, records, settled, where
+from tests.browser.test_gallery_page import cards, loaded, records, settled, where
 from tests.support.farm import wait_for
 
 Open = Callable[..., Any]
@@ -106,6 +106,17 @@ def test_finding_sorting_and_grouping_by_keys(gallery_from_disk: str, opened: Op
     assert not page.locator("#more").evaluate("e => e.open")
 
 
+def test_what_was_typed_is_found_however_soon_something_else_is_asked_for(
+    gallery_from_disk: str, opened: Open
+):
+    page = opened(gallery_from_disk)
+    press(page, "/")
+    page.keyboard.insert_text("p1")
+    settled(page, lambda: press(page, "Tab", "ArrowDown"))
+    assert "sort=-name" in where(page)
+    assert all("p1" in name for name in cards(page))
+
+
 def test_contact_sheet_by_keys(gallery_from_disk: str, opened: Open):
     page = opened(gallery_from_disk)
     tab_to(page, "#sheets > summary")
@@ -159,6 +170,7 @@ def test_one_result_by_keys(gallery_from_disk: str, opened: Open):
     tab_to(page, "article a.frame")
     press(page, "Enter")
     page.locator("dialog .curves canvas").wait_for()
+    loaded(page)
     level = page.locator("dialog .level")
     press(page, "1")
     wait_for(lambda: level.text_content() == "100%")

@@ -80,17 +80,20 @@ def test_larger_renders_are_painted_by_larger_cards(tmp_path: Path, cluster: Clu
 
 
 def test_a_stopped_workers_task_is_done_elsewhere(tmp_path: Path, cluster: Cluster) -> None:
-    job = write_tasks(tmp_path, 4, STEPS, pace=0.1, workers={"max": 2, "stall_timeout": 6})
+    job = write_tasks(tmp_path, 4, STEPS, pace=1.0, workers={"max": 2, "stall_timeout": 6})
     run = Run(tmp_path / "job.yaml", cluster.address)
     name, *_ = wait_for(lambda: at_work(run, 20), 60)
     stopped = int(name.rpartition(":")[2])
 
     os.kill(stopped, signal.SIGSTOP)
-    wait_for(lambda: run.said("worker_lost"), 60)
+    wait_for(lambda: name in [e["worker"] for e in run.said("worker_lost")], 60)
     hurry(job)
 
     assert run.wait(120) == 0, run.log.read_text()
-    assert [(e["kind"], e["worker"]) for e in run.said("worker_lost")] == [("stalled", name)]
+    # Another may have been so slow to answer that it was taken for stalled, too.
+    lost = [(e["kind"], e["worker"]) for e in run.said("worker_lost")]
+    assert ("stalled", name) in lost
+    assert {kind for kind, _ in lost} == {"stalled"}
     assert len(run.said("done")) == 4
     assert all(event["worker"] != name for event in run.said("done"))
     assert_undisturbed(job)
@@ -130,17 +133,17 @@ def test_a_node_that_is_taken_away_hands_its_tasks_to_others(
     tmp_path: Path, cluster: Cluster
 ) -> None:
     going = cluster.add(num_gpus=2, labels={"memory-gb": "80"})
-    # Long enough that none is done when the node leaves, however slowly Ray's command line starts.
-    steps = 5 * STEPS
-    job = write_tasks(tmp_path, 5, steps)
+    # Longer than all that is to be seen of it.
+    steps = 10 * STEPS
+    job = write_tasks(tmp_path, 5, steps, pace=0.1)
     run = Run(tmp_path / "job.yaml", cluster.address)
-    there = wait_for(lambda: [w.pid for w in cluster.workers(going)], 60)
-    wait_for(
-        lambda: any(
-            p["step"] > 100 and int(p["worker"].rpartition(":")[2]) in there for p in run.painting()
-        ),
-        60,
-    )
+    wait_for(lambda: len(cluster.workers(going)) == 2, 60)
+    there = [worker.pid for worker in cluster.workers(going)]
+
+    def is_there(picture: dict[str, Any]) -> bool:
+        return int(picture["worker"].rpartition(":")[2]) in there
+
+    wait_for(lambda: any(p["step"] > 20 and is_there(p) for p in run.painting()), 60)
 
     subprocess.run(
         [sys.executable, "-m", "cluster.leave", "--seconds", "30", "--node-id", going.node_id],
@@ -151,6 +154,18 @@ def test_a_node_that_is_taken_away_hands_its_tasks_to_others(
     cluster.remove(going, graceful=False)
 
     assert left == []
+    begun = {p["task_id"] for beat in run.said("progress") for p in beat["running"] if is_there(p)}
+
+    def is_handed_over() -> bool:
+        """Whether one that stayed paints what those had begun; whatever else it paints is hurried."""
+        others = [p for p in run.painting() if not is_there(p)]
+        for picture in others:
+            if picture["task_id"] not in begun:
+                hurry(job, int(picture["name"][1:4]))
+        return any(p["task_id"] in begun and p["step"] > 20 for p in others)
+
+    wait_for(is_handed_over, 120)
+    hurry(job)
     assert run.wait(120) == 0, run.log.read_text()
     # One that had given all back before its run heard of the node is not lost.
     assert {e["kind"] for e in run.said("worker_lost")} <= {"preempted"}

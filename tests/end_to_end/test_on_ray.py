@@ -43,7 +43,7 @@ def test_starting_ray_leaves_the_working_directory_alone(tmp_path, monkeypatch):
 
 def test_kill_9_on_a_worker_in_the_middle_of_a_job(tmp_path):
     # One thread: as many as there are decide in which order numbers are added up.
-    knobs = {"recipe": {"steps": 250, "optimizer": "adam"}, "workers": {"threads": 1}}
+    knobs = {"recipe": {"steps": 600, "optimizer": "adam"}, "workers": {"threads": 1}}
     job = write_job(tmp_path, **knobs)
     undisturbed = write_job(tmp_path / "undisturbed", **knobs)
     stylefarm("run", undisturbed, "--pool", "inline")
@@ -189,7 +189,7 @@ def test_a_job_joins_a_running_cluster_and_uses_its_gpus(tmp_path, cluster):
     # More than is done when all is served, however long that takes.
     job = write_job(
         tmp_path,
-        photos=200,
+        photos=600,
         styles=1,
         workers={"max": 2, "batch": 1},
         recipe={"steps": 100, "optimizer": "adam"},
@@ -228,7 +228,7 @@ def test_a_job_joins_a_running_cluster_and_uses_its_gpus(tmp_path, cluster):
 
 def test_ctrl_c_in_a_terminal_reaches_ray_too_and_still_behaves(tmp_path):
     knobs = {"recipe": {"steps": 300, "optimizer": "adam"}, "workers": {"batch": 1}}
-    job = write_job(tmp_path, photos=8, **knobs)
+    job = write_job(tmp_path, photos=50, **knobs)
     process = subprocess.Popen(
         command("run", job, "--workers", "1", "--json"),
         stdout=subprocess.PIPE,
@@ -250,7 +250,7 @@ def test_ctrl_c_in_a_terminal_reaches_ray_too_and_still_behaves(tmp_path):
     assert said[said.index("draining") :].count("done") <= 1
     records = records_of(job).values()
     assert {record.status for record in records} == {"done"}
-    assert len(records) < 16
+    assert len(records) < 100
     assert "run the same command again" in err
     assert "Traceback" not in err
     wait_for(lambda: not alive(family), 30)

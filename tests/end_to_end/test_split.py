@@ -74,7 +74,7 @@ def cluster() -> Iterator[RayHead]:
 def test_a_member_is_killed_amid_a_picture(tmp_path: Path, cluster: RayHead) -> None:
     """The worker lives on, the picture is painted again, and the GPUs are those of one worker."""
     job = write_large(
-        tmp_path, workers=SPLIT, recipe={"steps": 200, "optimizer": "adam", "start_size": None}
+        tmp_path, workers=SPLIT, recipe={"steps": 300, "optimizer": "adam", "start_size": None}
     )
     process = subprocess.Popen(
         command("run", job, "--address", cluster.gcs, "--json"),

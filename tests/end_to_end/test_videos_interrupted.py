@@ -86,6 +86,7 @@ def test_ctrl_c_twice_ends_it_at_once_and_leaves_nothing(tmp_path: Path) -> None
     assert process.stdout is not None
     assert process.stdout.readline() == "encoding\n"
     process.send_signal(signal.SIGINT)
+    assert process.stdout.readline() == "asked\n"
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 130
     assert videos_of(job) == []

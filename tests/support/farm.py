@@ -141,10 +141,11 @@ class chained:  # noqa: N801 - used like a function
         self.state = hashlib.sha256(f"{self.state}{self.step}".encode()).hexdigest()
 
 
-def hurry(job: Path | Job) -> None:
+def hurry(job: Path | Job, number: int | None = None) -> None:
     """From now on the steps of the stand-in take no time, where its directives name ``HURRY``: what was to be
-    seen has been seen."""
-    (job.parent if isinstance(job, Path) else job.base).joinpath(HURRY).touch()
+    seen has been seen. Or only those of the render that has this number, its "n"."""
+    name = HURRY if number is None else f"{HURRY}-{number}"
+    (job.parent if isinstance(job, Path) else job.base).joinpath(name).touch()
 
 
 class StandIn:
@@ -158,8 +159,9 @@ class StandIn:
 
     With "chain" the picture is a digest that every step changes, as ``chained`` computes it.
 
-    With "pace" a step takes so many seconds. With "hurry" it takes none once the file of this name is beside
-    the job file, so that a render lasts until the test has seen what it waits for, and no longer.
+    With "pace" a step takes so many seconds. With "hurry" it takes none once the file of this name, or of this
+    name, "-" and its "n", is beside the job file, so that a render lasts until the test has seen what it waits
+    for, and no longer.
 
     Of a render that fails as diverged, "good" are the last good pictures; "concessions" are as they come. Its
     device has as much memory as the label "memory-gb" of its Ray node says.
@@ -221,7 +223,12 @@ class StandIn:
             begin, _, state = (orders[0].resumption.checkpoint or b"0:").decode().partition(":")
             begin = int(begin)
             chains = [chained(content, begin, state) for content in contents]
-            hurry = {self._base / content["hurry"] for content in contents if "hurry" in content}
+            hurry = {
+                self._base / name
+                for content in contents
+                if "hurry" in content
+                for name in (content["hurry"], f"{content['hurry']}-{content['n']}")
+            }
             hurries = any(file.exists() for file in hurry)
             pace = max(content.get("pace", 0.01) for content in contents)
             for order in orders:

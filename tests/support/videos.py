@@ -95,13 +95,14 @@ def levels(path: Path) -> list[int]:
 
 
 def main(job: str, moment: str) -> int:
-    """Run a job, and die at a moment of its video; or ``slowly``, so that it can be interrupted."""
+    """Run a job, and die at a moment of its video; or ``slowly``, so that it can be interrupted twice."""
     from cluster.run.videos import videos
     from cluster.signals import Interrupts
 
     def die() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
+    interrupts = Interrupts()
     progress, store = videos._Progress.told, FolderStorage.put_file
 
     def told(self: Any, count: int) -> None:
@@ -109,9 +110,11 @@ def main(job: str, moment: str) -> int:
         if moment == "encoding" and count == 4:
             die()
         if moment == "slowly":
-            if count == 1:
-                print("encoding", flush=True)
-            time.sleep(1)
+            print("encoding", flush=True)
+            while interrupts.asked == "no":
+                time.sleep(0.05)
+            print("asked", flush=True)
+            time.sleep(600)
 
     def put_file(self: FolderStorage, key: str, path: Path, **more: Any) -> str:
         if moment == "before storing":
@@ -123,7 +126,7 @@ def main(job: str, moment: str) -> int:
 
     videos._Progress.told = told  # type: ignore[method-assign]
     FolderStorage.put_file = put_file  # type: ignore[method-assign]
-    with Interrupts() as interrupts:
+    with interrupts:
         try:
             return VideoRun(load_job(job), interrupts.what).result.exit_status
         except KeyboardInterrupt:

@@ -33,9 +33,13 @@ const tab = (kind, text, here) => make("a", { href: linkTo({ kind, id: "", page:
 
 function buildHead() {
   const field = (id, label, input) => make("label", { class: "field", for: id }, label, input);
-  const typed = key => event => later(() => go({ [key]: event.target.value, page: "1" }, true));
+  const typed = key => {
+    const tell = event => go({ [key]: event.target.value, page: "1" }, true);
+    // Whoever has left a field finds what was typed there, however soon something else is asked for.
+    return { oninput: event => later(() => tell(event)), onchange: event => { clearTimeout(typing); tell(event); } };
+  };
   const picked = key => event => go({ [key]: event.target.value, page: "1" });
-  const search = make("input", { type: "search", id: "q", placeholder: "Find by name, picture or id", "aria-label": "Find", oninput: typed("q") });
+  const search = make("input", { type: "search", id: "q", placeholder: "Find by name, picture or id", "aria-label": "Find", ...typed("q") });
   const sort = make("select", { id: "sort", onchange: picked("sort") });
   for (const [name, [label]] of Object.entries(SORTS)) {
     sort.append(make("option", { value: name, text: name === "name" ? "Name" : `${label}, least first` }));
@@ -44,8 +48,8 @@ function buildHead() {
   const group = make("select", { id: "group", onchange: picked("group") }, make("option", { value: "", text: "None" }), ...Object.entries(GROUPS).map(([value, text]) => make("option", { value, text })));
   const more = make("details", { id: "more" }, make("summary", { text: "Filter" }),
     make("div", { class: "panel" },
-      field("style", "Style", make("input", { id: "style", list: "styles", oninput: typed("style") })), make("datalist", { id: "styles" }),
-      field("content", "Content", make("input", { id: "content", list: "contents", oninput: typed("content") })), make("datalist", { id: "contents" }),
+      field("style", "Style", make("input", { id: "style", list: "styles", ...typed("style") })), make("datalist", { id: "styles" }),
+      field("content", "Content", make("input", { id: "content", list: "contents", ...typed("content") })), make("datalist", { id: "contents" }),
       field("from", "From", make("input", { type: "date", id: "from", onchange: picked("from") })),
       field("to", "To", make("input", { type: "date", id: "to", onchange: picked("to") })),
       make("div", { id: "knobs" }),
