@@ -159,9 +159,9 @@ class StandIn:
 
     With "chain" the picture is a digest that every step changes, as ``chained`` computes it.
 
-    With "pace" a step takes so many seconds. With "hurry" it takes none once the file of this name, or of this
-    name, "-" and its "n", is beside the job file, so that a render lasts until the test has seen what it waits
-    for, and no longer.
+    With "pace" a step takes so many seconds. With "hurry" it takes none once the file of this name, or of
+    this name, "-" and its "n", is beside the job file, so that a render lasts until the test has seen what it
+    waits for, and no longer.
 
     Of a render that fails as diverged, "good" are the last good pictures; "concessions" are as they come. Its
     device has as much memory as the label "memory-gb" of its Ray node says.
