@@ -136,7 +136,8 @@ class LiveBoard:
             self._change(state="ended", reason=_reason(error), workers=0, pending=0, eta=None)
         self._stopping = True
         self._wake()
-        # After a second Ctrl-C the user does not want to wait for a storage that may be down.
+        # After a second Ctrl-C the user does not want to wait for a storage that may be down. The first one,
+        # or a cancel, which a run that waits heeds at once, is an ``AskedToEndError``.
         self._thread.join(LAST_SECONDS / 5 if kind is KeyboardInterrupt else LAST_SECONDS)
 
     def asked(self) -> Asked:
@@ -411,15 +412,23 @@ class LiveBoard:
         return bool(names & {request.get("run"), request.get("submission")})
 
 
-class TakenAwayError(KeyboardInterrupt):
-    """A run that waits is asked to end, because its machine is taken away."""
+class AskedToEndError(KeyboardInterrupt):
+    """A run that waits is asked to end, for the first time.
+
+    Args:
+        reason: Why it ends, as ``live.json`` says it.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 def _reason(error: BaseException | None) -> str:
     if isinstance(error, StylefarmError):
         return str(getattr(error, "in_short", error))
-    if isinstance(error, TakenAwayError):
-        return "preempted"
+    if isinstance(error, AskedToEndError):
+        return error.reason
     return "stopped" if isinstance(error, KeyboardInterrupt) else f"a bug: {error!r}"
 
 

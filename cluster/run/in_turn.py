@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from cluster.events.events import JobAwaited, Live
-from cluster.events.live import LiveBoard, TakenAwayError
+from cluster.events.live import AskedToEndError, LiveBoard
 from cluster.messages import Asked
 from cluster.run.predecessor import Predecessor, Standing
 from cluster.run.waiting import POLL_SECONDS, WAKE_SECONDS
@@ -37,7 +37,7 @@ def wait_in_turn(
     Raises:
         UsageError: The predecessor waits for this job itself.
         ChainBrokenError: It has ended, and not well.
-        KeyboardInterrupt: The run is asked to end.
+        AskedToEndError: The run is asked to end.
         StorageError: The predecessor's output cannot be used, from the start.
     """
     predecessor.check_chain(storage)
@@ -70,5 +70,5 @@ def _sleep(asked: Callable[[], Asked]) -> None:
     while time.monotonic() < until:
         wish = asked()
         if wish != "no":
-            raise TakenAwayError if wish == "preempt" else KeyboardInterrupt
+            raise AskedToEndError("preempted" if wish == "preempt" else "stopped")
         time.sleep(WAKE_SECONDS)

@@ -113,8 +113,9 @@ def test_the_gpus_of_a_node_that_joins_are_soon_at_work(
     cluster.others.append(cluster.add())
     joined = time.monotonic()
 
-    def asked_for() -> bool:
-        return any(e["workers"] + e["pending"] == 2 * GPUS for e in run.said("progress"))
+    def beats_until_asked_for() -> list[int]:
+        since = [event for event in run.said("progress") if event["at"] > joined]
+        return [n for n, e in enumerate(since) if e["workers"] + e["pending"] == 2 * GPUS]
 
     def new_at_work() -> set[str]:
         return {
@@ -124,14 +125,16 @@ def test_the_gpus_of_a_node_that_joins_are_soon_at_work(
             if progress["worker"] not in before
         }
 
-    wait_for(asked_for, 60)
-    # How long their processes take to start is the machine's affair.
-    took = time.monotonic() - joined
+    # How long their processes take to start is the machine's affair, and how often it lets the run go on.
+    beats, *_ = wait_for(beats_until_asked_for, 60)
     wait_for(lambda: len(new_at_work()) >= GPUS, 120)
-    print(f"the GPUs of a node are at work {time.monotonic() - joined:.1f} s after it is up")
+    took = time.monotonic() - joined
+    print(
+        f"the GPUs of a node are asked for {beats} beats after it is up, and at work after {took:.1f} s"
+    )
     run.process.terminate()
     assert run.wait(60) == 130
-    assert took < 15
+    assert beats < 30  # which come twice a second
 
 
 @pytest.mark.slow

@@ -155,7 +155,9 @@ def test_a_run_that_lost_its_output_to_another_stops_committing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cluster.run.claim.Lease", partial(Lease, renew_seconds=0.1))
-    job = write_stand_in_job(tmp_path, [{"n": k, "steps": 20} for k in range(40)])
+    # More than can be painted before a thread that wakes ten times a second has had its turn.
+    count = 400
+    job = write_stand_in_job(tmp_path, [{"n": k, "steps": 20} for k in range(count)])
     lease = tmp_path / "out" / keys.LEASE
     committed: list[str] = []
 
@@ -171,7 +173,7 @@ def test_a_run_that_lost_its_output_to_another_stops_committing(
     with pytest.raises(LeaseLostError, match="now belongs to ada@b"):
         run_job(job, RunOptions(pool="inline", renderer=STAND_IN), listen)
     records = list((tmp_path / "out").glob("tasks/*/*.json"))
-    assert len(records) == len(committed) < 30
+    assert len(records) == len(committed) < count
     assert json.loads(lease.read_text())["user"] == "ada"
 
 

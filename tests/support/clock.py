@@ -1,6 +1,7 @@
 """``python -m tests.support.clock STATE JOB... [--seconds S] [--status N]``: the clock, with ticks that
 are quick to start. ``... tick`` is such a tick: it takes S seconds, or until there is a file ``enough``
-beside the job file, says when it began and ended, and heeds signals as a run does."""
+beside the job file, says when it began and ended, and heeds signals as a run does. When it has heard one,
+there is a file ``asked`` beside the job file."""
 
 from __future__ import annotations
 
@@ -21,8 +22,13 @@ RELOAD_SECONDS = 1
 def tick(folder: Path, planned: str, seconds: float, status: int) -> int:
     """What a run does, without rendering."""
     asked: list[int] = []
+
+    def hear(number: int, _: object) -> None:
+        asked.append(number)
+        (folder / "asked").touch()
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda number, _: asked.append(number))
+        signal.signal(number, hear)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM))  # as a run does
     began = time.time()
     until = time.monotonic() + seconds
