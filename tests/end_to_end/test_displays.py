@@ -361,13 +361,8 @@ def test_a_reader_that_never_reads_stops_no_run(templates: Path, tmp_path: Path)
         assert len(list(several.map(attempt, NEVER_READ))) == len(NEVER_READ)
 
 
-PATIENT = """
-from cluster.display import standard
-standard.LAST_SECONDS = 600.0
-from cluster.cli.app import main
-main()
-"""
-"""Waits at its end for as long as it takes a test to read on."""
+PATIENT = {"cluster.display.standard.LAST_SECONDS": 600.0}
+"""Settings with which a command waits at its end for as long as it takes a test to read on."""
 
 
 def test_a_terminal_that_is_stopped_shows_the_run_when_it_goes_on(
@@ -376,8 +371,8 @@ def test_a_terminal_that_is_stopped_shows_the_run_when_it_goes_on(
     """Ctrl-S, and Ctrl-Q when all is painted: nothing was lost, and nothing waited."""
     folder = shutil.copytree(templates / "fresh", tmp_path / "job")
     out, err = Stream("normal"), Stream("stopped")
-    words = [sys.executable, "-c", PATIENT, "run", "job.yaml", "--pool", "inline"]
-    with started(words, out, err, folder=folder) as process:
+    words = ["run", "job.yaml", "--pool", "inline"]
+    with begun(words, out, err, folder=folder, settings=PATIENT) as process:
         wait_for(lambda: is_painted(folder), 100)
         err.go_on()
         assert process.wait(60) == 0
@@ -388,10 +383,13 @@ def test_a_terminal_that_is_stopped_shows_the_run_when_it_goes_on(
     assert "could not be written" not in (out.text() or "")
 
 
-FEW_WAIT = f"""
+FEW_WAIT = """
 from cluster.cli.commands import render
-render.LINES_ROOM, render.ROOM = 2000, {{"progress": 1000, "finished": 1_000_000}}
-{PATIENT}
+from cluster.display import standard
+render.LINES_ROOM, render.ROOM = 2000, {"progress": 1000, "finished": 1_000_000}
+standard.LAST_SECONDS = 600.0
+from cluster.cli.app import main
+main()
 """
 
 

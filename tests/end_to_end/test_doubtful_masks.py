@@ -3,40 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tests.support.farm import PATIENCE, ROOT, stylefarm, write_job
+from tests.support.farm import LOOK_LONG, stylefarm, write_job
 
 INLINE = ("--pool", "inline")
-
-PREAMBLE = """
-import cluster.plan.look
-cluster.plan.look.LOOK_SECONDS = 600.0
-from cluster.cli.app import main
-main()
-"""
-
-
-def patient(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """The command, which looks at masks for as long as that takes: a busy machine takes longer than a
-    user would be let wait."""
-    return subprocess.run(
-        [sys.executable, "-c", PREAMBLE, *map(str, arguments)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE * 120,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        check=False,
-    )
-
 
 SAID = {
     "masks/p0.png has only the values 0 and 1, which is nearly black, since white is 255: multiply it "
@@ -78,12 +52,12 @@ def test_a_run_tells_each_mask_once_and_renders_with_it(job):
 
 
 def test_plan_and_doctor_tell_it_before(job):
-    planned = json.loads(patient("plan", job, "--json").stdout)["preflight"]
+    planned = json.loads(stylefarm("plan", job, "--json", settings=LOOK_LONG).stdout)["preflight"]
     assert (planned["masks"], set(planned["doubtful_masks"])) == (4, SAID)
-    lines = patient("plan", job).stdout.splitlines()
+    lines = stylefarm("plan", job, settings=LOOK_LONG).stdout.splitlines()
     assert {line.removeprefix("  doubtful: ") for line in lines if "doubtful: " in line} == SAID
 
-    seen = patient("doctor", job, "--json")
+    seen = stylefarm("doctor", job, "--json", settings=LOOK_LONG)
     checks = {check["name"]: check for check in map(json.loads, seen.stdout.splitlines())}
     assert seen.returncode == 0
     first, *rest = checks["masks"]["text"].splitlines()

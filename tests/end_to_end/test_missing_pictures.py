@@ -3,37 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
-from tests.support.farm import PATIENCE, ROOT, records_of, stylefarm, write_job
+from tests.support.farm import LOOK_LONG, records_of, stylefarm, write_job
 
 INLINE = ("--pool", "inline")
-
-PREAMBLE = """
-import cluster.plan.look, cluster.run.looking
-cluster.plan.look.LOOK_SECONDS = cluster.run.looking.LOOK_SECONDS = 600.0
-from cluster.cli.app import main
-main()
-"""
-
-
-def patient(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """The command, which looks for pictures for as long as that takes: a busy machine takes longer than a
-    user would be let wait."""
-    return subprocess.run(
-        [sys.executable, "-c", PREAMBLE, *map(str, arguments)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE * 120,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        check=False,
-    )
 
 
 @pytest.fixture
@@ -52,7 +27,7 @@ SENTENCE = (
 
 
 def test_a_run_says_at_its_start_what_is_missing_and_renders_the_rest(job, tmp_path):
-    ran = patient("run", job, *INLINE, "--json")
+    ran = stylefarm("run", job, *INLINE, "--json", settings=LOOK_LONG)
 
     events = [json.loads(line) for line in ran.stdout.splitlines()]
     kinds = [event["event"] for event in events]
@@ -77,7 +52,7 @@ def test_a_run_of_which_nothing_can_be_rendered_is_refused_before_ray_starts(job
     (tmp_path / "styles" / "s0.png").unlink()
     (tmp_path / "styles" / "wave.png").unlink()
 
-    ran = patient("run", job)
+    ran = stylefarm("run", job, settings=LOOK_LONG)
 
     assert ran.returncode == 2
     assert "starting Ray" not in ran.stderr
@@ -103,7 +78,7 @@ def test_a_run_that_is_refused_forgets_nothing(tmp_path):
     job.write_text(text.replace("content: photos/", "content: [photos/p0.png, photos/p1.png]"))
     for photo in (tmp_path / "photos").iterdir():
         photo.unlink()
-    refused = patient("run", job, *INLINE, "--overwrite")
+    refused = stylefarm("run", job, *INLINE, "--overwrite", settings=LOOK_LONG)
     assert refused.returncode == 2
     assert "nothing can be rendered" in refused.stderr
     assert records_of(job) == before
@@ -116,7 +91,7 @@ def test_a_run_that_is_refused_forgets_nothing(tmp_path):
 
 
 def test_plan_and_doctor_say_it_too(job, tmp_path):
-    planned = json.loads(patient("plan", job, "--json").stdout)
+    planned = json.loads(stylefarm("plan", job, "--json", settings=LOOK_LONG).stdout)
     sentence = SENTENCE.format(folder=tmp_path)
     (missing,) = planned["preflight"]["missing"]
     assert (missing["uri"], missing["tasks"]) == ("styles/wavee.png", 3)
@@ -124,7 +99,7 @@ def test_plan_and_doctor_say_it_too(job, tmp_path):
     assert sentence in planned["missing"]["styles/wavee.png"]
     assert (planned["preflight"]["tasks"], planned["preflight"]["doomed"]) == (9, 3)
 
-    seen = patient("doctor", job, "--json")
+    seen = stylefarm("doctor", job, "--json", settings=LOOK_LONG)
     checks = {check["name"]: check for check in map(json.loads, seen.stdout.splitlines())}
     assert seen.returncode == 1
     assert not checks["pictures"]["ok"]
@@ -137,7 +112,7 @@ def test_of_a_long_list_a_sample_is_looked_at_and_its_size_told(tmp_path):
     (tmp_path / "pairs.csv").write_text("content,style\n" + rows)
     job = write_job(tmp_path, photos=1, styles=1, pairs=[{"manifest": "pairs.csv"}])
 
-    planned = patient("plan", job).stdout
+    planned = stylefarm("plan", job, settings=LOOK_LONG).stdout
 
     assert planned.count("will fail: pairs.csv:") == 10
     assert "1,000 of 1,001 pictures looked at cannot be used; others were not looked at" in planned
@@ -157,7 +132,7 @@ def test_an_overwrite_takes_back_only_what_it_renders(tmp_path):
 
     # A picture that is gone is told, and its result stays; the others are rendered again.
     (tmp_path / "photos/p1.png").rename(tmp_path / "gone.png")
-    ran = patient("run", job, "--pool=inline", "--overwrite")
+    ran = stylefarm("run", job, "--pool=inline", "--overwrite", settings=LOOK_LONG)
     last = records_of(job)
     assert ran.returncode == 0, ran.stderr
     assert [r.status for r in last.values()] == ["done"] * 3

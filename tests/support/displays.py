@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from tests.support import forked
 from tests.support.farm import ROOT, command
@@ -174,20 +175,32 @@ def started(
 
 @contextlib.contextmanager
 def begun(
-    words: list[str], out: Stream, err: Stream, *, folder: Path, **env: str
+    words: list[str],
+    out: Stream,
+    err: Stream,
+    *,
+    folder: Path,
+    settings: forked.Settings = MappingProxyType({}),
+    **env: str,
 ) -> Iterator[Process]:
-    """The same, in a fork of a process that has imported the command, where that shows as much."""
+    """The same, in a fork of a process that has imported the command, where that shows as much; with
+    ``settings`` as ``forked.begin`` has them."""
     closed = out.descriptor is None or err.descriptor is None
     early = any(name.startswith(forked.READ_EARLY) for name in env)
     if closed or early or sys.platform != "linux":
-        with started(command(*words), out, err, folder=folder, **env) as process:
+        with started(command(*words, settings=settings), out, err, folder=folder, **env) as process:
             yield process
         return
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), **env}
     assert out.descriptor is not None
     assert err.descriptor is not None
     fork = forked.begin(
-        words, out.descriptor, err.descriptor, folder=folder, environment=environment
+        words,
+        out.descriptor,
+        err.descriptor,
+        folder=folder,
+        environment=environment,
+        settings=settings,
     )
     with _ended(fork, out, err):
         yield fork

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,12 @@ PATIENCE = 3
 """How much longer than a quiet machine takes is waited for what is bound to come: others may be at work."""
 
 HURRY = "hurry"
+
+LOOK_LONG = MappingProxyType(
+    {"cluster.plan.look.LOOK_SECONDS": 600.0, "cluster.run.looking.LOOK_SECONDS": 600.0}
+)
+"""Settings with which pictures are looked at for longer than users would be let wait: on a busy machine that
+takes long."""
 """The file that ends the patience of the stand-in's renders, beside the job file."""
 
 TINY_RECIPE = {"size": 32, "start_size": None, "steps": 5, "weights_input": "caffe"}
@@ -411,14 +418,17 @@ def setup_of(job: Job, renderer: str = STAND_IN, **changes: Any) -> WorkerSetup:
 
 
 def stylefarm(
-    *arguments: str | Path, timeout: float = PATIENCE * 120, **env: str
+    *arguments: str | Path,
+    timeout: float = PATIENCE * 120,
+    settings: forked.Settings = MappingProxyType({}),
+    **env: str,
 ) -> subprocess.CompletedProcess[str]:
-    """Run the command in a process of its own."""
+    """Run the command in a process of its own, with ``settings`` of modules as ``forked.begin`` has them."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", **env}
     if sys.platform == "linux" and not any(name.startswith(forked.READ_EARLY) for name in env):
-        return forked.run([*map(str, arguments)], environment, timeout)
+        return forked.run([*map(str, arguments)], environment, settings, timeout)
     return subprocess.run(
-        command(*arguments),
+        command(*arguments, settings=settings),
         capture_output=True,
         text=True,
         timeout=timeout,
@@ -427,9 +437,15 @@ def stylefarm(
     )
 
 
-def command(*arguments: str | Path) -> list[str]:
-    """The command line of ``stylefarm`` with this very Python."""
-    return [sys.executable, "-m", "cluster.cli", *map(str, arguments)]
+def command(*arguments: str | Path, settings: forked.Settings = MappingProxyType({})) -> list[str]:
+    """The command line of ``stylefarm`` with this very Python, and with ``settings`` as of ``stylefarm``."""
+    if not settings:
+        return [sys.executable, "-m", "cluster.cli", *map(str, arguments)]
+    lines = [
+        f"import {name.rpartition('.')[0]}\n{name} = {value!r}" for name, value in settings.items()
+    ]
+    lines += ["from cluster.cli.app import main", "main()"]
+    return [sys.executable, "-c", "\n".join(lines), *map(str, arguments)]
 
 
 def records_of(job: Path | Job) -> dict[str, TaskRecord]:

@@ -32,6 +32,7 @@ import traceback
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -46,6 +47,9 @@ PRELOADED = (
 )
 """What most calls need. Never Ray, which starts threads and reads the environment when it is imported; but
 what Ray imports, which takes as long."""
+
+Settings = Mapping[str, float]
+"""Variables of modules that are numbers, by their full names, and what they are to be."""
 
 READ_EARLY = ("LANG", "LC_", "OMP_", "PYTHON")
 """How names of variables begin that are read before the command is: it has to be started for them."""
@@ -111,6 +115,7 @@ def begin(
     *,
     folder: Path,
     environment: Mapping[str, str],
+    settings: Settings = MappingProxyType({}),
     anew: bool = True,
 ) -> Forked:
     """Begin the command with these words.
@@ -121,12 +126,14 @@ def begin(
         err: That of its standard error.
         folder: Where it begins.
         environment: All of its environment.
+        settings: What it finds in modules, by names such as ``cluster.run.looking.LOOK_SECONDS``.
         anew: Whether its streams are made, and it ends, as those of a process that was started.
     """
     request = {
         "words": list(words),
         "folder": str(folder),
         "environment": dict(environment),
+        "settings": dict(settings),
         "anew": anew,
     }
     line = socket.socket(socket.AF_UNIX)
@@ -138,7 +145,7 @@ def begin(
 
 
 def run(
-    words: Sequence[str], environment: Mapping[str, str], timeout: float
+    words: Sequence[str], environment: Mapping[str, str], settings: Settings, timeout: float
 ) -> subprocess.CompletedProcess[str]:
     """Run the command with these words, as ``subprocess.run`` does it.
 
@@ -153,6 +160,7 @@ def run(
             err.fileno(),
             folder=Path.cwd(),
             environment=environment,
+            settings=settings,
             anew=False,
         )
         try:
@@ -235,7 +243,12 @@ def _attend(line: socket.socket) -> None:
 
 
 def _become(
-    streams: list[int], words: list[str], folder: str, environment: dict[str, str], anew: bool
+    streams: list[int],
+    words: list[str],
+    folder: str,
+    environment: dict[str, str],
+    settings: dict[str, float],
+    anew: bool,
 ) -> None:
     """Run the command in this process, and end it as it ends."""
     for number, stream in enumerate(streams):
@@ -247,6 +260,9 @@ def _become(
     time.tzset()
     tempfile.tempdir = None
     os.chdir(folder)
+    for name, value in settings.items():
+        module, _, variable = name.rpartition(".")
+        setattr(importlib.import_module(module), variable, value)
     sys.argv = [str(ROOT / "cluster/cli/__main__.py"), *words]
     if anew:
         _make_streams()
