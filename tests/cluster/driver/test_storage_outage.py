@@ -41,7 +41,7 @@ def until_over(outage, clock):
     probes = getattr(server, "probes", None)
     while not outage.seems_over():
         if outage._probing is not None:
-            outage._probing.join(5)
+            outage._probing.join(180)
             if probes is not None and len(at) < server.probes:
                 at.append(clock.now)
         clock.now += 0.5
@@ -88,16 +88,16 @@ def test_what_breaks_again_at_once_was_never_over():
 
 def test_a_slow_probe_delays_nobody():
     clock, let_go = Clock(), threading.Event()
-    outage = StorageOutage(lambda: bool(let_go.wait(5)) or None, clock)
+    outage = StorageOutage(lambda: bool(let_go.wait(180)) or None, clock)
     outage.begin(StorageFailingError("503"))
     clock.now = 2.0
 
     began = time.monotonic()
     assert not outage.seems_over()
     assert not outage.seems_over()
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 30
     let_go.set()
-    wait_for(outage.seems_over, 5)
+    wait_for(outage.seems_over)
 
 
 class Records:

@@ -144,7 +144,7 @@ def test_two_workers_share_a_card_and_a_worker_holds_two(make_pool, tmp_path):
 
 
 def test_a_killed_worker_loses_its_attempts_and_is_replaced(make_pool):
-    pool, tasks = make_pool([{"seconds": 60, "n": k} for k in range(2)], max=1)
+    pool, tasks = make_pool([{"until": "never", "n": k} for k in range(2)], max=1)
     up(pool, 1)
     (before,) = pids(pool)
     submit(pool, *tasks)
@@ -176,22 +176,26 @@ def test_an_idle_worker_that_dies_is_replaced_too(make_pool):
 
 
 def test_a_stopped_worker_is_noticed_killed_and_replaced(make_pool):
-    pool, tasks = make_pool([{"seconds": 60, "n": 0}], max=1, stall_timeout="3s")
+    pool, tasks = make_pool([{"until": "never", "n": 0}], max=1)
+    usual = pool._wanted
     up(pool, 1)
     (before,) = pids(pool)
     submit(pool, *tasks)
     wait_for(lambda: (pool.wait(0.1), pool.progress())[1])
 
     os.kill(before, signal.SIGSTOP)
+    # Not before: on a busy machine also who starts, or paints, may be silent for so long.
+    pool._wanted = usual.model_copy(update={"stall_timeout": 3.0})
     began = time.monotonic()
     (lost,) = finish(pool, 1)
     noticed = time.monotonic() - began
+    pool._wanted = usual
     up(pool, 1)
 
     assert lost.failure.kind == "stalled"
     assert lost.painting == {f"1-{tasks[0].id}"}
     assert "no sign of life" in lost.failure.message
-    assert noticed < 40  # by its own stall_timeout, not by the five minutes that are usual
+    assert noticed < 150  # by its own stall_timeout, not by the five minutes that are usual
     wait_for(lambda: not Path(f"/proc/{before}/cmdline").exists(), 30)
 
 
@@ -206,8 +210,8 @@ def test_a_render_that_makes_no_step_is_a_stall(make_pool):
 
 
 def test_a_spot_notice_stores_a_checkpoint_and_hands_the_tasks_back(make_pool, tmp_path):
-    directives = [{"steps": 3000, "every": 50, "n": k} for k in range(2)]
-    pool, tasks = make_pool(directives, max=1)
+    directives = [{"until": "never", "every": 50, "n": k} for k in range(2)]
+    pool, tasks = make_pool(directives, max=1, grace=600)
     up(pool, 1)
     (before,) = pids(pool)
     submit(pool, *tasks)
@@ -248,10 +252,10 @@ def test_a_picture_that_kills_what_paints_it_is_found_out_by_a_process_of_its_ow
 
 
 def test_a_process_of_its_own_goes_with_its_worker(make_pool):
-    pool, tasks = make_pool([{"seconds": 60}], max=1)
+    pool, tasks = make_pool([{"until": "never"}], max=1)
     up(pool, 1)
     submit(pool, tasks[0], isolated=True)
-    wait_for(lambda: (pool.wait(0.1), pool.progress())[1], 30)
+    wait_for(lambda: (pool.wait(0.1), pool.progress())[1])
     (worker,) = pids(pool)
     (own,) = psutil.Process(worker).children()
 
@@ -259,7 +263,7 @@ def test_a_process_of_its_own_goes_with_its_worker(make_pool):
     (lost,) = finish(pool, 1)
 
     assert lost.failure.kind == "worker"
-    wait_for(lambda: not own.is_running() or own.status() == psutil.STATUS_ZOMBIE, 10)
+    wait_for(lambda: not own.is_running() or own.status() == psutil.STATUS_ZOMBIE)
 
 
 def test_waiting_calls_are_sent_back_for_idle_workers(make_pool):

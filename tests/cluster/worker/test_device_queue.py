@@ -34,7 +34,7 @@ def test_a_device_is_held_by_one_at_a_time_in_the_order_of_asking():
     assert got == []
     devices.give_back(held)
     for thread in threads:
-        thread.join(5)
+        thread.join(180)
 
     assert got == [0, 1, 2, 3, 4]
 
@@ -57,10 +57,10 @@ def test_who_waits_can_be_sent_away():
 
     thread = threading.Thread(target=ask)
     thread.start()
-    time.sleep(0.05)
+    wait_for(lambda: devices._queue)
     reason.append(AttemptReturned("recalled", "another was free"))
     devices.wake()
-    thread.join(5)
+    thread.join(180)
 
     assert seen == ["recalled"]
 

@@ -177,7 +177,7 @@ class SlowFolder(FolderStorage):
     def put(self, key: str, data: bytes, *, content_type: str = "application/octet-stream") -> str:
         if key.startswith(keys.LOSSES) and not self.begun.is_set():
             self.begun.set()
-            self.go.wait(30)
+            self.go.wait(600)
         return super().put(key, data, content_type=content_type)
 
 
@@ -185,21 +185,21 @@ def test_an_attempt_is_handed_back_after_the_last_write_of_its_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cluster.worker.uploads.LOSS_LOG_SECONDS", 0.05)
-    job = write_stand_in_job(tmp_path, [{"seconds": 30}])
+    job = write_stand_in_job(tmp_path, [{"until": "never"}])
     (task,) = open_agenda(job).tasks()
     mine = Worker(setup_of(job), "w0")
     storage = mine._storage = SlowFolder(tmp_path / "out")
     outcomes: list[Outcome] = []
-    thread = threading.Thread(target=lambda: outcomes.append(attempt(mine, task)))
+    thread = threading.Thread(target=lambda: outcomes.append(attempt(mine, task)), daemon=True)
     thread.start()
-    assert storage.begun.wait(10)
+    assert storage.begun.wait(180)
 
     mine.stop()
-    wait_for(lambda: mine.report().busy_seconds > 0 and not mine._devices._held, 10)
+    wait_for(lambda: mine.report().busy_seconds > 0 and not mine._devices._held)
     thread.join(0.5)
     handed_back = bool(outcomes)
     storage.go.set()
-    thread.join(10)
+    thread.join(180)
 
     assert not handed_back
     assert outcomes[0].failure is not None
@@ -213,16 +213,16 @@ def test_of_two_writes_of_a_log_the_later_one_stays(tmp_path: Path) -> None:
     stream = LossStream(storage, "0" * 16, log)
     rows = [loss_log.LossRow(32, step, 1.0, 1.0, 0.0, (), 0.0, 0.0) for step in range(2)]
     stream.add(rows[:1])
-    early = threading.Thread(target=stream.write)  # as a checkpoint's thread does
+    early = threading.Thread(target=stream.write, daemon=True)  # as a checkpoint's thread does
     early.start()
-    assert storage.begun.wait(10)
+    assert storage.begun.wait(180)
     stream.add(rows[1:])
-    last = threading.Thread(target=stream.finish)
+    last = threading.Thread(target=stream.finish, daemon=True)
     last.start()
     last.join(0.2)
     storage.go.set()
-    early.join(10)
-    last.join(10)
+    early.join(180)
+    last.join(180)
 
     assert loss_log.parse(storage.get(stream.key)) == rows
 

@@ -141,7 +141,7 @@ def test_a_driver_that_lost_its_lease_is_told_by_whom(rig: Rig) -> None:
 def test_a_driver_that_slept_looks_before_it_writes(rig: Rig) -> None:
     """Its renewing thread slept, too, so that only the clock tells."""
     storage = rig.open()
-    lease = Lease(storage, stale_seconds=0.2).acquire()
+    lease = Lease(storage, stale_seconds=0.2, settle_seconds=600).acquire()
     foreign_text = json.loads(storage.get(keys.LEASE)) | {"nonce": "0"}
     storage.put(keys.LEASE, json.dumps(foreign_text).encode())
     time.sleep(0.3)

@@ -91,7 +91,7 @@ def test_a_process_that_dies_is_replaced(tmp_path: Path) -> None:
     film.read()
     try:
         (process,) = wait_for(finders)
-        assert process.nice() >= min(19, psutil.Process().nice() + 10)
+        wait_for(lambda: process.nice() == 19)  # Ray starts it at 15
         (tmp_path / "shots/a.1002.png").write_text('{"n": 1}')
         process.send_signal(signal.SIGKILL)
         wait_for(lambda: film.found)
