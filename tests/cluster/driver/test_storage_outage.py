@@ -101,18 +101,21 @@ def test_a_slow_probe_delays_nobody():
 
 
 class Records:
-    """Takes its time, and refuses some."""
+    """Refuses some, and lets none end before so many were written side by side."""
 
-    def __init__(self, errors=(), seconds=0.0):
-        self.errors, self.seconds = errors, seconds
+    def __init__(self, errors=(), together=1):
+        self.errors, self.together = errors, together
         self.now = self.most = 0
         self._lock = threading.Lock()
+        self._all = threading.Event()
 
     def commit(self, record, kept, *, checkpoint, preview):
         with self._lock:
             self.now += 1
             self.most = max(self.most, self.now)
-        time.sleep(self.seconds)
+            if self.most >= self.together:
+                self._all.set()
+        self._all.wait(180)
         with self._lock:
             self.now -= 1
         if record in self.errors:
@@ -129,7 +132,7 @@ def commits(committer, *records):
 
 
 def test_records_are_written_side_by_side():
-    records = Records(seconds=0.05)
+    records = Records(together=THREADS)
     woken = []
 
     errors = commits(Committer(records, lambda: woken.append(1)), *range(40))
