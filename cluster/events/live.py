@@ -137,7 +137,7 @@ class LiveBoard:
         self._stopping = True
         self._wake()
         # After a second Ctrl-C the user does not want to wait for a storage that may be down. The first one,
-        # or a cancel, which a run that waits heeds at once, is an ``AskedToEndError``.
+        # or a cancel, which a run that waits or looks heeds at once, is an ``AskedToEndError``.
         self._thread.join(LAST_SECONDS / 5 if kind is KeyboardInterrupt else LAST_SECONDS)
 
     def asked(self) -> Asked:
@@ -413,7 +413,7 @@ class LiveBoard:
 
 
 class AskedToEndError(KeyboardInterrupt):
-    """A run that waits is asked to end, for the first time.
+    """A run that only waits, or looks, is asked to end, for the first time.
 
     Args:
         reason: Why it ends, as ``live.json`` says it.
@@ -422,6 +422,19 @@ class AskedToEndError(KeyboardInterrupt):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+def heed(asked: Asked) -> None:
+    """Do what a run is asked for at a time at which it can end at once.
+
+    Args:
+        asked: What it is asked for.
+
+    Raises:
+        AskedToEndError: It is asked to end.
+    """
+    if asked != "no":
+        raise AskedToEndError("preempted" if asked == "preempt" else "stopped")
 
 
 def _reason(error: BaseException | None) -> str:

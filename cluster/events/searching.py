@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 
 from cluster.events.events import FilmSearched, Listener
+from cluster.events.live import heed
 from cluster.messages import Asked
 
 TELL_SECONDS = 10.0
@@ -61,9 +62,8 @@ class Searching:
             self._listen(now)
 
     def check(self) -> None:
-        """Raise KeyboardInterrupt if it is asked to end."""
-        if self._asked() != "no":
-            raise KeyboardInterrupt
+        """Raise AskedToEndError, which is a KeyboardInterrupt, if it is asked to end."""
+        heed(self._asked())
 
     def end(self) -> None:
         """Have whoever looks, on another thread, look no further."""

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from cluster.events.events import JobAwaited, Live
-from cluster.events.live import AskedToEndError, LiveBoard
+from cluster.events.live import LiveBoard, heed
 from cluster.messages import Asked
 from cluster.run.predecessor import Predecessor, Standing
 from cluster.run.waiting import POLL_SECONDS, WAKE_SECONDS
@@ -68,7 +68,5 @@ def _look(predecessor: Predecessor, storage: Storage, before: Standing) -> Stand
 def _sleep(asked: Callable[[], Asked]) -> None:
     until = time.monotonic() + POLL_SECONDS
     while time.monotonic() < until:
-        wish = asked()
-        if wish != "no":
-            raise AskedToEndError("preempted" if wish == "preempt" else "stopped")
+        heed(asked())
         time.sleep(WAKE_SECONDS)
