@@ -810,11 +810,13 @@ def test_one_that_does_not_go_is_waited_for_no_longer_than_there_is_time(pretend
     assert titles == ["ray::IDLE", "ray::RayWorker"]
 
 
-def test_a_head_that_does_not_answer_is_told_of_and_not_waited_for(capfd):
+def test_a_head_that_does_not_answer_is_told_of_and_not_waited_for(capfd, monkeypatch):
+    # Or Ray would wait for it for half a minute only.
+    monkeypatch.setenv("RAY_gcs_rpc_server_connect_timeout_s", "600")
     node = leave.LocalNode("ab" * 28, "127.0.0.1:1", psutil.Process())
     begun = time.monotonic()
     leave.drain(node, 30, 1.5)
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 60
     assert "Ray did not drain node abab" in capfd.readouterr().err
 
 

@@ -58,7 +58,7 @@ def test_a_silent_server_is_none_after_a_while(monkeypatch: pytest.MonkeyPatch) 
     with socket.create_server(("127.0.0.1", 0)) as server:
         began = time.monotonic()
         assert not speaks_grpc("127.0.0.1", server.getsockname()[1])
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 60  # it says nothing for ever
 
 
 def test_nobody_is_an_error() -> None:

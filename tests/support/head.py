@@ -87,10 +87,11 @@ def ray_head(
     known = folder / "ray_current_cluster"
 
     def found() -> RayHead | None:
-        if not known.exists():
+        gcs = known.read_text().strip() if known.exists() else ""
+        if not gcs:  # Ray makes the file, and then writes into it
             return None
         head = RayHead(
-            known.read_text().strip(),
+            gcs,
             f"http://127.0.0.1:{ports['dashboard-port']}",
             ports["metrics-export-port"],
             ports["ray-client-server-port"],

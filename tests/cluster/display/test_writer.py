@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from io import TextIOWrapper
 from pathlib import Path
 
@@ -42,13 +42,15 @@ class Pipe:
         self.stream.patient = patient
         self.read = bytearray()
 
-    def start_to_read(self, pause: float = 0.0) -> threading.Thread:
+    def start_to_read(
+        self, pause: float = 0.0, sleep: Callable[[float], None] = time.sleep
+    ) -> threading.Thread:
         def read() -> None:
             while part := os.read(self.reader, 1000):
                 self.read += part
-                time.sleep(pause)
+                sleep(pause)
 
-        thread = threading.Thread(target=read)
+        thread = threading.Thread(target=read, daemon=True)
         thread.start()
         return thread
 
@@ -187,14 +189,34 @@ def test_the_end_waits_briefly_and_then_lets_go_of_who_reads_nothing():
         it.stream.finish(0.3)
 
 
-def test_the_end_waits_for_who_reads_slowly_for_as_long_as_that_takes():
+class ReadersClock:
+    """A clock that only the pauses of a reader move: by it they take no longer than they are meant to."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.sleep = time.sleep  # of whoever else reads this clock
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def pause(self, seconds: float) -> None:
+        time.sleep(seconds)
+        self.now += seconds
+
+
+def test_the_end_waits_for_who_reads_slowly_for_as_long_as_that_takes(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    clock = ReadersClock()
+    monkeypatch.setattr(writer_module, "time", clock)
     with pipe() as it:
         text = "".join(f"line {k}\n" for k in range(2000))
         it.stream.write(text)
-        reading = it.start_to_read(pause=0.1)  # half a second for each page of the pipe
-        began = time.monotonic()
+        began = clock.now
+        # Half a second for each page of the pipe.
+        reading = it.start_to_read(pause=0.1, sleep=clock.pause)
         it.stream.finish(1.5)
-        assert time.monotonic() - began > 1.5
+        assert clock.now - began > 1.5
         assert it.stream.problem is None
         it.close()
         reading.join()

@@ -74,6 +74,12 @@ def storage(tmp_path):
     return FolderStorage(tmp_path / "out")
 
 
+@pytest.fixture(autouse=True)
+def _written(monkeypatch):
+    # What is read after a board was left has been written by then.
+    monkeypatch.setattr(live, "LAST_SECONDS", 600.0)
+
+
 @pytest.fixture
 def quick(monkeypatch):
     monkeypatch.setattr(live, "CANCEL_POLL_SECONDS", 0.02)
@@ -239,6 +245,7 @@ def test_rows_tell_a_gallery_all_that_it_shows_and_filters_by(storage):
 
 def test_full_files_are_sealed_and_the_last_one_is_written_now_and_then(storage, monkeypatch):
     monkeypatch.setattr(fresh, "ROWS", 4)
+    monkeypatch.setattr(fresh, "REWRITE_SECONDS", 3600.0)
     rows = FreshRows(storage, "ab")
     for number in range(3):
         rows.add(record(number))

@@ -53,6 +53,8 @@ FAILED = TaskFailed(id="cd", name="c", error="c.jpg is empty (0 bytes)", work=10
 def _quick(monkeypatch):
     monkeypatch.setattr(live, "CANCEL_POLL_SECONDS", 0.02)
     monkeypatch.setattr(live, "LIVE_SECONDS", 0.05)
+    # What is read after a board was left has been written by then.
+    monkeypatch.setattr(live, "LAST_SECONDS", 600.0)
 
 
 @pytest.fixture

@@ -54,7 +54,8 @@ def test_how_far_it_is_is_told_until_it_is_done(tmp_path: Path, monkeypatch: pyt
     assert len(told) == FRAMES  # what was found is kept
 
 
-def test_what_takes_no_time_is_not_told(tmp_path: Path):
+def test_what_takes_no_time_is_not_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(cluster.events.searching, "TELL_SECONDS", 3600.0)
     told: list[Event] = []
     search(job_of(tmp_path, FRAMES), Searching(told.append))
     assert told == []

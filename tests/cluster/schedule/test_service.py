@@ -142,6 +142,21 @@ def test_a_tick_that_ended_with_the_service_is_resumed_by_the_next(tmp_path, end
     second._lock.release()
 
 
+HELD = """
+import os, time
+from cluster.pools.inline_pool import InlinePool
+init = InlinePool.__init__
+def init_later(self, *arguments, **more):
+    while not os.path.exists("go"):
+        time.sleep(0.01)
+    init(self, *arguments, **more)
+InlinePool.__init__ = init_later
+from cluster.cli.app import main
+main()
+"""
+"""The command, which has no worker before there is a file ``go``."""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_run_hears_what_came_while_it_was_only_starting(tmp_path, number):
@@ -153,11 +168,13 @@ def test_a_run_hears_what_came_while_it_was_only_starting(tmp_path, number):
         )
         planned = dated_output.now()
         mark = Mark(iso_time(planned), iso_time(planned), str(tmp_path / f"{k}.log"))
-        words = Command(options=("--pool", "inline")).words(job, planned)
+        options = Command(options=("--pool", "inline"))
+        words = options.words(job, planned, program=[sys.executable, "-c", HELD])
         run = TickRun.start(words, planned, mark, tmp_path)
         time.sleep(delay)
         run.ask_to_stop(number, "interrupted")
         runs.append(run)
+    (tmp_path / "go").touch()
 
     for run in runs:
         assert run.wait() == 130, Path(run.mark.log).read_text()

@@ -107,13 +107,14 @@ def test_a_mask_that_ends_what_reads_it_ends_nothing_else(
     assert not still_looking()
 
 
-def test_a_mask_that_hangs_holds_nobody_up(tmp_path: Path) -> None:
+def test_a_mask_that_hangs_holds_nobody_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(masks, "MOST_SECONDS", 180.0)
     end = time.monotonic() + 2
     began = time.monotonic()
     look = f"{__name__}:misbehave"
     found = doubtful_masks(Inputs(tmp_path), ["hang.png"] * 9, lambda: time.monotonic() > end, look)
     assert list(found) == []
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 60
     assert not still_looking()
 
 
