@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import threading
 from base64 import b64encode
 from collections.abc import Iterator
@@ -15,7 +12,7 @@ import pytest
 
 from cluster.events.events import Finished
 from cluster.events.webhook import what_happened
-from tests.support.farm import PATIENCE, ROOT, records_of, stylefarm, write_job
+from tests.support.farm import records_of, stylefarm, write_job
 from tests.support.rigs import web_server
 
 
@@ -59,32 +56,21 @@ def make_hook() -> Iterator:
         hook.server.shutdown()
 
 
-def run(job, *options, **env):
-    return stylefarm("run", job, "--pool", "inline", *options, **env)
+def run(job, *options, **how):
+    return stylefarm("run", job, "--pool", "inline", *options, **how)
 
 
-HASTY = """
-import sys
-from cluster.events import webhook
-webhook.BACKOFF_SECONDS = 0.01
-webhook.TIMEOUT_SECONDS = webhook.PATIENCE_SECONDS = 300
-from cluster.cli.app import main
-main()
-"""
+HASTY = {
+    "cluster.events.webhook.BACKOFF_SECONDS": 0.01,
+    "cluster.events.webhook.TIMEOUT_SECONDS": 300.0,
+    "cluster.events.webhook.PATIENCE_SECONDS": 300.0,
+}
 
 
 def run_hastily(job, *options, **env):
     """Where nobody is there, who would be asked again for a quarter of a minute. Who is there may take longer
     than a run would wait for, and is asked again only for what it has answered."""
-    return subprocess.run(
-        [sys.executable, "-c", HASTY, "run", str(job), "--pool", "inline", *options],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE * 120,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **env},
-        cwd=ROOT,
-        check=False,
-    )
+    return run(job, *options, settings=HASTY, **env)
 
 
 def test_a_run_that_is_done_is_posted_once_and_again_only_if_something_was_rendered(
@@ -160,11 +146,11 @@ def test_failed_tasks_are_posted_and_what_was_not_asked_for_is_not(tmp_path, mak
         tmp_path, photos=2, styles=1, notify={"url": hook.url, "on": ["failed", "stopped"]}
     )
 
-    assert run(job, "--limit", "1").returncode == 0
+    assert run_hastily(job, "--limit", "1").returncode == 0
     (tmp_path / "photos" / "p1.png").write_bytes(b"no picture")
     (tmp_path / "photos" / "p0.png").write_bytes(b"no picture")
-    assert run(job).returncode == 1
-    assert run(job, "--overwrite").returncode == 1
+    assert run_hastily(job).returncode == 1
+    assert run_hastily(job, "--overwrite").returncode == 1
 
     assert next((message["event"], message["reason"]) for message in hook.received) == (
         "stopped",
