@@ -1,5 +1,5 @@
 # make demo    paint four pictures, from nothing: sets up .venv, writes demo/, renders it
-# make test    every check and the whole test suite
+# make test    every check and the whole test suite; PYTEST_OPTIONS=... for more options
 # make lint    the checks alone
 # make clean   remove what these made
 
@@ -16,7 +16,7 @@ demo: $(READY)
 	@echo "Look at the pictures in demo/out/images, and at demo/job.yaml, which made them."
 
 test: lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_OPTIONS)
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.support import rigs
@@ -14,6 +15,12 @@ from tests.support.rigs import Rig, S3Server
 # Pictures this small, and tests side by side: several threads would wait for one another. Every process that
 # a test starts has this from here.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# How long an example takes, or is made, says something of the machine alone.
+hypothesis.settings.register_profile(
+    "patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session")

@@ -104,7 +104,7 @@ def test_who_writes_never_waits_for_a_reader_that_reads_nothing():
     assert at > 5000
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     lines=st.lists(st.tuples(st.integers(0, 3000), st.sampled_from([None, 0.5, 2.0])), max_size=60),
     room=st.integers(0, 20_000),

@@ -60,7 +60,7 @@ def test_an_urgent_run_need_not_wait_for_a_turn_to_end() -> None:
 
 
 @given(st.integers(1, 3), st.lists(st.sampled_from([0, 25, 50, 75, 100]), min_size=1, max_size=7))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_every_wait_is_as_short_as_the_rule_says(devices: int, priorities: list[int]) -> None:
     looks = list(served(devices, priorities, 400))
     for run, priority in enumerate(priorities):
@@ -74,7 +74,7 @@ def test_every_wait_is_as_short_as_the_rule_says(devices: int, priorities: list[
 
 
 @given(st.integers(1, 3), st.lists(st.sampled_from([0, 25, 50, 75, 100]), min_size=1, max_size=7))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_nobody_is_sent_away_in_his_turn_but_for_a_higher_priority(
     devices: int, priorities: list[int]
 ) -> None:

@@ -122,7 +122,7 @@ FIELD = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     fields=st.tuples(
         FIELD, FIELD, FIELD, FIELD, st.sampled_from(["*", "1-5", "sun", "mon,wed", "7"])

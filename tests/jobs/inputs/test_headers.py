@@ -69,7 +69,6 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @settings(
     max_examples=150,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(st.lists(st.tuples(NAMES, CONTENTS), max_size=40), st.sampled_from(KINDS), st.data())

@@ -418,7 +418,6 @@ def patterns_for(draw: st.DrawFn, tree: set[str]) -> str:
 
 @given(data=st.data(), written=TREES)
 @settings(
-    deadline=None,
     max_examples=40,
     phases=[Phase.generate],  # shrinking would take thousands of requests
     database=None,

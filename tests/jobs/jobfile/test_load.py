@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.errors import JobFileError
@@ -1178,9 +1178,7 @@ def check_anything(data: bytes) -> None:
         str(problem).encode()
 
 
-fuzzing = settings(
-    deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow], database=None
-)
+fuzzing = settings(max_examples=150, database=None)
 
 
 @fuzzing

@@ -192,7 +192,8 @@ def check(folder: Path, items: list[Item], how: Written) -> None:
 
 
 SETTINGS = settings(
-    deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=150,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
 TABLES = st.builds(

@@ -177,9 +177,8 @@ ANY_FILE = st.binary(max_size=400) | st.text(max_size=200).map(
 
 
 @settings(
-    deadline=None,
     max_examples=150,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(ANY_FILE, st.sampled_from(ENDINGS), st.booleans())
 @example(b'content,style\n"', ".csv", False)

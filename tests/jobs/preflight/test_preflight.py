@@ -217,7 +217,7 @@ def test_any_mix_is_told_exactly(tmp_path_factory: pytest.TempPathFactory) -> No
     """Against the tasks themselves, one by one."""
     pictures = [f"{letter}.jpg" for letter in "abcdef"]
 
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=40)
     @given(
         there=st.sets(st.sampled_from(pictures)),
         contents=st.lists(st.sampled_from(pictures), min_size=1, max_size=4),

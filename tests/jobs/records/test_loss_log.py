@@ -120,7 +120,7 @@ def test_what_is_no_log(data: bytes) -> None:
 SIZES = st.lists(st.integers(1, 35), min_size=1, max_size=4)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(SIZES, st.integers(1, 12), st.lists(st.integers(0, 80), max_size=4))
 def test_rows_stay_in_order_however_they_come(
     counts: list[int], every: int, cuts: list[int]

@@ -363,7 +363,8 @@ ANY_ROW = st.dictionaries(
 
 
 @settings(
-    deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=200,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(st.lists(ANY_ROW, max_size=3))
 def test_any_cells_are_tasks_or_bad_rows(tmp_path: Path, rows: list[dict[str, Any]]) -> None:
@@ -385,7 +386,7 @@ FULL_ROW: dict[str, Any] = {
 }
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.permutations(list(FULL_ROW.items())), st.booleans())
 def test_no_order_of_keys_changes_an_id(
     tmp_path: Path, cells: list[tuple[str, Any]], turned: bool

@@ -469,7 +469,7 @@ def test_different_work_has_different_ids() -> None:
     assert the_id(pair(), "digest") != the_id(pair(), "another")
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     st.lists(
         st.tuples(st.text(max_size=4), st.text(max_size=4), st.integers(0, 3)),

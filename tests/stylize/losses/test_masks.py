@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -258,7 +258,6 @@ def test_pictures_of_different_numbers_of_regions_do_not_see_one_another(
 
 
 @given(numbers=st.lists(st.sampled_from(["none", "left", "soft"]), min_size=1, max_size=8))
-@settings(deadline=None)
 def test_regions_are_the_masks_there_are_in_order(numbers: list[str]) -> None:
     masks = {"none": None, "left": LEFT, "soft": SOFT}
     mix = []

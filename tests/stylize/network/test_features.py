@@ -185,7 +185,7 @@ some_layers = st.dictionaries(
     strip_rows=st.none() | st.integers(1, 80),
     strip_blocks=st.sampled_from(LEVELS[1:]),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_layers_of_any_way_are_autograds(
     kinds: Kinds,
     pooling: Any,

@@ -315,7 +315,7 @@ def test_a_ground_has_the_colours_around_it() -> None:
     assert 60 < rgb[0, 20, 32] < 160
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(height=st.integers(1, 40), width=st.integers(1, 40), seed=st.integers(0, 99))
 def test_a_ground_adds_no_colour_and_changes_none(height: int, width: int, seed: int) -> None:
     rgb, alpha = noise(seed, height, width), noise(seed + 1, height, width)[:, :1]
@@ -525,7 +525,7 @@ def is_picture_or_error(data: bytes) -> None:
     assert 0 <= picture.rgb.min() <= picture.rgb.max() <= 1
 
 
-fuzzed = settings(max_examples=150, deadline=None)
+fuzzed = settings(max_examples=150)
 silent = pytest.mark.filterwarnings("ignore")  # Pillow warns about much that it survives
 
 

@@ -200,7 +200,7 @@ def test_grey_weighs_exactly_its_value_however_it_is_stored() -> None:
     assert np.array_equal(read_mask(saved(wide)).weight, exactly)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.binary(min_size=4, max_size=64), st.sampled_from(["PNG", "TIFF", "WEBP", "pillow"]))
 @example(b"\x00\x00\x01\x01", "PNG")
 def test_any_colours_and_any_alpha(pixels: bytes, image_format: str) -> None:

@@ -365,7 +365,6 @@ def test_every_truncated_checkpoint_is_refused() -> None:
 
 @given(data=st.binary(max_size=300))
 @example(data=b"\xff" * 8)
-@settings(deadline=None)
 def test_any_bytes_are_refused(data: bytes) -> None:
     assert refuses(data)
     assert refuses(safetensors(data))
@@ -387,14 +386,13 @@ json_values = st.recursive(
 
 
 @given(header=json_values, state=json_values)
-@settings(deadline=None)
 def test_any_header_is_a_checkpoints_or_refused(header: object, state: object) -> None:
     assert refuses(safetensors(header))
     refuses(with_metadata({"format": FORMAT, "state": json.dumps(state)}, x=EMPTY))
 
 
 @given(place=st.integers(0, len(good()) - 1), bit=st.integers(0, 7))
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 def test_a_flipped_bit_is_refused_or_harmless(place: int, bit: int) -> None:
     data = bytearray(good())
     data[place] ^= 1 << bit
