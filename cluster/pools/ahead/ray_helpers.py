@@ -1,4 +1,4 @@
-"""``RayHelpers``: tasks of Ray that find motion, each on a core that is free when it starts."""
+"""``RayHelpers``: actors of Ray that find motion, each on a core that is free when it starts."""
 
 from __future__ import annotations
 
@@ -17,21 +17,35 @@ from jobs.spec.workers import Workers
 from jobs.tasks.films.stretch import Stretch
 
 RETRIES = 2
-"""How often a task is tried again whose process died."""
+"""How often a process that died is replaced."""
 
 
-def find_motion(setup: WorkerSetup, stretch: Stretch) -> bool:
-    """Find the motion of a stretch; return whether it was not there yet. The name shows in ``ps``."""
-    from cluster.worker.films.find_ahead import find_ahead
+class MotionFinder:
+    """The actor's class. Its name, and its method's, show in ``ps``.
 
-    return find_ahead(setup, stretch)
+    Args:
+        setup: The settings of the job's workers.
+    """
+
+    def __init__(self, setup: WorkerSetup) -> None:
+        self._setup = setup
+
+    def find_motion(self, stretch: Stretch) -> bool:
+        """Find the motion of a stretch; return whether it was not there yet."""
+        from cluster.worker.films.find_ahead import find_ahead
+
+        return find_ahead(self._setup, stretch)
 
 
 class RayHelpers:
-    """Starts tasks on the connected cluster, as ``cluster.pools.ahead.motion_ahead.Helpers``.
+    """Starts actors on the connected cluster, as ``cluster.pools.ahead.motion_ahead.Helpers``.
 
-    A task is started only on a node that has a free core, and on no other, so that none waits: an autoscaler
-    would add a machine for one that does.
+    An actor is started only on a node that has a free core, and on no other, so that none waits: an
+    autoscaler would add a machine for one that does. It finds the motion of one stretch after the other, for
+    as long as each look has a further one for its node.
+
+    These are no tasks, since those can only be ended by ``ray.cancel``, with which Ray 2.60 has crashed the
+    process that called it.
 
     Args:
         setup: The settings of the job's workers.
@@ -43,24 +57,55 @@ class RayHelpers:
         self._setup = ray.put(setup)
         self._wanted = wanted
         self._needs = needs
-        self._remote: Any = ray.remote(num_cpus=1, max_retries=RETRIES)(find_motion)
+        self._remote: Any = ray.remote(num_cpus=1, max_restarts=RETRIES, max_task_retries=RETRIES)(
+            MotionFinder
+        )
+        self._busy: dict[Any, tuple[str, Any]] = {}
+        """The node and the actor of each stretch under way."""
+        self._idle: list[tuple[str, Any]] = []
+        """Those whose stretch has ended since the last look."""
 
     def room(self) -> Mapping[str, int]:
-        return room(read_view(), _available(), self._wanted, self._needs)
+        available = _available()
+        for node, _ in self._idle:
+            available[node] = available.get(node, 0.0) + 1.0
+        return room(read_view(), available, self._wanted, self._needs)
 
     def start(self, node: str, stretch: Stretch) -> Any:
-        where = NodeAffinitySchedulingStrategy(node_id=node, soft=False)
-        return self._remote.options(scheduling_strategy=where).remote(self._setup, stretch)
+        idle = next((each for each in self._idle if each[0] == node), None)
+        if idle is not None:
+            self._idle.remove(idle)
+            _, actor = idle
+        else:
+            where = NodeAffinitySchedulingStrategy(node_id=node, soft=False)
+            actor = self._remote.options(scheduling_strategy=where).remote(self._setup)
+        handle = actor.find_motion.remote(stretch)
+        self._busy[handle] = node, actor
+        return handle
 
     def ended(self, running: Collection[Any]) -> Mapping[Any, str | None]:
+        self._let_go()
         if not running:
             return {}
         done, _ = ray.wait(list(running), num_returns=len(running), timeout=0)
-        return {handle: _failure(handle) for handle in done}
+        failures = {handle: _failure(handle) for handle in done}
+        for handle, failure in failures.items():
+            node, actor = self._busy.pop(handle)
+            if failure is None:
+                self._idle.append((node, actor))
+            else:
+                ray.kill(actor)  # it may have died for good
+        return failures
 
     def cancel(self, running: Collection[Any]) -> None:
-        for handle in running:
-            ray.cancel(handle, force=True)
+        self._idle += [self._busy.pop(handle) for handle in running]
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """End the processes for which there is no further stretch."""
+        while self._idle:
+            _, actor = self._idle.pop()
+            ray.kill(actor)
 
 
 def _failure(handle: Any) -> str | None:

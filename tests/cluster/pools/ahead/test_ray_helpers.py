@@ -13,6 +13,7 @@ import pytest
 
 from cluster.events.events import Event
 from cluster.open_job import open_agenda
+from cluster.pools.ahead.intervals import Intervals
 from cluster.pools.ahead.motion_ahead import MotionAhead
 from cluster.pools.ray_placement import needs_of
 from jobs.spec.workers import Workers
@@ -58,10 +59,10 @@ class Film:
         return {path.name[:13]: json.loads(path.read_bytes()) for path in files}
 
 
-def finders() -> list[psutil.Process]:
+def finders(name: str = "find_motion") -> list[psutil.Process]:
     """The processes that find motion now."""
     mine = psutil.Process().children(recursive=True)
-    return [process for process in mine if "find_motion" in title(process)]
+    return [process for process in mine if name in title(process)]
 
 
 def test_motion_is_there_without_a_worker(tmp_path: Path) -> None:
@@ -97,6 +98,28 @@ def test_a_process_that_dies_is_replaced(tmp_path: Path) -> None:
         wait_for(lambda: film.found)
     finally:
         film.ahead.close()
+
+
+def test_a_process_finds_motion_after_motion_and_goes_when_there_is_no_more(tmp_path: Path) -> None:
+    job = write_film_job(tmp_path, [{"n": k} for k in range(33)])
+    intervals = Intervals()
+    for task in open_agenda(job).tasks():
+        intervals.note(task)
+    helpers = RayHelpers(setup_of(job), WANTED, needs_of(WANTED, read_view().nodes))
+    (node,) = helpers.room()
+    processes = []
+    for _ in range(2):
+        stretch = intervals.take()
+        assert stretch is not None
+        handle = helpers.start(node, stretch)
+        assert wait_for(lambda h=handle: helpers.ended([h])) == {handle: None}
+        processes += finders("MotionFinder")
+
+    assert len(processes) == 2
+    assert processes[0] == processes[1]
+    assert helpers.ended([]) == {}
+    wait_for(lambda: not finders("MotionFinder"))
+    wait_for(lambda: ray.available_resources().get("CPU") == 4)
 
 
 def test_nothing_is_left_running(tmp_path: Path) -> None:
