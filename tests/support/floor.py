@@ -26,13 +26,16 @@ def main(job: str, address: str) -> int:
     """The job to its end; its exit status."""
     cluster.run.run_job.CHECKPOINT_SECONDS = 0.2
 
+    # What Ray prints, of a worker that died, say, is not to be mixed with a line of ours.
+    lines = os.dup(1)
+    os.dup2(2, 1)
+
     one_at_a_time = threading.Lock()
 
     def listen(event: Event) -> None:
-        # Events come from several threads; print() writes a line and its end apart, so that two would mix.
-        with one_at_a_time:
-            sys.stdout.write(f"{to_json(event)}\n")
-            sys.stdout.flush()
+        # Events come from several threads.
+        with one_at_a_time, open(lines, "w", encoding="utf-8", closefd=False) as out:
+            out.write(f"{to_json(event)}\n")
 
     options = RunOptions(address=address, renderer=STAND_IN)
     with Interrupts() as interrupts:
